@@ -1,0 +1,71 @@
+"""The logging configuration: every line structured, with the request's id, from any library."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+# Django attaches these to its records; a request is not data, and it may hold secrets.
+UNLOGGED_EXTRAS = ("request", "server_time")
+
+
+def logging_config(level: str, style: str) -> dict[str, Any]:
+    """A dictConfig for the root logger at `level`, written to stderr in `style` (console, json)."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "structured": {
+                "()": structlog.stdlib.ProcessorFormatter,
+                "foreign_pre_chain": _shared_processors(),
+                "processors": [
+                    structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                    *_renderers(style),
+                ],
+            }
+        },
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},
+        "root": {"handlers": ["stderr"], "level": level},
+        "loggers": {
+            # Replaced, so that nothing is written twice: the access log has every answer, and
+            # problems.py logs an unexpected exception with its traceback.
+            "django": {"handlers": [], "level": "NOTSET"},
+            "django.request": {"level": "CRITICAL"},
+            "django.server": {"handlers": [], "level": "ERROR", "propagate": True},
+            # At INFO it writes several lines a login.
+            "axes": {"level": "WARNING"},
+            "gunicorn.error": {"handlers": [], "level": "NOTSET", "propagate": True},
+        },
+    }
+
+
+def _shared_processors() -> Sequence[Processor]:
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.ExtraAdder(),
+        _drop_unlogged_extras,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+
+
+def _renderers(style: str) -> Sequence[Processor]:
+    if style == "json":
+        return [
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(serializer=json.dumps, default=str),
+        ]
+    return [
+        structlog.dev.ConsoleRenderer(
+            colors=False, exception_formatter=structlog.dev.plain_traceback
+        )
+    ]
+
+
+def _drop_unlogged_extras(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    for name in UNLOGGED_EXTRAS:
+        event.pop(name, None)
+    return event

@@ -1,0 +1,60 @@
+"""Request bodies: bounded before they are read, and exact or refused."""
+
+from collections.abc import Mapping
+from typing import IO, Any
+
+from django.conf import settings
+from rest_framework import parsers
+from rest_framework.exceptions import APIException, ParseError
+
+from registry.jsonvalues import parse_json
+
+
+class PayloadTooLarge(APIException):
+    status_code = 413
+    default_detail = "The request body is too large."
+    default_code = "payload_too_large"
+
+
+class JSONParser(parsers.BaseParser):
+    """JSON whose values survive a round trip, else 400; larger than MAX_REQUEST_BYTES is 413."""
+
+    media_type = "application/json"
+
+    def parse(
+        self,
+        stream: IO[Any],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> Any:
+        check_length(parser_context, settings.MAX_REQUEST_BYTES)
+        try:
+            return parse_json(stream.read())
+        except ValueError as error:
+            raise ParseError(f"Not acceptable as JSON: {error}") from error
+
+
+class MultiPartParser(parsers.MultiPartParser):
+    """Forms with a file: refused by their announced length, before a byte of them is read."""
+
+    def parse(
+        self,
+        stream: IO[Any],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> Any:
+        check_length(parser_context, settings.MAX_ARTIFACT_BYTES + settings.MAX_REQUEST_BYTES)
+        return super().parse(stream, media_type, parser_context)
+
+
+def check_length(parser_context: Mapping[str, Any] | None, limit_bytes: int) -> None:
+    """Raise PayloadTooLarge where the announced length of the body is over the limit."""
+    request = (parser_context or {})["request"]
+    try:
+        length = int(request.META.get("CONTENT_LENGTH") or 0)
+    except ValueError:
+        length = 0
+    if length > limit_bytes:
+        raise PayloadTooLarge(
+            f"The request body is too large: {length} bytes, where {limit_bytes} are allowed."
+        )

@@ -1,0 +1,208 @@
+"""The one error shape (RFC 9457), and which exception becomes which status."""
+
+import logging
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.core.signals import got_request_exception
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
+from django.urls import Resolver404
+from rest_framework import exceptions
+
+from predictions.models import PredictionNotFound
+from predictions.services import PredictionFailed
+from registry.arrangement import InvalidInput
+from registry.artifacts import ArtifactRejected, ArtifactTooLarge
+from registry.loader import ArtifactMissing, ModelNotReady
+from registry.models import ModelNotFound
+from registry.services import ArtifactExists, VersionExists, VersionInUse
+
+logger = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+MAX_DETAIL_LENGTH = 1000
+NON_FIELD_ERRORS = "non_field_errors"
+
+# Exceptions of the apps; str(error) is their message for the caller. They may carry `errors`
+# (messages by field path), `retry_after` (seconds) and `extensions` (further members of the
+# problem). Subclasses answer as their nearest parent does.
+DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
+    ModelNotFound: HTTPStatus.NOT_FOUND,
+    PredictionNotFound: HTTPStatus.NOT_FOUND,
+    VersionExists: HTTPStatus.CONFLICT,
+    VersionInUse: HTTPStatus.CONFLICT,
+    ArtifactExists: HTTPStatus.CONFLICT,
+    ArtifactMissing: HTTPStatus.CONFLICT,
+    ArtifactTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    ArtifactRejected: HTTPStatus.BAD_REQUEST,
+    ModelNotReady: HTTPStatus.SERVICE_UNAVAILABLE,
+    InvalidInput: HTTPStatus.BAD_REQUEST,
+    PredictionFailed: HTTPStatus.UNPROCESSABLE_ENTITY,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One error as it is answered. `errors` holds messages by path, such as `rows[0].age`."""
+
+    status: int
+    detail: str
+    type: str = "about:blank"
+    title: str = ""
+    errors: Mapping[str, list[str]] = field(default_factory=dict)
+    extensions: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def response(self, request: HttpRequest) -> HttpResponse:
+        body: dict[str, Any] = {
+            "type": self.type,
+            "title": self.title or HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.detail,
+            "request_id": getattr(request, "request_id", ""),
+            **self.extensions,
+        }
+        if self.errors:
+            body["errors"] = self.errors
+        return HttpResponse(
+            orjson.dumps(body),
+            status=self.status,
+            content_type=MEDIA_TYPE,
+            headers=dict(self.headers),
+        )
+
+
+def exception_handler(error: Exception, context: Mapping[str, Any]) -> HttpResponse:
+    """DRF's EXCEPTION_HANDLER. It answers everything, so DEBUG changes nothing for the API."""
+    request: HttpRequest = context["request"]._request
+    return _answer(error, request)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return _problem_of(exception).response(request)
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return _problem_of(exception).response(request)
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    return Problem(HTTPStatus.FORBIDDEN, f"CSRF verification failed: {reason}").response(request)
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """Also the view of unknown URLs, so that they are answered alike under DEBUG."""
+    if exception is None or isinstance(exception, Resolver404):
+        return Problem(HTTPStatus.NOT_FOUND, f"There is nothing at {request.path}").response(
+            request
+        )
+    return _problem_of(exception).response(request)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Django calls this while it handles the exception: outside DRF, middleware included."""
+    error = sys.exception()
+    return _answer(error if isinstance(error, Exception) else RuntimeError(), request, sent=True)
+
+
+def _answer(error: Exception, request: HttpRequest, *, sent: bool = False) -> HttpResponse:
+    problem = _problem_of(error)
+    if isinstance(error, OperationalError | InterfaceError):
+        logger.error("The database is unavailable", exc_info=error)
+    elif problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        logger.error("Unexpected exception", exc_info=error)
+        if not sent:
+            # As Django does for what it answers itself: error trackers and the test client listen.
+            got_request_exception.send(sender=None, request=request)
+    return problem.response(request)
+
+
+def _problem_of(error: Exception) -> Problem:
+    if isinstance(error, exceptions.APIException):
+        return _api_problem(error)
+    for cls in type(error).__mro__:
+        if status := DOMAIN_STATUSES.get(cls):
+            return _domain_problem(error, cls, status)
+    match error:
+        case Http404():
+            return Problem(HTTPStatus.NOT_FOUND, str(error) or "Not found.")
+        case PermissionDenied():
+            return Problem(HTTPStatus.FORBIDDEN, str(error) or "Permission denied.")
+        case RequestDataTooBig():
+            return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The request body is too large.")
+        case SuspiciousOperation():
+            return Problem(HTTPStatus.BAD_REQUEST, "The request was refused as malformed.")
+        case UnreadablePostError():
+            return Problem(HTTPStatus.BAD_REQUEST, "The request body could not be read.")
+        case OperationalError() | InterfaceError():
+            return Problem(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "The database is unavailable; please try again.",
+                headers={"Retry-After": "1"},
+            )
+    return Problem(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "An unexpected error occurred; it was logged under this request_id.",
+    )
+
+
+def _domain_problem(error: Exception, cls: type[Exception], status: HTTPStatus) -> Problem:
+    retry_after = getattr(error, "retry_after", None)
+    return Problem(
+        status,
+        str(error),
+        type="urn:mlapi:problem:" + re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower(),
+        title=re.sub(r"(?<!^)(?=[A-Z])", " ", cls.__name__).capitalize(),
+        errors=getattr(error, "errors", {}),
+        extensions=getattr(error, "extensions", {}),
+        headers={} if retry_after is None else {"Retry-After": str(retry_after)},
+    )
+
+
+def _api_problem(error: exceptions.APIException) -> Problem:
+    headers = {}
+    if challenge := getattr(error, "auth_header", None):
+        headers["WWW-Authenticate"] = challenge
+    if (wait := getattr(error, "wait", None)) is not None:
+        headers["Retry-After"] = str(max(1, round(wait)))
+    if not isinstance(error, exceptions.ValidationError):
+        return Problem(error.status_code, _plain_detail(error.detail), headers=headers)
+    errors: dict[str, list[str]] = {}
+    _flatten(error.detail, "", errors)
+    summary = "; ".join(
+        message if path == NON_FIELD_ERRORS else f"{path}: {message}"
+        for path, messages in errors.items()
+        for message in messages
+    )
+    if len(summary) > MAX_DETAIL_LENGTH:
+        summary = summary[: MAX_DETAIL_LENGTH - 1] + "…"
+    return Problem(error.status_code, summary, errors=errors, headers=headers)
+
+
+def _plain_detail(detail: Any) -> str:
+    """The sentence of an error that is not about fields; simplejwt wraps its own in a dict."""
+    if isinstance(detail, dict):
+        detail = detail.get("detail", detail)
+    return str(detail)
+
+
+def _flatten(detail: Any, path: str, errors: dict[str, list[str]]) -> None:
+    """Collect DRF's nested messages under paths: `a.b[0]`; messages of a whole keep its path."""
+    if isinstance(detail, dict):
+        for name, inner in detail.items():
+            is_whole = name == NON_FIELD_ERRORS
+            _flatten(inner, path if is_whole else f"{path}.{name}".lstrip("."), errors)
+    elif isinstance(detail, list):
+        for index, inner in enumerate(detail):
+            # A list holds either messages, or an entry for each item, empty where it is valid.
+            is_message = isinstance(inner, str)
+            _flatten(inner, path if is_message else f"{path}[{index}]", errors)
+    else:
+        errors.setdefault(path or NON_FIELD_ERRORS, []).append(str(detail))

@@ -1,0 +1,80 @@
+"""Response bodies, by orjson, without a negotiation nobody needs."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+import orjson
+from django.utils.functional import Promise
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.parsers import BaseParser
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+
+OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NAIVE_UTC
+
+
+class FixedContentNegotiation(BaseContentNegotiation):
+    """The view's first renderer, whatever Accept says; the parser by its exact media type."""
+
+    def select_parser(self, request: Request, parsers: Sequence[BaseParser]) -> BaseParser | None:
+        media_type = (request.content_type or "").partition(";")[0].strip().lower()
+        return next((parser for parser in parsers if parser.media_type == media_type), None)
+
+    def select_renderer(
+        self,
+        request: Request,
+        renderers: Sequence[BaseRenderer],
+        format_suffix: str | None = None,
+    ) -> tuple[BaseRenderer, str]:
+        renderer = renderers[0]
+        return renderer, renderer.media_type or ""
+
+
+class JSONRenderer(BaseRenderer):
+    """JSON in UTF-8; times in UTC end in Z. Raises ValueError for NaN and infinity."""
+
+    media_type = "application/json"
+    format = "json"
+    # JSON is UTF-8 by definition and its media type has no such parameter.
+    charset = None
+
+    def render(
+        self,
+        data: Any,
+        accepted_media_type: str | None = None,
+        renderer_context: Mapping[str, Any] | None = None,
+    ) -> bytes:
+        if data is None:
+            return b""
+        try:
+            body = orjson.dumps(data, default=_plain, option=OPTIONS)
+        except orjson.JSONEncodeError:
+            # Integers past 64 bits, which PostgreSQL makes of 1e20: exact, if slower.
+            return json.dumps(data, default=_plain, allow_nan=False, ensure_ascii=False).encode()
+        # orjson writes NaN as null. Only a body with a null can hide one, so few are walked.
+        if b"null" in body and not _is_finite(data):
+            raise ValueError("A response must not contain NaN or infinity")
+        return body
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Promise | Decimal):
+        return str(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Sequence | set | frozenset):
+        return list(value)
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, Mapping):
+        return all(_is_finite(item) for item in value.values())
+    if isinstance(value, list | tuple):
+        return all(_is_finite(item) for item in value)
+    return True

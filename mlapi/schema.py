@@ -1,0 +1,66 @@
+"""What the OpenAPI schema says of errors, for all operations in one place."""
+
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any
+
+from mlapi.problems import MEDIA_TYPE
+
+PROBLEM_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "description": "An error, as RFC 9457 describes it.",
+    "required": ["type", "title", "status", "detail", "request_id"],
+    "properties": {
+        "type": {"type": "string", "format": "uri-reference", "example": "about:blank"},
+        "title": {"type": "string"},
+        "status": {"type": "integer", "minimum": 400, "maximum": 599},
+        "detail": {"type": "string"},
+        "request_id": {"type": "string", "description": "Also the answer's X-Request-ID."},
+        "errors": {
+            "type": "object",
+            "description": "Messages by field, such as `rows[0].age`; 400 only.",
+            "additionalProperties": {"type": "array", "items": {"type": "string"}},
+        },
+    },
+}
+PROBLEM_REFERENCE = {"$ref": "#/components/schemas/Problem"}
+
+
+def document_problems(result: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """A postprocessing hook: the answers every operation can give, and the shape of them all.
+
+    A view declares what only it can answer (`responses={409: None}`); the body is added here.
+    """
+    result["components"].setdefault("schemas", {})["Problem"] = PROBLEM_SCHEMA
+    for path, operation in _operations(result):
+        responses = operation["responses"]
+        for status in _shared_statuses(path, operation):
+            responses.setdefault(str(status), {})
+        for code, response in responses.items():
+            if code.isdigit() and int(code) >= HTTPStatus.BAD_REQUEST:
+                response["description"] = HTTPStatus(int(code)).phrase
+                response["content"] = {MEDIA_TYPE: {"schema": PROBLEM_REFERENCE}}
+        operation["responses"] = dict(sorted(responses.items()))
+    return result
+
+
+def _operations(result: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, methods in result["paths"].items():
+        for operation in methods.values():
+            yield path, operation
+
+
+def _shared_statuses(path: str, operation: dict[str, Any]) -> Iterator[HTTPStatus]:
+    parameters = operation.get("parameters", [])
+    if "requestBody" in operation:
+        yield HTTPStatus.BAD_REQUEST
+        yield HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+        yield HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+    elif any(parameter["in"] == "query" for parameter in parameters):
+        yield HTTPStatus.BAD_REQUEST
+    if any(operation.get("security", ())):
+        yield HTTPStatus.UNAUTHORIZED
+    if "{" in path:
+        yield HTTPStatus.NOT_FOUND
+    yield HTTPStatus.INTERNAL_SERVER_ERROR
+    yield HTTPStatus.SERVICE_UNAVAILABLE

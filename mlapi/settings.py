@@ -1,0 +1,220 @@
+"""All configuration, from the environment or `.env`; `.env.example` documents every variable."""
+
+from datetime import timedelta
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
+from mlapi.databases import read_database
+from mlapi.environment import LOG_LEVELS, load_environment
+from mlapi.logs import logging_config
+from mlapi.secret_key import generated_secret_key
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+environment = load_environment(BASE_DIR / ".env")
+
+try:
+    VERSION = version("mlapi")
+except PackageNotFoundError:
+    raise ImproperlyConfigured("mlapi is not installed: run `pip install -e .`") from None
+
+# The service
+
+APP_NAME = environment.text("APP_NAME", "ML API")
+DEBUG = environment.boolean("DEBUG", "false")
+ALLOWED_HOSTS = environment.hosts("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
+ROOT_URLCONF = "mlapi.urls"
+WSGI_APPLICATION = "mlapi.wsgi.application"
+# Every route takes both forms itself: a redirected POST would lose its body.
+APPEND_SLASH = False
+USE_TZ = True
+TIME_ZONE = "UTC"
+USE_I18N = False
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+ATOMIC_REQUESTS = False
+
+_secret_key = environment.text("SECRET_KEY")
+SECRET_KEY_IS_GENERATED = not _secret_key
+SECRET_KEY = _secret_key or generated_secret_key(BASE_DIR / ".secret_key")
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "corsheaders",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "axes",
+    "registry",
+    "predictions",
+]
+
+# The id, the access log and the CORS headers come first, so that errors carry them too.
+MIDDLEWARE = [
+    "mlapi.middleware.RequestIDMiddleware",
+    "mlapi.middleware.AccessLogMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
+    "mlapi.middleware.LengthRequiredMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "mlapi" / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# Data
+
+DATABASES = {"default": read_database(environment, base_dir=BASE_DIR)}
+
+MODEL_PATH = BASE_DIR / environment.text("MODEL_PATH", "models/")
+MODEL_CACHE_SIZE = environment.integer("MODEL_CACHE_SIZE", "3", minimum=1, maximum=10_000)
+MAX_ARTIFACT_BYTES = environment.integer("MAX_ARTIFACT_BYTES", str(2**30), minimum=1)
+MAX_REQUEST_BYTES = environment.integer("MAX_REQUEST_BYTES", str(10 * 2**20), minimum=1024)
+PROOF_TIMEOUT_SECONDS = environment.integer(
+    "PROOF_TIMEOUT_SECONDS", "60", minimum=1, maximum=86_400
+)
+PROOF_MEMORY_BYTES = environment.integer("PROOF_MEMORY_BYTES", str(2**32), minimum=2**20)
+SKLEARN_TRUSTED_TYPES = environment.strings("SKLEARN_TRUSTED_TYPES")
+
+DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_REQUEST_BYTES
+# Uploads go to disk whatever their size: artifacts are hashed and proved from a file.
+FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
+
+STATIC_URL = "static/"
+# Served from the apps' own folders, so that a fresh clone needs no collectstatic.
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = False
+
+# Who may ask
+
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+SIMPLE_JWT = {
+    "ALGORITHM": environment.choice("ALGORITHM", "HS256", ("HS256", "HS384", "HS512")),
+    "SIGNING_KEY": SECRET_KEY,
+    "ACCESS_TOKEN_LIFETIME": timedelta(
+        minutes=environment.integer("ACCESS_TOKEN_EXPIRE_MINUTES", "30", minimum=1, maximum=525_600)
+    ),
+    "REFRESH_TOKEN_LIFETIME": timedelta(
+        minutes=environment.integer(
+            "REFRESH_TOKEN_EXPIRE_MINUTES", "1440", minimum=1, maximum=525_600
+        )
+    ),
+    # A changed password ends the tokens that were issued under the old one.
+    "CHECK_REVOKE_TOKEN": True,
+}
+
+TRUSTED_PROXY_COUNT = environment.integer("TRUSTED_PROXY_COUNT", "0", maximum=100)
+# One user from one address: others neither lock a user out nor are locked out by one.
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_FAILURE_LIMIT = environment.integer("LOGIN_FAILURE_LIMIT", "5", minimum=1, maximum=10_000)
+AXES_COOLOFF_TIME = timedelta(
+    minutes=environment.integer("LOGIN_COOLOFF_MINUTES", "15", minimum=1, maximum=525_600)
+)
+AXES_CLIENT_IP_CALLABLE = "mlapi.auth.client_address"
+AXES_LOCKOUT_CALLABLE = "mlapi.auth.lockout_response"
+AXES_RESET_ON_SUCCESS = True
+# Retry-After would be untrue if each further try began the wait anew.
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+# It grows with every login, for ever.
+AXES_DISABLE_ACCESS_LOG = True
+
+METRICS_TOKEN = environment.text("METRICS_TOKEN")
+
+# HTTP: browsers and proxies
+
+CORS_ALLOWED_ORIGINS = environment.origins("CORS_ORIGINS", '["http://localhost:3000"]')
+CORS_ALLOW_CREDENTIALS = True
+CORS_ALLOW_HEADERS = ["accept", "authorization", "content-type", "x-csrftoken", "x-request-id"]
+CORS_EXPOSE_HEADERS = ["Link", "Retry-After", "X-Request-ID"]
+CSRF_TRUSTED_ORIGINS = environment.origins("CSRF_TRUSTED_ORIGINS", wildcard=True)
+CSRF_FAILURE_VIEW = "mlapi.problems.csrf_failure"
+
+_proto_header = environment.header("FORWARDED_PROTO_HEADER")
+SECURE_PROXY_SSL_HEADER = (
+    ("HTTP_" + _proto_header.upper().replace("-", "_"), "https") if _proto_header else None
+)
+SECURE_SSL_REDIRECT = environment.boolean("SSL_REDIRECT", "false")
+# Probes of an orchestrator come past the proxy, by plain http.
+SECURE_REDIRECT_EXEMPT = [r"^health(/|$)"]
+SECURE_HSTS_SECONDS = environment.integer("HSTS_SECONDS", "0", maximum=2**31 - 1)
+SECURE_HSTS_INCLUDE_SUBDOMAINS = environment.boolean("HSTS_INCLUDE_SUBDOMAINS", "false")
+SECURE_HSTS_PRELOAD = environment.boolean("HSTS_PRELOAD", "false")
+# Secure cookies wherever https is told of; plain http on loopback could not log in with them.
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT or bool(_proto_header)
+CSRF_COOKIE_HTTPONLY = True
+X_FRAME_OPTIONS = "DENY"
+
+# Logs
+
+LOG_LEVEL = environment.choice("LOG_LEVEL", "INFO", LOG_LEVELS)
+LOG_FORMAT = environment.choice("LOG_FORMAT", "console", ("console", "json"))
+LOGGING = logging_config(LOG_LEVEL, LOG_FORMAT)
+
+# REST
+
+REST_FRAMEWORK = {
+    "DEFAULT_PARSER_CLASSES": ["mlapi.parsers.JSONParser", "mlapi.parsers.MultiPartParser"],
+    "DEFAULT_RENDERER_CLASSES": ["mlapi.renderers.JSONRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "mlapi.renderers.FixedContentNegotiation",
+    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework_simplejwt.authentication.JWTAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PAGINATION_CLASS": "mlapi.pagination.KeysetPagination",
+    "DEFAULT_FILTER_BACKENDS": ["mlapi.filters.StrictFilterBackend"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "mlapi.problems.exception_handler",
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": APP_NAME,
+    "DESCRIPTION": "Register trained models, predict with them, and read every prediction back.",
+    "VERSION": VERSION,
+    "SCHEMA_PATH_PREFIX": "/api/v[0-9]+/",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "SERVE_AUTHENTICATION": [],
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "mlapi.schema.document_problems",
+    ],
+}

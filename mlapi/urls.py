@@ -1,0 +1,64 @@
+"""Every route of the service. Each answers with and without its trailing slash."""
+
+from django.contrib import admin
+from django.urls import include, path, re_path
+from django.views.decorators.csrf import csrf_exempt
+from django.views.generic import RedirectView
+from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerView
+from rest_framework.negotiation import DefaultContentNegotiation
+from rest_framework.routers import SimpleRouter
+
+from mlapi import auth, health, problems
+from mlapi.metrics import UNMATCHED
+from predictions.views import ModelPredictionsView, PredictionViewSet
+from registry.views import ModelVersionViewSet
+
+
+class Router(SimpleRouter):
+    """Routes with an optional slash at the end, and no redirect: it would lose a POST's body."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Given to the constructor it would be coerced to "/".
+        self.trailing_slash = "/?"
+
+
+router = Router()
+router.register("models", ModelVersionViewSet, basename="model")
+router.register("predictions", PredictionViewSet, basename="prediction")
+
+handler400 = problems.bad_request
+handler403 = problems.permission_denied
+handler404 = problems.not_found
+handler500 = problems.server_error
+
+urlpatterns = [
+    re_path(r"^$", RedirectView.as_view(pattern_name="docs")),
+    # The admin keeps Django's own addresses, slash included.
+    re_path(r"^admin$", RedirectView.as_view(pattern_name="admin:index")),
+    path("admin/", admin.site.urls),
+    re_path(r"^health/?$", health.health, name="health"),
+    re_path(r"^health/live/?$", health.live, name="live"),
+    re_path(r"^health/ready/?$", health.ready, name="ready"),
+    re_path(r"^metrics/?$", health.metrics, name="metrics"),
+    re_path(r"^api/v1/auth/token/?$", auth.TokenView.as_view(), name="token"),
+    re_path(r"^api/v1/auth/refresh/?$", auth.RefreshView.as_view(), name="token-refresh"),
+    re_path(r"^api/v1/auth/verify/?$", auth.VerifyView.as_view(), name="token-verify"),
+    re_path(
+        r"^api/v1/models/(?P<pk>\d+)/predictions/?$",
+        ModelPredictionsView.as_view(),
+        name="model-predictions",
+    ),
+    path("api/v1/", include(router.urls)),
+    re_path(
+        r"^api/schema/?$",
+        # The one view with several formats: YAML and JSON, by Accept or ?format=.
+        SpectacularAPIView.as_view(content_negotiation_class=DefaultContentNegotiation),
+        name="schema",
+    ),
+    re_path(r"^api/docs/?$", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    re_path(r"^api/redoc/?$", SpectacularRedocView.as_view(url_name="schema"), name="redoc"),
+    # A view, where Django's handler404 would show its debug page to callers of the API. Exempt
+    # from CSRF, else an unknown address would answer a POST with 403.
+    re_path(r"", csrf_exempt(problems.not_found), name=UNMATCHED),
+]

@@ -1,0 +1,57 @@
+import argparse
+import sys
+from typing import Any
+
+import orjson
+from django.core.management.base import BaseCommand, CommandError
+
+from predictions import services
+from predictions.serializers import PredictionDetailSerializer
+from registry.arrangement import InvalidInput
+from registry.jsonvalues import parse_json
+from registry.loader import ArtifactMissing, ModelNotReady
+from registry.models import ModelNotFound, ModelVersion
+
+
+class Command(BaseCommand):
+    help = "Score one input with a version, record the prediction and print the record as JSON."
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "model", metavar="NAME[:VERSION]", help="Without a version, the newest active one."
+        )
+        parser.add_argument(
+            "input_data",
+            metavar="JSON",
+            help='{"features": [...]}, a plain list, or an object by feature name; - reads stdin.',
+        )
+
+    def handle(self, *, model: str, input_data: str, **options: Any) -> None:
+        row = _read(sys.stdin.read() if input_data == "-" else input_data)
+        try:
+            version = ModelVersion.objects.resolve_reference(model)
+            prediction = services.predict(
+                model_id=version.pk, input_data=row, caller=services.Caller()
+            )
+        except (
+            ArtifactMissing,
+            InvalidInput,
+            ModelNotFound,
+            ModelNotReady,
+            services.PredictionFailed,
+        ) as error:
+            raise CommandError(str(error)) from error
+        document = PredictionDetailSerializer(prediction).data
+        self.stdout.write(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
+
+
+def _read(text: str) -> dict[str, Any]:
+    try:
+        value = parse_json(text.encode())
+    except ValueError as error:
+        raise CommandError(f"The input is not valid JSON: {error}") from error
+    if isinstance(value, list):
+        return {"features": value}
+    if not isinstance(value, dict):
+        raise CommandError("The input must be a list of features or an object by feature name.")
+    return value

@@ -1,0 +1,54 @@
+import argparse
+from datetime import UTC, datetime
+from typing import Any
+
+from django.core.management.base import BaseCommand
+from django.utils.dateparse import parse_date, parse_datetime
+from tqdm import tqdm
+
+from predictions.models import Prediction
+
+# Short transactions: a prediction never waits for more than one chunk.
+CHUNK_ROWS = 5000
+
+
+class Command(BaseCommand):
+    help = "Delete predictions made before a moment, in short transactions."
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "--before",
+            required=True,
+            type=_moment,
+            metavar="WHEN",
+            help="A date or an ISO 8601 time; without a zone it is UTC.",
+        )
+        parser.add_argument(
+            "--model-id", type=int, metavar="ID", help="Only predictions of this version."
+        )
+
+    def handle(self, *, before: datetime, model_id: int | None, **options: Any) -> None:
+        rows = Prediction.objects.matching(created_before=before, model_id=model_id)
+        deleted = 0
+        with tqdm(unit=" rows", desc="Deleted", file=self.stderr, disable=None) as progress:
+            # Oldest first and by index: each chunk costs the same however many there are.
+            while keys := list(
+                rows.order_by("created_at", "id").values_list("pk", flat=True)[:CHUNK_ROWS]
+            ):
+                deleted += Prediction.objects.filter(pk__in=keys).delete()[0]
+                progress.update(len(keys))
+        self.stdout.write(
+            self.style.SUCCESS(f"Deleted {deleted} predictions made before {before.isoformat()}.")
+        )
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = parse_datetime(text)
+        if moment is None and (day := parse_date(text)) is not None:
+            moment = datetime(day.year, day.month, day.day)
+    except ValueError:
+        moment = None
+    if moment is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no date or ISO 8601 time")
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

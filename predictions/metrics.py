@@ -1,0 +1,18 @@
+"""What predictions count for /metrics."""
+
+from prometheus_client import Counter, Histogram
+
+PREDICTIONS = Counter(
+    "mlapi_predictions", "Recorded predictions by version and status.", ["model", "status"]
+)
+INFERENCE_SECONDS = Histogram(
+    "mlapi_inference_seconds",
+    "Time in the model.",
+    ["model"],
+    buckets=(0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30),
+)
+RECORDING_SECONDS = Histogram(
+    "mlapi_recording_seconds",
+    "Time to commit a prediction.",
+    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30),
+)

@@ -1,0 +1,175 @@
+"""The table of predictions: what was answered, to whom, by which version."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Self
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, ProtectedError, Q
+from django.utils import timezone
+
+from registry.fields import AnnotationField, ExactJSONField
+from registry.models import ModelVersion
+
+# The stock PROTECT loads every row that stands in the way; a few are enough to say which.
+MAX_PROTECTED_SHOWN = 20
+MAX_ERROR_LENGTH = 2000
+
+
+class PredictionNotFound(LookupError):
+    """There is no such prediction; the message is for the caller."""
+
+
+def protect_by_sample(
+    collector: Any, field: "models.Field[Any, Any]", sub_objs: Any, using: str
+) -> None:
+    """An `on_delete` like PROTECT that reads a handful of the referring rows, not millions."""
+    sample = list(sub_objs.only("pk")[:MAX_PROTECTED_SHOWN])
+    if sample:
+        raise ProtectedError(f"Predictions refer to this row by {field.name}.", set(sample))
+
+
+# Django then hands over an unread queryset (`Collector.collect`).
+protect_by_sample.lazy_sub_objs = True  # type: ignore[attr-defined]
+
+
+class PredictionQuerySet(models.QuerySet["Prediction"]):
+    def newest_first(self) -> Self:
+        return self.order_by("-created_at", "-id")
+
+    def matching(
+        self,
+        *,
+        model_id: int | None = None,
+        status: str | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+    ) -> Self:
+        """The rows that the filters of the list endpoint leave; both times are exclusive."""
+        wanted: dict[str, Any] = {
+            "model_id": model_id,
+            "status": status,
+            "created_at__gt": created_after,
+            "created_at__lt": created_before,
+        }
+        return self.filter(**{key: value for key, value in wanted.items() if value is not None})
+
+    def listed(self) -> Self:
+        """Rows as a list shows them: with their version's name, without their input."""
+        return self.select_related("model").only(
+            *(field for field in LISTED_FIELDS), "model__name", "model__version"
+        )
+
+    def find(self, prediction_id: int) -> "Prediction":
+        """The prediction with this id, with its version and user; raises PredictionNotFound."""
+        row = self.select_related("model", "user").filter(pk=prediction_id).first()
+        if row is None:
+            raise PredictionNotFound(f"Prediction {prediction_id} not found")
+        return row
+
+
+class Prediction(models.Model):
+    """One input that a version was asked to score, and what came of it."""
+
+    class Status(models.TextChoices):
+        SUCCEEDED = "succeeded"
+        FAILED = "failed"
+
+    model = models.ForeignKey(
+        ModelVersion, on_delete=protect_by_sample, related_name="predictions", db_index=False
+    )
+    input_data = ExactJSONField()
+    prediction = models.FloatField(
+        null=True, help_text="The value of a regressor, the class index of a classifier."
+    )
+    confidence = models.FloatField(null=True, help_text="The answered class's probability.")
+    output = ExactJSONField(
+        null=True, help_text="Label and probabilities by class, or all outputs by name."
+    )
+    metadata = AnnotationField(null=True, blank=True)
+    status = models.CharField(max_length=10, choices=Status, default=Status.SUCCEEDED)
+    error = models.CharField(max_length=MAX_ERROR_LENGTH, blank=True, default="")
+    latency_ms = models.FloatField(null=True, help_text="Time in the model, in milliseconds.")
+    request_id = models.CharField(max_length=100, blank=True, default="")
+    # No index: only the rare deletion of a user looks predictions up by user.
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=protect_by_sample,
+        null=True,
+        related_name="+",
+        db_index=False,
+    )
+    created_at = models.DateTimeField(default=timezone.now)
+
+    objects = PredictionQuerySet.as_manager()
+
+    class Meta:
+        db_table = "predictions"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(status="succeeded", error="") | Q(status="failed") & ~Q(error=""),
+                name="prediction_failed_has_error",
+            ),
+        ]
+        indexes = [
+            # GET /predictions/, and with created_after or created_before.
+            models.Index(F("created_at").desc(), F("id").desc(), name="prediction_newest"),
+            # GET /predictions/?model_id=, /models/{id}/predictions/, and the foreign key's check.
+            models.Index(
+                "model", F("created_at").desc(), F("id").desc(), name="prediction_newest_of_model"
+            ),
+            # GET /predictions/?status=failed: rare rows, found without passing the others.
+            models.Index(
+                "model",
+                F("created_at").desc(),
+                F("id").desc(),
+                condition=Q(status="failed"),
+                name="prediction_failed_of_model",
+            ),
+            models.Index(
+                F("created_at").desc(),
+                F("id").desc(),
+                condition=Q(status="failed"),
+                name="prediction_failed_newest",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"Prediction {self.pk}"
+
+    def complete(
+        self,
+        *,
+        prediction: float | None,
+        confidence: float | None,
+        output: Any,
+        latency_ms: float,
+    ) -> Self:
+        """This row with the model's answer."""
+        self.prediction, self.confidence, self.output = prediction, confidence, output
+        self.latency_ms = latency_ms
+        return self
+
+    def fail(self, error: Exception, *, latency_ms: float) -> Self:
+        """This row with the reason why the model did not answer."""
+        self.status = self.Status.FAILED
+        # PostgreSQL stores no NUL, and a library may quote any byte of its input.
+        reason = str(error).replace("\0", "") or type(error).__name__
+        self.error = reason.encode(errors="replace").decode()[:MAX_ERROR_LENGTH]
+        self.latency_ms = latency_ms
+        return self
+
+
+LISTED_FIELDS: Sequence[str] = [
+    "id",
+    "model_id",
+    "prediction",
+    "confidence",
+    "output",
+    "metadata",
+    "status",
+    "latency_ms",
+    "request_id",
+    "created_at",
+]

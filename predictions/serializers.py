@@ -1,0 +1,144 @@
+"""What the prediction endpoints take and answer."""
+
+from typing import Any
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from predictions.models import Prediction
+from registry.jsonvalues import check_json
+from registry.serializers import (
+    ExactJSON,
+    JSONObjectField,
+    ModelVersionSerializer,
+    StrictSerializer,
+)
+
+
+@extend_schema_field(
+    {
+        "oneOf": [
+            {
+                "type": "object",
+                "properties": {"features": {"type": "array", "items": {}}},
+                "required": ["features"],
+            },
+            {"type": "object", "additionalProperties": True},
+        ],
+        "example": {"features": [5.1, 3.5, 1.4, 0.2]},
+    }
+)
+class InputDataField(serializers.Field):
+    """`{"features": [...]}` in the signature's order, or an object by feature name.
+
+    What is in it is the signature's to judge; the body's parser has seen that it can be stored.
+    """
+
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, dict):
+            raise serializers.ValidationError(
+                'Must be an object, such as {"features": [5.1, 3.5]}.'
+            )
+        return data
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
+class PredictionRequest(StrictSerializer):
+    model_id = serializers.IntegerField(min_value=1, help_text="The version that shall answer.")
+    input_data = InputDataField()
+    metadata = JSONObjectField(required=False, allow_null=True)
+
+
+class PredictionQuery(serializers.Serializer):
+    """The filters of the list of predictions."""
+
+    model_id = serializers.IntegerField(required=False, min_value=1)
+    status = serializers.ChoiceField(required=False, choices=Prediction.Status.choices)
+    created_after = serializers.DateTimeField(required=False)
+    created_before = serializers.DateTimeField(required=False)
+
+
+class ModelPredictionQuery(PredictionQuery):
+    """The same below one version, whose id stands in the path."""
+
+    model_id = None
+
+
+@extend_schema_field(OpenApiTypes.ANY)
+class OutputField(serializers.JSONField):
+    """Label and probabilities by class, or all outputs by name; null beside a plain number."""
+
+
+class PredictionSerializer(serializers.ModelSerializer):
+    """A prediction as a list shows it."""
+
+    model_id = serializers.IntegerField()
+    model_name = serializers.CharField(source="model.name")
+    model_version = serializers.CharField(source="model.version")
+    output = OutputField(allow_null=True)
+    metadata = JSONObjectField(allow_null=True)
+
+    class Meta:
+        model = Prediction
+        fields = [
+            "id",
+            "model_id",
+            "model_name",
+            "model_version",
+            "prediction",
+            "confidence",
+            "output",
+            "metadata",
+            "status",
+            "latency_ms",
+            "request_id",
+            "created_at",
+        ]
+        read_only_fields = fields
+
+
+class PredictionDetailSerializer(PredictionSerializer):
+    """A prediction with all that is known of it."""
+
+    input_data = InputDataField()
+    user = serializers.CharField(source="user.username", default=None)
+    sha256 = serializers.CharField(source="model.sha256", help_text="The artifact's digest.")
+
+    class Meta(PredictionSerializer.Meta):
+        fields = [*PredictionSerializer.Meta.fields, "input_data", "error", "user", "sha256"]
+        read_only_fields = fields
+
+
+class ModelPredictionsSerializer(serializers.Serializer):
+    """A version and a page of its predictions."""
+
+    model = ModelVersionSerializer()
+    predictions = PredictionSerializer(many=True)
+
+
+class PastPrediction(StrictSerializer):
+    """A prediction made elsewhere, as `import_predictions` reads it."""
+
+    input_data = ExactJSON(check_json)
+    prediction = serializers.FloatField(required=False, allow_null=True)
+    confidence = serializers.FloatField(
+        required=False, allow_null=True, min_value=0.0, max_value=1.0
+    )
+    output = ExactJSON(check_json, required=False, allow_null=True)
+    metadata = JSONObjectField(required=False, allow_null=True)
+    status = serializers.ChoiceField(required=False, choices=Prediction.Status.choices)
+    error = serializers.CharField(required=False, allow_blank=True, max_length=2000)
+    latency_ms = serializers.FloatField(required=False, allow_null=True, min_value=0.0)
+    request_id = serializers.CharField(required=False, allow_blank=True, max_length=100)
+    created_at = serializers.DateTimeField(required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        failed = attrs.get("status") == Prediction.Status.FAILED
+        if failed != bool(attrs.get("error")):
+            raise serializers.ValidationError(
+                {"error": ["Belongs to a failed prediction, and to no other."]}
+            )
+        return attrs

@@ -1,0 +1,260 @@
+"""Versions in the admin: upload with the API's checks, activate, deactivate, look at."""
+
+import json
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.defaultfilters import filesizeformat
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.decorators import method_decorator
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.views.decorators.csrf import csrf_protect
+from rest_framework import serializers
+
+from registry import artifacts, services
+from registry.fields import ExactJSONFormField
+from registry.models import ModelNotFound, ModelVersion
+from registry.runtimes import FRAMEWORKS
+from registry.serializers import ExampleField, SignatureField
+
+CHANGEABLE = ("description", "metrics", "tags", "is_active")
+REGISTRY_ERRORS = (
+    artifacts.ArtifactRejected,
+    services.ArtifactExists,
+    services.VersionExists,
+    ModelNotFound,
+)
+
+
+def readable_json(value: Any) -> SafeString | str:
+    """A JSON value as a block that people can read."""
+    if value is None:
+        return "-"
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    return format_html('<pre class="readable-json">{}</pre>', text)
+
+
+class ModelVersionForm(forms.ModelForm):
+    """A version's fields, and its file: registered, as through the API, once all else is valid."""
+
+    framework = forms.ChoiceField(
+        required=False,
+        choices=[("", "as the file tells"), *((name, name) for name in FRAMEWORKS)],
+        help_text="Needed only where the file comes later.",
+    )
+    artifact = forms.FileField(
+        required=False,
+        label="Model file",
+        help_text=".skops, .onnx, .ubj, .json or .txt; attached once, it never changes.",
+    )
+    signature = ExactJSONFormField(
+        required=False,
+        help_text="Names, types and classes that the file cannot tell:"
+        ' {"inputs": [{"name": "age", "datatype": "FP64"}]}',
+    )
+    example = ExactJSONFormField(
+        required=False, help_text="Rows that the model must be able to score: [[5.1, 3.5]]"
+    )
+
+    # Set by the admin, which knows who is signed in.
+    created_by: AbstractBaseUser | None = None
+
+    class Meta:
+        model = ModelVersion
+        fields = ["name", "version", "framework", *CHANGEABLE]
+
+    def clean_tags(self) -> Any:
+        return self.cleaned_data["tags"] or {}
+
+    def clean_signature(self) -> Any:
+        return self._checked("signature", SignatureField())
+
+    def clean_example(self) -> Any:
+        return self._checked("example", ExampleField())
+
+    def clean(self) -> None:
+        super().clean()
+        given = self.cleaned_data
+        if not self.instance.pk and not given.get("framework") and not given.get("artifact"):
+            self.add_error("framework", "Choose one, or send the model file.")
+
+    def is_valid(self) -> bool:
+        """Whether the form is valid and its file, if it has one, was accepted and attached."""
+        return super().is_valid() and self._settled()
+
+    def _settled(self) -> bool:
+        if self.instance.pk and not self.cleaned_data.get("artifact"):
+            return True
+        try:
+            self.instance = self._attach() if self.instance.pk else self._register()
+        except REGISTRY_ERRORS as error:
+            self._show(error)
+        return not self.errors
+
+    def _show(self, error: Exception) -> None:
+        for path, said in getattr(error, "errors", {"": [str(error)]}).items():
+            # A place in the example rows, example[3].alcohol, is shown at their field.
+            field = path.split("[")[0].split(".")[0]
+            place = "" if path in ("", field) else f"{path}: "
+            self.add_error(
+                field if field in self.fields else None, [f"{place}{text}" for text in said]
+            )
+
+    def _register(self) -> ModelVersion:
+        given = self.cleaned_data
+        version = services.register_model(
+            name=given["name"],
+            version=given["version"],
+            framework=given["framework"] or None,
+            created_by=self.created_by,
+            upload=self._upload(),
+            **{name: given[name] for name in ("description", "metrics", "tags")},
+        )
+        if not given["is_active"]:
+            version.revise(is_active=False)
+        return version
+
+    def _attach(self) -> ModelVersion:
+        upload = self._upload()
+        assert upload is not None  # asked for before
+        return services.attach_artifact(model_id=self.instance.pk, upload=upload)
+
+    def _upload(self) -> services.Upload | None:
+        given = self.cleaned_data
+        if not given.get("artifact"):
+            return None
+        return services.Upload(
+            given["artifact"].chunks(), given.get("signature"), given.get("example") or ()
+        )
+
+    def _checked(self, name: str, field: serializers.Field) -> Any:
+        value = self.cleaned_data[name]
+        if value is None:
+            return None
+        try:
+            return field.run_validation(value)
+        except serializers.ValidationError as error:
+            raise ValidationError([str(said) for said in error.detail]) from error
+
+
+@admin.register(ModelVersion)
+class ModelVersionAdmin(admin.ModelAdmin):
+    form = ModelVersionForm
+    list_display = ("name", "version", "framework", "is_active", "size", "created_at", "log")
+    list_display_links = ("name", "version")
+    list_filter = ("is_active", "framework")
+    search_fields = ("name", "version")
+    ordering = ("-created_at", "-id")
+    actions = ("activate", "deactivate")
+    show_full_result_count = False
+
+    class Media:
+        css = {"all": ["registry/admin.css"]}
+
+    def get_form(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        form = super().get_form(request, *args, **kwargs)
+        return type(form.__name__, (form,), {"created_by": request.user})
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        if obj is None:
+            return ()
+        told = ("name", "version", "framework", "created_at", "created_by", "log")
+        return (*told, "file", "signature_table", "libraries_table", "metrics_table")
+
+    def get_fieldsets(self, request: HttpRequest, obj: ModelVersion | None = None) -> Any:
+        upload = ("Model file", {"fields": ("artifact", "signature", "example")})
+        notes = ("description", "metrics", "tags", "is_active")
+        if obj is None:
+            return [(None, {"fields": ("name", "version", "framework", *notes)}), upload]
+        told = ("name", "version", "framework", "created_at", "created_by", "log")
+        shown = ("file", "signature_table", "libraries_table", "metrics_table")
+        sections = [
+            (None, {"fields": told}),
+            ("What the model is", {"fields": shown}),
+            ("Notes", {"fields": notes}),
+        ]
+        return sections if obj.has_artifact else [*sections, upload]
+
+    @method_decorator(csrf_protect)
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        # The stock view wraps a POST in a transaction, which a proof would hold open for a minute:
+        # on SQLite no prediction could be recorded meanwhile.
+        return self._changeform_view(
+            request,
+            *(args or (kwargs.get("object_id"),)),
+            **{
+                "form_url": kwargs.get("form_url", ""),
+                "extra_context": kwargs.get("extra_context"),
+            },
+        )
+
+    def save_model(self, request: HttpRequest, obj: ModelVersion, form: Any, change: bool) -> None:
+        """Write the changed notes alone: the form has registered or attached all the rest."""
+        if change:
+            obj.revise(
+                **{
+                    name: form.cleaned_data[name]
+                    for name in CHANGEABLE
+                    if name in form.changed_data
+                }
+            )
+
+    def delete_model(self, request: HttpRequest, obj: ModelVersion) -> None:
+        services.delete_version(model_id=obj.pk)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[ModelVersion]) -> None:
+        for version in queryset:
+            services.delete_version(model_id=version.pk)
+
+    @admin.action(description="Activate selected versions", permissions=["change"])
+    def activate(self, request: HttpRequest, queryset: QuerySet[ModelVersion]) -> None:
+        changed = queryset.update(is_active=True)
+        self.message_user(request, f"{changed} activated.", messages.SUCCESS)
+
+    @admin.action(description="Deactivate selected versions", permissions=["change"])
+    def deactivate(self, request: HttpRequest, queryset: QuerySet[ModelVersion]) -> None:
+        changed = queryset.update(is_active=False)
+        self.message_user(request, f"{changed} deactivated.", messages.SUCCESS)
+
+    @admin.display(description="file size", ordering="size_bytes")
+    def size(self, version: ModelVersion) -> str:
+        return filesizeformat(version.size_bytes) if version.has_artifact else "no file yet"
+
+    @admin.display(description="predictions")
+    def log(self, version: ModelVersion) -> SafeString:
+        url = reverse("admin:predictions_prediction_changelist")
+        return format_html('<a href="{}?model__id__exact={}">Predictions</a>', url, version.pk)
+
+    @admin.display(description="file")
+    def file(self, version: ModelVersion) -> SafeString | str:
+        if not version.has_artifact:
+            return "no file yet"
+        return format_html(
+            "{}<br>{} bytes<br>sha256 <code>{}</code>",
+            version.artifact,
+            version.size_bytes,
+            version.sha256,
+        )
+
+    @admin.display(description="signature")
+    def signature_table(self, version: ModelVersion) -> str:
+        if version.signature is None:
+            return "-"
+        return render_to_string("admin/registry/signature.html", {"signature": version.signature})
+
+    @admin.display(description="written by")
+    def libraries_table(self, version: ModelVersion) -> str:
+        return ", ".join(f"{name} {number}" for name, number in version.libraries.items()) or "-"
+
+    @admin.display(description="metrics")
+    def metrics_table(self, version: ModelVersion) -> str:
+        if not version.metrics:
+            return "-"
+        return render_to_string("admin/registry/metrics.html", {"metrics": version.metrics})

@@ -1,0 +1,169 @@
+"""What the model endpoints take and answer."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.core.validators import RegexValidator
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from registry.jsonvalues import check_annotation, check_json
+from registry.models import NAME_PATTERN, ModelVersion
+from registry.runtimes import FRAMEWORKS
+from registry.signature import Signature, SignatureError
+
+MAX_EXAMPLE_ROWS = 1000
+
+
+class StrictSerializer(serializers.Serializer):
+    """A request body whose unknown fields are errors: a misspelt one must not vanish."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if hasattr(data, "keys"):
+            unknown = sorted(str(key) for key in data if key not in self.fields)
+            if unknown:
+                raise serializers.ValidationError({key: ["Unknown field."] for key in unknown})
+        return super().to_internal_value(data)
+
+
+class ExactJSON(serializers.JSONField):
+    """A JSON value, or in a form its text, that passes `check` (ValueError says what is wrong)."""
+
+    def __init__(self, check: Callable[[object], None] = check_json, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._check = check
+
+    def to_internal_value(self, data: Any) -> Any:
+        try:
+            value = super().to_internal_value(data)
+            self._check(value)
+        except RecursionError as error:
+            raise serializers.ValidationError("Is nested too deeply.") from error
+        except ValueError as error:
+            raise serializers.ValidationError(str(error)) from error
+        return value
+
+
+@extend_schema_field(OpenApiTypes.OBJECT)
+class JSONObjectField(ExactJSON):
+    """A bounded JSON object beside the input: metrics, tags, metadata."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(check_annotation, **kwargs)
+
+    def to_internal_value(self, data: Any) -> Any:
+        value = super().to_internal_value(data)
+        if not isinstance(value, dict):
+            raise serializers.ValidationError('Must be an object, such as {"accuracy": 0.97}.')
+        return value
+
+
+@extend_schema_field(
+    {
+        "type": "object",
+        "properties": {
+            "inputs": {"type": "array", "items": {"type": "object"}},
+            "outputs": {"type": "array", "items": {"type": "object"}},
+            "classes": {"type": "array", "items": {}},
+        },
+        "example": {"inputs": [{"name": "age", "datatype": "FP64", "nullable": True}]},
+    }
+)
+class SignatureField(ExactJSON):
+    """A declared signature: whatever the file cannot tell by itself."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        value = super().to_internal_value(data)
+        try:
+            Signature.from_json(value)
+        except SignatureError as error:
+            raise serializers.ValidationError(str(error)) from error
+        return value
+
+
+@extend_schema_field({"type": "array", "items": {}, "maxItems": MAX_EXAMPLE_ROWS})
+class ExampleField(ExactJSON):
+    """Rows of `input_data`: objects by feature name, `{"features": [...]}`, or plain lists."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        value = super().to_internal_value(data)
+        if not isinstance(value, list) or not 0 < len(value) <= MAX_EXAMPLE_ROWS:
+            raise serializers.ValidationError(f"Must be a list of 1 to {MAX_EXAMPLE_ROWS} rows.")
+        return [{"features": row} if isinstance(row, list) else row for row in value]
+
+
+class ArtifactRequest(StrictSerializer):
+    """The file, and what it cannot tell by itself."""
+
+    artifact = serializers.FileField(help_text="The model file: .skops, .onnx, .ubj, .json, .txt")
+    signature = SignatureField(required=False)
+    example = ExampleField(required=False)
+
+
+def _safe_name(max_length: int) -> serializers.CharField:
+    message = "Must start with a letter or digit and hold only letters, digits and . _ + -"
+    return serializers.CharField(
+        max_length=max_length, validators=[RegexValidator(NAME_PATTERN, message)]
+    )
+
+
+class ModelVersionRequest(ArtifactRequest):
+    name = _safe_name(100)
+    version = _safe_name(50)
+    framework = serializers.ChoiceField(choices=list(FRAMEWORKS))
+    metrics = JSONObjectField(required=False, allow_null=True)
+    description = serializers.CharField(required=False, allow_blank=True, max_length=5000)
+    tags = JSONObjectField(required=False)
+    artifact = serializers.FileField(required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        for name in ("signature", "example"):
+            if name in attrs and "artifact" not in attrs:
+                raise serializers.ValidationError({name: ["Is sent together with the artifact."]})
+        return attrs
+
+
+class ModelVersionChange(StrictSerializer):
+    """What may change of a version; the rest of it never does."""
+
+    metrics = JSONObjectField(required=False, allow_null=True)
+    description = serializers.CharField(required=False, allow_blank=True, max_length=5000)
+    tags = JSONObjectField(required=False)
+    is_active = serializers.BooleanField(required=False)
+
+
+class ModelVersionQuery(serializers.Serializer):
+    """The filters of the list of versions."""
+
+    active_only = serializers.BooleanField(required=False, default=True)
+    name = serializers.CharField(required=False, max_length=100)
+    framework = serializers.CharField(required=False, max_length=50)
+
+
+class ModelVersionSerializer(serializers.ModelSerializer):
+    created_by = serializers.CharField(source="created_by.username", default=None, read_only=True)
+    metrics = JSONObjectField(allow_null=True)
+    tags = JSONObjectField()
+    signature = serializers.JSONField(allow_null=True)
+    libraries = serializers.DictField(child=serializers.CharField())
+
+    class Meta:
+        model = ModelVersion
+        fields = [
+            "id",
+            "name",
+            "version",
+            "framework",
+            "metrics",
+            "created_at",
+            "is_active",
+            "description",
+            "tags",
+            "signature",
+            "sha256",
+            "size_bytes",
+            "libraries",
+            "created_by",
+        ]
+        read_only_fields = fields

@@ -1,0 +1,181 @@
+"""What happens to a version over its row, its file and its runtime: register, attach, delete."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.db import IntegrityError, transaction
+from django.db.models import ProtectedError
+
+from registry import artifacts, proof
+from registry.jsonvalues import JSONObject
+from registry.loader import load_options
+from registry.models import ModelVersion
+from registry.runtimes import FRAMEWORKS
+
+
+class VersionExists(Exception):
+    """The (name, version) is taken; the message is for the caller."""
+
+
+class ArtifactExists(Exception):
+    """The version already has another artifact; the message is for the caller."""
+
+
+class VersionInUse(Exception):
+    """Predictions refer to the version; the message is for the caller."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A model file on its way in, with what its owner says of it.
+
+    `signature` names columns, classes and types that the file cannot tell; `example` are rows of
+    `input_data` that the model must be able to score.
+    """
+
+    chunks: Iterable[bytes]
+    signature: Mapping[str, Any] | None = None
+    example: Sequence[object] = field(default=())
+
+
+def register_model(
+    *,
+    name: str,
+    version: str,
+    framework: str | None = None,
+    metrics: JSONObject | None = None,
+    description: str = "",
+    tags: JSONObject | None = None,
+    created_by: AbstractBaseUser | None = None,
+    upload: Upload | None = None,
+) -> ModelVersion:
+    """Create a version, with its artifact if one is given: both are there afterwards, or neither.
+
+    Without a `framework` the file's content tells it. Raises VersionExists, ArtifactTooLarge or
+    ArtifactRejected.
+    """
+    if ModelVersion.objects.filter(name=name, version=version).exists():
+        raise VersionExists(f"Model {name}:{version} already exists")
+    row = ModelVersion(
+        name=name,
+        version=version,
+        framework=framework or "",
+        metrics=metrics,
+        description=description,
+        tags=tags or {},
+        created_by=created_by,
+    )
+    if upload is None:
+        _create(row)
+        return row
+    _prove_and_place(row, upload, framework)
+    try:
+        _create(row)
+    except BaseException:
+        _remove_file(row)
+        raise
+    return row
+
+
+def attach_artifact(*, model_id: int, upload: Upload) -> ModelVersion:
+    """Give a version its artifact, once; the same file again changes nothing.
+
+    Raises ModelNotFound, ArtifactExists, ArtifactTooLarge or ArtifactRejected.
+    """
+    row = ModelVersion.objects.find(model_id)
+    if row.has_artifact:
+        return _attached_already(row, upload)
+    _prove_and_place(row, upload, row.framework)
+    attached = {
+        name: getattr(row, name)
+        for name in ("framework", "artifact", "sha256", "size_bytes", "signature", "libraries")
+    }
+    try:
+        # The row as it was read decides: of two uploads at once, the second finds nothing to fill.
+        if not ModelVersion.objects.filter(pk=model_id, artifact="").update(**attached):
+            raise ArtifactExists(f"Model {model_id} got its artifact meanwhile, or is gone")
+    except BaseException:
+        _remove_file(row)
+        raise
+    return row
+
+
+def delete_version(*, model_id: int) -> None:
+    """Delete a version that no prediction refers to, and then its file.
+
+    Raises ModelNotFound or VersionInUse.
+    """
+    try:
+        with transaction.atomic():
+            row = ModelVersion.objects.select_for_update().find(model_id)
+            if row.has_artifact:
+                transaction.on_commit(partial(_remove_file, row))
+            row.delete()
+    except (ProtectedError, IntegrityError) as error:
+        raise VersionInUse(
+            f"Model {model_id} has predictions and can not be deleted; deactivate it instead"
+        ) from error
+
+
+def _create(row: ModelVersion) -> None:
+    try:
+        row.save(force_insert=True)
+    except IntegrityError as error:
+        if ModelVersion.objects.filter(name=row.name, version=row.version).exists():
+            raise VersionExists(f"Model {row} already exists") from error
+        raise
+
+
+def _attached_already(row: ModelVersion, upload: Upload) -> ModelVersion:
+    staged = _receive(upload)
+    staged.discard()
+    if staged.sha256 != row.sha256:
+        raise ArtifactExists(
+            f"Model {row.pk} already has an artifact, which never changes; register a new version"
+        )
+    return row
+
+
+def _receive(upload: Upload) -> artifacts.Staged:
+    root = Path(settings.MODEL_PATH)
+    return artifacts.receive(upload.chunks, root, limit_bytes=settings.MAX_ARTIFACT_BYTES)
+
+
+def _prove_and_place(row: ModelVersion, upload: Upload, framework: str | None) -> None:
+    """Put the file in its place and what it tells into the unsaved `row`.
+
+    No transaction is open meanwhile: loading a large model takes seconds.
+    """
+    staged = _receive(upload)
+    try:
+        row.framework = artifacts.check_framework(staged.path, framework)
+        proven = proof.prove(
+            staged.path,
+            framework=row.framework,
+            options=load_options(),
+            declared=upload.signature,
+            example=upload.example,
+            timeout_seconds=settings.PROOF_TIMEOUT_SECONDS,
+            memory_bytes=settings.PROOF_MEMORY_BYTES,
+        )
+        row.artifact = artifacts.place(
+            staged,
+            Path(settings.MODEL_PATH),
+            row.name,
+            row.version,
+            FRAMEWORKS[row.framework].suffixes[0],
+        )
+    except BaseException:
+        staged.discard()
+        raise
+    row.sha256, row.size_bytes = staged.sha256, staged.size_bytes
+    row.signature, row.libraries = proven.signature, proven.libraries
+
+
+def _remove_file(row: ModelVersion) -> None:
+    artifacts.remove(Path(settings.MODEL_PATH), row.artifact)

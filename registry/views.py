@@ -1,0 +1,82 @@
+"""The model endpoints: /api/v1/models/."""
+
+from typing import Any
+
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework.decorators import action
+from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
+from rest_framework.permissions import DjangoModelPermissions
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.status import HTTP_201_CREATED, HTTP_204_NO_CONTENT
+from rest_framework.viewsets import GenericViewSet
+
+from registry import services
+from registry.models import ModelVersion
+from registry.serializers import (
+    ArtifactRequest,
+    ModelVersionChange,
+    ModelVersionQuery,
+    ModelVersionRequest,
+    ModelVersionSerializer,
+)
+
+
+class ModelVersionViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[ModelVersion]):
+    """Register model versions and their artifacts, look at them, retire them."""
+
+    queryset = ModelVersion.objects.select_related("created_by").newest_first()
+    serializer_class = ModelVersionSerializer
+    query_serializer_class = ModelVersionQuery
+    permission_classes = [DjangoModelPermissions]
+    lookup_value_regex = r"\d+"
+
+    def get_object(self) -> ModelVersion:
+        return self.get_queryset().find(int(self.kwargs["pk"]))
+
+    @extend_schema(
+        request={
+            "application/json": ModelVersionRequest,
+            "multipart/form-data": ModelVersionRequest,
+        },
+        responses={201: ModelVersionSerializer},
+    )
+    def create(self, request: Request) -> Response:
+        payload = ModelVersionRequest(data=request.data)
+        payload.is_valid(raise_exception=True)
+        fields = payload.validated_data
+        version = services.register_model(upload=_upload(fields), created_by=request.user, **fields)
+        return Response(self.get_serializer(version).data, status=HTTP_201_CREATED)
+
+    @extend_schema(request=ModelVersionChange, responses={200: ModelVersionSerializer})
+    def partial_update(self, request: Request, pk: str) -> Response:
+        payload = ModelVersionChange(data=request.data)
+        payload.is_valid(raise_exception=True)
+        version = self.get_object()
+        version.revise(**payload.validated_data)
+        return Response(self.get_serializer(version).data)
+
+    @extend_schema(responses={204: OpenApiResponse(description="Deleted, with its file.")})
+    def destroy(self, request: Request, pk: str) -> Response:
+        services.delete_version(model_id=int(pk))
+        return Response(status=HTTP_204_NO_CONTENT)
+
+    @extend_schema(
+        request={"multipart/form-data": ArtifactRequest}, responses={200: ModelVersionSerializer}
+    )
+    @action(detail=True, methods=["put"])
+    def artifact(self, request: Request, pk: str) -> Response:
+        """Attach the artifact, once: a new file is a new version."""
+        payload = ArtifactRequest(data=request.data)
+        payload.is_valid(raise_exception=True)
+        upload = _upload(payload.validated_data)
+        assert upload is not None  # the file is required
+        version = services.attach_artifact(model_id=int(pk), upload=upload)
+        return Response(self.get_serializer(version).data)
+
+
+def _upload(fields: dict[str, Any]) -> services.Upload | None:
+    """Take the upload's parts out of validated fields."""
+    file = fields.pop("artifact", None)
+    signature, example = fields.pop("signature", None), fields.pop("example", ())
+    return services.Upload(file.chunks(), signature, example) if file else None
