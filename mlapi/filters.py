@@ -1,5 +1,6 @@
 """The query parameters of a list: declared by its view, and strict."""
 
+from collections.abc import Set
 from typing import Any
 
 from django.db.models import QuerySet
@@ -36,13 +37,15 @@ class StrictFilterBackend(BaseFilterBackend):
         serializer_class = _serializer_class(view)
         if serializer_class is None:
             return []
+        # Not named by its class: drf-spectacular imports DRF's views, which import this module.
+        inspector: Any = view.schema
         return [
             {
                 "name": name,
                 "in": "query",
                 "required": field.required,
                 "description": str(field.help_text or ""),
-                "schema": view.schema._map_serializer_field(field, "request"),
+                "schema": inspector._map_serializer_field(field, "request"),
             }
             for name, field in serializer_class().fields.items()
         ]
@@ -56,7 +59,7 @@ def _paginator_parameters(view: APIView) -> frozenset[str]:
     return getattr(getattr(view, "paginator", None), "parameter_names", frozenset())
 
 
-def _single_values(request: Request, known: frozenset[str]) -> dict[str, str]:
+def _single_values(request: Request, known: Set[str]) -> dict[str, str]:
     errors: dict[str, list[str]] = {}
     values: dict[str, str] = {}
     for name, given in request.query_params.lists():

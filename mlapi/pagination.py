@@ -3,7 +3,7 @@
 import base64
 import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -37,9 +37,13 @@ class KeysetPagination(BasePagination):
     _next_link: str | None = None
 
     def paginate_queryset(
-        self, queryset: QuerySet[Any], request: Request, view: APIView | None = None
+        self,
+        queryset: QuerySet[Any] | Sequence[Any],
+        request: Request,
+        view: APIView | None = None,
     ) -> list[Any]:
         """One page; raises ValidationError by parameter."""
+        assert isinstance(queryset, QuerySet)
         limit = _bounded(request, "limit", DEFAULT_LIMIT, minimum=1, maximum=MAX_LIMIT)
         skip = _skip(request)
         rows = queryset.order_by("-created_at", "-id")
@@ -56,7 +60,7 @@ class KeysetPagination(BasePagination):
         headers = {"Link": f'<{self._next_link}>; rel="next"'} if self._next_link else None
         return Response(data, headers=headers)
 
-    def get_paginated_response_schema(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
         return schema
 
     def get_schema_operation_parameters(self, view: APIView) -> list[dict[str, Any]]:

@@ -31,7 +31,7 @@ def check_model_path(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> 
 @register(Tags.security)
 def check_key_length(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """mlapi.W001: tokens could be forged by trying keys."""
-    algorithm = settings.SIMPLE_JWT["ALGORITHM"]
+    algorithm = str(settings.SIMPLE_JWT["ALGORITHM"])
     needed, given = KEY_BYTES[algorithm], len(settings.SECRET_KEY.encode())
     if given >= needed:
         return []

@@ -2,7 +2,8 @@
 
 Native parsers end their process on a damaged file, and a crafted one can make them loop or fill
 the memory: that must happen in here, to nobody else. No Django here. Run as `-m registry.proof`, it
-is that subprocess: a request as JSON on standard input, an answer as JSON on a pipe of its own.
+is that subprocess: a request as JSON on standard input, an answer as JSON on what was its standard
+output before any library was loaded.
 """
 
 import json
@@ -11,9 +12,8 @@ import resource
 import signal
 import subprocess
 import sys
-import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,6 @@ ONE_THREAD = {
 }
 PROBABILITY_TOLERANCE = 1e-3
 MEMORY_EXIT_CODE = 77
-_SHOWN_CHATTER = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,31 +78,196 @@ def prove(
 
 
 def _run(request: bytes, timeout_seconds: float, memory_bytes: int) -> dict[str, Any]:
-    answers, child_end = os.pipe()
-    with os.fdopen(answers, "rb") as answer:
-        try:
-            child = subprocess.Popen(
-                [sys.executable, "-m", "registry.proof", str(child_end)],
-                cwd=PROJECT_ROOT,
-                env=_environment(),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                pass_fds=(child_end,),
-                start_new_session=True,
-            )
-        finally:
-            os.close(child_end)
-        try:
-            _, chatter = child.communicate(request, timeout=timeout_seconds)
-        except subprocess.TimeoutExpired:
-            raise ArtifactRejected(
-                f"Loading and scoring the model took longer than {timeout_seconds:g} s."
-            ) from None
-        finally:
-            _end(child)
-        said = answer.read()
-    if child.returncode != 0 or not said:
-        raise ArtifactRejected(_death(child.returncode, chatter, timeout_seconds, memory_bytes))
+    child = subprocess.Popen(
+        [sys.executable, "-m", "registry.proof"],
+        cwd=PROJECT_ROOT,
+        env=_environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        said, _ = child.communicate(request, timeout=timeout_seconds)
+    except BaseException as error:
+        # Its whole session, before it is reaped: its id is still its own.
+        os.killpg(child.pid, signal.SIGKILL)
+        child.communicate()
+        if not isinstance(error, subprocess.TimeoutExpired):
+            raise
+        raise ArtifactRejected(_too_slow(timeout_seconds)) from None
+    if child.returncode != 0:
+        raise ArtifactRejected(_death(child.returncode, timeout_seconds, memory_bytes))
     result: dict[str, Any] = json.loads(said)
     return result
+
+
+def _environment() -> dict[str, str]:
+    passed = {name: os.environ[name] for name in PASSED_VARIABLES if name in os.environ}
+    return passed | ONE_THREAD | {"HOME": "/nonexistent", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def _too_slow(timeout_seconds: float) -> str:
+    return f"Loading and scoring the model took longer than {timeout_seconds:g} s."
+
+
+def _death(returncode: int, timeout_seconds: float, memory_bytes: int) -> str:
+    memory = f"Loading and scoring the model needs more than {memory_bytes // 2**20} MiB."
+    if returncode == MEMORY_EXIT_CODE:
+        return memory
+    if returncode == -signal.SIGXCPU:
+        return _too_slow(timeout_seconds)
+    if returncode == -signal.SIGKILL:
+        return f"{memory[:-1]}, or was killed for another reason."
+    how = signal.Signals(-returncode).name if returncode < 0 else f"exit code {returncode}"
+    return (
+        f"The file ended its parser ({how}): it is damaged. Export the model again and send all "
+        "of it."
+    )
+
+
+# -- the subprocess
+
+
+def _limit(cpu_seconds: int, memory_bytes: int) -> None:
+    """Bound this process, before it looks at the file. Files it has not opened yet stay closed to
+    writing, and nothing dumps its core.
+    """
+    # Not RLIMIT_AS: onnxruntime and pyarrow reserve far more addresses than they touch.
+    resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _examine(request: Mapping[str, Any]) -> Proof:
+    options = LoadOptions(frozenset(request["trusted_types"]))
+    try:
+        runtime = runtime_module(request["framework"]).load(Path(request["path"]), options)
+    except LoadError as error:
+        raise ArtifactRejected(_sentence(error)) from error
+    example = request["example"]
+    signature = _completed(runtime.signature, request["declared"], example)
+    outputs = _score_example(runtime, signature, example) if example else _score(runtime, signature)
+    if request["framework"] == "onnx":
+        signature = _without_false_probabilities(signature, outputs)
+    return Proof(signature.as_json(), dict(runtime.libraries))
+
+
+def _completed(
+    told: Signature, declared: Mapping[str, Any] | None, example: Sequence[object]
+) -> Signature:
+    try:
+        wanted = None if declared is None else Signature.from_json(declared)
+        return complete(told, wanted, example)
+    except SignatureError as error:
+        field = "example" if isinstance(error.__cause__, InvalidInput) else "signature"
+        raise ArtifactRejected(_sentence(error), field=field) from error
+
+
+def _score_example(runtime: Runtime, signature: Signature, example: Sequence[object]) -> Outputs:
+    try:
+        inputs = arrange(signature, example)
+    except InvalidInput as error:
+        path, said = next(iter(error.errors.items()))
+        field = f"example[{error.row}]" + (f".{path}" if path else "")
+        raise ArtifactRejected(" ".join(said), field=field) from error
+    try:
+        outputs = runtime.predict(inputs)
+    except InferenceError as error:
+        raise ArtifactRejected(f"The model failed on them: {error}", field="example") from error
+    _check_shapes(signature, outputs, len(example))
+    for output in signature.outputs:
+        values = outputs[output.name]
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise ArtifactRejected(
+                f"The model answers them with NaN or infinity in '{output.name}'.", field="example"
+            )
+    return outputs
+
+
+def _score(runtime: Runtime, signature: Signature) -> Outputs:
+    try:
+        outputs = runtime.predict(signature.sample())
+    except InferenceError as error:
+        raise ArtifactRejected(
+            f"The model could not be scored on made-up rows: {error}; send example rows that it "
+            "accepts."
+        ) from error
+    _check_shapes(signature, outputs, 1)
+    return outputs
+
+
+def _check_shapes(signature: Signature, outputs: Outputs, n_rows: int) -> None:
+    for output in signature.outputs:
+        values = outputs[output.name]
+        expected = (n_rows, *output.shape[1:])
+        if len(values.shape) != len(expected) or any(
+            wanted not in (-1, size) for wanted, size in zip(expected, values.shape, strict=True)
+        ):
+            raise ArtifactRejected(
+                f"The model answers {n_rows} rows with '{output.name}' of shape "
+                f"{list(values.shape)}, not {list(expected)}."
+            )
+        if output.kind == "label" and not ((values >= 0) & (values < len(output.classes))).all():
+            raise ArtifactRejected(f"The model answers a class in '{output.name}' it has not.")
+
+
+def _without_false_probabilities(signature: Signature, outputs: Outputs) -> Signature:
+    """Decision scores travel through ONNX under the name of probabilities; their values tell."""
+
+    def judged(output: Output) -> Output:
+        values = outputs[output.name]
+        if output.kind != "probabilities" or not np.isfinite(values).all():
+            return output
+        is_sound = (
+            (values >= -PROBABILITY_TOLERANCE).all()
+            and (values <= 1 + PROBABILITY_TOLERANCE).all()
+            and (abs(values.sum(axis=-1) - 1) <= PROBABILITY_TOLERANCE).all()
+        )
+        return output if is_sound else replace(output, kind="value", classes=())
+
+    return replace(signature, outputs=tuple(judged(output) for output in signature.outputs))
+
+
+def _sentence(error: Exception) -> str:
+    text = str(error)
+    return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith(".") else ".")
+
+
+def _is_out_of_memory(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, MemoryError) or "bad_alloc" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _answer(request: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        proof = _examine(request)
+    # Whatever a library raises here is a verdict on the file.
+    except Exception as error:
+        if _is_out_of_memory(error):
+            os._exit(MEMORY_EXIT_CODE)
+        if isinstance(error, ArtifactRejected):
+            field, messages = next(iter(error.errors.items()))
+            return {"rejected": [field, messages[0]]}
+        return {"rejected": ["artifact", f"The model failed: {type(error).__name__}: {error}"]}
+    return {"signature": proof.signature, "libraries": proof.libraries}
+
+
+def main() -> None:
+    # Libraries print on standard output; the answer goes where they cannot reach.
+    answers = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    request = json.load(sys.stdin.buffer)
+    _limit(request["cpu_seconds"], request["memory_bytes"])
+    with os.fdopen(answers, "wb") as answer:
+        answer.write(json.dumps(_answer(request)).encode())
+    # Without the libraries' own farewells: some hang or crash in them.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -31,7 +31,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return connection
 
     def _close(self) -> Any:
-        result = super()._close()
-        if self.alias in self._connection_pools:
-            observe_pool(self._connection_pools[self.alias].get_stats())
+        result = super()._close()  # type: ignore[misc]
+        if pool := self.pool:
+            observe_pool(pool.get_stats())
         return result

