@@ -94,7 +94,7 @@ def database_state() -> dict[str, str]:
     """`database`: ok or unavailable; `migrations`: applied, pending or unknown."""
     try:
         with probe_connection() as connection:
-            applied = MigrationRecorder(connection).applied_migrations()
+            applied = _applied_migrations(connection)
     except (DatabaseError, InterfaceError) as error:
         logger.warning("The database does not answer: %s", error)
         return {"database": "unavailable", "migrations": "unknown"}
@@ -117,6 +117,16 @@ def probe_connection() -> Iterator[BaseDatabaseWrapper]:
         yield connection
     finally:
         connection.close()
+
+
+def _applied_migrations(connection: BaseDatabaseWrapper) -> set[tuple[str, str]]:
+    """As the recorder's method of this name, whose queries go by alias and so through the pool."""
+    recorder = MigrationRecorder(connection)
+    if not recorder.has_table():
+        return set()
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT app, name FROM {recorder.Migration._meta.db_table}")  # noqa: S608
+        return set(cursor.fetchall())
 
 
 @cache

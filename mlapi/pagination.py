@@ -47,7 +47,7 @@ class KeysetPagination(BasePagination):
         limit = _bounded(request, "limit", DEFAULT_LIMIT, minimum=1, maximum=MAX_LIMIT)
         skip = _skip(request)
         rows = queryset.order_by("-created_at", "-id")
-        if cursor := request.query_params.get("cursor"):
+        if (cursor := request.query_params.get("cursor")) is not None:
             rows = rows.filter(_after(cursor))
         # One row more than the page tells whether there is a next one.
         page = list(rows[skip : skip + limit + 1])

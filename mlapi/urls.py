@@ -1,5 +1,6 @@
 """Every route of the service. Each answers with and without its trailing slash."""
 
+from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path, re_path
 from django.views.decorators.csrf import csrf_exempt
@@ -22,6 +23,8 @@ class Router(SimpleRouter):
         # Given to the constructor it would be coerced to "/".
         self.trailing_slash = "/?"
 
+
+admin.site.site_header = admin.site.site_title = settings.APP_NAME
 
 router = Router()
 router.register("models", ModelVersionViewSet, basename="model")

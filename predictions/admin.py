@@ -59,15 +59,9 @@ class MadeBefore(admin.SimpleListFilter):
 
 @admin.register(Prediction)
 class PredictionAdmin(admin.ModelAdmin):
-    list_display = (
-        "id",
-        "model_link",
-        "answer",
-        "confidence",
-        "status",
-        "latency_ms",
-        "created_at",
-    )
+    list_display = ("id", "created_at", "model_link", "answer", "certainty", "status", "latency")
+    # Only what an index can sort.
+    sortable_by = ("created_at",)
     list_filter = ("status", "created_at", MadeBefore, ("model", admin.RelatedFieldListFilter))
     list_per_page = 100
     ordering = ("-created_at", "-id")
@@ -127,6 +121,14 @@ class PredictionAdmin(admin.ModelAdmin):
         if row.prediction is not None:
             return f"{row.prediction:.6g}"
         return "-" if row.output is None else "several outputs"
+
+    @admin.display(description="confidence")
+    def certainty(self, row: Prediction) -> str:
+        return "-" if row.confidence is None else f"{row.confidence:.1%}"
+
+    @admin.display(description="latency")
+    def latency(self, row: Prediction) -> str:
+        return "-" if row.latency_ms is None else f"{row.latency_ms:.2f} ms"
 
     @admin.display(description="output")
     def output_json(self, row: Prediction) -> SafeString | str:

@@ -25,6 +25,8 @@ from registry.runtimes import FRAMEWORKS
 from registry.serializers import ExampleField, SignatureField
 
 CHANGEABLE = ("description", "metrics", "tags", "is_active")
+# A form field must not be called like a model field that nobody edits.
+FIELD_OF_ERROR = {"artifact": "model_file", "signature": "declared_signature"}
 REGISTRY_ERRORS = (
     artifacts.ArtifactRejected,
     services.ArtifactExists,
@@ -49,13 +51,13 @@ class ModelVersionForm(forms.ModelForm):
         choices=[("", "as the file tells"), *((name, name) for name in FRAMEWORKS)],
         help_text="Needed only where the file comes later.",
     )
-    artifact = forms.FileField(
+    model_file = forms.FileField(
         required=False,
-        label="Model file",
         help_text=".skops, .onnx, .ubj, .json or .txt; attached once, it never changes.",
     )
-    signature = ExactJSONFormField(
+    declared_signature = ExactJSONFormField(
         required=False,
+        label="Signature",
         help_text="Names, types and classes that the file cannot tell:"
         ' {"inputs": [{"name": "age", "datatype": "FP64"}]}',
     )
@@ -73,8 +75,8 @@ class ModelVersionForm(forms.ModelForm):
     def clean_tags(self) -> Any:
         return self.cleaned_data["tags"] or {}
 
-    def clean_signature(self) -> Any:
-        return self._checked("signature", SignatureField())
+    def clean_declared_signature(self) -> Any:
+        return self._checked("declared_signature", SignatureField())
 
     def clean_example(self) -> Any:
         return self._checked("example", ExampleField())
@@ -82,7 +84,7 @@ class ModelVersionForm(forms.ModelForm):
     def clean(self) -> None:
         super().clean()
         given = self.cleaned_data
-        if not self.instance.pk and not given.get("framework") and not given.get("artifact"):
+        if not self.instance.pk and not given.get("framework") and not given.get("model_file"):
             self.add_error("framework", "Choose one, or send the model file.")
 
     def is_valid(self) -> bool:
@@ -90,7 +92,7 @@ class ModelVersionForm(forms.ModelForm):
         return super().is_valid() and self._settled()
 
     def _settled(self) -> bool:
-        if self.instance.pk and not self.cleaned_data.get("artifact"):
+        if self.instance.pk and not self.cleaned_data.get("model_file"):
             return True
         try:
             self.instance = self._attach() if self.instance.pk else self._register()
@@ -102,7 +104,8 @@ class ModelVersionForm(forms.ModelForm):
         for path, said in getattr(error, "errors", {"": [str(error)]}).items():
             # A place in the example rows, example[3].alcohol, is shown at their field.
             field = path.split("[")[0].split(".")[0]
-            place = "" if path in ("", field) else f"{path}: "
+            field = FIELD_OF_ERROR.get(field, field)
+            place = f"{path}: " if "[" in path or "." in path else ""
             self.add_error(
                 field if field in self.fields else None, [f"{place}{text}" for text in said]
             )
@@ -128,10 +131,10 @@ class ModelVersionForm(forms.ModelForm):
 
     def _upload(self) -> services.Upload | None:
         given = self.cleaned_data
-        if not given.get("artifact"):
+        if not given.get("model_file"):
             return None
         return services.Upload(
-            given["artifact"].chunks(), given.get("signature"), given.get("example") or ()
+            given["model_file"].chunks(), given.get("declared_signature"), given.get("example") or ()
         )
 
     def _checked(self, name: str, field: serializers.Field) -> Any:
@@ -147,7 +150,7 @@ class ModelVersionForm(forms.ModelForm):
 @admin.register(ModelVersion)
 class ModelVersionAdmin(admin.ModelAdmin):
     form = ModelVersionForm
-    list_display = ("name", "version", "framework", "is_active", "size", "created_at", "log")
+    list_display = ("name", "version", "is_active", "framework", "size", "created_at", "log")
     list_display_links = ("name", "version")
     list_filter = ("is_active", "framework")
     search_fields = ("name", "version")
@@ -169,7 +172,7 @@ class ModelVersionAdmin(admin.ModelAdmin):
         return (*told, "file", "signature_table", "libraries_table", "metrics_table")
 
     def get_fieldsets(self, request: HttpRequest, obj: ModelVersion | None = None) -> Any:
-        upload = ("Model file", {"fields": ("artifact", "signature", "example")})
+        upload = ("Model file", {"fields": ("model_file", "declared_signature", "example")})
         notes = ("description", "metrics", "tags", "is_active")
         if obj is None:
             return [(None, {"fields": ("name", "version", "framework", *notes)}), upload]
@@ -183,17 +186,16 @@ class ModelVersionAdmin(admin.ModelAdmin):
         return sections if obj.has_artifact else [*sections, upload]
 
     @method_decorator(csrf_protect)
-    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
         # The stock view wraps a POST in a transaction, which a proof would hold open for a minute:
         # on SQLite no prediction could be recorded meanwhile.
-        return self._changeform_view(
-            request,
-            *(args or (kwargs.get("object_id"),)),
-            **{
-                "form_url": kwargs.get("form_url", ""),
-                "extra_context": kwargs.get("extra_context"),
-            },
-        )
+        return self._changeform_view(request, object_id, form_url, extra_context)
 
     def save_model(self, request: HttpRequest, obj: ModelVersion, form: Any, change: bool) -> None:
         """Write the changed notes alone: the form has registered or attached all the rest."""

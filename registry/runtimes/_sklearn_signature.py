@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.pipeline import FeatureUnion, Pipeline
+from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils import get_tags
 
 from registry.runtimes.base import LoadError
@@ -62,6 +63,8 @@ def missing(model: Any, column: int | None = None) -> Missing:
         return _first_answer(missing(step, column if i == 0 else None) for i, step in _steps(model))
     if isinstance(model, ColumnTransformer):
         return _missing_in_columns(model, column)
+    if isinstance(model, FunctionTransformer) and (model.func is None or _is_float_check(model)):
+        return "passed"
     best = getattr(model, "best_estimator_", None)
     if best is not None:
         return missing(best, column)
@@ -84,7 +87,7 @@ def _missing_in_columns(transformer: ColumnTransformer, column: int | None) -> M
     for part, columns in _branches(transformer):
         for place, index in enumerate(columns):
             if column in (None, index):
-                answers.add("passed" if part == "passthrough" else missing(part, place))
+                answers.add(missing(part, place))
     if "refused" in answers:
         return "refused"
     return "passed" if "passed" in answers else "taken"
@@ -202,8 +205,6 @@ def _datatypes(part: Any, width: int) -> list[str | None]:
 
 
 def _branch_datatypes(branch: Any, width: int) -> list[str | None]:
-    if branch == "passthrough":
-        return [None] * width
     if _is_float_check(branch):
         return ["FP64"] * width
     first = next(_entries(branch), None)

@@ -50,7 +50,7 @@ class Runtime(Protocol):
         of its outputs.
 
         A "label" output is an INT64 array (n,) of indices into its classes, "probabilities" are (n,
-        classes), "value" is (n,) or (n, k). Raises InferenceError when the library does.
+        classes), "value" is (n,) or (n, k, ...). Raises InferenceError when the library does.
         """
 
 

@@ -23,6 +23,7 @@ from sklearn.ensemble import (
 from sklearn.exceptions import InconsistentVersionWarning, NotFittedError
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer
 from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
 from sklearn.tree import DecisionTreeClassifier, ExtraTreeClassifier
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
@@ -210,6 +211,13 @@ def _settle(part: Any) -> None:
             raise LoadError(f"a text vectorizer with input='{part.input}' reads files by name")
         # A column of a pyarrow table yields its own scalars, which have no text methods.
         part.decode = _Decoder(part.decode)
+    # What "passthrough" becomes in a ColumnTransformer, for which scikit-learn knows pandas alone.
+    if isinstance(part, FunctionTransformer) and part.func is None:
+        part.func = _plain_array
+
+
+def _plain_array(rows: Any) -> Any:
+    return np.asarray(rows) if isinstance(rows, pyarrow.Table) else rows
 
 
 class _Decoder:
@@ -234,9 +242,7 @@ def _split(model: Any) -> tuple[Any, Any]:
     if not isinstance(model, Pipeline):
         return None, model
     final = model.steps[-1][1]
-    if len(model.steps) == 1 or isinstance(final, Pipeline):
-        return (None, final) if len(model.steps) == 1 else (model[:-1], final)
-    return model[:-1], final
+    return (None if len(model.steps) == 1 else model[:-1]), final
 
 
 def _laid_out(reading: Reading, inputs: Mapping[str, np.ndarray]) -> Any:

@@ -1,0 +1,217 @@
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connection, connections
+from rest_framework.test import APIClient
+
+from mlapi import health, metrics
+
+READY = "/health/ready/"
+
+
+@pytest.fixture
+def unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database that refuses every connection."""
+
+    def refuse(*args: Any) -> None:
+        raise OperationalError("connection refused at 10.0.0.1")
+
+    monkeypatch.setattr(type(connections["default"]), "connect", refuse)
+
+
+def test_live_touches_no_database(client: APIClient) -> None:
+    assert client.get("/health/live").status_code == 200
+
+
+@pytest.mark.django_db
+def test_ready_once_the_database_is_migrated(client: APIClient) -> None:
+    response = client.get(READY)
+
+    assert response.status_code == 200
+    assert response.json() == {"status": "ready", "database": "ok", "migrations": "applied"}
+
+
+@pytest.mark.django_db
+def test_not_ready_while_migrations_are_missing(
+    client: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "_last_migrations", lambda: (("registry", "9999_later"),))
+
+    response = client.get(READY)
+
+    assert response.status_code == 503
+    assert response.json()["migrations"] == "pending"
+    assert response["Retry-After"]
+
+
+@pytest.mark.django_db
+def test_not_ready_while_the_database_is_away(client: APIClient, unreachable: None) -> None:
+    response = client.get(READY)
+
+    assert response.status_code == 503
+    assert response.json()["database"] == "unavailable"
+    assert b"10.0.0.1" not in response.content
+
+
+@pytest.mark.django_db
+def test_health_tells_version_and_models(
+    client: APIClient, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    monkeypatch.setattr(health.loader, "loaded", lambda: ["iris:1"])
+
+    response = client.get("/health/")
+
+    assert response.status_code == 200
+    assert response.json() == {
+        "status": "ok",
+        "version": settings.VERSION,
+        "database": "ok",
+        "migrations": "applied",
+        "loaded_models": ["iris:1"],
+    }
+
+
+def test_probes_take_no_other_method(client: APIClient) -> None:
+    response = client.post("/health/live/")
+
+    assert response.status_code == 405
+    assert response["Allow"] == "GET, HEAD"
+
+
+postgresql = pytest.mark.skipif(
+    connection.vendor != "postgresql", reason="SQLite has no pool of connections"
+)
+
+
+@pytest.fixture
+def small_pool(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The pool of the test database, reopened with two connections at most and no patience."""
+    connection.close()
+    connection.close_pool()  # type: ignore[attr-defined]
+    pool = {**connection.settings_dict["OPTIONS"]["pool"], "min_size": 1, "max_size": 2}
+    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "pool", {**pool, "timeout": 0.2})
+    yield
+    connection.close()
+    connection.close_pool()  # type: ignore[attr-defined]
+
+
+def take_connections(stack: ExitStack, count: int) -> None:
+    for _ in range(count):
+        taken = connections["default"].copy()
+        stack.callback(taken.close)
+        taken.ensure_connection()
+
+
+@postgresql
+def test_probe_does_not_wait_for_a_drained_pool(client: APIClient, small_pool: None) -> None:
+    with ExitStack() as stack:
+        take_connections(stack, 2)
+
+        assert client.get(READY).status_code == 200
+
+
+@postgresql
+def test_drained_pool_answers_503_and_recovers(authorized_pool_client: APIClient) -> None:
+    connection.close()
+    with ExitStack() as stack:
+        take_connections(stack, 2)
+        drained = authorized_pool_client.get("/api/v1/models/")
+
+    recovered = authorized_pool_client.get("/api/v1/models/")
+
+    assert drained.status_code == 503
+    assert drained["Retry-After"] == "1"
+    assert recovered.status_code == 200
+
+
+@pytest.fixture
+def authorized_pool_client(small_pool: None, authorized: APIClient) -> APIClient:
+    return authorized
+
+
+@postgresql
+def test_connections_that_died_in_the_pool_are_replaced(small_pool: None) -> None:
+    with ExitStack() as stack:
+        take_connections(stack, 2)
+    with health.probe_connection() as other, other.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        assert cursor.fetchone()[0] >= 1
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+
+        assert cursor.fetchone() == (1,)
+
+
+@postgresql
+def test_pool_is_measured(small_pool: None) -> None:
+    connection.ensure_connection()
+
+    assert metrics.POOL_SIZE._value.get() >= 1
+
+
+def test_metrics_need_a_token(client: APIClient) -> None:
+    response = client.get("/metrics")
+
+    assert response.status_code == 401
+    assert response["WWW-Authenticate"].startswith("Bearer")
+
+
+@pytest.mark.parametrize(
+    "given", ["Bearer wrong", "Bearer ", "Basic scraper", "scraper", "Bearer é"]
+)
+def test_metrics_refuse_other_tokens(client: APIClient, settings: Any, given: str) -> None:
+    settings.METRICS_TOKEN = "scraper"
+
+    assert client.get("/metrics", HTTP_AUTHORIZATION=given).status_code == 401
+
+
+def test_unset_metrics_token_opens_nothing(client: APIClient) -> None:
+    assert client.get("/metrics", HTTP_AUTHORIZATION="Bearer ").status_code == 401
+
+
+def test_metrics_take_their_own_token(client: APIClient, settings: Any) -> None:
+    settings.METRICS_TOKEN = "scraper"
+
+    response = client.get("/metrics", HTTP_AUTHORIZATION="Bearer scraper")
+
+    assert response.status_code == 200
+    assert response["Content-Type"].startswith("text/plain")
+
+
+def test_metrics_take_an_access_token(authorized: APIClient) -> None:
+    assert authorized.get("/metrics/").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("url", "route", "status"),
+    [
+        ("/health/live", "/health/live/", "200"),
+        ("/api/v1/models/12", "/api/v1/models/{pk}/", "401"),
+        ("/api/v1/models/12/predictions/", "/api/v1/models/{pk}/predictions/", "401"),
+        ("/a/b", "unmatched", "404"),
+    ],
+)
+def test_requests_are_counted_by_route(
+    client: APIClient, url: str, route: str, status: str
+) -> None:
+    counter = metrics.REQUESTS.labels(route, "GET", status)
+    before = counter._value.get()
+
+    client.get(url)
+
+    assert counter._value.get() == before + 1
+
+
+def test_unknown_methods_share_one_label(client: APIClient) -> None:
+    counter = metrics.REQUESTS.labels("/health/live/", "other", "405")
+    before = counter._value.get()
+
+    client.generic("BREW", "/health/live/")
+
+    assert counter._value.get() == before + 1

@@ -1,0 +1,117 @@
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.urls import resolve, reverse
+from drf_spectacular.drainage import GENERATOR_STATS
+from drf_spectacular.generators import SchemaGenerator
+from rest_framework.test import APIClient
+
+from mlapi.schema import PROBLEM_REFERENCE
+
+
+@pytest.fixture(scope="module")
+def schema() -> dict[str, Any]:
+    result: dict[str, Any] = SchemaGenerator().get_schema(public=True)
+    return result
+
+
+@pytest.mark.django_db
+def test_schema_is_valid_and_without_warnings(tmp_path: Any) -> None:
+    GENERATOR_STATS.reset()
+
+    call_command("spectacular", "--validate", "--fail-on-warn", "--file", str(tmp_path / "s.yml"))
+
+
+def test_paths_are_shown_once_with_a_slash(schema: dict[str, Any]) -> None:
+    assert "/api/v1/models/{id}/" in schema["paths"]
+    assert all(path.endswith("/") and "?" not in path for path in schema["paths"])
+
+
+def test_every_error_is_a_problem(schema: dict[str, Any]) -> None:
+    for methods in schema["paths"].values():
+        for operation in methods.values():
+            errors = {code: r for code, r in operation["responses"].items() if code >= "400"}
+            assert {"500", "503"} <= errors.keys()
+            for response in errors.values():
+                content = response["content"]["application/problem+json"]
+                assert content["schema"] == PROBLEM_REFERENCE
+
+
+def test_operations_behind_a_token_show_401(schema: dict[str, Any]) -> None:
+    operation = schema["paths"]["/api/v1/models/"]["get"]
+
+    assert operation["security"] == [{"jwtAuth": []}]
+    assert "401" in operation["responses"]
+
+
+def test_lists_show_their_parameters(schema: dict[str, Any]) -> None:
+    parameters = {p["name"]: p for p in schema["paths"]["/api/v1/models/"]["get"]["parameters"]}
+
+    assert {"skip", "limit", "cursor", "active_only", "name", "framework"} <= parameters.keys()
+    assert parameters["active_only"]["schema"] == {"type": "boolean", "default": True}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/health",
+        "/health/live",
+        "/health/ready",
+        "/metrics",
+        "/api/v1/auth/token",
+        "/api/v1/auth/refresh",
+        "/api/v1/auth/verify",
+        "/api/v1/models",
+        "/api/v1/models/1",
+        "/api/v1/models/1/artifact",
+        "/api/v1/models/1/predictions",
+        "/api/v1/predictions",
+        "/api/v1/predictions/1",
+        "/api/schema",
+        "/api/docs",
+        "/api/redoc",
+    ],
+)
+def test_routes_take_both_forms(path: str) -> None:
+    match = resolve(path)
+
+    assert match.url_name != "unmatched"
+    assert resolve(f"{path}/").url_name == match.url_name
+
+
+@pytest.mark.parametrize(
+    ("accept", "media_type"),
+    [
+        ("*/*", "application/vnd.oai.openapi"),
+        ("application/vnd.oai.openapi+json", "application/vnd.oai.openapi+json"),
+    ],
+)
+def test_schema_comes_in_both_formats(client: APIClient, accept: str, media_type: str) -> None:
+    response = client.get("/api/schema/", HTTP_ACCEPT=accept)
+
+    assert response.status_code == 200
+    assert response["Content-Type"].partition(";")[0] == media_type
+
+
+@pytest.mark.parametrize("page", ["docs", "redoc"])
+def test_pages_of_the_documentation_load_nothing_from_elsewhere(
+    client: APIClient, page: str
+) -> None:
+    response = client.get(reverse(page))
+
+    assert response.status_code == 200
+    assert b"/static/drf_spectacular_sidecar/" in response.content
+    assert b"https://" not in response.content
+    assert b"//cdn" not in response.content
+
+
+def test_assets_are_served_without_collectstatic(client: APIClient) -> None:
+    response = client.get("/static/admin/css/base.css")
+
+    assert response.status_code == 200
+    response.close()
+
+
+def test_front_page_leads_to_the_documentation(client: APIClient) -> None:
+    assert client.get("/")["Location"] == reverse("docs")

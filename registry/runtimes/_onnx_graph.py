@@ -1,0 +1,163 @@
+"""What the graph of an ONNX file tells before it runs: whether it keeps to itself, and its classes.
+No Django here.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import numpy_helper
+
+from registry.runtimes.base import LoadError
+from registry.signature import ClassLabel, listed
+
+DOMAINS = frozenset(("", "ai.onnx", "ai.onnx.ml", "com.microsoft"))
+_CLASS_ATTRIBUTES = ("classlabels_strings", "classlabels_int64s", "classlabels_ints")
+_CLASS_DTYPES = (onnx.TensorProto.INT64, onnx.TensorProto.INT32, onnx.TensorProto.STRING)
+
+
+def read_model(path: Path) -> tuple[onnx.ModelProto, bytes]:
+    """The parsed file and its bytes.
+
+    Raises LoadError for what is no ONNX model, for data in other files and for operators that only
+    a library of the caller's knows.
+    """
+    content = path.read_bytes()
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(content)
+    except DecodeError as error:
+        raise LoadError("the file is no ONNX model, or is damaged or truncated") from error
+    if not model.graph.node or not model.graph.output:
+        raise LoadError("the file holds no ONNX graph, or is truncated")
+    nodes = list(_all_nodes(model))
+    _refuse_external_data(model, nodes)
+    own = {(function.domain, function.name) for function in model.functions}
+    foreign = {
+        f"{node.domain}.{node.op_type}"
+        for node in nodes
+        if node.domain not in DOMAINS and (node.domain, node.op_type) not in own
+    }
+    if foreign:
+        raise LoadError(
+            f"the model needs custom operators, which mlapi does not load: {listed(sorted(foreign))}"
+        )
+    return model, content
+
+
+def takes_missing_values(model: onnx.ModelProto) -> bool:
+    """Whether an operator in the graph is made for NaN."""
+    return any(
+        node.op_type in ("Imputer", "IsNaN")
+        or (
+            node.op_type.startswith("TreeEnsemble")
+            and any(
+                attribute.name.endswith("missing_value_tracks_true") and any(attribute.ints)
+                for attribute in node.attribute
+            )
+        )
+        for node in _all_nodes(model)
+    )
+
+
+def classes_of(model: onnx.ModelProto, output: str) -> tuple[ClassLabel, ...]:
+    """The classes that the operator nearest to an output names, () where none does."""
+    makers = {name: node for node in model.graph.node for name in node.output}
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    queue, seen = deque([output]), {output}
+    while queue:
+        node = makers.get(queue.popleft())
+        if node is None:
+            continue
+        found = _named_by(node) or _named_by_constant(node, constants)
+        if found:
+            return found
+        fresh = [name for name in node.input if name not in seen]
+        seen.update(fresh)
+        queue.extend(fresh)
+    return ()
+
+
+def _named_by(node: onnx.NodeProto) -> tuple[ClassLabel, ...]:
+    attributes = {attribute.name: attribute for attribute in node.attribute}
+    for name in _CLASS_ATTRIBUTES:
+        if name in attributes:
+            return _values(attributes[name])
+    keys = attributes.get("keys_int64s")
+    if node.op_type == "LabelEncoder" and keys and list(keys.ints) == list(range(len(keys.ints))):
+        values = attributes.get("values_strings") or attributes.get("values_int64s")
+        return _values(values) if values else ()
+    return ()
+
+
+def _values(attribute: onnx.AttributeProto) -> tuple[ClassLabel, ...]:
+    return tuple(text.decode() for text in attribute.strings) or tuple(attribute.ints)
+
+
+def _named_by_constant(
+    node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]
+) -> tuple[ClassLabel, ...]:
+    # skl2onnx picks the label out of such a tensor, by the index of the largest probability.
+    for name in node.input:
+        tensor = constants.get(name)
+        if tensor is None or "classes" not in name.lower() or tensor.data_type not in _CLASS_DTYPES:
+            continue
+        values = numpy_helper.to_array(tensor).reshape(-1).tolist()
+        if len(values) > 1:
+            return tuple(v.decode() if isinstance(v, bytes) else v for v in values)
+    return ()
+
+
+# -- every corner of a file
+
+
+def _all_nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
+    queue = [*model.graph.node, *(node for part in model.functions for node in part.node)]
+    while queue:
+        node = queue.pop()
+        yield node
+        for attribute in node.attribute:
+            for graph in _graphs(attribute):
+                queue.extend(graph.node)
+
+
+def _graphs(attribute: onnx.AttributeProto) -> Iterator[onnx.GraphProto]:
+    if attribute.HasField("g"):
+        yield attribute.g
+    yield from attribute.graphs
+
+
+def _refuse_external_data(model: onnx.ModelProto, nodes: Iterable[onnx.NodeProto]) -> None:
+    elsewhere = sorted({tensor.name for tensor in _all_tensors(model, nodes) if _is_outside(tensor)})
+    if elsewhere:
+        raise LoadError(
+            f"the model keeps {listed(elsewhere)} in another file: export it into a single file "
+            "(onnx.save_model(model, path, save_as_external_data=False))"
+        )
+
+
+def _is_outside(tensor: onnx.TensorProto) -> bool:
+    return tensor.data_location == onnx.TensorProto.EXTERNAL or bool(tensor.external_data)
+
+
+def _all_tensors(
+    model: onnx.ModelProto, nodes: Iterable[onnx.NodeProto]
+) -> Iterator[onnx.TensorProto]:
+    graphs = [model.graph]
+    defaults = [a for function in model.functions for a in function.attribute_proto]
+    for attribute in (*(a for node in nodes for a in node.attribute), *defaults):
+        if attribute.HasField("t"):
+            yield attribute.t
+        yield from attribute.tensors
+        graphs.extend(_graphs(attribute))
+        sparse = [attribute.sparse_tensor] if attribute.HasField("sparse_tensor") else []
+        for tensor in (*sparse, *attribute.sparse_tensors):
+            yield from (tensor.values, tensor.indices)
+    for info in model.training_info:
+        graphs.extend((info.initialization, info.algorithm))
+    for graph in graphs:
+        yield from graph.initializer
+        for sparse_tensor in graph.sparse_initializer:
+            yield from (sparse_tensor.values, sparse_tensor.indices)

@@ -1,0 +1,185 @@
+"""Tiny real models, trained here and written as their users would write them."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightgbm
+import numpy as np
+import pyarrow
+import skops.io
+import xgboost
+from skl2onnx import to_onnx
+from skl2onnx.common.data_types import FloatTensorType, StringTensorType
+from sklearn.compose import ColumnTransformer
+from sklearn.datasets import load_diabetes, load_iris, load_wine
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A file, the fitted estimator it holds, and rows to score: an array or a pyarrow table."""
+
+    path: Path
+    estimator: Any
+    rows: Any
+
+
+def iris_skops(path: Path) -> Trained:
+    """A scaled logistic regression with the three numbered classes of iris."""
+    rows, species = load_iris(return_X_y=True)
+    return _skops(path, make_pipeline(StandardScaler(), LogisticRegression()).fit(rows, species))
+
+
+def wine_skops(path: Path) -> Trained:
+    """A forest with feature names and text classes."""
+    data = load_wine()
+    names = [f"cultivar {i}" for i in data.target]
+    table = pyarrow.table({n: data.data[:, i] for i, n in enumerate(data.feature_names)})
+    forest = RandomForestClassifier(n_estimators=10, random_state=0).fit(table, names)
+    return _skops(path, forest, data.data)
+
+
+def diabetes_skops(path: Path) -> Trained:
+    """A regression."""
+    rows, progression = load_diabetes(return_X_y=True)
+    return _skops(path, Ridge().fit(rows, progression), rows)
+
+
+def histogram_skops(path: Path) -> Trained:
+    """A histogram gradient boosting, which takes missing values."""
+    rows, species = load_iris(return_X_y=True)
+    return _skops(path, HistGradientBoostingClassifier(max_iter=5).fit(rows, species), rows)
+
+
+def reviews_table(n: int = 60) -> pyarrow.Table:
+    """Named columns of text, categories and numbers; one number is missing."""
+    random = np.random.default_rng(0)
+    age = random.uniform(18, 80, n)
+    age[3] = np.nan
+    return pyarrow.table(
+        {
+            "age": age,
+            "city": pyarrow.array(random.choice(["Bern", "Köln", "Wien"], n).tolist()),
+            "review": pyarrow.array(random.choice(["good film", "bad film", "dull"], n).tolist()),
+            "seats": random.integers(1, 5, n),
+        }
+    )
+
+
+def mixed_skops(path: Path) -> Trained:
+    """A pipeline on named columns: text, a category, a number with gaps, one passed through."""
+    table = reviews_table()
+    liked = ["yes" if "good" in text else "no" for text in table["review"].to_pylist()]
+    columns = ColumnTransformer(
+        [
+            ("age", make_pipeline(SimpleImputer(), StandardScaler()), ["age"]),
+            ("city", OneHotEncoder(handle_unknown="ignore"), ["city"]),
+            ("review", _ScalarTfidf(), "review"),
+            ("seats", FunctionTransformer(np.asarray), ["seats"]),
+        ]
+    )
+    pipeline = Pipeline([("columns", columns), ("classify", LogisticRegression())])
+    pipeline.fit(table, liked)
+    fitted = copy.deepcopy(pipeline)
+    # The file as a pandas user has it: a plain vectorizer, and what "passthrough" turns into.
+    columns.named_transformers_["review"].__class__ = TfidfVectorizer
+    columns.named_transformers_["seats"].set_params(func=None, feature_names_out="one-to-one")
+    return Trained(_skops(path, pipeline).path, fitted, table)
+
+
+class _ScalarTfidf(TfidfVectorizer):
+    """Takes the texts of a pyarrow column."""
+
+    def decode(self, doc: Any) -> str:
+        return str(super().decode(doc.as_py() if isinstance(doc, pyarrow.Scalar) else doc))
+
+
+def text_skops(path: Path) -> Trained:
+    """A pipeline that takes one text a row."""
+    texts = np.array(reviews_table()["review"].to_pylist(), dtype=object)
+    pipeline = make_pipeline(TfidfVectorizer(), LogisticRegression())
+    return _skops(path, pipeline.fit(texts, [text == "dull" for text in texts]), texts)
+
+
+def _skops(path: Path, estimator: Any, rows: Any = None) -> Trained:
+    skops.io.dump(estimator, path)
+    return Trained(path, estimator, load_iris().data if rows is None else rows)
+
+
+def _onnx(path: Path, estimator: Any, rows: Any, **how: Any) -> Trained:
+    path.write_bytes(to_onnx(estimator, **how).SerializeToString())
+    return Trained(path, estimator, rows)
+
+
+def iris_onnx(path: Path, *, zipmap: bool = False, batch: int | None = None) -> Trained:
+    """A classifier with text classes on one tensor, optionally with ZipMap or a fixed batch."""
+    data = load_iris()
+    names = data.target_names[data.target]
+    model = make_pipeline(StandardScaler(), LogisticRegression()).fit(data.data, names)
+    types = [("X", FloatTensorType([batch, 4]))]
+    options = {id(model): {"zipmap": zipmap}}
+    rows = data.data.astype(np.float32)
+    return _onnx(path, model, rows, initial_types=types, options=options)
+
+
+def diabetes_onnx(path: Path) -> Trained:
+    """A regression on one tensor."""
+    rows, progression = load_diabetes(return_X_y=True)
+    model = Ridge().fit(rows, progression)
+    return _onnx(path, model, rows.astype(np.float32), X=rows[:1].astype(np.float32))
+
+
+def columns_onnx(path: Path) -> Trained:
+    """A classifier with a text and a number column, one input each."""
+    table = reviews_table()
+    cells = np.array([table["city"].to_pylist(), table["seats"].to_pylist()], dtype=object).T
+    columns = ColumnTransformer(
+        [("city", OneHotEncoder(), [0]), ("seats", StandardScaler(), [1])],
+    )
+    seats = np.array(table["seats"].to_pylist())
+    model = make_pipeline(columns, LogisticRegression()).fit(cells, (seats > 2).astype(int))
+    types = [("city", StringTensorType([None, 1])), ("seats", FloatTensorType([None, 1]))]
+    return _onnx(
+        path, model, cells, initial_types=types, options={id(model): {"zipmap": False}}
+    )
+
+
+def iris_xgboost(path: Path) -> Trained:
+    """A classifier of three classes; the ending of the path decides the format."""
+    rows, species = load_iris(return_X_y=True)
+    model = xgboost.XGBClassifier(n_estimators=5, n_jobs=1).fit(rows, species)
+    return _saved(path, model, model.save_model, rows)
+
+
+def diabetes_xgboost(path: Path) -> Trained:
+    """A regression."""
+    rows, progression = load_diabetes(return_X_y=True)
+    model = xgboost.XGBRegressor(n_estimators=5, n_jobs=1).fit(rows, progression)
+    return _saved(path, model, model.save_model, rows)
+
+
+def iris_lightgbm(path: Path) -> Trained:
+    """A classifier of three classes."""
+    rows, species = load_iris(return_X_y=True)
+    model = lightgbm.LGBMClassifier(n_estimators=5, n_jobs=1, verbose=-1).fit(rows, species)
+    return _saved(path, model, model.booster_.save_model, rows)
+
+
+def diabetes_lightgbm(path: Path) -> Trained:
+    """A regression."""
+    rows, progression = load_diabetes(return_X_y=True)
+    model = lightgbm.LGBMRegressor(n_estimators=5, n_jobs=1, verbose=-1).fit(rows, progression)
+    return _saved(path, model, model.booster_.save_model, rows)
+
+
+def _saved(path: Path, model: Any, save: Callable[[Path], Any], rows: Any) -> Trained:
+    save(path)
+    return Trained(path, model, rows)
