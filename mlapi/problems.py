@@ -17,6 +17,7 @@ from django.urls import Resolver404
 from rest_framework import exceptions
 
 from predictions.models import PredictionNotFound
+from predictions.recorder import CallerInactive
 from predictions.services import PredictionFailed
 from registry.arrangement import InvalidInput
 from registry.artifacts import ArtifactRejected, ArtifactTooLarge
@@ -44,6 +45,7 @@ DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
     ArtifactRejected: HTTPStatus.BAD_REQUEST,
     ModelNotReady: HTTPStatus.SERVICE_UNAVAILABLE,
     InvalidInput: HTTPStatus.BAD_REQUEST,
+    CallerInactive: HTTPStatus.UNAUTHORIZED,
     PredictionFailed: HTTPStatus.UNPROCESSABLE_ENTITY,
 }
 

@@ -1,15 +1,17 @@
-"""Features in, answers out: the signature's checks, the runtime, and what its arrays mean. No ORM."""
+"""Arranged rows in, answers out: the runtime's call, and what its arrays mean. No ORM."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from registry.arrangement import arrange
 from registry.loader import LoadedModel
 from registry.runtimes.base import InferenceError, Outputs
 from registry.signature import ClassLabel, Output, Signature
+
+# Arranged rows: one array of shape (n, ...) for each input of a signature.
+Inputs: TypeAlias = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,18 +28,47 @@ class Answer:
     output: Any = None
 
 
-def score(model: LoadedModel, rows: Sequence[object]) -> list[Answer]:
-    """Score rows of `input_data`, in one call of the runtime.
+def score(model: LoadedModel, inputs: Inputs) -> list[Answer | InferenceError]:
+    """Score n arranged rows in one call of the runtime: an answer or the model's failure for each.
 
-    Raises InvalidInput for a row that does not fit the signature, and InferenceError where the
-    model fails or answers NaN or infinity.
+    Where the model fails on all of them together, they are scored one by one, so that a failure
+    reaches exactly the row that caused it.
     """
-    outputs = model.runtime.predict(arrange(model.signature, rows))
-    return [_answer(model.signature, outputs, row) for row in range(len(rows))]
+    size = len(next(iter(inputs.values())))
+    try:
+        outputs = model.runtime.predict(inputs)
+    except InferenceError as error:
+        if size == 1:
+            return [error]
+        singles = ({name: array[i : i + 1] for name, array in inputs.items()} for i in range(size))
+        return [answer for single in singles for answer in score(model, single)]
+    return _answers(model.signature, outputs, size)
 
 
-def _answer(signature: Signature, outputs: Outputs, row: int) -> Answer:
+def join(rows: Sequence[Inputs]) -> Inputs:
+    """One set of arrays of the arranged rows, which must have the same `shape_of`."""
+    if len(rows) == 1:
+        return rows[0]
+    return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+
+
+def shape_of(row: Inputs) -> tuple[tuple[int, ...], ...]:
+    """What rows must have in common to be joined: a dimension that varies may vary between them."""
+    return tuple(array.shape[1:] for array in row.values())
+
+
+def _answers(signature: Signature, outputs: Outputs, size: int) -> list[Answer | InferenceError]:
     targets = _targets(signature.outputs)
+    answers: list[Answer | InferenceError] = []
+    for row in range(size):
+        try:
+            answers.append(_answer(targets, outputs, row))
+        except InferenceError as error:
+            answers.append(error)
+    return answers
+
+
+def _answer(targets: Sequence[tuple[Output, ...]], outputs: Outputs, row: int) -> Answer:
     if len(targets) == 1:
         return _answer_of_target(targets[0], outputs, row)
     answers = {target[0].name: _answer_of_target(target, outputs, row) for target in targets}

@@ -1,25 +1,31 @@
 """What happens between a request and its committed rows."""
 
+import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Self
+from weakref import WeakKeyDictionary
 
-from django.db import connection, transaction
+from django.db import transaction
 from rest_framework.request import Request
 
 from predictions import inference, recorder
+from predictions.batching import Batcher
 from predictions.metrics import INFERENCE_SECONDS
 from predictions.models import Prediction
 from registry import loader
-from registry.arrangement import InvalidInput
+from registry.arrangement import InvalidInput, arrange
 from registry.jsonvalues import JSONObject
+from registry.loader import LoadedModel
 from registry.models import ModelVersion
 from registry.runtimes.base import InferenceError
 from registry.services import register_model
 
 IMPORT_CHUNK_ROWS = 1000
+# More threads than this ask at once on no sensible server; it bounds the statement's size.
+MAX_JOINED_CALLS = 128
 
 
 class PredictionFailed(Exception):
@@ -39,7 +45,7 @@ class Caller:
 
     @classmethod
     def of(cls, request: Request) -> Self:
-        return cls(request.user.pk, getattr(request, "request_id", ""))
+        return cls(int(request.user.pk), getattr(request, "request_id", ""))
 
 
 def predict(
@@ -52,36 +58,76 @@ def predict(
     """Score one input and return its committed record.
 
     Raises ModelNotFound, ArtifactMissing, ModelNotReady, InvalidInput (its paths below
-    `input_data`) or PredictionFailed; only the last leaves a record.
+    `input_data`), CallerInactive or PredictionFailed; only the last leaves a record.
     """
-    version = ModelVersion.objects.resolve(model_id)
-    model = loader.get(version)
-    _release_connection()
+    model = loader.get(model_id)
+    try:
+        inputs = arrange(model.signature, [input_data])
+    except InvalidInput as error:
+        raise _placed(error, "input_data") from error
     row = Prediction(
-        model=version,
+        model=model.version,
         input_data=input_data,
         metadata=metadata,
         request_id=caller.request_id,
         user_id=caller.user_id,
     )
+    _lane(model)(_Draft(model, row, inputs))
+    if row.status == Prediction.Status.FAILED:
+        raise PredictionFailed(row)
+    return row
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A prediction that is on its way: its unsaved row, and its arranged input."""
+
+    model: LoadedModel
+    row: Prediction
+    inputs: inference.Inputs
+
+
+# One lane a loaded model: calls of one version share inference and commit, and a slow model holds
+# up nobody else's callers.
+_lanes: WeakKeyDictionary[LoadedModel, Batcher[_Draft, Prediction]] = WeakKeyDictionary()
+_lanes_lock = threading.Lock()
+
+
+def _lane(model: LoadedModel) -> Batcher[_Draft, Prediction]:
+    lane = _lanes.get(model)
+    if lane is None:
+        with _lanes_lock:
+            lane = _lanes.setdefault(model, Batcher(_score_and_record, limit=MAX_JOINED_CALLS))
+    return lane
+
+
+def _score_and_record(drafts: Sequence[_Draft]) -> Sequence[Prediction | Exception]:
+    """Score and commit the drafts that came together, in as few calls and commits as can be.
+
+    Scoring and recording are one stage: two would hand every request once more to another thread,
+    which was measured to cost more than it wins.
+    """
+    groups: dict[Any, list[_Draft]] = {}
+    for draft in drafts:
+        groups.setdefault(inference.shape_of(draft.inputs), []).append(draft)
+    for group in groups.values():
+        inputs = inference.join([draft.inputs for draft in group])
+        _score([draft.row for draft in group], inputs, group[0].model)
+    return recorder.record([draft.row for draft in drafts])
+
+
+def _score(rows: Sequence[Prediction], inputs: inference.Inputs, model: LoadedModel) -> None:
+    """Complete or fail the rows with the model's answers to `inputs`."""
     started = time.perf_counter()
-    try:
-        [answer] = inference.score(model, [input_data])
-    except InvalidInput as error:
-        raise _placed(error, "input_data") from error
-    except InferenceError as error:
-        recorder.record(row.fail(error, latency_ms=_milliseconds_since(started)))
-        raise PredictionFailed(row) from error
-    latency_ms = _milliseconds_since(started)
-    INFERENCE_SECONDS.labels(str(version)).observe(latency_ms / 1000)
-    return recorder.record(
-        row.complete(
-            prediction=answer.prediction,
-            confidence=answer.confidence,
-            output=answer.output,
-            latency_ms=latency_ms,
-        )
-    )
+    answers = inference.score(model, inputs)
+    seconds = time.perf_counter() - started
+    INFERENCE_SECONDS.labels(str(model.version)).observe(seconds)
+    for row, answer in zip(rows, answers, strict=True):
+        row.latency_ms = seconds * 1000
+        if isinstance(answer, InferenceError):
+            row.fail(answer)
+        else:
+            row.complete(answer.prediction, answer.confidence, answer.output)
 
 
 def create_model_with_predictions(
@@ -108,16 +154,6 @@ def _chunks(rows: Iterable[Mapping[str, Any]], size: int) -> Iterator[list[Mappi
     remaining = iter(rows)
     while chunk := list(islice(remaining, size)):
         yield chunk
-
-
-def _release_connection() -> None:
-    """Give a pooled connection back: a slow model must not sit on one that others wait for."""
-    if getattr(connection, "pool", None) is not None and not connection.in_atomic_block:
-        connection.close()
-
-
-def _milliseconds_since(started: float) -> float:
-    return (time.perf_counter() - started) * 1000
 
 
 def _placed(error: InvalidInput, where: str) -> InvalidInput:

@@ -1,5 +1,6 @@
 """The models in this process's memory: few, verified, each loaded once however many ask."""
 
+import contextlib
 import logging
 import threading
 from collections import OrderedDict
@@ -13,7 +14,7 @@ from django.db import connection
 
 from registry import artifacts
 from registry.metrics import LOAD_SECONDS, LOADED_MODELS
-from registry.models import ModelVersion
+from registry.models import ModelNotFound, ModelVersion
 from registry.runtimes import runtime_module
 from registry.runtimes.base import LoadError, LoadOptions, Runtime
 from registry.signature import Signature
@@ -31,11 +32,14 @@ class ModelNotReady(Exception):
     retry_after = 10
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class LoadedModel:
-    """A version's runtime with the signature that was proved when its artifact was attached."""
+    """A version's runtime with the signature that was proved when its artifact was attached.
 
-    reference: str
+    Of `version` only what never changes may be used: the row lives on, and this copy does not.
+    """
+
+    version: ModelVersion
     runtime: Runtime
     signature: Signature
 
@@ -47,43 +51,49 @@ class ModelCache:
     before an old one leaves, so that a full cache never answers slower than it must.
     """
 
-    def __init__(self, load: Callable[[ModelVersion], LoadedModel], capacity: int) -> None:
+    def __init__(self, load: Callable[[int], LoadedModel], capacity: int) -> None:
         self._load = load
         self._capacity = capacity
         self._lock = threading.Lock()
         self._loaded: OrderedDict[int, LoadedModel] = OrderedDict()
         self._loading: dict[int, Future[LoadedModel]] = {}
 
-    def get(self, version: ModelVersion) -> LoadedModel:
+    def get(self, model_id: int) -> LoadedModel:
         """The version's model, loaded now if it is not; raises what the load raises."""
         with self._lock:
-            model = self._loaded.get(version.pk)
+            model = self._loaded.get(model_id)
             if model is not None:
-                self._loaded.move_to_end(version.pk)
+                self._loaded.move_to_end(model_id)
                 return model
-            future = self._loading.get(version.pk)
+            future = self._loading.get(model_id)
             if is_first := future is None:
-                future = self._loading[version.pk] = Future()
-        return self._load_first(version, future) if is_first else future.result()
+                future = self._loading[model_id] = Future()
+        return self._load_first(model_id, future) if is_first else future.result()
 
-    def references(self) -> list[str]:
+    def models(self) -> list[LoadedModel]:
+        """What is in memory, least recently used first."""
         with self._lock:
-            return [model.reference for model in self._loaded.values()]
+            return list(self._loaded.values())
 
-    def _load_first(self, version: ModelVersion, future: Future[LoadedModel]) -> LoadedModel:
+    def clear(self) -> None:
+        with self._lock:
+            self._loaded.clear()
+            LOADED_MODELS.set(0)
+
+    def _load_first(self, model_id: int, future: Future[LoadedModel]) -> LoadedModel:
         try:
-            model = self._load(version)
+            model = self._load(model_id)
         except BaseException as error:
             with self._lock:
-                del self._loading[version.pk]
+                del self._loading[model_id]
             future.set_exception(error)
             raise
         with self._lock:
-            self._loaded[version.pk] = model
+            self._loaded[model_id] = model
             while len(self._loaded) > self._capacity:
                 self._loaded.popitem(last=False)
             LOADED_MODELS.set(len(self._loaded))
-            del self._loading[version.pk]
+            del self._loading[model_id]
         future.set_result(model)
         return model
 
@@ -92,35 +102,40 @@ def load_options() -> LoadOptions:
     return LoadOptions(trusted_types=frozenset(settings.SKLEARN_TRUSTED_TYPES))
 
 
-def _load_verified(version: ModelVersion) -> LoadedModel:
+def _load_active(model_id: int) -> LoadedModel:
     """Load the file that was registered, and no other: its digest is compared first."""
+    version = ModelVersion.objects.resolve(model_id)
+    if not version.has_artifact:
+        raise ArtifactMissing(f"Model {model_id} has no artifact yet")
     try:
         path = artifacts.resolve(Path(settings.MODEL_PATH), version.artifact)
         if artifacts.digest(path) != version.sha256:
             logger.error("Artifact of %s has changed on disk: not served", version)
-            raise ModelNotReady(f"Model {version.pk}: its artifact has changed on disk")
+            raise ModelNotReady(f"Model {model_id}: its artifact has changed on disk")
         with LOAD_SECONDS.labels(version.framework).time():
             runtime = runtime_module(version.framework).load(path, load_options())
     except (LoadError, OSError, ValueError) as error:
         logger.exception("Artifact of %s can not be loaded", version)
-        raise ModelNotReady(f"Model {version.pk}: its artifact can not be loaded") from error
+        raise ModelNotReady(f"Model {model_id}: its artifact can not be loaded") from error
     logger.info("Loaded %s", version)
-    return LoadedModel(str(version), runtime, Signature.from_json(version.signature))
+    return LoadedModel(version, runtime, Signature.from_json(version.signature))
 
 
-_cache = ModelCache(_load_verified, settings.MODEL_CACHE_SIZE)
+cache = ModelCache(_load_active, settings.MODEL_CACHE_SIZE)
 
 
-def get(version: ModelVersion) -> LoadedModel:
-    """The loaded model of a version; raises ArtifactMissing or ModelNotReady."""
-    if not version.has_artifact:
-        raise ArtifactMissing(f"Model {version.pk} has no artifact yet")
-    return _cache.get(version)
+def get(model_id: int) -> LoadedModel:
+    """The loaded model of a version.
+
+    A model in memory costs no query, and its version may have been deactivated since: what is made
+    of it must be recorded, which decides. Raises ModelNotFound, ArtifactMissing or ModelNotReady.
+    """
+    return cache.get(model_id)
 
 
 def loaded() -> list[str]:
     """The models in this process's memory, as `name:version`, least recently used first."""
-    return _cache.references()
+    return [str(model.version) for model in cache.models()]
 
 
 def warm() -> None:
@@ -129,15 +144,10 @@ def warm() -> None:
     A model that can not be loaded is logged and passed over.
     """
     try:
-        versions = list(
-            ModelVersion.objects.active()
-            .exclude(artifact="")
-            .newest_first()[: settings.MODEL_CACHE_SIZE]
-        )
+        newest = ModelVersion.objects.active().exclude(artifact="").newest_first()
+        ids = list(newest.values_list("pk", flat=True)[: settings.MODEL_CACHE_SIZE])
+        for model_id in reversed(ids):
+            with contextlib.suppress(ModelNotFound, ModelNotReady):
+                get(model_id)
     finally:
         connection.close()
-    for version in reversed(versions):
-        try:
-            get(version)
-        except ModelNotReady:
-            continue

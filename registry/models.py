@@ -99,7 +99,10 @@ class ModelVersion(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(artifact="", sha256="", size_bytes=None, signature__isnull=True)
-                | Q(size_bytes__gt=0, signature__isnull=False) & ~Q(artifact="") & ~Q(sha256=""),
+                # A check whose outcome is NULL passes: a missing size must be false by itself.
+                | Q(size_bytes__isnull=False, size_bytes__gt=0, signature__isnull=False)
+                & ~Q(artifact="")
+                & ~Q(sha256=""),
                 name="model_version_artifact_is_whole",
             ),
         ]

@@ -29,10 +29,7 @@ from registry.sniffing import ArtifactRejected
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 # What the subprocess may know of this one: where its libraries are, and nothing it could tell.
 PASSED_VARIABLES = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
-ONE_THREAD = {
-    name: "1"
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ARROW_NUM_THREADS")
-}
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 PROBABILITY_TOLERANCE = 1e-3
 MEMORY_EXIT_CODE = 77
 

@@ -109,7 +109,7 @@ def sniff(path: Path) -> str:
 
 
 def _sniff_text_formats(path: Path, head: bytes, tail: bytes) -> str | None:
-    if head.startswith(b"tree\n") or head.startswith(b"tree\r\n"):
+    if head.startswith((b"tree\n", b"tree\r\n")):
         _require_complete_lightgbm(path)
         return "lightgbm"
     if _UBJ_START.match(head) or _JSON_START.match(head):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 
 EXAMPLE_FILE = Path(__file__).resolve().parents[2] / ".env.example"
 TEST_ENVIRONMENT = {
@@ -55,6 +56,13 @@ def _start_postgresql(folder: Path) -> str:
     _server = get_server(folder)
     uri: str = _server.get_uri()
     return uri
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # The real ones are slow by design, and the tests of the lock-out log in dozens of times.
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    # Not by `-p`: it imports models, and Django is set up only now.
+    config.pluginmanager.import_plugin("mlapi.tests.fixtures")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

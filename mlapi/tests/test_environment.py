@@ -190,7 +190,7 @@ def test_the_guides_own_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
         "# App\nDEBUG=false\nLOG_LEVEL=INFO\n\n"
         '# CORS\nCORS_ORIGINS=["http://localhost:3000","https://app.example.com"]\n'
     )
-    monkeypatch.setattr(environ.Env, "ENVIRON", environment := {})
+    monkeypatch.setattr(environ.Env, "ENVIRON", environment := dict[str, str]())
     monkeypatch.setattr("os.environ", environment)
 
     loaded = load_environment(file)

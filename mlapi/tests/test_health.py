@@ -7,6 +7,7 @@ from django.db import OperationalError, connection, connections
 from rest_framework.test import APIClient
 
 from mlapi import health, metrics
+from registry import loader
 
 READY = "/health/ready/"
 
@@ -59,7 +60,7 @@ def test_not_ready_while_the_database_is_away(client: APIClient, unreachable: No
 def test_health_tells_version_and_models(
     client: APIClient, monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
-    monkeypatch.setattr(health.loader, "loaded", lambda: ["iris:1"])
+    monkeypatch.setattr(loader, "loaded", lambda: ["iris:1"])
 
     response = client.get("/health/")
 

@@ -71,7 +71,7 @@ def test_following_links_reads_every_row_once(
 
 
 def test_link_keeps_filters_and_replaces_skip(authorized: APIClient, versions: list[int]) -> None:
-    response = authorized.get(URL, {"skip": 1, "limit": 2, "name": "m", "active_only": "false"})
+    response = authorized.get(URL, {"skip": "1", "limit": "2", "name": "m", "active_only": "false"})
 
     query = parse_qs(urlsplit(next_link(response) or "").query)
     cursor = query.pop("cursor")
@@ -83,6 +83,7 @@ def test_rows_added_meanwhile_move_no_page(authorized: APIClient, versions: list
     link = next_link(authorized.get(URL, {"limit": 2}))
     ModelVersion.objects.create(name="m", version="new", framework="onnx")
 
+    assert link
     assert ids(authorized.get(link)) == versions[2:4]
 
 

@@ -106,7 +106,7 @@ def test_pages_of_the_documentation_load_nothing_from_elsewhere(
     assert b"//cdn" not in response.content
 
 
-def test_assets_are_served_without_collectstatic(client: APIClient) -> None:
+def test_assets_are_served_without_collectstatic(client: APIClient, db: None) -> None:
     response = client.get("/static/admin/css/base.css")
 
     assert response.status_code == 200

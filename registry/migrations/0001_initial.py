@@ -92,6 +92,7 @@ class Migration(migrations.Migration):
                             models.Q(
                                 ("signature__isnull", False),
                                 ("size_bytes__gt", 0),
+                                ("size_bytes__isnull", False),
                                 models.Q(("artifact", ""), _negated=True),
                                 models.Q(("sha256", ""), _negated=True),
                             ),

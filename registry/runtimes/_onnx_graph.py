@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import numpy_helper
 
 from registry.runtimes.base import LoadError
@@ -42,7 +42,8 @@ def read_model(path: Path) -> tuple[onnx.ModelProto, bytes]:
     }
     if foreign:
         raise LoadError(
-            f"the model needs custom operators, which mlapi does not load: {listed(sorted(foreign))}"
+            f"the model needs custom operators: {listed(sorted(foreign))}. mlapi loads no library "
+            "for them: export it with standard operators"
         )
     return model, content
 
@@ -130,7 +131,9 @@ def _graphs(attribute: onnx.AttributeProto) -> Iterator[onnx.GraphProto]:
 
 
 def _refuse_external_data(model: onnx.ModelProto, nodes: Iterable[onnx.NodeProto]) -> None:
-    elsewhere = sorted({tensor.name for tensor in _all_tensors(model, nodes) if _is_outside(tensor)})
+    elsewhere = sorted(
+        {tensor.name for tensor in _all_tensors(model, nodes) if _is_outside(tensor)}
+    )
     if elsewhere:
         raise LoadError(
             f"the model keeps {listed(elsewhere)} in another file: export it into a single file "

@@ -43,15 +43,16 @@ def read_inputs(model: Any) -> Reading:
         return Reading("text", (Input("text", "BYTES", (-1,)),))
     names = _feature_names(model, entries)
     width = _width(model, entries, names)
-    datatypes = [_merged(told) for told in zip(*(_datatypes(e, width) for e in entries))]
+    columns = (_datatypes(entry, width) for entry in entries)
+    datatypes = [_merged(told) for told in zip(*columns, strict=True)]
     if all(datatype == "FP64" for datatype in datatypes):
         is_nullable = missing(model) == "taken"
         return Reading("tensor", (Input("features", "FP64", (-1, width), names, is_nullable),))
-    columns = names or tuple(f"x{i}" for i in range(width))
+    every = names or tuple(f"x{i}" for i in range(width))
     used = _used(entries) if names else None
     inputs = tuple(
         Input(name, datatype, (-1,), nullable=datatype != "BYTES" and missing(model, i) == "taken")
-        for i, (name, datatype) in enumerate(zip(columns, datatypes, strict=True))
+        for i, (name, datatype) in enumerate(zip(every, datatypes, strict=True))
         if used is None or i in used
     )
     return Reading("table" if names else "objects", inputs)
@@ -199,7 +200,8 @@ def _datatypes(part: Any, width: int) -> list[str | None]:
         return [_of_values(np.asarray([value])) for value in part.statistics_]
     tags = get_tags(part)
     is_numeric = tags.input_tags.two_d_array or tags.input_tags.one_d_array
-    if tags.no_validation or tags.input_tags.categorical or tags.input_tags.string:
+    takes_any = tags.no_validation or tags.input_tags.categorical
+    if tags.input_tags.string or (takes_any and not hasattr(part, "predict")):
         is_numeric = False
     return ["FP64" if is_numeric else None] * width
 

@@ -11,12 +11,18 @@ from sklearn.ensemble import IsolationForest
 from sklearn.ensemble._forest import BaseForest
 from sklearn.ensemble._gb import BaseGradientBoosting
 from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
+from sklearn.metrics import get_scorer, get_scorer_names
 from sklearn.neighbors import BallTree, KDTree
 from sklearn.svm._base import BaseLibSVM
 from sklearn.tree._tree import Tree
 
 from registry.runtimes.base import LoadError
 
+# A search keeps the scorer it was made with.
+_SCORER_FUNCTIONS = frozenset(
+    f"{function.__module__}.{function.__name__}"
+    for function in (get_scorer(name)._score_func for name in get_scorer_names())
+)
 # skops itself trusts scikit-learn's estimators, numpy's ufuncs and plain containers. These are
 # what their fitted forms hold besides, found by dumping every estimator there is. The functions are
 # pure computations on arrays; nothing here reads a file, calls a callable it is given, or imports.
@@ -24,6 +30,7 @@ TRUSTED_TYPES = frozenset(
     (
         "functools.partial",
         "numpy.dtype",
+        "scipy._lib.array_api_compat.numpy._aliases.asarray",
         "scipy.interpolate._bsplines.BSpline",
         "scipy.interpolate._interpolate.interp1d",
         "scipy.sparse._csr.csr_array",
@@ -67,7 +74,10 @@ TRUSTED_TYPES = frozenset(
             for metric in ("Chebyshev", "Euclidean", "Haversine", "Manhattan", "Minkowski")
             for bits in (32, 64)
         ),
+        *_SCORER_FUNCTIONS,
+        "sklearn.metrics._scorer._CurveScorer",
         "sklearn.metrics._scorer._PassthroughScorer",
+        "sklearn.metrics._scorer._Scorer",
         "sklearn.model_selection._search_successive_halving.HalvingGridSearchCV",
         "sklearn.model_selection._search_successive_halving.HalvingRandomSearchCV",
         "sklearn.model_selection._split.KFold",
@@ -79,9 +89,14 @@ TRUSTED_TYPES = frozenset(
         "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
         "sklearn.tree._tree.Tree",
         "sklearn.utils._bunch.Bunch",
+        "sklearn.utils._metadata_requests.MethodMetadataRequest",
+        "sklearn.utils._metadata_requests.MetadataRequest",
         "sklearn.utils.validation.check_array",
     )
 )
+
+
+_FITTED = ("estimators_", "support_vectors_", "_predictors", "tree_")
 
 
 def parts_of(model: object) -> Iterator[Any]:
@@ -118,6 +133,9 @@ def check_structure(part: Any) -> None:
         _check_histogram_tree(part)
     elif isinstance(part, KDTree | BallTree):
         _check_neighbour_tree(part)
+    # A parameter such as `estimator` holds an estimator that was never fitted.
+    elif not any(hasattr(part, name) for name in _FITTED):
+        return
     elif isinstance(part, BaseLibSVM):
         _check_support_vectors(part)
     elif isinstance(part, BaseForest | BaseGradientBoosting):

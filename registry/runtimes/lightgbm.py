@@ -4,7 +4,6 @@ import logging
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
 
 import lightgbm
 import numpy as np
@@ -86,7 +85,7 @@ def load(path: Path, options: LoadOptions) -> LightGBMRuntime:
 
 
 def _input(booster: lightgbm.Booster) -> Input:
-    names = tuple(cast("list[str]", booster.feature_name()))
+    names = tuple(booster.feature_name())
     if names == tuple(f"Column_{i}" for i in range(len(names))):
         names = ()
     return Input("features", "FP64", (-1, booster.num_feature()), names, nullable=True)

@@ -11,20 +11,20 @@ import numpy as np
 # Read at import only: without it, onnxruntime reports home and writes below the home folder.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
-import onnxruntime  # noqa: E402
+import onnxruntime
 
-from registry.runtimes._onnx_graph import (  # noqa: E402
+from registry.runtimes._onnx_graph import (
     classes_of,
     read_model,
     takes_missing_values,
 )
-from registry.runtimes.base import (  # noqa: E402
+from registry.runtimes.base import (
     InferenceError,
     LoadError,
     LoadOptions,
     Outputs,
 )
-from registry.signature import (  # noqa: E402
+from registry.signature import (
     DTYPES,
     ClassLabel,
     Input,
@@ -221,7 +221,9 @@ def _label_classes(
 ) -> tuple[ClassLabel, ...]:
     """The classes of a label output, () for a number that is none."""
     following = answers[answers.index(answer) + 1 :]
-    scores = next((a for a in following if a.is_map or (a.is_float and len(a.row_shape) == 1)), None)
+    scores = next(
+        (a for a in following if a.is_map or (a.is_float and len(a.row_shape) == 1)), None
+    )
     classes = classes_of(model, answer.name)
     if scores is not None and (not classes or scores.is_map):
         classes = classes_of(model, scores.name) or classes

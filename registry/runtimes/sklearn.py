@@ -11,8 +11,8 @@ from zipfile import ZipFile
 
 import numpy as np
 import pyarrow
-import skops.io
 import sklearn
+import skops.io
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import (
     BaggingClassifier,
@@ -28,7 +28,7 @@ from sklearn.tree import DecisionTreeClassifier, ExtraTreeClassifier
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 from skops.io.exceptions import UntrustedTypesFoundException
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from registry.runtimes._sklearn_signature import Reading, read_inputs
 from registry.runtimes._sklearn_trust import TRUSTED_TYPES, check_structure, parts_of
@@ -75,7 +75,7 @@ class SklearnRuntime:
         if self._reading.layout == "tensor":
             _forget_feature_names(model)
         self._prepare, self._final = _split(model)
-        self._targets = _Targets(self._final, self._prepare is None, self._reading)
+        self._targets = _Targets(self._final, not self._prepare, self._reading)
         self.signature = Signature(self._reading.inputs, self._targets.outputs)
 
     def predict(self, inputs: Mapping[str, np.ndarray]) -> Outputs:
@@ -83,8 +83,8 @@ class SklearnRuntime:
         assert _one_thread.is_set
         try:
             rows = _laid_out(self._reading, inputs)
-            if self._prepare is not None:
-                rows = self._prepare.transform(rows)
+            for step in self._prepare:
+                rows = step.transform(rows)
             return self._targets.read(self._final, rows)
         # Every estimator raises what it likes; nothing but the library runs in here.
         except Exception as error:
@@ -237,12 +237,16 @@ def _forget_feature_names(model: Any) -> None:
             getattr(part, "__dict__", {}).pop("feature_names_in_", None)
 
 
-def _split(model: Any) -> tuple[Any, Any]:
-    """The preparing steps of a pipeline, None for a model without, and the step that predicts."""
-    if not isinstance(model, Pipeline):
-        return None, model
-    final = model.steps[-1][1]
-    return (None if len(model.steps) == 1 else model[:-1]), final
+def _split(model: Any) -> tuple[list[Any], Any]:
+    """The preparing steps of a pipeline, and the step that predicts.
+
+    Called one by one, as Pipeline.predict does, so that they run once for label and probabilities.
+    """
+    prepare: list[Any] = []
+    while isinstance(model, Pipeline):
+        prepare += [step for _, step in model.steps[:-1] if step not in (None, "passthrough")]
+        model = model.steps[-1][1]
+    return prepare, model
 
 
 def _laid_out(reading: Reading, inputs: Mapping[str, np.ndarray]) -> Any:

@@ -90,6 +90,7 @@ def mixed_skops(path: Path) -> Trained:
     pipeline.fit(table, liked)
     fitted = copy.deepcopy(pipeline)
     # The file as a pandas user has it: a plain vectorizer, and what "passthrough" turns into.
+    columns.set_params(review=TfidfVectorizer(), seats="passthrough")
     columns.named_transformers_["review"].__class__ = TfidfVectorizer
     columns.named_transformers_["seats"].set_params(func=None, feature_names_out="one-to-one")
     return Trained(_skops(path, pipeline).path, fitted, table)
@@ -147,9 +148,7 @@ def columns_onnx(path: Path) -> Trained:
     seats = np.array(table["seats"].to_pylist())
     model = make_pipeline(columns, LogisticRegression()).fit(cells, (seats > 2).astype(int))
     types = [("city", StringTensorType([None, 1])), ("seats", FloatTensorType([None, 1]))]
-    return _onnx(
-        path, model, cells, initial_types=types, options={id(model): {"zipmap": False}}
-    )
+    return _onnx(path, model, cells, initial_types=types, options={id(model): {"zipmap": False}})
 
 
 def iris_xgboost(path: Path) -> Trained:

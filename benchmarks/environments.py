@@ -1,0 +1,99 @@
+"""Virtual environments below `.cache/`, one a peer: built once, rebuilt when their pins change."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from dataclasses import dataclass
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[1]
+CACHE = PROJECT / "benchmarks" / ".cache"
+INSTALL_TIMEOUT_SECONDS = 1800
+MARKER = "benchmark-environment.json"
+
+
+class NotInstallable(Exception):
+    """pip could not install an environment; the message holds what it said last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """A virtual environment of its own with exactly pinned packages."""
+
+    name: str
+    requirements: tuple[str, ...]
+
+    @property
+    def folder(self) -> Path:
+        return CACHE / "environments" / self.name
+
+    @property
+    def python(self) -> str:
+        return self.program("python")
+
+    def program(self, name: str) -> str:
+        return str(self.folder / "bin" / name)
+
+    def variables(self, **more: str) -> dict[str, str]:
+        """This process's environment as if the virtual environment were activated in it."""
+        inherited = {
+            key: value for key, value in os.environ.items() if not key.startswith("PYTHON")
+        }
+        path = f"{self.folder / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        return {**inherited, "VIRTUAL_ENV": str(self.folder), "PATH": path, **more}
+
+    def build(self) -> None:
+        """Install it, unless that is done already; raises NotInstallable."""
+        wanted = {"python": sys.version, "requirements": list(self.requirements)}
+        marker = self.folder / MARKER
+        if marker.is_file() and json.loads(marker.read_text()) == wanted:
+            return
+        print(f"installing the environment {self.name} (once) ...", file=sys.stderr, flush=True)
+        # A half-built one has no marker, and nothing in it is worth keeping.
+        shutil.rmtree(self.folder, ignore_errors=True)
+        venv.create(self.folder, with_pip=True)
+        command = [self.python, "-m", "pip", "install", "--quiet", *self._arguments()]
+        try:
+            done = subprocess.run(  # noqa: S603
+                command,
+                env=self.variables(),
+                capture_output=True,
+                text=True,
+                timeout=INSTALL_TIMEOUT_SECONDS,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise NotInstallable(f"{self.name}: pip took too long") from error
+        if done.returncode:
+            raise NotInstallable(f"{self.name}: {done.stderr.strip()[-600:]}")
+        marker.write_text(json.dumps(wanted))
+
+    def _arguments(self) -> list[str]:
+        arguments = ["--disable-pip-version-check"]
+        for requirement in self.requirements:
+            # The checkout itself, in place: what is measured is the code as it stands.
+            is_checkout = requirement.startswith(str(PROJECT))
+            arguments += ["--editable", requirement] if is_checkout else [requirement]
+        return arguments
+
+
+MLAPI = Environment(
+    "mlapi", (f"{PROJECT}[sklearn,onnx]", "joblib", "skl2onnx==1.20.0", "protobuf>=6.31.1,<7")
+)
+GUIDE = Environment(
+    "guide",
+    (
+        "fastapi==0.165.0",
+        "uvicorn[standard]==0.54.0",
+        "sqlalchemy[asyncio]==2.0.58",
+        "asyncpg==0.32.0",
+        "pydantic-settings>=2,<3",
+    ),
+)
+MLSERVER = Environment("mlserver", ("mlserver==1.7.1", "mlserver-sklearn==1.7.1", "scikit-learn==1.9.1"))
+MLFLOW = Environment("mlflow", ("mlflow==3.17.2", "scikit-learn==1.9.1"))
+BENTOML = Environment("bentoml", ("bentoml==1.4.39", "scikit-learn==1.9.1"))
+LITSERVE = Environment("litserve", ("litserve==0.2.19", "scikit-learn==1.9.1"))
+PROFILER = Environment("profiler", ("py-spy==0.4.3",))

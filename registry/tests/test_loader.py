@@ -1,0 +1,241 @@
+"""The cache of loaded models."""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rest_framework.test import APIClient
+
+from mlapi.tests.fixtures import Artifact
+from registry import loader
+from registry.loader import LoadedModel, ModelCache, ModelNotReady
+from registry.models import ModelVersion
+
+PREDICTIONS = "/api/v1/predictions/"
+N_THREADS = 16
+
+
+def version(pk: int) -> ModelVersion:
+    return ModelVersion(pk=pk, name=f"m{pk}", version="1")
+
+
+def loaded_model(version: ModelVersion) -> LoadedModel:
+    return LoadedModel(str(version), runtime=None, signature=None)  # type: ignore[arg-type]
+
+
+def test_a_full_cache_drops_the_least_recently_used_model() -> None:
+    cache = ModelCache(loaded_model, capacity=2)
+
+    for pk in (1, 2, 1, 3):
+        cache.get(version(pk))
+
+    assert cache.references() == ["m1:1", "m3:1"]
+
+
+def test_a_cached_model_is_not_loaded_again() -> None:
+    loads = []
+
+    def load(row: ModelVersion) -> LoadedModel:
+        loads.append(row.pk)
+        return loaded_model(row)
+
+    cache = ModelCache(load, capacity=2)
+
+    assert cache.get(version(1)) is cache.get(version(1))
+    assert loads == [1]
+
+
+def test_threads_that_ask_at_once_share_one_load() -> None:
+    loads = []
+    barrier = threading.Barrier(N_THREADS)
+
+    def load(row: ModelVersion) -> LoadedModel:
+        loads.append(row.pk)
+        time.sleep(0.1)
+        return loaded_model(row)
+
+    cache = ModelCache(load, capacity=2)
+
+    def ask(_: int) -> LoadedModel:
+        barrier.wait(timeout=10)
+        return cache.get(version(1))
+
+    with ThreadPoolExecutor(N_THREADS) as pool:
+        models = list(pool.map(ask, range(N_THREADS)))
+
+    assert loads == [1]
+    assert all(model is models[0] for model in models)
+
+
+def test_different_models_load_at_the_same_time() -> None:
+    both = threading.Barrier(2)
+
+    def load(row: ModelVersion) -> LoadedModel:
+        both.wait(timeout=10)
+        return loaded_model(row)
+
+    cache = ModelCache(load, capacity=2)
+
+    with ThreadPoolExecutor(2) as pool:
+        assert len(list(pool.map(cache.get, [version(1), version(2)]))) == 2
+
+
+def test_a_cached_model_answers_while_another_loads() -> None:
+    began, may_end = threading.Event(), threading.Event()
+
+    def load(row: ModelVersion) -> LoadedModel:
+        if row.pk == 2:
+            began.set()
+            may_end.wait(timeout=10)
+        return loaded_model(row)
+
+    cache = ModelCache(load, capacity=2)
+    cache.get(version(1))
+
+    with ThreadPoolExecutor(2) as pool:
+        slow = pool.submit(cache.get, version(2))
+        assert began.wait(timeout=10)
+        try:
+            assert pool.submit(cache.get, version(1)).result(timeout=5).reference == "m1:1"
+        finally:
+            may_end.set()
+        assert slow.result(timeout=10).reference == "m2:1"
+
+
+def test_the_old_model_stays_until_the_new_one_is_loaded() -> None:
+    seen: list[list[str]] = []
+
+    def load(row: ModelVersion) -> LoadedModel:
+        seen.append(cache.references())
+        return loaded_model(row)
+
+    cache = ModelCache(load, capacity=1)
+
+    cache.get(version(1))
+    cache.get(version(2))
+
+    assert seen == [[], ["m1:1"]]
+    assert cache.references() == ["m2:1"]
+
+
+def test_a_failed_load_keeps_the_loaded_models() -> None:
+    def load(row: ModelVersion) -> LoadedModel:
+        if row.pk == 2:
+            raise ModelNotReady("no")
+        return loaded_model(row)
+
+    cache = ModelCache(load, capacity=1)
+    cache.get(version(1))
+
+    with pytest.raises(ModelNotReady):
+        cache.get(version(2))
+
+    assert cache.references() == ["m1:1"]
+
+
+def test_a_failed_load_reaches_every_waiter_and_is_tried_again_by_the_next() -> None:
+    attempts = []
+    barrier = threading.Barrier(N_THREADS)
+
+    def load(row: ModelVersion) -> LoadedModel:
+        attempts.append(row.pk)
+        if len(attempts) == 1:
+            time.sleep(0.2)
+            raise ModelNotReady("not now")
+        return loaded_model(row)
+
+    cache = ModelCache(load, capacity=2)
+
+    def ask(_: int) -> str:
+        barrier.wait(timeout=10)
+        try:
+            return cache.get(version(1)).reference
+        except ModelNotReady as error:
+            return str(error)
+
+    with ThreadPoolExecutor(N_THREADS) as pool:
+        assert list(pool.map(ask, range(N_THREADS))) == ["not now"] * N_THREADS
+    assert cache.get(version(1)).reference == "m1:1"
+    assert attempts == [1, 1]
+
+
+def test_a_loaded_model_scores_with_its_proved_signature(
+    iris: ModelVersion, iris_artifact: Artifact
+) -> None:
+    model = loader.get(iris)
+
+    assert model.signature.as_json() == iris_artifact.proof.signature
+    assert loader.loaded() == ["iris:1"]
+
+
+def test_the_cache_of_the_process_holds_as_many_as_the_setting_says(settings: Any) -> None:
+    # The module's own, as the settings of the test run made it.
+    assert loader.ModelCache(loaded_model, settings.MODEL_CACHE_SIZE)._capacity == 3
+
+
+@pytest.mark.parametrize("damage", ["changed", "longer", "gone"])
+def test_a_changed_artifact_is_refused_and_logged(
+    damage: str,
+    client: APIClient,
+    iris: ModelVersion,
+    model_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    path = model_path / iris.artifact
+    content = path.read_bytes()
+    path.write_bytes(content + b"x" if damage == "longer" else content[:-1] + b"x")
+    if damage == "gone":
+        path.unlink()
+
+    response = client.post(
+        PREDICTIONS, {"model_id": iris.pk, "input_data": {"features": [5.1, 3.5, 1.4, 0.2]}}
+    )
+
+    assert response.status_code == 503
+    assert response["Retry-After"] == "10"
+    assert f"Model {iris.pk}" in response.json()["detail"]
+    assert str(model_path) not in response.content.decode()
+    assert any(
+        record.levelname == "ERROR" and "iris:1" in record.getMessage() for record in caplog.records
+    )
+
+
+def test_an_artifact_path_outside_the_folder_of_models_is_not_opened(
+    iris: ModelVersion, model_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    outside = model_path.parent / "outside.skops"
+    outside.write_bytes((model_path / iris.artifact).read_bytes())
+    iris.artifact = "../outside.skops"
+
+    with pytest.raises(ModelNotReady):
+        loader.get(iris)
+
+
+def test_a_restored_artifact_is_served_again(iris: ModelVersion, model_path: Path) -> None:
+    path = model_path / iris.artifact
+    path.rename(path.with_suffix(".away"))
+    with pytest.raises(ModelNotReady):
+        loader.get(iris)
+    path.with_suffix(".away").rename(path)
+
+    assert loader.get(iris).reference == "iris:1"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_warm_loads_the_newest_active_versions_and_passes_over_broken_ones(
+    make_version: Callable[..., ModelVersion], iris_artifact: Artifact, model_path: Path
+) -> None:
+    for name in ("oldest", "old", "broken", "newest"):
+        make_version(name, iris_artifact)
+    make_version("retired", iris_artifact, is_active=False)
+    make_version("without-file")
+    (model_path / "broken/1/model.skops").unlink()
+
+    loader.warm()
+
+    # Three fit; the newest is the last to leave.
+    assert loader.loaded() == ["old:1", "newest:1"]
