@@ -1,0 +1,1 @@
+"""Measures the service beside its peers, from outside: imports nothing of it."""

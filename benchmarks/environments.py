@@ -70,6 +70,16 @@ class Environment:
             raise NotInstallable(f"{self.name}: {done.stderr.strip()[-600:]}")
         marker.write_text(json.dumps(wanted))
 
+    def run_python(self, code: str, *arguments: str, **variables: str) -> None:
+        """Run a few lines in it; raises CalledProcessError."""
+        subprocess.run(  # noqa: S603
+            [self.python, "-c", code, *arguments],
+            env=self.variables(**variables),
+            check=True,
+            stdout=subprocess.DEVNULL,
+            timeout=INSTALL_TIMEOUT_SECONDS,
+        )
+
     def _arguments(self) -> list[str]:
         arguments = ["--disable-pip-version-check"]
         for requirement in self.requirements:

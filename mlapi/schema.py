@@ -1,8 +1,11 @@
-"""What the OpenAPI schema says of errors, for all operations in one place."""
+"""What the OpenAPI schema says of errors and tokens, for all operations in one place."""
 
 from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
+
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.openapi import AutoSchema
 
 from mlapi.problems import MEDIA_TYPE
 
@@ -24,6 +27,23 @@ PROBLEM_SCHEMA: dict[str, Any] = {
     },
 }
 PROBLEM_REFERENCE = {"$ref": "#/components/schemas/Problem"}
+
+
+class StatelessTokenScheme(OpenApiAuthenticationExtension):
+    """Shows views that read the token alone like all others: it is the same token.
+
+    The library has a scheme for them under the same name, and warns that there are two.
+    """
+
+    target_class = "rest_framework_simplejwt.authentication.JWTStatelessUserAuthentication"
+    priority = 1
+    name: list[str] = []
+
+    def get_security_requirement(self, auto_schema: AutoSchema) -> dict[str, list[Any]]:
+        return {"jwtAuth": []}
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> list[dict[str, Any]]:
+        return []
 
 
 def document_problems(result: dict[str, Any], **_: Any) -> dict[str, Any]:

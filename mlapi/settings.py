@@ -94,6 +94,8 @@ MODEL_PATH = BASE_DIR / environment.text("MODEL_PATH", "models/")
 MODEL_CACHE_SIZE = environment.integer("MODEL_CACHE_SIZE", "3", minimum=1, maximum=10_000)
 MAX_ARTIFACT_BYTES = environment.integer("MAX_ARTIFACT_BYTES", str(2**30), minimum=1)
 MAX_REQUEST_BYTES = environment.integer("MAX_REQUEST_BYTES", str(10 * 2**20), minimum=1024)
+MAX_BATCH_ROWS = environment.integer("MAX_BATCH_ROWS", "10000", minimum=1, maximum=1_000_000)
+MAX_NDJSON_BYTES = environment.integer("MAX_NDJSON_BYTES", str(2**28), minimum=1024)
 PROOF_TIMEOUT_SECONDS = environment.integer(
     "PROOF_TIMEOUT_SECONDS", "60", minimum=1, maximum=86_400
 )
@@ -207,7 +209,7 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Register trained models, predict with them, and read every prediction back.",
     "VERSION": VERSION,
     "SCHEMA_PATH_PREFIX": "/api/v[0-9]+/",
-    "COMPONENT_SPLIT_REQUEST": True,
+    "COMPONENT_SPLIT_REQUEST": False,
     "SERVE_AUTHENTICATION": [],
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",

@@ -10,8 +10,9 @@ from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.routers import SimpleRouter
 
 from mlapi import auth, health, problems
+from mlapi import schema as schema  # registers its extension of drf-spectacular
 from mlapi.metrics import UNMATCHED
-from predictions.views import ModelPredictionsView, PredictionViewSet
+from predictions.views import ModelPredictionViewSet, PredictionViewSet
 from registry.views import ModelVersionViewSet
 
 
@@ -49,7 +50,7 @@ urlpatterns = [
     re_path(r"^api/v1/auth/verify/?$", auth.VerifyView.as_view(), name="token-verify"),
     re_path(
         r"^api/v1/models/(?P<pk>\d+)/predictions/?$",
-        ModelPredictionsView.as_view(),
+        ModelPredictionViewSet.as_view({"get": "list"}),
         name="model-predictions",
     ),
     path("api/v1/", include(router.urls)),

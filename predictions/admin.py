@@ -1,4 +1,4 @@
-"""The prediction log in the admin: read-only, and as quick on its ten-millionth row as on its first."""
+"""The prediction log in the admin: read-only, and as quick on ten million rows as on ten."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -12,7 +12,7 @@ from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from predictions.models import Prediction, PredictionQuerySet
+from predictions.models import Prediction
 from registry.admin import readable_json
 
 # Pages reach this far; older rows are a date filter away.
@@ -41,20 +41,20 @@ class MadeBefore(admin.SimpleListFilter):
         # Django hides a filter without choices; the template shows a date input instead.
         return [("", "any time")]
 
-    def choices(self, changelist: Any) -> list[Any]:
+    def choices(self, changelist: Any) -> Any:
         self.kept_parameters = [
             (name, value)
             for name, value in changelist.get_filters_params().items()
             if name != self.parameter_name
         ]
-        return list(super().choices(changelist))
+        return super().choices(changelist)
 
-    def queryset(self, request: HttpRequest, queryset: PredictionQuerySet) -> PredictionQuerySet:
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         try:
             day = datetime.fromisoformat(self.value() or "").replace(tzinfo=UTC)
         except ValueError:
             return queryset
-        return queryset.matching(created_before=day)
+        return queryset.filter(created_at__lt=day)
 
 
 @admin.register(Prediction)

@@ -27,9 +27,9 @@ class InvalidLine(ValueError):
 def read_predictions(file: TextIO, *, is_csv: bool) -> Iterator[dict[str, Any]]:
     """The predictions in an open NDJSON or CSV file, as fields of Prediction.
 
-    Each line of NDJSON is an object of the fields of `PastPrediction`. CSV has them as columns, with
-    JSON in `input_data`, `output` and `metadata`; instead of `input_data` it may have one column
-    `input.<feature>` a feature, in which what reads as a number is one. Raises InvalidLine.
+    Each line of NDJSON is an object of the fields of `PastPrediction`. CSV has them as columns,
+    with JSON in `input_data`, `output` and `metadata`; instead of `input_data` it may have one
+    column `input.<feature>` a feature, in which what reads as a number is one. Raises InvalidLine.
     """
     for number, row in _csv_rows(file) if is_csv else _ndjson_rows(file):
         checked = PastPrediction(data=row)

@@ -120,7 +120,7 @@ def _by_class(classes: Sequence[ClassLabel], values: Sequence[float]) -> Mapping
 
 
 def _plain(output: Output, outputs: Outputs, row: int) -> Any:
-    """One row of an output as Python values; raises InferenceError where JSON has no such number."""
+    """One row of an output, as Python values; raises InferenceError for NaN and infinity."""
     cell = outputs[output.name][row]
     if isinstance(cell, np.ndarray | np.generic):
         if cell.dtype.kind == "f" and not np.isfinite(cell).all():

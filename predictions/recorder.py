@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 FIELDS: Sequence["models.Field[Any, Any]"] = [
     field for field in Prediction._meta.concrete_fields if not field.primary_key
 ]
-COLUMNS = ", ".join(field.column for field in FIELDS)
+COLUMNS = ", ".join(str(field.column) for field in FIELDS)
 TABLE = Prediction._meta.db_table
 VERSIONS = ModelVersion._meta.db_table
 USERS = get_user_model()._meta.db_table
@@ -29,7 +29,7 @@ GUARDS = f"""
     JOIN {VERSIONS} version ON version.id = given.model_id AND version.is_active
     LEFT JOIN {USERS} caller ON caller.id = given.user_id
     WHERE given.user_id IS NULL OR caller.is_active
-"""  # noqa: S608 -- table names of our own models
+"""
 
 
 class CallerInactive(Exception):
@@ -100,7 +100,7 @@ def _insert(rows: Sequence[Prediction]) -> Mapping[int, int]:
     The place travels through the statement and back: nothing promises that RETURNING keeps the
     order of what was inserted.
     """
-    values = [{field.column: getattr(row, field.attname) for field in FIELDS} for row in rows]
+    values = [{str(field.column): getattr(row, field.attname) for field in FIELDS} for row in rows]
     return _insert_sqlite(values) if connection.vendor == "sqlite" else _insert_postgresql(values)
 
 
@@ -142,7 +142,7 @@ def _insert_sqlite(rows: Sequence[Mapping[str, Any]]) -> dict[int, int]:
             cursor.execute(
                 SQLITE_STATEMENT,
                 [
-                    field.get_db_prep_save(row[field.column], connection=connection)
+                    field.get_db_prep_save(row[str(field.column)], connection=connection)
                     for field in FIELDS
                 ],
             )

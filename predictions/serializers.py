@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from django.conf import settings
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema_field
+from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
 from predictions.models import Prediction
@@ -52,6 +53,32 @@ class PredictionRequest(StrictSerializer):
     metadata = JSONObjectField(required=False, allow_null=True)
 
 
+@extend_schema_field({"type": "array", "items": {"type": "object"}, "minItems": 1})
+class InputsField(serializers.Field):
+    """A list of `input_data`, at most MAX_BATCH_ROWS; the signature judges what is in them."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        limit = settings.MAX_BATCH_ROWS
+        if not isinstance(data, list) or not 0 < len(data) <= limit:
+            raise serializers.ValidationError(f"Must be a list of 1 to {limit} inputs.")
+        return data
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
+class BatchRequest(StrictSerializer):
+    model_id = serializers.IntegerField(min_value=1, help_text="The version that shall answer.")
+    inputs = InputsField()
+    metadata = JSONObjectField(required=False, allow_null=True)
+
+
+class StreamQuery(StrictSerializer):
+    """The query parameters of a batch in NDJSON."""
+
+    model_id = serializers.IntegerField(min_value=1, help_text="The version that shall answer.")
+
+
 class PredictionQuery(serializers.Serializer):
     """The filters of the list of predictions."""
 
@@ -64,7 +91,8 @@ class PredictionQuery(serializers.Serializer):
 class ModelPredictionQuery(PredictionQuery):
     """The same below one version, whose id stands in the path."""
 
-    model_id = None
+    # DRF's way to leave a field out.
+    model_id = None  # type: ignore[assignment]
 
 
 @extend_schema_field(OpenApiTypes.ANY)
@@ -73,7 +101,11 @@ class OutputField(serializers.JSONField):
 
 
 class PredictionSerializer(serializers.ModelSerializer):
-    """A prediction as a list shows it."""
+    """A prediction as a list shows it.
+
+    The fields are there for the schema. A row is written by hand: DRF's loop over them cost a fifth
+    of the time of a prediction.
+    """
 
     model_id = serializers.IntegerField()
     model_name = serializers.CharField(source="model.name")
@@ -99,6 +131,22 @@ class PredictionSerializer(serializers.ModelSerializer):
         ]
         read_only_fields = fields
 
+    def to_representation(self, row: Prediction) -> dict[str, Any]:
+        return {
+            "id": row.pk,
+            "model_id": row.model_id,
+            "model_name": row.model.name,
+            "model_version": row.model.version,
+            "prediction": row.prediction,
+            "confidence": row.confidence,
+            "output": row.output,
+            "metadata": row.metadata,
+            "status": row.status,
+            "latency_ms": row.latency_ms,
+            "request_id": row.request_id,
+            "created_at": row.created_at,
+        }
+
 
 class PredictionDetailSerializer(PredictionSerializer):
     """A prediction with all that is known of it."""
@@ -111,7 +159,17 @@ class PredictionDetailSerializer(PredictionSerializer):
         fields = [*PredictionSerializer.Meta.fields, "input_data", "error", "user", "sha256"]
         read_only_fields = fields
 
+    def to_representation(self, row: Prediction) -> dict[str, Any]:
+        return {
+            **super().to_representation(row),
+            "input_data": row.input_data,
+            "error": row.error,
+            "user": row.user.get_username() if row.user else None,
+            "sha256": row.model.sha256,
+        }
 
+
+@extend_schema_serializer(many=False)
 class ModelPredictionsSerializer(serializers.Serializer):
     """A version and a page of its predictions."""
 

@@ -26,14 +26,22 @@ from registry.services import register_model
 IMPORT_CHUNK_ROWS = 1000
 # More threads than this ask at once on no sensible server; it bounds the statement's size.
 MAX_JOINED_CALLS = 128
+# Of a batch's failures, as many as someone reads.
+MAX_SHOWN = 20
 
 
 class PredictionFailed(Exception):
-    """The model failed on an input that fits its signature; the failure is recorded."""
+    """The model failed on inputs that fit its signature; the failures are recorded."""
 
-    def __init__(self, prediction: Prediction) -> None:
-        super().__init__(f"Model {prediction.model_id} failed on this input: {prediction.error}")
-        self.extensions = {"prediction_id": prediction.pk}
+    def __init__(
+        self,
+        message: str,
+        rows: Sequence[Prediction],
+        errors: Mapping[str, list[str]] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.errors = errors or {}
+        self.extensions = {"prediction_ids": [row.pk for row in rows[:MAX_SHOWN]]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +53,7 @@ class Caller:
 
     @classmethod
     def of(cls, request: Request) -> Self:
-        return cls(int(request.user.pk), getattr(request, "request_id", ""))
+        return cls(int(request.user.pk or 0), getattr(request, "request_id", ""))
 
 
 def predict(
@@ -62,24 +70,48 @@ def predict(
     """
     model = loader.get(model_id)
     try:
-        inputs = arrange(model.signature, [input_data])
+        draft = draft_of(model, input_data, metadata=metadata, caller=caller)
     except InvalidInput as error:
         raise _placed(error, "input_data") from error
-    row = Prediction(
-        model=model.version,
-        input_data=input_data,
-        metadata=metadata,
-        request_id=caller.request_id,
-        user_id=caller.user_id,
-    )
-    _lane(model)(_Draft(model, row, inputs))
+    row = _lane(model)(draft)
     if row.status == Prediction.Status.FAILED:
-        raise PredictionFailed(row)
+        raise PredictionFailed(f"Model {model_id} failed on this input: {row.error}", [row])
     return row
 
 
+def predict_batch(
+    *,
+    model_id: int,
+    inputs: Sequence[JSONObject],
+    metadata: JSONObject | None = None,
+    caller: Caller,
+) -> list[Prediction]:
+    """Score inputs in one call and return their records in the same order, committed all or none.
+
+    Raises what `predict` does, with paths below `inputs[i]`; where the model fails on some inputs,
+    the records of those alone are left.
+    """
+    model = loader.get(model_id)
+    try:
+        arranged = arrange(model.signature, inputs)
+    except InvalidInput as error:
+        raise _placed(error, f"inputs[{error.row}]") from error
+    rows = [_row(model, input_data, metadata, caller) for input_data in inputs]
+    _score(rows, arranged, model)
+    failed = {i: row for i, row in enumerate(rows) if row.status == Prediction.Status.FAILED}
+    if failed:
+        recorder.record(list(failed.values()))
+        raise PredictionFailed(
+            f"Model {model_id} failed on {len(failed)} of {len(rows)} inputs, none was answered",
+            list(failed.values()),
+            errors={f"inputs[{i}]": [row.error] for i, row in list(failed.items())[:MAX_SHOWN]},
+        )
+    recorder.record_all(rows)
+    return rows
+
+
 @dataclass(frozen=True, slots=True)
-class _Draft:
+class Draft:
     """A prediction that is on its way: its unsaved row, and its arranged input."""
 
     model: LoadedModel
@@ -87,27 +119,47 @@ class _Draft:
     inputs: inference.Inputs
 
 
+def draft_of(
+    model: LoadedModel, input_data: Any, *, metadata: JSONObject | None, caller: Caller
+) -> Draft:
+    """A draft of one input; raises InvalidInput."""
+    inputs = arrange(model.signature, [input_data])
+    return Draft(model, _row(model, input_data, metadata, caller), inputs)
+
+
+def _row(
+    model: LoadedModel, input_data: Any, metadata: JSONObject | None, caller: Caller
+) -> Prediction:
+    return Prediction(
+        model=model.version,
+        input_data=input_data,
+        metadata=metadata,
+        request_id=caller.request_id,
+        user_id=caller.user_id,
+    )
+
+
 # One lane a loaded model: calls of one version share inference and commit, and a slow model holds
 # up nobody else's callers.
-_lanes: WeakKeyDictionary[LoadedModel, Batcher[_Draft, Prediction]] = WeakKeyDictionary()
+_lanes: WeakKeyDictionary[LoadedModel, Batcher[Draft, Prediction]] = WeakKeyDictionary()
 _lanes_lock = threading.Lock()
 
 
-def _lane(model: LoadedModel) -> Batcher[_Draft, Prediction]:
+def _lane(model: LoadedModel) -> Batcher[Draft, Prediction]:
     lane = _lanes.get(model)
     if lane is None:
         with _lanes_lock:
-            lane = _lanes.setdefault(model, Batcher(_score_and_record, limit=MAX_JOINED_CALLS))
+            lane = _lanes.setdefault(model, Batcher(score_and_record, limit=MAX_JOINED_CALLS))
     return lane
 
 
-def _score_and_record(drafts: Sequence[_Draft]) -> Sequence[Prediction | Exception]:
+def score_and_record(drafts: Sequence[Draft]) -> Sequence[Prediction | Exception]:
     """Score and commit the drafts that came together, in as few calls and commits as can be.
 
     Scoring and recording are one stage: two would hand every request once more to another thread,
     which was measured to cost more than it wins.
     """
-    groups: dict[Any, list[_Draft]] = {}
+    groups: dict[Any, list[Draft]] = {}
     for draft in drafts:
         groups.setdefault(inference.shape_of(draft.inputs), []).append(draft)
     for group in groups.values():

@@ -1,25 +1,41 @@
 """The prediction endpoints: /api/v1/predictions/ and /api/v1/models/{id}/predictions/."""
 
-from drf_spectacular.utils import extend_schema
-from rest_framework.generics import GenericAPIView
+from typing import IO, cast
+
+from django.http import StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.decorators import action
 from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.settings import api_settings
 from rest_framework.status import HTTP_201_CREATED
 from rest_framework.viewsets import GenericViewSet
+from rest_framework_simplejwt.authentication import JWTStatelessUserAuthentication
 
-from predictions import services
+from predictions import ndjson, services
 from predictions.models import Prediction
 from predictions.serializers import (
+    BatchRequest,
     ModelPredictionQuery,
     ModelPredictionsSerializer,
     PredictionDetailSerializer,
     PredictionQuery,
     PredictionRequest,
     PredictionSerializer,
+    StreamQuery,
 )
+from registry import loader
 from registry.models import ModelVersion
 from registry.serializers import ModelVersionSerializer
+
+# Built once: DRF copies every field of a serializer it builds, which took as long as a prediction.
+PREDICTION_REQUEST = PredictionRequest()
+BATCH_REQUEST = BatchRequest()
+PREDICTION = PredictionSerializer()
 
 
 class PredictionViewSet(ListModelMixin, GenericViewSet[Prediction]):
@@ -30,20 +46,62 @@ class PredictionViewSet(ListModelMixin, GenericViewSet[Prediction]):
     query_serializer_class = PredictionQuery
     lookup_value_regex = r"\d+"
 
-    @extend_schema(request=PredictionRequest, responses={201: PredictionSerializer})
+    def get_authenticators(self) -> list[BaseAuthentication]:
+        # The recording statement itself asks whether the user is active: no query before it.
+        if self.request is not None and self.request.method == "POST":
+            return [JWTStatelessUserAuthentication()]
+        return super().get_authenticators()
+
+    @extend_schema(request=PredictionRequest, responses={201: PredictionSerializer, 422: None})
     def create(self, request: Request) -> Response:
         """Score one input. A 201 means that the record is committed."""
-        payload = PredictionRequest(data=request.data)
-        payload.is_valid(raise_exception=True)
-        prediction = services.predict(**payload.validated_data, caller=services.Caller.of(request))
-        return Response(self.get_serializer(prediction).data, status=HTTP_201_CREATED)
+        payload = PREDICTION_REQUEST.run_validation(request.data)
+        prediction = services.predict(**payload, caller=services.Caller.of(request))
+        return Response(PREDICTION.to_representation(prediction), status=HTTP_201_CREATED)
+
+    @extend_schema(
+        request={"application/json": BatchRequest, ndjson.MEDIA_TYPE: OpenApiTypes.BINARY},
+        parameters=[
+            OpenApiParameter("model_id", int, description="With NDJSON: who shall answer.")
+        ],
+        responses={
+            (201, "application/json"): PredictionSerializer(many=True),
+            (200, ndjson.MEDIA_TYPE): OpenApiTypes.BINARY,
+            422: None,
+        },
+        filters=False,
+    )
+    @action(
+        detail=False,
+        methods=["post"],
+        parser_classes=[*api_settings.DEFAULT_PARSER_CLASSES, ndjson.NDJSONParser],
+        pagination_class=None,
+    )
+    def batch(self, request: Request) -> HttpResponseBase:
+        """Score many inputs: as JSON all or none of them, as NDJSON line by line."""
+        if request.content_type.partition(";")[0].strip().lower() == ndjson.MEDIA_TYPE:
+            return self._stream(request)
+        payload = BATCH_REQUEST.run_validation(request.data)
+        rows = services.predict_batch(**payload, caller=services.Caller.of(request))
+        return Response(
+            [PREDICTION.to_representation(row) for row in rows], status=HTTP_201_CREATED
+        )
+
+    def _stream(self, request: Request) -> HttpResponseBase:
+        query = StreamQuery(data=request.query_params.dict())
+        query.is_valid(raise_exception=True)
+        model = loader.get(query.validated_data["model_id"])
+        results = ndjson.stream_results(
+            model, cast(IO[bytes], request.data), metadata=None, caller=services.Caller.of(request)
+        )
+        return StreamingHttpResponse(results, content_type=ndjson.MEDIA_TYPE)
 
     @extend_schema(responses={200: PredictionDetailSerializer})
     def retrieve(self, request: Request, pk: str) -> Response:
         return Response(PredictionDetailSerializer(Prediction.objects.find(int(pk))).data)
 
 
-class ModelPredictionsView(GenericAPIView[Prediction]):
+class ModelPredictionViewSet(GenericViewSet[Prediction]):
     """One version and its predictions, newest first, in two queries."""
 
     queryset = Prediction.objects.listed().newest_first()
@@ -51,13 +109,13 @@ class ModelPredictionsView(GenericAPIView[Prediction]):
     query_serializer_class = ModelPredictionQuery
 
     @extend_schema(operation_id="models_predictions_list")
-    def get(self, request: Request, pk: str) -> Response:
+    def list(self, request: Request, pk: str) -> Response:
         version = ModelVersion.objects.select_related("created_by").find(int(pk))
-        rows = self.filter_queryset(self.get_queryset().matching(model_id=version.pk))
-        page = self.paginate_queryset(rows)
+        rows = self.filter_queryset(self.get_queryset().filter(model=version))
+        page = self.paginate_queryset(rows) or []
         return self.get_paginated_response(
             {
                 "model": ModelVersionSerializer(version).data,
-                "predictions": PredictionSerializer(page, many=True).data,
+                "predictions": [PREDICTION.to_representation(row) for row in page],
             }
         )

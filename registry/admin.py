@@ -5,7 +5,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -66,7 +66,7 @@ class ModelVersionForm(forms.ModelForm):
     )
 
     # Set by the admin, which knows who is signed in.
-    created_by: AbstractBaseUser | None = None
+    created_by: User | None = None
 
     class Meta:
         model = ModelVersion
@@ -134,7 +134,9 @@ class ModelVersionForm(forms.ModelForm):
         if not given.get("model_file"):
             return None
         return services.Upload(
-            given["model_file"].chunks(), given.get("declared_signature"), given.get("example") or ()
+            given["model_file"].chunks(),
+            given.get("declared_signature"),
+            given.get("example") or (),
         )
 
     def _checked(self, name: str, field: serializers.Field) -> Any:
@@ -195,7 +197,9 @@ class ModelVersionAdmin(admin.ModelAdmin):
     ) -> HttpResponse:
         # The stock view wraps a POST in a transaction, which a proof would hold open for a minute:
         # on SQLite no prediction could be recorded meanwhile.
-        return self._changeform_view(request, object_id, form_url, extra_context)
+        return self._changeform_view(  # type: ignore[attr-defined]
+            request, object_id, form_url, extra_context
+        )
 
     def save_model(self, request: HttpRequest, obj: ModelVersion, form: Any, change: bool) -> None:
         """Write the changed notes alone: the form has registered or attached all the rest."""
@@ -227,7 +231,7 @@ class ModelVersionAdmin(admin.ModelAdmin):
 
     @admin.display(description="file size", ordering="size_bytes")
     def size(self, version: ModelVersion) -> str:
-        return filesizeformat(version.size_bytes) if version.has_artifact else "no file yet"
+        return filesizeformat(version.size_bytes or 0) if version.has_artifact else "no file yet"
 
     @admin.display(description="predictions")
     def log(self, version: ModelVersion) -> SafeString:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from registry.arrangement import InvalidInput, cells_of
 from registry.signature import (
     DTYPES,
@@ -64,9 +66,8 @@ def _merge_inputs(own: tuple[Input, ...], declared: tuple[Input, ...]) -> tuple[
     by_name = {tensor.name: tensor for tensor in declared}
     unknown = [name for name in by_name if name not in {tensor.name for tensor in own}]
     if unknown:
-        raise SignatureError(
-            f"the model has no input {listed(unknown)}: its inputs are {listed([tensor.name for tensor in own])}"
-        )
+        names = listed([tensor.name for tensor in own])
+        raise SignatureError(f"the model has no input {listed(unknown)}: its inputs are {names}")
     return tuple(_merge_input(tensor, by_name.get(tensor.name)) for tensor in own)
 
 
@@ -75,6 +76,8 @@ def _merge_input(own: Input, declared: Input | None) -> Input:
         return own
     for what in ("datatype", "shape", "features"):
         told, wanted = getattr(own, what), getattr(declared, what)
+        if what == "datatype" and told and wanted and _holds(told, wanted):
+            continue
         if told and wanted and told != wanted:
             raise SignatureError(
                 f"input {own.name}: {what} is {_plain(told)} in the file, not {_plain(wanted)}"
@@ -86,14 +89,23 @@ def _merge_input(own: Input, declared: Input | None) -> Input:
         nullable=own.nullable or declared.nullable,
     )
     if merged.features and len(merged.features) != math.prod(own.row_shape):
+        width = math.prod(own.row_shape)
         raise SignatureError(
-            f"input {own.name}: has {math.prod(own.row_shape)} columns in the file, not {len(merged.features)}"
+            f"input {own.name}: has {width} columns in the file, not {len(merged.features)}"
         )
     if merged.nullable and merged.datatype is not None and DTYPES[merged.datatype].kind not in "fO":
         raise SignatureError(
             f"input {own.name}: {merged.datatype} has no missing value; declare FP64"
         )
     return merged
+
+
+def _holds(told: str, wanted: str) -> bool:
+    """Whether a number of the wanted datatype is exactly one of the told: an integer column that a
+    scaler takes as FP64 may be declared as what it is.
+    """
+    kinds = DTYPES[told].kind + DTYPES[wanted].kind
+    return set(kinds) <= set("iuf") and np.can_cast(DTYPES[wanted], DTYPES[told])
 
 
 def _merge_outputs(own: tuple[Output, ...], declared: tuple[Output, ...]) -> tuple[Output, ...]:

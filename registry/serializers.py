@@ -93,29 +93,42 @@ class ExampleField(ExactJSON):
         return [{"features": row} if isinstance(row, list) else row for row in value]
 
 
+@extend_schema_field(OpenApiTypes.BINARY)
+class ArtifactField(serializers.FileField):
+    """A model file in a form."""
+
+
 class ArtifactRequest(StrictSerializer):
     """The file, and what it cannot tell by itself."""
 
-    artifact = serializers.FileField(help_text="The model file: .skops, .onnx, .ubj, .json, .txt")
+    artifact = ArtifactField(help_text="The model file: .skops, .onnx, .ubj, .json, .txt")
     signature = SignatureField(required=False)
     example = ExampleField(required=False)
 
 
 def _safe_name(max_length: int) -> serializers.CharField:
     message = "Must start with a letter or digit and hold only letters, digits and . _ + -"
+    # Not trimmed: "iris\n" is a mistake of the caller's, and no other way to say "iris".
     return serializers.CharField(
-        max_length=max_length, validators=[RegexValidator(NAME_PATTERN, message)]
+        max_length=max_length,
+        trim_whitespace=False,
+        validators=[RegexValidator(NAME_PATTERN, message)],
     )
 
 
 class ModelVersionRequest(ArtifactRequest):
     name = _safe_name(100)
     version = _safe_name(50)
-    framework = serializers.ChoiceField(choices=list(FRAMEWORKS))
+    framework = serializers.ChoiceField(
+        choices=list(FRAMEWORKS),
+        error_messages={
+            "invalid_choice": f'"{{input}}" is none of the frameworks: {", ".join(FRAMEWORKS)}.'
+        },
+    )
     metrics = JSONObjectField(required=False, allow_null=True)
     description = serializers.CharField(required=False, allow_blank=True, max_length=5000)
     tags = JSONObjectField(required=False)
-    artifact = serializers.FileField(required=False)
+    artifact = ArtifactField(required=False)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         for name in ("signature", "example"):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.db.models import ProtectedError
 
@@ -51,7 +51,7 @@ def register_model(
     metrics: JSONObject | None = None,
     description: str = "",
     tags: JSONObject | None = None,
-    created_by: AbstractBaseUser | None = None,
+    created_by: User | None = None,
     upload: Upload | None = None,
 ) -> ModelVersion:
     """Create a version, with its artifact if one is given: both are there afterwards, or neither.
@@ -124,7 +124,9 @@ def delete_version(*, model_id: int) -> None:
 
 def _create(row: ModelVersion) -> None:
     try:
-        row.save(force_insert=True)
+        # A savepoint where a transaction is open, else the look below would fail in it.
+        with transaction.atomic():
+            row.save(force_insert=True)
     except IntegrityError as error:
         if ModelVersion.objects.filter(name=row.name, version=row.version).exists():
             raise VersionExists(f"Model {row} already exists") from error

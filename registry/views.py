@@ -1,7 +1,8 @@
 """The model endpoints: /api/v1/models/."""
 
-from typing import Any
+from typing import Any, cast
 
+from django.contrib.auth.models import User
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.decorators import action
 from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
@@ -21,18 +22,20 @@ from registry.serializers import (
     ModelVersionSerializer,
 )
 
+VERSIONS = ModelVersion.objects.select_related("created_by").newest_first()
+
 
 class ModelVersionViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[ModelVersion]):
     """Register model versions and their artifacts, look at them, retire them."""
 
-    queryset = ModelVersion.objects.select_related("created_by").newest_first()
+    queryset = VERSIONS
     serializer_class = ModelVersionSerializer
     query_serializer_class = ModelVersionQuery
     permission_classes = [DjangoModelPermissions]
     lookup_value_regex = r"\d+"
 
     def get_object(self) -> ModelVersion:
-        return self.get_queryset().find(int(self.kwargs["pk"]))
+        return VERSIONS.find(int(self.kwargs["pk"]))
 
     @extend_schema(
         request={
@@ -45,7 +48,9 @@ class ModelVersionViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Mod
         payload = ModelVersionRequest(data=request.data)
         payload.is_valid(raise_exception=True)
         fields = payload.validated_data
-        version = services.register_model(upload=_upload(fields), created_by=request.user, **fields)
+        version = services.register_model(
+            upload=_upload(fields), created_by=cast(User, request.user), **fields
+        )
         return Response(self.get_serializer(version).data, status=HTTP_201_CREATED)
 
     @extend_schema(request=ModelVersionChange, responses={200: ModelVersionSerializer})

@@ -128,7 +128,7 @@ def diabetes_artifact(make_artifact: Any) -> Artifact:
 
 @pytest.fixture(scope="session")
 def mixed_artifact(make_artifact: Any) -> Artifact:
-    """A pipeline of a text and two numbers, one of them nullable, that raises for unknown cities."""
+    """A pipeline of a text and two numbers, one nullable, that raises for unknown cities."""
     import pyarrow
     from sklearn.compose import ColumnTransformer
     from sklearn.impute import SimpleImputer
@@ -183,8 +183,8 @@ def steep_artifact(make_artifact: Any) -> Artifact:
 def model_path(tmp_path: Path, settings: LazySettings, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty MODEL_PATH, and no model in memory."""
     settings.MODEL_PATH = tmp_path / "models"
-    cache = loader.ModelCache(loader._load_verified, settings.MODEL_CACHE_SIZE)
-    monkeypatch.setattr(loader, "_cache", cache)
+    cache = loader.ModelCache(loader._load_active, settings.MODEL_CACHE_SIZE)
+    monkeypatch.setattr(loader, "cache", cache)
     return tmp_path / "models"
 
 

@@ -200,8 +200,7 @@ def _datatypes(part: Any, width: int) -> list[str | None]:
         return [_of_values(np.asarray([value])) for value in part.statistics_]
     tags = get_tags(part)
     is_numeric = tags.input_tags.two_d_array or tags.input_tags.one_d_array
-    takes_any = tags.no_validation or tags.input_tags.categorical
-    if tags.input_tags.string or (takes_any and not hasattr(part, "predict")):
+    if tags.input_tags.string or (tags.input_tags.categorical and not hasattr(part, "predict")):
         is_numeric = False
     return ["FP64" if is_numeric else None] * width
 
@@ -210,7 +209,8 @@ def _branch_datatypes(branch: Any, width: int) -> list[str | None]:
     if _is_float_check(branch):
         return ["FP64"] * width
     first = next(_entries(branch), None)
-    if first is None:
+    # Columns that pass through may be anything that the next step takes.
+    if first is None or (isinstance(first, FunctionTransformer) and first.func is None):
         return [None] * width
     tags = get_tags(first).input_tags
     if tags.string and not tags.two_d_array:

@@ -69,9 +69,9 @@ _one_thread = _OneThread()
 class SklearnRuntime:
     """A fitted estimator; a pipeline's preparing steps run once for labels and probabilities."""
 
-    def __init__(self, model: Any, libraries: Mapping[str, str]) -> None:
+    def __init__(self, model: Any, reading: Reading, libraries: Mapping[str, str]) -> None:
         self.libraries = libraries
-        self._reading = read_inputs(model)
+        self._reading = reading
         if self._reading.layout == "tensor":
             _forget_feature_names(model)
         self._prepare, self._final = _split(model)
@@ -170,8 +170,11 @@ def load(path: Path, options: LoadOptions) -> SklearnRuntime:
         _require_predictor(model)
         for part in parts_of(model):
             check_structure(part)
+        reading = read_inputs(model)
+        # Only now, since this changes what the parts tell of themselves.
+        for part in list(parts_of(model)):
             _settle(part)
-        return SklearnRuntime(model, libraries)
+        return SklearnRuntime(model, reading, libraries)
     except LoadError:
         raise
     except Exception as error:

@@ -16,7 +16,7 @@ from django.db import OperationalError, connections
 from rest_framework.test import APIClient
 
 from mlapi.tests.fixtures import Artifact, api_client
-from registry import loader
+from registry import artifacts, loader
 from registry.models import ModelVersion
 from registry.services import Upload, register_model
 
@@ -279,7 +279,7 @@ def test_another_artifact_answers_409(
     assert response.status_code == 409
     assert "register a new version" in response.json()["detail"]
     assert files_below(model_path) == [iris.artifact]
-    assert loader.get(iris).reference == "iris:1"
+    assert loader.get(iris.pk).version == iris
 
 
 def test_a_refused_artifact_leaves_the_version_open_for_another(
@@ -328,13 +328,13 @@ def test_of_two_artifacts_at_once_one_is_attached_and_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     proved = Barrier(2)
-    place = loader.artifacts.place
+    place = artifacts.place
 
     def place_together(*args: Any) -> str:
         proved.wait(timeout=20)
         return place(*args)
 
-    monkeypatch.setattr(loader.artifacts, "place", place_together)
+    monkeypatch.setattr(artifacts, "place", place_together)
 
     def put(artifact: Artifact) -> int:
         try:

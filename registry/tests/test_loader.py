@@ -8,44 +8,46 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connections
 from rest_framework.test import APIClient
 
 from mlapi.tests.fixtures import Artifact
-from registry import loader
-from registry.loader import LoadedModel, ModelCache, ModelNotReady
-from registry.models import ModelVersion
+from registry import artifacts, loader
+from registry.loader import ArtifactMissing, LoadedModel, ModelCache, ModelNotReady
+from registry.models import ModelNotFound, ModelVersion
 
 PREDICTIONS = "/api/v1/predictions/"
 N_THREADS = 16
 
 
-def version(pk: int) -> ModelVersion:
-    return ModelVersion(pk=pk, name=f"m{pk}", version="1")
+def made_up(pk: int) -> LoadedModel:
+    version = ModelVersion(pk=pk, name=f"m{pk}", version="1")
+    return LoadedModel(version, runtime=None, signature=None)  # type: ignore[arg-type]
 
 
-def loaded_model(version: ModelVersion) -> LoadedModel:
-    return LoadedModel(str(version), runtime=None, signature=None)  # type: ignore[arg-type]
+def in_memory(cache: ModelCache) -> list[int]:
+    return [model.version.pk for model in cache.models()]
 
 
 def test_a_full_cache_drops_the_least_recently_used_model() -> None:
-    cache = ModelCache(loaded_model, capacity=2)
+    cache = ModelCache(made_up, capacity=2)
 
     for pk in (1, 2, 1, 3):
-        cache.get(version(pk))
+        cache.get(pk)
 
-    assert cache.references() == ["m1:1", "m3:1"]
+    assert in_memory(cache) == [1, 3]
 
 
 def test_a_cached_model_is_not_loaded_again() -> None:
     loads = []
 
-    def load(row: ModelVersion) -> LoadedModel:
-        loads.append(row.pk)
-        return loaded_model(row)
+    def load(pk: int) -> LoadedModel:
+        loads.append(pk)
+        return made_up(pk)
 
     cache = ModelCache(load, capacity=2)
 
-    assert cache.get(version(1)) is cache.get(version(1))
+    assert cache.get(1) is cache.get(1)
     assert loads == [1]
 
 
@@ -53,16 +55,16 @@ def test_threads_that_ask_at_once_share_one_load() -> None:
     loads = []
     barrier = threading.Barrier(N_THREADS)
 
-    def load(row: ModelVersion) -> LoadedModel:
-        loads.append(row.pk)
+    def load(pk: int) -> LoadedModel:
+        loads.append(pk)
         time.sleep(0.1)
-        return loaded_model(row)
+        return made_up(pk)
 
     cache = ModelCache(load, capacity=2)
 
     def ask(_: int) -> LoadedModel:
         barrier.wait(timeout=10)
-        return cache.get(version(1))
+        return cache.get(1)
 
     with ThreadPoolExecutor(N_THREADS) as pool:
         models = list(pool.map(ask, range(N_THREADS)))
@@ -74,107 +76,137 @@ def test_threads_that_ask_at_once_share_one_load() -> None:
 def test_different_models_load_at_the_same_time() -> None:
     both = threading.Barrier(2)
 
-    def load(row: ModelVersion) -> LoadedModel:
+    def load(pk: int) -> LoadedModel:
         both.wait(timeout=10)
-        return loaded_model(row)
+        return made_up(pk)
 
     cache = ModelCache(load, capacity=2)
 
     with ThreadPoolExecutor(2) as pool:
-        assert len(list(pool.map(cache.get, [version(1), version(2)]))) == 2
+        assert len(list(pool.map(cache.get, [1, 2]))) == 2
 
 
 def test_a_cached_model_answers_while_another_loads() -> None:
     began, may_end = threading.Event(), threading.Event()
 
-    def load(row: ModelVersion) -> LoadedModel:
-        if row.pk == 2:
+    def load(pk: int) -> LoadedModel:
+        if pk == 2:
             began.set()
             may_end.wait(timeout=10)
-        return loaded_model(row)
+        return made_up(pk)
 
     cache = ModelCache(load, capacity=2)
-    cache.get(version(1))
+    cache.get(1)
 
     with ThreadPoolExecutor(2) as pool:
-        slow = pool.submit(cache.get, version(2))
+        slow = pool.submit(cache.get, 2)
         assert began.wait(timeout=10)
         try:
-            assert pool.submit(cache.get, version(1)).result(timeout=5).reference == "m1:1"
+            assert pool.submit(cache.get, 1).result(timeout=5).version.pk == 1
         finally:
             may_end.set()
-        assert slow.result(timeout=10).reference == "m2:1"
+        assert slow.result(timeout=10).version.pk == 2
 
 
 def test_the_old_model_stays_until_the_new_one_is_loaded() -> None:
-    seen: list[list[str]] = []
+    seen: list[list[int]] = []
 
-    def load(row: ModelVersion) -> LoadedModel:
-        seen.append(cache.references())
-        return loaded_model(row)
+    def load(pk: int) -> LoadedModel:
+        seen.append(in_memory(cache))
+        return made_up(pk)
 
     cache = ModelCache(load, capacity=1)
 
-    cache.get(version(1))
-    cache.get(version(2))
+    cache.get(1)
+    cache.get(2)
 
-    assert seen == [[], ["m1:1"]]
-    assert cache.references() == ["m2:1"]
+    assert seen == [[], [1]]
+    assert in_memory(cache) == [2]
 
 
 def test_a_failed_load_keeps_the_loaded_models() -> None:
-    def load(row: ModelVersion) -> LoadedModel:
-        if row.pk == 2:
+    def load(pk: int) -> LoadedModel:
+        if pk == 2:
             raise ModelNotReady("no")
-        return loaded_model(row)
+        return made_up(pk)
 
     cache = ModelCache(load, capacity=1)
-    cache.get(version(1))
+    cache.get(1)
 
     with pytest.raises(ModelNotReady):
-        cache.get(version(2))
+        cache.get(2)
 
-    assert cache.references() == ["m1:1"]
+    assert in_memory(cache) == [1]
 
 
 def test_a_failed_load_reaches_every_waiter_and_is_tried_again_by_the_next() -> None:
     attempts = []
     barrier = threading.Barrier(N_THREADS)
 
-    def load(row: ModelVersion) -> LoadedModel:
-        attempts.append(row.pk)
+    def load(pk: int) -> LoadedModel:
+        attempts.append(pk)
         if len(attempts) == 1:
             time.sleep(0.2)
             raise ModelNotReady("not now")
-        return loaded_model(row)
+        return made_up(pk)
 
     cache = ModelCache(load, capacity=2)
 
     def ask(_: int) -> str:
         barrier.wait(timeout=10)
         try:
-            return cache.get(version(1)).reference
+            return str(cache.get(1).version)
         except ModelNotReady as error:
             return str(error)
 
     with ThreadPoolExecutor(N_THREADS) as pool:
         assert list(pool.map(ask, range(N_THREADS))) == ["not now"] * N_THREADS
-    assert cache.get(version(1)).reference == "m1:1"
+    assert str(cache.get(1).version) == "m1:1"
     assert attempts == [1, 1]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_threads_that_predict_at_once_load_the_file_once(
+    iris: ModelVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digests = []
+    digest, barrier = artifacts.digest, threading.Barrier(N_THREADS)
+
+    def counted(path: Path) -> str:
+        digests.append(path)
+        time.sleep(0.1)
+        return digest(path)
+
+    monkeypatch.setattr(artifacts, "digest", counted)
+
+    def ask(_: int) -> LoadedModel:
+        barrier.wait(timeout=20)
+        try:
+            return loader.get(iris.pk)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(N_THREADS) as pool:
+        assert len(set(pool.map(ask, range(N_THREADS)))) == 1
+    assert len(digests) == 1
+
+
+def test_a_model_in_memory_costs_no_query(
+    iris: ModelVersion, django_assert_num_queries: Any
+) -> None:
+    loader.get(iris.pk)
+
+    with django_assert_num_queries(0):
+        loader.get(iris.pk)
 
 
 def test_a_loaded_model_scores_with_its_proved_signature(
     iris: ModelVersion, iris_artifact: Artifact
 ) -> None:
-    model = loader.get(iris)
+    model = loader.get(iris.pk)
 
     assert model.signature.as_json() == iris_artifact.proof.signature
     assert loader.loaded() == ["iris:1"]
-
-
-def test_the_cache_of_the_process_holds_as_many_as_the_setting_says(settings: Any) -> None:
-    # The module's own, as the settings of the test run made it.
-    assert loader.ModelCache(loaded_model, settings.MODEL_CACHE_SIZE)._capacity == 3
 
 
 @pytest.mark.parametrize("damage", ["changed", "longer", "gone"])
@@ -209,20 +241,36 @@ def test_an_artifact_path_outside_the_folder_of_models_is_not_opened(
 ) -> None:
     outside = model_path.parent / "outside.skops"
     outside.write_bytes((model_path / iris.artifact).read_bytes())
-    iris.artifact = "../outside.skops"
+    ModelVersion.objects.update(artifact="../outside.skops")
 
     with pytest.raises(ModelNotReady):
-        loader.get(iris)
+        loader.get(iris.pk)
 
 
 def test_a_restored_artifact_is_served_again(iris: ModelVersion, model_path: Path) -> None:
     path = model_path / iris.artifact
     path.rename(path.with_suffix(".away"))
     with pytest.raises(ModelNotReady):
-        loader.get(iris)
+        loader.get(iris.pk)
     path.with_suffix(".away").rename(path)
 
-    assert loader.get(iris).reference == "iris:1"
+    assert loader.get(iris.pk).version == iris
+
+
+def test_a_version_without_an_artifact_is_not_loaded(
+    make_version: Callable[..., ModelVersion],
+) -> None:
+    bare = make_version("bare")
+
+    with pytest.raises(ArtifactMissing, match=f"Model {bare.pk} has no artifact yet"):
+        loader.get(bare.pk)
+
+
+def test_an_inactive_version_is_not_loaded(iris: ModelVersion) -> None:
+    iris.revise(is_active=False)
+
+    with pytest.raises(ModelNotFound):
+        loader.get(iris.pk)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -46,7 +46,7 @@ def _moment(text: str) -> datetime:
     try:
         moment = parse_datetime(text)
         if moment is None and (day := parse_date(text)) is not None:
-            moment = datetime(day.year, day.month, day.day)
+            moment = datetime(day.year, day.month, day.day, tzinfo=UTC)
     except ValueError:
         moment = None
     if moment is None:

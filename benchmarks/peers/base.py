@@ -1,0 +1,53 @@
+"""What a peer is: a name, and how to get it to serve a trained model on a free port."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.environments import Environment
+from benchmarks.load import Target
+from benchmarks.postgresql import PostgreSQL
+from benchmarks.processes import Server
+from benchmarks.trained import TrainedModel
+
+IRIS, WINE = "iris", "wine"
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What a run lends its peers: a folder of its own, which ends with it, and PostgreSQL."""
+
+    folder: Path
+    postgresql: PostgreSQL
+
+    def workshop(self, name: str) -> Path:
+        """A folder below the run's, made now."""
+        folder = self.folder / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """A server that is not started yet, and how to ask it.
+
+    `is_ready` asks the peer's own readiness endpoint. `status` is what every answer must have.
+    `recorded` counts the rows in the database, past the API; None where nothing is recorded.
+    """
+
+    server: Server
+    is_ready: Callable[[], bool]
+    target: Target
+    status: int = 200
+    recorded: Callable[[], int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """`prepare` does once what a run needs, and returns what makes a launch, any number of times."""
+
+    name: str
+    about: str
+    environment: Environment
+    prepare: Callable[[TrainedModel, Bench], Callable[[], Launch]]
+    models: tuple[str, ...] = (IRIS, WINE)

@@ -1,0 +1,198 @@
+"""The peers that record nothing: model servers with their defaults, and a bare Django view."""
+
+import json
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from benchmarks import environments
+from benchmarks.client import Client
+from benchmarks.environments import PROJECT, Environment
+from benchmarks.load import Target
+from benchmarks.peers.base import IRIS, Bench, Launch, Peer
+from benchmarks.processes import Server, free_port
+from benchmarks.trained import TrainedModel
+
+SAVE_FOR_MLFLOW = """
+import sys, joblib, mlflow.sklearn
+mlflow.sklearn.save_model(joblib.load(sys.argv[1]), sys.argv[2], serialization_format="cloudpickle")
+"""
+
+# None of them may report home from a benchmark.
+SILENT = {
+    "DO_NOT_TRACK": "1",
+    "BENTOML_DO_NOT_TRACK": "True",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+
+
+def prepare_mlserver(model: TrainedModel, bench: Bench) -> Callable[[], Launch]:
+    folder = bench.workshop(f"mlserver_{model.name}")
+    settings = {
+        "name": model.name,
+        "implementation": "mlserver_sklearn.SKLearnModel",
+        "parameters": {"uri": str(model.file("joblib")), "version": "1"},
+    }
+    (folder / "model-settings.json").write_text(json.dumps(settings))
+    bodies = [json.dumps({"inputs": [_tensor(row)]}) for row in model.rows]
+
+    def launch() -> Launch:
+        port = free_port()
+        return _launch(
+            environments.MLSERVER,
+            [environments.MLSERVER.program("mlserver"), "start", str(folder)],
+            bench=bench,
+            name=f"mlserver_{model.name}",
+            port=port,
+            ready=f"/v2/models/{model.name}/ready",
+            path=f"/v2/models/{model.name}/infer",
+            bodies=bodies,
+            MLSERVER_HOST="127.0.0.1",
+            MLSERVER_HTTP_PORT=str(port),
+            MLSERVER_GRPC_PORT=str(free_port()),
+            MLSERVER_METRICS_PORT=str(free_port()),
+            # What turns the access log off.
+            MLSERVER_DEBUG="false",
+        )
+
+    return launch
+
+
+def _tensor(row: tuple[float, ...]) -> dict[str, Any]:
+    return {"name": "input", "shape": [1, len(row)], "datatype": "FP64", "data": list(row)}
+
+
+def prepare_mlflow(model: TrainedModel, bench: Bench) -> Callable[[], Launch]:
+    saved = bench.workshop(f"mlflow_{model.name}") / "model"
+    environments.MLFLOW.run_python(
+        SAVE_FOR_MLFLOW, str(model.file("joblib")), str(saved), **SILENT
+    )
+    bodies = [json.dumps({"inputs": [row]}) for row in model.rows]
+
+    def launch() -> Launch:
+        port = free_port()
+        command = [environments.MLFLOW.program("mlflow"), "models", "serve"]
+        command += ["--model-uri", str(saved), "--env-manager", "local"]
+        command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+        return _launch(
+            environments.MLFLOW,
+            command,
+            bench=bench,
+            name=f"mlflow_{model.name}",
+            port=port,
+            ready="/ping",
+            path="/invocations",
+            bodies=bodies,
+            # It serves with uvicorn, and does not pass on a wish for less logging.
+            UVICORN_ACCESS_LOG="false",
+        )
+
+    return launch
+
+
+def prepare_bentoml(model: TrainedModel, bench: Bench) -> Callable[[], Launch]:
+    bodies = [json.dumps({"rows": [row]}) for row in model.rows]
+
+    def launch() -> Launch:
+        port = free_port()
+        command = [environments.BENTOML.program("bentoml"), "serve"]
+        command += ["benchmarks.peers.apps.bento:Classifier"]
+        command += ["--host", "127.0.0.1", "--port", str(port), "--working-dir", str(PROJECT)]
+        return _launch(
+            environments.BENTOML,
+            command,
+            bench=bench,
+            name=f"bentoml_{model.name}",
+            port=port,
+            ready="/readyz",
+            path="/predict",
+            bodies=bodies,
+            BENCHMARK_MODEL=str(model.file("joblib")),
+            BENTOML_HOME=str(bench.workshop("bentoml_home")),
+        )
+
+    return launch
+
+
+def prepare_litserve(model: TrainedModel, bench: Bench) -> Callable[[], Launch]:
+    bodies = [json.dumps({"rows": [row]}) for row in model.rows]
+
+    def launch() -> Launch:
+        port = free_port()
+        return _launch(
+            environments.LITSERVE,
+            [environments.LITSERVE.python, "-m", "benchmarks.peers.apps.lit", str(port)],
+            bench=bench,
+            name=f"litserve_{model.name}",
+            port=port,
+            ready="/health",
+            path="/predict",
+            bodies=bodies,
+            BENCHMARK_MODEL=str(model.file("joblib")),
+        )
+
+    return launch
+
+
+def prepare_django(model: TrainedModel, bench: Bench) -> Callable[[], Launch]:
+    bodies = [json.dumps({"features": row}) for row in model.rows]
+
+    def launch() -> Launch:
+        port = free_port()
+        command = [environments.MLAPI.python, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}"]
+        command += ["--worker-class", "gthread", "--workers", "1", "--threads", "16"]
+        command += ["--keep-alive", "15", "--no-control-socket"]
+        return _launch(
+            environments.MLAPI,
+            [*command, "benchmarks.peers.apps.constant:application"],
+            bench=bench,
+            name=f"django_{model.name}",
+            port=port,
+            ready="/",
+            path="/",
+            bodies=bodies,
+        )
+
+    return launch
+
+
+def _launch(
+    environment: Environment,
+    command: list[str],
+    *,
+    bench: Bench,
+    name: str,
+    port: int,
+    ready: str,
+    path: str,
+    bodies: list[str],
+    **variables: str,
+) -> Launch:
+    folder = bench.workshop(name)
+    server = Server(
+        command,
+        environment=environment.variables(PYTHONPATH=str(PROJECT), **SILENT, **variables),
+        folder=folder,
+        log=folder / "server.log",
+    )
+    target = Target(f"http://127.0.0.1:{port}{path}", {}, bodies)
+    return Launch(server, partial(_answers_200, port, ready), target)
+
+
+def _answers_200(port: int, path: str) -> bool:
+    return Client(port, timeout=5).get(path).status == 200
+
+
+PEERS = [
+    Peer("mlserver", "predict only", environments.MLSERVER, prepare_mlserver),
+    Peer("mlflow", "predict only", environments.MLFLOW, prepare_mlflow),
+    Peer("bentoml", "predict only", environments.BENTOML, prepare_bentoml),
+    Peer("litserve", "predict only", environments.LITSERVE, prepare_litserve),
+    Peer(
+        "django",
+        "a view that returns a constant: the limit of the stack",
+        environments.MLAPI,
+        prepare_django,
+        (IRIS,),
+    ),
+]

@@ -1,0 +1,142 @@
+"""Batches of any length as NDJSON: one `input_data` a line in, one result a line out.
+
+The body is on disk before the first line of the answer leaves, because a client may write all of
+it before it reads. It is then scored and committed chunk by chunk, in constant memory.
+"""
+
+import logging
+import tempfile
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import IO, Any
+
+import orjson
+from django.conf import settings
+from django.db import InterfaceError, OperationalError
+from rest_framework.exceptions import APIException, ParseError
+from rest_framework.parsers import BaseParser
+
+from predictions.models import Prediction
+from predictions.services import Caller, Draft, draft_of, score_and_record
+from registry.arrangement import InvalidInput
+from registry.jsonvalues import JSONObject, parse_json
+from registry.loader import LoadedModel
+
+logger = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/x-ndjson"
+CHUNK_LINES = 1000
+COPY_BYTES = 2**16
+
+
+class LengthRequired(APIException):
+    status_code = 411
+    default_detail = "An NDJSON body needs a Content-Length."
+
+
+class BodyTooLarge(APIException):
+    status_code = 413
+    default_detail = "The NDJSON body is too large."
+
+
+class NDJSONParser(BaseParser):
+    """Copies the body to a temporary file and gives that, at its beginning; at most
+    MAX_NDJSON_BYTES.
+    """
+
+    media_type = MEDIA_TYPE
+
+    def parse(
+        self,
+        stream: IO[bytes],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> Any:
+        announced = (parser_context or {})["request"].META.get("CONTENT_LENGTH") or ""
+        if not announced.isdecimal():
+            raise LengthRequired
+        length, limit = int(announced), settings.MAX_NDJSON_BYTES
+        if length > limit:
+            raise BodyTooLarge(f"The body is {length} bytes, where {limit} are allowed.")
+        # Closed with the response; until then it has no name that could be left behind.
+        file = tempfile.TemporaryFile()  # noqa: SIM115
+        while chunk := stream.read(COPY_BYTES):
+            file.write(chunk)
+        if file.tell() != length:
+            file.close()
+            raise ParseError("The body ended before its Content-Length.")
+        file.seek(0)
+        return file
+
+
+def stream_results(
+    model: LoadedModel, body: IO[bytes], *, metadata: JSONObject | None, caller: Caller
+) -> Iterator[bytes]:
+    """One line for each line of `body`, once its chunk is committed, and a last one that sums up.
+
+    A line that can not be scored is answered in its place and stops nothing. Where the database
+    goes away the summary comes early and says so; an answer without a summary was cut.
+    """
+    counts = {"lines": 0, "succeeded": 0, "failed": 0, "rejected": 0}
+    reason = ""
+    with body:
+        try:
+            while lines := _read_chunk(body):
+                for result in _results(lines, model, counts["lines"], metadata, caller):
+                    counts["lines"] += 1
+                    counts[result.get("status", "rejected")] += 1
+                    yield orjson.dumps(result) + b"\n"
+        except (OperationalError, InterfaceError):
+            logger.exception("The database went away in the middle of an NDJSON answer")
+            reason = "The database is unavailable; the lines after the last result may be recorded."
+    summary = {**counts, "complete": not reason, **({"error": reason} if reason else {})}
+    yield orjson.dumps({"summary": summary}) + b"\n"
+
+
+def _read_chunk(body: IO[bytes]) -> list[bytes]:
+    # A line can be as long as any other request, and one byte to tell that it is longer.
+    lines = iter(lambda: body.readline(settings.MAX_REQUEST_BYTES + 1), b"")
+    return list(islice(lines, CHUNK_LINES))
+
+
+def _results(
+    lines: list[bytes],
+    model: LoadedModel,
+    start: int,
+    metadata: JSONObject | None,
+    caller: Caller,
+) -> Iterator[dict[str, Any]]:
+    drafts = [_draft(line, model, metadata, caller) for line in lines]
+    valid = [draft for draft in drafts if isinstance(draft, Draft)]
+    outcomes = iter(score_and_record(valid) if valid else ())
+    for number, draft in enumerate(drafts, start=start + 1):
+        outcome = next(outcomes) if isinstance(draft, Draft) else draft
+        yield {"line": number, **_result(outcome)}
+
+
+def _draft(
+    line: bytes, model: LoadedModel, metadata: JSONObject | None, caller: Caller
+) -> Draft | Exception:
+    if len(line) > settings.MAX_REQUEST_BYTES:
+        return ValueError(f"Is longer than {settings.MAX_REQUEST_BYTES} bytes.")
+    try:
+        input_data = parse_json(line)
+        return draft_of(model, input_data, metadata=metadata, caller=caller)
+    except ValueError as error:
+        return error
+
+
+def _result(outcome: Prediction | Exception) -> dict[str, Any]:
+    if isinstance(outcome, InvalidInput):
+        return {"errors": outcome.errors}
+    if isinstance(outcome, Exception):
+        return {"error": str(outcome)}
+    row = {"id": outcome.pk, "status": outcome.status}
+    if outcome.status == Prediction.Status.FAILED:
+        return {**row, "error": outcome.error}
+    return {
+        **row,
+        "prediction": outcome.prediction,
+        "confidence": outcome.confidence,
+        "output": outcome.output,
+    }

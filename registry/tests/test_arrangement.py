@@ -1,0 +1,175 @@
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from registry.arrangement import InvalidInput, arrange
+from registry.signature import DTYPES, Input, Signature
+
+INTEGERS = [name for name in DTYPES if "INT" in name]
+FLOATS = ["FP16", "FP32", "FP64"]
+
+
+def signature(*inputs: Input) -> Signature:
+    return Signature(inputs)
+
+
+IRIS = signature(Input("features", "FP64", (-1, 3), ("a", "b", "c")))
+MIXED = signature(
+    Input("age", "FP64", (-1,), nullable=True),
+    Input("city", "BYTES", (-1,)),
+    Input("visits", "INT64", (-1,)),
+    Input("member", "BOOL", (-1,)),
+)
+
+
+def refused(told: Signature, row: object) -> dict[str, list[str]]:
+    with pytest.raises(InvalidInput) as caught:
+        arrange(told, [row])
+    return caught.value.errors
+
+
+def test_rows_by_position_and_by_name_are_the_same() -> None:
+    by_position = arrange(IRIS, [{"features": [1, 2.5, 3]}])
+    by_name = arrange(IRIS, [{"c": 3, "a": 1, "b": 2.5}])
+
+    np.testing.assert_array_equal(by_position["features"], [[1, 2.5, 3]])
+    np.testing.assert_array_equal(by_position["features"], by_name["features"])
+
+
+def test_each_input_has_its_own_dtype() -> None:
+    arrays = arrange(MIXED, [{"features": [1, "Bern", 2**62 + 1, True]}])
+
+    assert {name: array.dtype.kind for name, array in arrays.items()} == {
+        "age": "f",
+        "city": "O",
+        "visits": "i",
+        "member": "b",
+    }
+    assert arrays["visits"][0] == 2**62 + 1
+
+
+def test_null_is_missing_where_it_may_be() -> None:
+    arrays = arrange(MIXED, [{"features": [None, "Bern", 1, True]}])
+
+    assert math.isnan(arrays["age"][0])
+
+
+@pytest.mark.parametrize(
+    ("row", "path"),
+    [
+        ({"features": [1, 2]}, "features"),
+        ({"features": [1, 2, "x"]}, "features[2]"),
+        ({"features": [1, True, 3]}, "features[1]"),
+        ({"features": [1, None, 3]}, "features[1]"),
+        ({"features": [1, [2], 3]}, "features[1]"),
+        ({"features": "abc"}, "features"),
+        ({"a": 1, "b": 2}, "c"),
+        ({"a": 1, "b": 2, "c": 3, "d": 4}, "d"),
+        ({"a": 1, "b": "x", "c": 3}, "b"),
+        ([1, 2, 3], ""),
+        (None, ""),
+    ],
+)
+def test_what_does_not_fit_is_named(row: object, path: str) -> None:
+    assert list(refused(IRIS, row)) == [path]
+
+
+def test_every_wrong_value_of_a_row_is_named() -> None:
+    row = {"age": "old", "city": 3, "visits": 1.5, "member": 1}
+
+    assert set(refused(MIXED, row)) == set(row)
+
+
+def test_the_first_wrong_row_is_named() -> None:
+    with pytest.raises(InvalidInput) as caught:
+        arrange(IRIS, [{"features": [1, 2, 3]}, {"features": [1, 2]}, {"features": []}])
+
+    assert caught.value.row == 1
+
+
+def test_a_tensor_of_varying_length_takes_rows_that_are_alike() -> None:
+    told = signature(Input("series", "FP32", (-1, -1, 2)))
+
+    arrays = arrange(told, [{"series": [[1, 2], [3, 4]]}, {"series": [[5, 6], [7, 8]]}])
+
+    assert arrays["series"].shape == (2, 2, 2)
+    with pytest.raises(InvalidInput, match="rectangular"):
+        arrange(told, [{"series": [[1, 2]]}, {"series": [[5, 6], [7, 8]]}])
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.floats(allow_nan=False, allow_infinity=False),
+            st.text(),
+            st.integers(-(2**63), 2**63 - 1),
+            st.booleans(),
+        ),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_what_is_taken_comes_back_exactly(rows: list[tuple[float, str, int, bool]]) -> None:
+    arrays = arrange(MIXED, [{"features": json.loads(json.dumps(row))} for row in rows])
+
+    for place, name in enumerate(("age", "city", "visits", "member")):
+        assert arrays[name].tolist() == [row[place] for row in rows]
+
+
+@given(st.sampled_from(INTEGERS), st.integers(-(2**70), 2**70))
+def test_an_integer_is_exact_or_refused(datatype: str, value: int) -> None:
+    told = signature(Input("x", datatype, (-1,)))
+    limits = np.iinfo(DTYPES[datatype])
+
+    if limits.min <= value <= limits.max:
+        assert int(arrange(told, [{"x": value}])["x"][0]) == value
+    else:
+        assert list(refused(told, {"x": value})) == ["x"]
+
+
+@given(st.sampled_from(INTEGERS), st.floats(allow_nan=True, allow_infinity=True))
+def test_a_float_is_a_whole_number_or_refused_as_an_integer(datatype: str, value: float) -> None:
+    told = signature(Input("x", datatype, (-1,)))
+
+    try:
+        array = arrange(told, [{"x": value}])["x"]
+    except InvalidInput:
+        return
+    assert int(array[0]) == value
+
+
+@given(st.sampled_from(FLOATS), st.integers() | st.floats(allow_nan=True, allow_infinity=True))
+def test_a_float_tensor_is_always_finite(datatype: str, value: float) -> None:
+    told = signature(Input("x", datatype, (-1,)))
+
+    try:
+        array = arrange(told, [{"x": value}])["x"]
+    except InvalidInput:
+        return
+    assert array.dtype == DTYPES[datatype]
+    assert np.isfinite(array).all()
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(["features", "a", "b", "c", "x"]), inner, max_size=4)
+    ),
+    max_leaves=10,
+)
+
+
+@given(st.sampled_from([IRIS, MIXED, signature(Input("x", "FP32", (-1, -1)))]), JSON)
+def test_no_json_does_anything_but_fit_or_be_refused(told: Signature, row: Any) -> None:
+    try:
+        arrays = arrange(told, [row])
+    except InvalidInput as error:
+        assert error.errors
+        return
+    assert [len(array) for array in arrays.values()] == [1] * len(told.inputs)

@@ -1,0 +1,205 @@
+"""XGBoost and LightGBM."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightgbm
+import numpy as np
+import pytest
+import xgboost
+from sklearn.datasets import load_iris
+
+from registry.runtimes import lightgbm as lightgbm_runtime
+from registry.runtimes import xgboost as xgboost_runtime
+from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Runtime
+from registry.tests import models
+
+OPTIONS = LoadOptions()
+ROWS, SPECIES = load_iris(return_X_y=True)
+Train = Callable[[Path], models.Trained]
+
+CLASSIFIERS: list[tuple[Train, str]] = [
+    (models.iris_xgboost, "m.ubj"),
+    (models.iris_xgboost, "m.json"),
+    (models.iris_lightgbm, "m.txt"),
+]
+REGRESSORS: list[tuple[Train, str]] = [
+    (models.diabetes_xgboost, "m.ubj"),
+    (models.diabetes_xgboost, "m.json"),
+    (models.diabetes_lightgbm, "m.txt"),
+]
+
+
+def loaded(path: Path) -> Runtime:
+    module: Any = lightgbm_runtime if path.suffix == ".txt" else xgboost_runtime
+    runtime: Runtime = module.load(path, OPTIONS)
+    return runtime
+
+
+def saved(booster: Any, path: Path) -> Runtime:
+    booster.save_model(path)
+    return loaded(path)
+
+
+@pytest.mark.parametrize("n_rows", [1, 150])
+@pytest.mark.parametrize(("train", "name"), CLASSIFIERS)
+def test_classifier_answers_as_the_library(
+    train: Train, name: str, n_rows: int, tmp_path: Path
+) -> None:
+    trained = train(tmp_path / name)
+    rows = trained.rows[:n_rows]
+
+    outputs = loaded(trained.path).predict({"features": rows})
+
+    assert outputs["label"].tolist() == trained.estimator.predict(rows).tolist()
+    np.testing.assert_array_equal(outputs["probabilities"], trained.estimator.predict_proba(rows))
+
+
+@pytest.mark.parametrize(("train", "name"), REGRESSORS)
+def test_regressor_answers_as_the_library(train: Train, name: str, tmp_path: Path) -> None:
+    trained = train(tmp_path / name)
+
+    outputs = loaded(trained.path).predict({"features": np.asfortranarray(trained.rows)})
+
+    assert outputs["value"].shape == (len(trained.rows),)
+    np.testing.assert_array_equal(outputs["value"], trained.estimator.predict(trained.rows))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        xgboost.XGBClassifier(n_estimators=3),
+        xgboost.XGBClassifier(n_estimators=3, booster="dart"),
+        xgboost.XGBClassifier(n_estimators=3, booster="gblinear"),
+    ],
+)
+def test_two_classes_of_each_booster_answer_as_the_library(
+    model: xgboost.XGBClassifier, tmp_path: Path
+) -> None:
+    model.fit(ROWS, SPECIES == 1)
+
+    outputs = saved(model, tmp_path / "m.ubj").predict({"features": ROWS})
+
+    assert outputs["label"].tolist() == model.predict(ROWS).tolist()
+    np.testing.assert_allclose(outputs["probabilities"], model.predict_proba(ROWS), atol=1e-7)
+
+
+def test_two_classes_of_lightgbm_answer_as_the_library(tmp_path: Path) -> None:
+    model = lightgbm.LGBMClassifier(n_estimators=3, verbose=-1).fit(ROWS, SPECIES == 1)
+
+    outputs = saved(model.booster_, tmp_path / "m.txt").predict({"features": ROWS})
+
+    assert outputs["label"].tolist() == model.predict(ROWS).astype(int).tolist()
+    np.testing.assert_array_equal(outputs["probabilities"], model.predict_proba(ROWS))
+
+
+def test_xgboost_uses_the_trees_up_to_the_best_iteration(tmp_path: Path) -> None:
+    model = xgboost.XGBRegressor(n_estimators=60, learning_rate=0.9, early_stopping_rounds=5)
+    model.fit(ROWS[::2, 1:], ROWS[::2, 0], eval_set=[(ROWS[1::2, 1:], ROWS[1::2, 0])], verbose=0)
+    booster = model.get_booster()
+    assert model.best_iteration + 1 < booster.num_boosted_rounds()
+
+    outputs = saved(model, tmp_path / "m.ubj").predict({"features": ROWS[:, 1:]})
+
+    np.testing.assert_array_equal(outputs["value"], model.predict(ROWS[:, 1:]))
+
+
+def test_xgboost_softmax_has_a_label_alone(tmp_path: Path) -> None:
+    table = xgboost.DMatrix(ROWS, label=SPECIES)
+    booster = xgboost.train({"objective": "multi:softmax", "num_class": 3}, table, 3)
+    runtime = saved(booster, tmp_path / "m.json")
+
+    outputs = runtime.predict({"features": ROWS})
+
+    assert list(outputs) == ["label"]
+    assert outputs["label"].tolist() == booster.predict(table).astype(int).tolist()
+
+
+def test_several_targets_of_xgboost_have_an_output_each(tmp_path: Path) -> None:
+    model = xgboost.XGBRegressor(n_estimators=3).fit(ROWS[:, 2:], ROWS[:, :2])
+
+    outputs = saved(model, tmp_path / "m.ubj").predict({"features": ROWS[:, 2:]})
+
+    assert list(outputs) == ["y0", "y1"]
+    np.testing.assert_array_equal(outputs["y1"], model.predict(ROWS[:, 2:])[:, 1])
+
+
+def test_several_labels_of_xgboost_have_an_output_pair_each(tmp_path: Path) -> None:
+    both = np.stack([SPECIES == 1, SPECIES == 2], axis=1).astype(int)
+    model = xgboost.XGBClassifier(n_estimators=3).fit(ROWS, both)
+
+    outputs = saved(model, tmp_path / "m.ubj").predict({"features": ROWS})
+
+    assert list(outputs) == ["y0", "y0_probabilities", "y1", "y1_probabilities"]
+    assert outputs["y1"].tolist() == model.predict(ROWS)[:, 1].tolist()
+
+
+@pytest.mark.parametrize(("train", "name"), CLASSIFIERS)
+def test_missing_values_are_taken(train: Train, name: str, tmp_path: Path) -> None:
+    trained = train(tmp_path / name)
+    runtime = loaded(trained.path)
+    rows = np.full((2, 4), np.nan)
+
+    outputs = runtime.predict({"features": rows})
+
+    assert runtime.signature.inputs[0].nullable
+    np.testing.assert_array_equal(outputs["probabilities"], trained.estimator.predict_proba(rows))
+
+
+@pytest.mark.parametrize("name", ["m.ubj", "m.txt"])
+def test_feature_names_are_told(name: str, tmp_path: Path) -> None:
+    names = ["sl", "sw", "pl", "pw"]
+    if name == "m.ubj":
+        table = xgboost.DMatrix(ROWS, label=SPECIES, feature_names=names)
+        runtime = saved(xgboost.train({}, table, 2), tmp_path / name)
+    else:
+        data = lightgbm.Dataset(ROWS, SPECIES, feature_name=names)
+        runtime = saved(lightgbm.train({"verbose": -1}, data, 2), tmp_path / name)
+
+    assert runtime.signature.inputs[0].features == tuple(names)
+    assert runtime.predict({"features": ROWS})["value"].shape == (150,)
+
+
+def test_lightgbms_own_column_names_are_no_names(tmp_path: Path) -> None:
+    trained = models.iris_lightgbm(tmp_path / "m.txt")
+
+    assert loaded(trained.path).signature.inputs[0].features == ()
+
+
+def test_xgboost_categories_are_refused(tmp_path: Path) -> None:
+    kinds = ["c", "q", "q", "q"]
+    rows = np.concatenate([SPECIES[:, None], ROWS[:, 1:]], axis=1)
+    table = xgboost.DMatrix(rows, label=SPECIES, feature_types=kinds, enable_categorical=True)
+
+    with pytest.raises(LoadError, match="categories of a data frame in column 0"):
+        saved(xgboost.train({"tree_method": "hist"}, table, 2), tmp_path / "m.ubj")
+
+
+def test_lightgbm_categories_of_a_frame_are_refused(tmp_path: Path) -> None:
+    trained = models.iris_lightgbm(tmp_path / "m.txt")
+    text = trained.path.read_text()
+    trained.path.write_text(
+        text.replace("pandas_categorical:null", 'pandas_categorical:[["a", "b"]]')
+    )
+
+    with pytest.raises(LoadError, match="categorical columns of a data frame"):
+        loaded(trained.path)
+
+
+@pytest.mark.parametrize(("train", "name"), CLASSIFIERS)
+def test_a_row_of_another_width_is_an_inference_error(
+    train: Train, name: str, tmp_path: Path
+) -> None:
+    runtime = loaded(train(tmp_path / name).path)
+
+    with pytest.raises(InferenceError):
+        runtime.predict({"features": np.ones((1, 3))})
+
+
+@pytest.mark.parametrize("name", ["m.ubj", "m.json"])
+def test_the_writers_version_is_read_from_the_file(name: str, tmp_path: Path) -> None:
+    runtime = loaded(models.iris_xgboost(tmp_path / name).path)
+
+    assert runtime.libraries == {"xgboost": xgboost.__version__}
+    assert xgboost_runtime._written_by(b'{},"version":[1,7,12]}') == "1.7.12"

@@ -1,0 +1,215 @@
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from skl2onnx import to_onnx
+from sklearn.linear_model import LinearRegression
+from sklearn.svm import LinearSVC
+
+from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Outputs
+from registry.runtimes.onnx import OnnxRuntime, load
+from registry.tests import models
+
+OPTIONS = LoadOptions()
+N: list[str | int] = ["n"]
+
+
+def graph(
+    path: Path,
+    nodes: Sequence[Any],
+    inputs: Sequence[Any],
+    outputs: Sequence[Any],
+    constants: Sequence[Any] = (),
+) -> Path:
+    """Write a graph made by hand."""
+    body = helper.make_graph(nodes, "g", inputs, outputs, initializer=list(constants))
+    opsets = [helper.make_opsetid("", 20), helper.make_opsetid("ai.onnx.ml", 3)]
+    path.write_bytes(
+        helper.make_model(body, opset_imports=opsets, ir_version=9).SerializeToString()
+    )
+    return path
+
+
+def doubled(path: Path, kind: int, shape: Sequence[str | int], node: str = "Add") -> Path:
+    """A graph that answers y = x + x."""
+    told = [helper.make_tensor_value_info(name, kind, shape) for name in ("x", "y")]
+    return graph(path, [helper.make_node(node, ["x", "x"], ["y"])], told[:1], told[1:])
+
+
+def labels(runtime: OnnxRuntime, outputs: Outputs) -> list[Any]:
+    (output,) = [output for output in runtime.signature.outputs if output.kind == "label"]
+    return [output.classes[index] for index in outputs[output.name]]
+
+
+@pytest.mark.parametrize("batch", [None, 1, 7])
+@pytest.mark.parametrize("zipmap", [False, True])
+@pytest.mark.parametrize("n_rows", [1, 150])
+def test_classifier_answers_as_the_library(
+    n_rows: int, zipmap: bool, batch: int | None, tmp_path: Path
+) -> None:
+    trained = models.iris_onnx(tmp_path / "m.onnx", zipmap=zipmap, batch=batch)
+    rows = trained.rows[:n_rows]
+    runtime = load(trained.path, OPTIONS)
+
+    outputs = runtime.predict({"X": rows})
+
+    label, probabilities = runtime.signature.outputs
+    assert labels(runtime, outputs) == trained.estimator.predict(rows).tolist()
+    assert probabilities.classes == label.classes == ("setosa", "versicolor", "virginica")
+    expected = trained.estimator.predict_proba(rows)
+    np.testing.assert_allclose(outputs[probabilities.name], expected, atol=1e-6)
+
+
+def test_regressor_answers_as_the_library(tmp_path: Path) -> None:
+    trained = models.diabetes_onnx(tmp_path / "m.onnx")
+
+    outputs = load(trained.path, OPTIONS).predict({"X": trained.rows})
+
+    assert outputs["variable"].shape == (len(trained.rows),)
+    expected = trained.estimator.predict(trained.rows)
+    np.testing.assert_allclose(outputs["variable"], expected, rtol=1e-6)
+
+
+def test_a_text_and_a_number_column_answer_as_the_library(tmp_path: Path) -> None:
+    trained = models.columns_onnx(tmp_path / "m.onnx")
+    runtime = load(trained.path, OPTIONS)
+    city, seats = trained.rows[:, :1], trained.rows[:, 1:].astype(np.float32)
+
+    outputs = runtime.predict({"city": city, "seats": seats})
+
+    assert [(t.name, t.datatype, t.is_scalar) for t in runtime.signature.inputs] == [
+        ("city", "BYTES", True),
+        ("seats", "FP32", True),
+    ]
+    assert labels(runtime, outputs) == trained.estimator.predict(trained.rows).tolist()
+    expected = trained.estimator.predict_proba(trained.rows)
+    np.testing.assert_allclose(outputs["probabilities"], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("kind", "datatype"),
+    [
+        (TensorProto.FLOAT16, "FP16"),
+        (TensorProto.DOUBLE, "FP64"),
+        (TensorProto.INT64, "INT64"),
+        (TensorProto.INT32, "INT32"),
+    ],
+)
+def test_each_number_type_is_answered_in_kind(kind: int, datatype: str, tmp_path: Path) -> None:
+    runtime = load(doubled(tmp_path / "m.onnx", kind, ["n", 2]), OPTIONS)
+    rows = np.ones((3, 2), dtype=helper.tensor_dtype_to_np_dtype(kind))
+
+    outputs = runtime.predict({"x": rows})
+
+    assert runtime.signature.inputs[0].datatype == datatype
+    assert runtime.signature.outputs[0].shape == (-1, 2)
+    assert outputs["y"].tolist() == [[2, 2]] * 3
+
+
+def test_a_tensor_of_higher_rank_keeps_its_shape(tmp_path: Path) -> None:
+    runtime = load(doubled(tmp_path / "m.onnx", TensorProto.FLOAT, ["n", 2, 3]), OPTIONS)
+
+    outputs = runtime.predict({"x": np.ones((4, 2, 3), np.float32)})
+
+    assert runtime.signature.inputs[0].shape == (-1, 2, 3)
+    assert runtime.signature.outputs[0].shape == (-1, *outputs["y"].shape[1:]) == (-1, 2, 3)
+
+
+def test_integers_past_the_floats_stay_exact(tmp_path: Path) -> None:
+    runtime = load(doubled(tmp_path / "m.onnx", TensorProto.INT64, ["n", 1]), OPTIONS)
+
+    outputs = runtime.predict({"x": np.array([[2**61 + 1]])})
+
+    assert outputs["y"].tolist() == [2**62 + 2]
+
+
+def test_scores_of_a_linear_machine_have_the_classes_of_its_labels(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
+    model = LinearSVC().fit(rows, np.arange(60) % 3 + 5)
+    path = tmp_path / "m.onnx"
+    path.write_bytes(to_onnx(model, rows[:1]).SerializeToString())
+    runtime = load(path, OPTIONS)
+
+    outputs = runtime.predict({"X": rows})
+
+    assert runtime.signature.outputs[0].classes == (5, 6, 7)
+    assert labels(runtime, outputs) == model.predict(rows).tolist()
+
+
+def test_external_data_is_refused(tmp_path: Path) -> None:
+    rows = np.ones((4, 3), np.float32)
+    model = to_onnx(LinearRegression().fit(rows, rows[:, 0]), rows[:1])
+    node = model.graph.node[0].attribute.add(name="hidden", type=onnx.AttributeProto.TENSOR)
+    node.t.name = "weights"
+    node.t.data_location = TensorProto.EXTERNAL
+    node.t.external_data.add(key="location", value="/etc/passwd")
+    path = tmp_path / "m.onnx"
+    path.write_bytes(model.SerializeToString())
+
+    with pytest.raises(LoadError, match="'weights' in another file"):
+        load(path, OPTIONS)
+
+
+def test_external_data_inside_a_branch_is_refused(tmp_path: Path) -> None:
+    inner = helper.make_tensor("hidden", TensorProto.FLOAT, [1], [1.0])
+    inner.ClearField("float_data")
+    inner.data_location = TensorProto.EXTERNAL
+    inner.external_data.add(key="location", value="weights.bin")
+    told = helper.make_tensor_value_info("z", TensorProto.FLOAT, [1])
+    branch = helper.make_graph([], "branch", [], [told], initializer=[inner])
+    x = helper.make_tensor_value_info("x", TensorProto.BOOL, ["n"])
+    node = helper.make_node("If", ["x"], ["z"], then_branch=branch, else_branch=branch)
+
+    with pytest.raises(LoadError, match="'hidden' in another file"):
+        load(graph(tmp_path / "m.onnx", [node], [x], [told]), OPTIONS)
+
+
+def test_custom_operators_are_refused_by_name(tmp_path: Path) -> None:
+    told = [helper.make_tensor_value_info(name, TensorProto.FLOAT, N) for name in ("x", "y")]
+    node = helper.make_node("Rotate", ["x"], ["y"], domain="com.acme")
+
+    with pytest.raises(LoadError, match=r"custom operators: 'com\.acme\.Rotate'"):
+        load(graph(tmp_path / "m.onnx", [node], told[:1], told[1:]), OPTIONS)
+
+
+def test_text_labels_without_classes_are_refused(tmp_path: Path) -> None:
+    told = [helper.make_tensor_value_info(name, TensorProto.STRING, N) for name in ("x", "y")]
+    node = helper.make_node("Identity", ["x"], ["y"])
+
+    with pytest.raises(LoadError, match="classes of 'y'"):
+        load(graph(tmp_path / "m.onnx", [node], told[:1], told[1:]), OPTIONS)
+
+
+def test_an_output_that_is_not_one_a_row_is_refused(tmp_path: Path) -> None:
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 2])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [])
+    node = helper.make_node("ReduceSum", ["x"], ["y"], keepdims=0)
+
+    with pytest.raises(LoadError, match="must answer each row"):
+        load(graph(tmp_path / "m.onnx", [node], [x], [y]), OPTIONS)
+
+
+def test_missing_values_are_taken_where_the_graph_looks_for_them(tmp_path: Path) -> None:
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1])
+    y = helper.make_tensor_value_info("y", TensorProto.BOOL, ["n", 1])
+    path = graph(tmp_path / "m.onnx", [helper.make_node("IsNaN", ["x"], ["y"])], [x], [y])
+
+    assert load(path, OPTIONS).signature.inputs[0].nullable is True
+    plain = doubled(tmp_path / "p.onnx", TensorProto.FLOAT, ["n", 1])
+    assert load(plain, OPTIONS).signature.inputs[0].nullable is False
+
+
+def test_what_the_library_raises_is_an_inference_error(tmp_path: Path) -> None:
+    runtime = load(doubled(tmp_path / "m.onnx", TensorProto.FLOAT, ["n", 2]), OPTIONS)
+
+    with pytest.raises(InferenceError, match="dimensions"):
+        runtime.predict({"x": np.ones((1, 5), np.float32)})
+
+
+def test_telemetry_is_off() -> None:
+    assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
