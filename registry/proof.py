@@ -32,6 +32,8 @@ PASSED_VARIABLES = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "VIRTUAL_ENV", "LD_L
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 PROBABILITY_TOLERANCE = 1e-3
 MEMORY_EXIT_CODE = 77
+# How C++ libraries and onnxruntime's allocator say it in exceptions of their own.
+OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory")
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +236,7 @@ def _sentence(error: Exception) -> str:
 
 def _is_out_of_memory(error: BaseException | None) -> bool:
     while error is not None:
-        if isinstance(error, MemoryError) or "bad_alloc" in str(error):
+        if isinstance(error, MemoryError) or any(said in str(error) for said in OUT_OF_MEMORY):
             return True
         error = error.__cause__ or error.__context__
     return False

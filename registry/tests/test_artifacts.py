@@ -190,7 +190,7 @@ def test_a_framework_is_told_by_content_alone(
 def test_a_framework_that_contradicts_the_content_is_rejected(tmp_path: Path) -> None:
     path = models.iris_onnx(tmp_path / "m.onnx").path
 
-    with pytest.raises(ArtifactRejected, match="'sklearn'.*'onnx'") as caught:
+    with pytest.raises(ArtifactRejected, match=r"'sklearn'.*'onnx'") as caught:
         artifacts.check_framework(path, "sklearn")
 
     assert list(caught.value.errors) == ["framework"]

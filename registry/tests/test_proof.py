@@ -1,4 +1,4 @@
-import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -252,7 +252,8 @@ def test_a_working_directory_elsewhere_is_no_matter(
 
 
 def test_the_proof_loads_no_django() -> None:
-    told = os.popen(f"{sys.executable} -X importtime -c 'import registry.proof' 2>&1").read()
+    command = [sys.executable, "-X", "importtime", "-c", "import registry.proof"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stderr
 
     assert "registry.proof" in told
     assert "django" not in told

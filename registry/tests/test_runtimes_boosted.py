@@ -90,7 +90,7 @@ def test_two_classes_of_lightgbm_answer_as_the_library(tmp_path: Path) -> None:
 
     outputs = saved(model.booster_, tmp_path / "m.txt").predict({"features": ROWS})
 
-    assert outputs["label"].tolist() == model.predict(ROWS).astype(int).tolist()
+    assert outputs["label"].tolist() == np.asarray(model.predict(ROWS)).astype(int).tolist()
     np.testing.assert_array_equal(outputs["probabilities"], model.predict_proba(ROWS))
 
 

@@ -1,0 +1,71 @@
+"""The command line: `python -m benchmarks --help`."""
+
+import argparse
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from benchmarks.environments import NotInstallable
+from benchmarks.load import HOW_TO_GET_WRK, WrkMissing
+from benchmarks.peers import comparison
+from benchmarks.processes import ServerFailed
+from benchmarks.service import CommandFailed
+
+COMMANDS: dict[str, tuple[str, Any]] = {
+    "peers": ("the service beside its peers, in interleaved rounds (the default)", comparison),
+}
+
+EPILOG = f"""Run it with the Python of the development environment (pip install -e '.[dev]').
+PostgreSQL is DATABASE_URL's server where that is set (databases named benchmark_* are made there),
+else an embedded one that ends with the run. All servers listen on loopback alone. Peers are
+installed once, in environments of their own below benchmarks/.cache. Machines are noisy: only the
+ratios within one run count. `python -m benchmarks COMMAND --help` shows a command's options.
+
+Needs wrk. {HOW_TO_GET_WRK.partition(". ")[2]}
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Measures the service from outside.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = made.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (about, module) in COMMANDS.items():
+        command = commands.add_parser(name, help=about, description=module.__doc__)
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    return made
+
+
+def main(arguments: list[str]) -> int:
+    # Ended from outside, it must still end what it started.
+    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGHUP, _stop)
+    if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
+        arguments = ["peers", *arguments]
+    options = parser().parse_args(arguments)
+    run: Callable[[argparse.Namespace], int] = options.run
+    try:
+        return run(options)
+    except KeyboardInterrupt:
+        print("\nstopped; everything that was started has been ended", file=sys.stderr)
+        return 130
+    except (WrkMissing, NotInstallable, ServerFailed, CommandFailed) as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 1
+    except subprocess.CalledProcessError as error:
+        print(f"benchmarks: {error}\n{error.stderr or ''}", file=sys.stderr)
+        return 1
+
+
+def _stop(number: int, frame: Any) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
