@@ -102,7 +102,16 @@ GUIDE = Environment(
         "pydantic-settings>=2,<3",
     ),
 )
-MLSERVER = Environment("mlserver", ("mlserver==1.7.1", "mlserver-sklearn==1.7.1", "scikit-learn==1.9.1"))
+MLSERVER = Environment(
+    "mlserver",
+    (
+        "mlserver==1.7.1",
+        "mlserver-sklearn==1.7.1",
+        "scikit-learn==1.9.1",
+        # Later ones give its inference process no event loop: it ends at start.
+        "uvloop==0.21.0",
+    ),
+)
 MLFLOW = Environment("mlflow", ("mlflow==3.17.2", "scikit-learn==1.9.1"))
 BENTOML = Environment("bentoml", ("bentoml==1.4.39", "scikit-learn==1.9.1"))
 LITSERVE = Environment("litserve", ("litserve==0.2.19", "scikit-learn==1.9.1"))

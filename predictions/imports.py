@@ -59,7 +59,8 @@ def _csv_rows(file: TextIO) -> Iterator[tuple[int, dict[str, Any]]]:
         for cells in reader:
             yield reader.line_num, _csv_row(cells, reader.line_num)
     except csv.Error as error:
-        raise InvalidLine(reader.line_num, str(error)) from error
+        # DictReader counts a line only once it was read.
+        raise InvalidLine(reader.reader.line_num, str(error)) from error
 
 
 def _csv_row(cells: dict[Any, Any], number: int) -> dict[str, Any]:

@@ -94,9 +94,16 @@ def stream_results(
 
 
 def _read_chunk(body: IO[bytes]) -> list[bytes]:
-    # A line can be as long as any other request, and one byte to tell that it is longer.
-    lines = iter(lambda: body.readline(settings.MAX_REQUEST_BYTES + 1), b"")
-    return list(islice(lines, CHUNK_LINES))
+    return list(islice(iter(lambda: _read_line(body), b""), CHUNK_LINES))
+
+
+def _read_line(body: IO[bytes]) -> bytes:
+    """The next line; of one that is longer than any other request, enough to tell that it is."""
+    limit = settings.MAX_REQUEST_BYTES + 1
+    line = rest = body.readline(limit)
+    while len(rest) == limit and not rest.endswith(b"\n"):
+        rest = body.readline(limit)
+    return line
 
 
 def _results(

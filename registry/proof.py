@@ -111,13 +111,16 @@ def _too_slow(timeout_seconds: float) -> str:
 
 
 def _death(returncode: int, timeout_seconds: float, memory_bytes: int) -> str:
-    memory = f"Loading and scoring the model needs more than {memory_bytes // 2**20} MiB."
+    memory = (
+        f"Loading and scoring the model needs more than {memory_bytes // 2**20} MiB: it is too "
+        "large, or damaged."
+    )
     if returncode == MEMORY_EXIT_CODE:
         return memory
     if returncode == -signal.SIGXCPU:
         return _too_slow(timeout_seconds)
     if returncode == -signal.SIGKILL:
-        return f"{memory[:-1]}, or was killed for another reason."
+        return f"{memory} (SIGKILL)"
     how = signal.Signals(-returncode).name if returncode < 0 else f"exit code {returncode}"
     return (
         f"The file ended its parser ({how}): it is damaged. Export the model again and send all "

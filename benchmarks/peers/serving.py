@@ -64,9 +64,7 @@ def _tensor(row: tuple[float, ...]) -> dict[str, Any]:
 
 def prepare_mlflow(model: TrainedModel, bench: Bench) -> Callable[[], Launch]:
     saved = bench.workshop(f"mlflow_{model.name}") / "model"
-    environments.MLFLOW.run_python(
-        SAVE_FOR_MLFLOW, str(model.file("joblib")), str(saved), **SILENT
-    )
+    environments.MLFLOW.run_python(SAVE_FOR_MLFLOW, str(model.file("joblib")), str(saved), **SILENT)
     bodies = [json.dumps({"inputs": [row]}) for row in model.rows]
 
     def launch() -> Launch:

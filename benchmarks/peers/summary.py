@@ -41,8 +41,12 @@ def print_summary(
 ) -> None:
     medians = Medians(visits)
     where = ", ".join(f"{name} {value}" for name, value in database.items())
-    print(f"\n{os.cpu_count()} processors, Python {platform.python_version()}, PostgreSQL: {where}.")
-    print(f"Medians of {options.rounds} interleaved rounds of {options.seconds} s, one worker each.")
+    print(
+        f"\n{os.cpu_count()} processors, Python {platform.python_version()}, PostgreSQL: {where}."
+    )
+    print(
+        f"Medians of {options.rounds} interleaved rounds of {options.seconds} s, one worker each."
+    )
     for model in options.models:
         for connections in options.connections:
             print(f"\n### {model}, c={connections}\n")

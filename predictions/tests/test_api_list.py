@@ -159,9 +159,7 @@ def test_the_log_of_a_version_that_can_not_be_is_empty(
 
 
 @pytest.mark.parametrize("skip", [10_001, 10**12])
-def test_skipping_too_far_answers_400_that_points_to_the_link(
-    client: APIClient, skip: int
-) -> None:
+def test_skipping_too_far_answers_400_that_points_to_the_link(client: APIClient, skip: int) -> None:
     response = client.get(f"{URL}?skip={skip}")
 
     assert response.status_code == 400

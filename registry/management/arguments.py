@@ -35,11 +35,12 @@ def json_argument(option: str, text: str | None) -> Any:
 
 def version_fields(options: Mapping[str, Any]) -> dict[str, Any]:
     """What `register_model` takes of these arguments, checked as a request would be."""
+    tags = json_argument("--tags", options["tags"])
     given = {
         "name": options["name"],
         "version": options["model_version"],
         "metrics": json_argument("--metrics", options["metrics"]),
-        "tags": json_argument("--tags", options["tags"]) or {},
+        "tags": {} if tags is None else tags,
         "description": options["description"],
     }
     checked = ModelVersionRequest(data=given, partial=True)

@@ -17,6 +17,7 @@ TAIL_BYTES = 200
 # The writer's version is the last thing in the file: [3,2,0] in JSON, and in UBJSON three one-byte
 # integers ("i"), where it has always been below 128.
 _JSON_VERSION = re.compile(rb'"version"\s*:\s*\[\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*\]\s*\}\s*\Z')
+_NATIVE_PREFIX = re.compile(r"^\[[\d:]+\] \S+:\d+: ")
 _UBJ_VERSION = re.compile(rb"version\[.*?i(.)i(.)i(.)\]?\}\Z", re.DOTALL)
 
 
@@ -134,5 +135,5 @@ def _written_by(tail: bytes) -> str:
 
 
 def _first_line(error: Any) -> str:
-    """The message without XGBoost's own native stack trace."""
-    return str(error).split("\nStack trace", 1)[0].strip()
+    """The message without XGBoost's clock, its source file and its native stack trace."""
+    return _NATIVE_PREFIX.sub("", str(error).split("\nStack trace", 1)[0]).strip()

@@ -27,7 +27,8 @@ class Command(VersionCommand):
 
     def handle(self, *, file: Path, framework: str, **options: Any) -> None:
         try:
-            with file.open(encoding="utf-8", newline="") as lines:
+            # Spreadsheets begin their CSV with a byte order mark.
+            with file.open(encoding="utf-8-sig", newline="") as lines:
                 version, count = create_model_with_predictions(
                     framework=framework,
                     predictions=self._with_progress(lines, file),
@@ -36,7 +37,8 @@ class Command(VersionCommand):
         except (OSError, UnicodeDecodeError) as error:
             raise CommandError(f"{file} can not be read: {error}") from error
         except InvalidLine as error:
-            raise CommandError(f"{file}, {error}. Nothing was imported.") from error
+            reason = str(error).removesuffix(".")
+            raise CommandError(f"{file}, {reason}. Nothing was imported.") from error
         except VersionExists as error:
             raise CommandError(f"{error}. Nothing was imported.") from error
         self.stdout.write(

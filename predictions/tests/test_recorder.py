@@ -1,0 +1,146 @@
+"""What is committed, what is refused, and whose row is whose."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import IntegrityError, OperationalError
+
+from predictions import recorder
+from predictions.models import Prediction
+from predictions.recorder import CallerInactive
+from registry.models import ModelNotFound, ModelVersion
+
+
+@pytest.fixture
+def version(make_version: Callable[..., ModelVersion]) -> ModelVersion:
+    return make_version("plain")
+
+
+def draft(version: ModelVersion, number: int = 0, **fields: Any) -> Prediction:
+    return Prediction(
+        model=version,
+        input_data={"features": [number, 1e300, -0.0, 2**64 - 1, "é \"quoted\" \\ 'text'"]},
+        **{"prediction": float(number), "output": {"label": f"n{number}"}, **fields},
+    )
+
+
+def test_a_recorded_row_reads_back_as_it_was_written(version: ModelVersion, user: User) -> None:
+    row = draft(
+        version,
+        7,
+        confidence=0.1 + 0.2,
+        metadata={"a": [None, True, 1e17, "%s"]},
+        latency_ms=1.5,
+        request_id="abc",
+        user=user,
+    )
+
+    [recorded] = recorder.record([row])
+
+    assert recorded is row
+    stored = Prediction.objects.get(pk=row.pk)
+    for field in recorder.FIELDS:
+        assert getattr(stored, field.attname) == getattr(row, field.attname), field.name
+    assert str(stored.input_data["features"][2]) == "-0.0"
+
+
+def test_each_row_gets_the_id_of_its_own_input(version: ModelVersion) -> None:
+    rows = [draft(version, number) for number in range(300)]
+
+    assert recorder.record(rows) == rows
+
+    stored = Prediction.objects.in_bulk([row.pk for row in rows])
+    assert len(stored) == 300
+    assert [stored[row.pk].input_data for row in rows] == [row.input_data for row in rows]
+
+
+def test_a_batch_is_one_statement(
+    version: ModelVersion, django_assert_max_num_queries: Any
+) -> None:
+    from django.db import connection
+
+    # SQLite takes a statement a row, in one transaction.
+    most = 1 if connection.vendor == "postgresql" else 20 + 2
+    with django_assert_max_num_queries(most):
+        recorder.record([draft(version, number) for number in range(20)])
+
+
+def test_rows_of_an_inactive_version_are_refused_and_the_others_recorded(
+    version: ModelVersion, make_version: Callable[..., ModelVersion]
+) -> None:
+    retired = make_version("retired", is_active=False)
+    rows = [draft(version, 1), draft(retired, 2), draft(version, 3)]
+
+    first, refused, third = recorder.record(rows)
+
+    assert isinstance(refused, ModelNotFound)
+    assert str(refused) == f"Model {retired.pk} not found or inactive"
+    assert [first, third] == [rows[0], rows[2]]
+    assert set(Prediction.objects.values_list("prediction", flat=True)) == {1.0, 3.0}
+
+
+def test_rows_of_an_inactive_user_are_refused(version: ModelVersion, user: User) -> None:
+    User.objects.filter(pk=user.pk).update(is_active=False)
+
+    [refused] = recorder.record([draft(version, user=user)])
+
+    assert isinstance(refused, CallerInactive)
+    assert not Prediction.objects.exists()
+
+
+def test_rows_of_a_deleted_user_are_refused(version: ModelVersion) -> None:
+    [refused] = recorder.record([draft(version, user_id=987_654)])
+
+    assert isinstance(refused, CallerInactive)
+
+
+def test_rows_of_a_deleted_version_are_refused(version: ModelVersion) -> None:
+    row = draft(version)
+    ModelVersion.objects.filter(pk=version.pk).delete()
+
+    [refused] = recorder.record([row])
+
+    assert isinstance(refused, ModelNotFound)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_row_the_database_refuses_does_not_take_its_neighbours_along(
+    version: ModelVersion,
+) -> None:
+    # A failed prediction without an error breaks a constraint of the table.
+    rows = [draft(version, 1), draft(version, 2, status="failed"), draft(version, 3)]
+
+    first, refused, third = recorder.record(rows)
+
+    assert isinstance(refused, IntegrityError)
+    assert [first, third] == [rows[0], rows[2]]
+    assert Prediction.objects.count() == 2
+
+
+def test_an_unknown_outcome_is_not_tried_again(
+    version: ModelVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def lose(rows: Any) -> Any:
+        calls.append(rows)
+        raise OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(recorder, "_insert", lose)
+
+    with pytest.raises(OperationalError):
+        recorder.record([draft(version, 1), draft(version, 2)])
+    assert len(calls) == 1
+
+
+def test_record_all_leaves_nothing_where_one_row_is_refused(
+    version: ModelVersion, make_version: Callable[..., ModelVersion]
+) -> None:
+    retired = make_version("retired", is_active=False)
+
+    with pytest.raises(ModelNotFound):
+        recorder.record_all([draft(version, 1), draft(retired, 2)])
+
+    assert not Prediction.objects.exists()

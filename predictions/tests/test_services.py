@@ -1,0 +1,208 @@
+"""Predictions made elsewhere, and the recording of many at once."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import IntegrityError, connections
+
+from predictions import recorder, services
+from predictions.models import MAX_ERROR_LENGTH, Prediction
+from registry.models import ModelNotFound, ModelVersion
+from registry.services import VersionExists
+
+ROW = {"features": [5.1, 3.5, 1.4, 0.2]}
+N_THREADS = 12
+
+
+def past(n: int) -> Iterator[dict[str, Any]]:
+    for i in range(n):
+        yield {"input_data": {"features": [i]}, "prediction": float(i)}
+
+
+def test_a_version_is_created_with_its_old_predictions(db: None) -> None:
+    version, count = services.create_model_with_predictions(
+        name="old", version="1", framework="elsewhere", predictions=past(2500)
+    )
+
+    assert count == version.predictions.count() == 2500
+    assert version.predictions.newest_first()[0].prediction is not None
+
+
+def test_a_version_without_predictions_is_created(db: None) -> None:
+    _, count = services.create_model_with_predictions(
+        name="old", version="1", framework="elsewhere", predictions=[]
+    )
+
+    assert (count, ModelVersion.objects.count()) == (0, 1)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("n_before", [0, 10, 1500])
+def test_one_bad_prediction_leaves_neither_version_nor_predictions(n_before: int) -> None:
+    def broken() -> Iterator[dict[str, Any]]:
+        yield from past(n_before)
+        raise ValueError("line 3")
+
+    with pytest.raises(ValueError, match="line 3"):
+        services.create_model_with_predictions(
+            name="old", version="1", framework="elsewhere", predictions=broken()
+        )
+
+    assert (ModelVersion.objects.count(), Prediction.objects.count()) == (0, 0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_row_the_database_refuses_leaves_nothing() -> None:
+    bad = {"input_data": {}, "status": "failed", "error": ""}
+
+    with pytest.raises(IntegrityError):
+        services.create_model_with_predictions(
+            name="old", version="1", framework="elsewhere", predictions=[*past(5), bad]
+        )
+
+    assert (ModelVersion.objects.count(), Prediction.objects.count()) == (0, 0)
+
+
+def test_old_predictions_of_a_taken_version_are_refused(iris: ModelVersion) -> None:
+    with pytest.raises(VersionExists):
+        services.create_model_with_predictions(
+            name="iris", version="1", framework="elsewhere", predictions=past(1)
+        )
+
+    assert Prediction.objects.count() == 0
+
+
+# -- the table
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [("failed", ""), ("succeeded", "why"), ("pending", ""), ("", "")]
+)
+def test_an_error_without_its_status_violates_a_constraint(
+    iris: ModelVersion, status: str, error: str
+) -> None:
+    with pytest.raises(IntegrityError, match="prediction_failed_has_error"):
+        Prediction.objects.create(model=iris, input_data={}, status=status, error=error)
+
+
+def test_a_user_with_predictions_is_kept(iris: ModelVersion, user: User) -> None:
+    Prediction.objects.create(model=iris, input_data={}, user=user)
+
+    with pytest.raises(IntegrityError):
+        user.delete()
+
+    assert User.objects.filter(pk=user.pk).exists()
+
+
+@pytest.mark.parametrize(
+    ("message", "kept"),
+    [
+        ("plain", "plain"),
+        ("nul\0byte", "nulbyte"),
+        ("half \ud800 pair", "half ? pair"),
+        ("", "ValueError"),
+        ("x" * 5000, "x" * MAX_ERROR_LENGTH),
+    ],
+    ids=["plain", "nul", "surrogate", "empty", "long"],
+)
+def test_whatever_a_library_says_can_be_stored(iris: ModelVersion, message: str, kept: str) -> None:
+    row = Prediction(model=iris, input_data={}).fail(ValueError(message))
+
+    [recorded] = recorder.record([row])
+
+    assert recorded is row
+    assert Prediction.objects.get().error == kept
+
+
+# -- many at once
+
+
+@pytest.mark.django_db(transaction=True)
+def test_callers_at_once_each_get_their_own_committed_row(iris: ModelVersion, user: User) -> None:
+    barrier = Barrier(N_THREADS)
+
+    def ask(i: int) -> Prediction:
+        barrier.wait(timeout=20)
+        try:
+            return services.predict(
+                model_id=iris.pk,
+                input_data={"features": [float(i), 3.5, 1.4, 0.2]},
+                metadata={"caller": i},
+                caller=services.Caller(user.pk, f"request-{i}"),
+            )
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(N_THREADS) as pool:
+        rows = list(pool.map(ask, range(N_THREADS)))
+
+    for i, row in enumerate(rows):
+        kept = Prediction.objects.get(pk=row.pk)
+        assert kept.metadata == {"caller": i}
+        assert kept.request_id == f"request-{i}"
+        assert kept.input_data["features"][0] == i
+        assert (kept.prediction, kept.output) == (row.prediction, row.output)
+    assert Prediction.objects.count() == N_THREADS
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_failing_input_fails_for_its_own_caller_alone(
+    mixed: ModelVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    barrier = Barrier(N_THREADS)
+
+    def ask(i: int) -> str:
+        barrier.wait(timeout=20)
+        city = "Paris" if i % 3 == 0 else "Oslo"
+        try:
+            row = services.predict(
+                model_id=mixed.pk,
+                input_data={"city": city, "age": 20 + i, "income": 1.0},
+                caller=services.Caller(),
+            )
+        except services.PredictionFailed:
+            return "failed"
+        finally:
+            connections.close_all()
+        return row.status
+
+    with ThreadPoolExecutor(N_THREADS) as pool:
+        outcomes = list(pool.map(ask, range(N_THREADS)))
+
+    expected = ["failed" if i % 3 == 0 else "succeeded" for i in range(N_THREADS)]
+    assert outcomes == expected
+    assert Prediction.objects.filter(status="failed").count() == expected.count("failed")
+
+
+def test_rows_of_one_batch_are_recorded_for_active_versions_alone(
+    iris: ModelVersion, make_version: Callable[..., ModelVersion]
+) -> None:
+    retired = make_version("retired", is_active=False)
+    rows = [
+        Prediction(model=version, input_data={"i": i})
+        for i, version in enumerate([iris, retired, iris])
+    ]
+
+    first, second, third = recorder.record(rows)
+
+    assert (first, third) == (rows[0], rows[2])
+    assert str(second) == f"Model {retired.pk} not found or inactive"
+    assert isinstance(second, ModelNotFound)
+    kept = {row.pk: row.input_data for row in Prediction.objects.all()}
+    assert kept == {rows[0].pk: {"i": 0}, rows[2].pk: {"i": 2}}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_row_that_the_database_refuses_harms_no_other(iris: ModelVersion) -> None:
+    rows = [Prediction(model=iris, input_data={"i": i}) for i in range(3)]
+    rows[1].status = "broken"
+
+    first, second, third = recorder.record(rows)
+
+    assert isinstance(second, IntegrityError)
+    assert (first, third) == (rows[0], rows[2])
+    assert sorted(row.input_data["i"] for row in Prediction.objects.all()) == [0, 2]
