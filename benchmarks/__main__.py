@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from benchmarks import batch_copy, deactivation, durability, profiling
 from benchmarks.environments import NotInstallable
 from benchmarks.load import HOW_TO_GET_WRK, WrkMissing
 from benchmarks.peers import comparison
@@ -15,6 +16,10 @@ from benchmarks.service import CommandFailed
 
 COMMANDS: dict[str, tuple[str, Any]] = {
     "peers": ("the service beside its peers, in interleaved rounds (the default)", comparison),
+    "copy": ("a recorded batch against PostgreSQL's COPY of the same rows", batch_copy),
+    "durability": ("nothing acknowledged is lost: kill -9, restarts of PostgreSQL", durability),
+    "deactivate": ("a deactivation holds in every process once it is answered", deactivation),
+    "profile": ("where the time of a prediction goes, by share", profiling),
 }
 
 EPILOG = f"""Run it with the Python of the development environment (pip install -e '.[dev]').

@@ -61,7 +61,10 @@ class Client:
         except OSError:
             self.close()
             raise
-        given = {name.lower(): value for name, value in response.getheaders()}
+        given: dict[str, str] = {}
+        for name, value in response.getheaders():
+            key = name.lower()
+            given[key] = f"{given[key]}, {value}" if key in given else value
         return Answer(response.status, given, content)
 
     def close(self) -> None:

@@ -1,14 +1,18 @@
 """Drives mlapi from outside: its command line, then its HTTP API."""
 
+import contextlib
 import re
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from benchmarks.client import Client
 from benchmarks.environments import MLAPI, PROJECT
 from benchmarks.processes import Server, free_port
+from benchmarks.trained import TrainedModel
 
 COMMAND_TIMEOUT_SECONDS = 300
 READY_SECONDS = 60
@@ -28,7 +32,7 @@ class Service:
     """An installation of its own: a database, a folder of models, one user."""
 
     def __init__(self, database_url: str, folder: Path, **settings: str) -> None:
-        self.folder = folder
+        self.folder, self.database_url = folder, database_url
         folder.mkdir(parents=True, exist_ok=True)
         MLAPI.build()
         self.environment = {
@@ -91,9 +95,6 @@ class Service:
             self.token = answer.json()["access"]
         return self.token
 
-    def remove(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
-
 
 class RunningService:
     """A started server of an installation, ready when its `with` block begins."""
@@ -125,6 +126,23 @@ class RunningService:
         """The id of the newest version of this name."""
         found = self.client().get(f"{MODELS}?name={name}&limit=1").json()
         return int(found[0]["id"])
+
+
+@contextlib.contextmanager
+def temporary(database_url: str, model: TrainedModel, **settings: str) -> Iterator[Service]:
+    """An installation with one registered model, served as ONNX; its folder ends with the block.
+
+    A database_url of `sqlite` is a file in that folder.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="mlapi-benchmark-"))
+    url = f"sqlite:///{folder / 'db.sqlite3'}" if database_url == "sqlite" else database_url
+    try:
+        service = Service(url, folder, **settings)
+        service.install()
+        service.register(model.file("onnx"), name=model.name)
+        yield service
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def prediction_request(model_id: int, row: Any) -> dict[str, Any]:

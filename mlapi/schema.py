@@ -30,13 +30,9 @@ PROBLEM_REFERENCE = {"$ref": "#/components/schemas/Problem"}
 
 
 class StatelessTokenScheme(OpenApiAuthenticationExtension):
-    """Shows views that read the token alone like all others: it is the same token.
+    """Shows views that read the token alone like all others: it is the same token."""
 
-    The library has a scheme for them under the same name, and warns that there are two.
-    """
-
-    target_class = "rest_framework_simplejwt.authentication.JWTStatelessUserAuthentication"
-    priority = 1
+    target_class = "predictions.authentication.RememberingAuthentication"
     name: list[str] = []
 
     def get_security_requirement(self, auto_schema: AutoSchema) -> dict[str, list[Any]]:

@@ -25,7 +25,8 @@ def protect_by_sample(
     collector: Any, field: "models.Field[Any, Any]", sub_objs: Any, using: str
 ) -> None:
     """An `on_delete` like PROTECT that reads a handful of the referring rows, not millions."""
-    sample = list(sub_objs.only("pk")[:MAX_PROTECTED_SHOWN])
+    # The admin hands over a queryset that would join what is not wanted.
+    sample = list(sub_objs.select_related(None).only("pk")[:MAX_PROTECTED_SHOWN])
     if sample:
         raise ProtectedError(f"Predictions refer to this row by {field.name}.", set(sample))
 

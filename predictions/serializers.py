@@ -82,7 +82,8 @@ class StreamQuery(StrictSerializer):
 class PredictionQuery(serializers.Serializer):
     """The filters of the list of predictions."""
 
-    model_id = serializers.IntegerField(required=False, min_value=1)
+    # SQLite's driver takes no larger integer.
+    model_id = serializers.IntegerField(required=False, min_value=1, max_value=2**63 - 1)
     status = serializers.ChoiceField(required=False, choices=Prediction.Status.choices)
     created_after = serializers.DateTimeField(required=False)
     created_before = serializers.DateTimeField(required=False)

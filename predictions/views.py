@@ -14,9 +14,9 @@ from rest_framework.response import Response
 from rest_framework.settings import api_settings
 from rest_framework.status import HTTP_201_CREATED
 from rest_framework.viewsets import GenericViewSet
-from rest_framework_simplejwt.authentication import JWTStatelessUserAuthentication
 
 from predictions import ndjson, services
+from predictions.authentication import RememberingAuthentication
 from predictions.models import Prediction
 from predictions.serializers import (
     BatchRequest,
@@ -49,7 +49,7 @@ class PredictionViewSet(ListModelMixin, GenericViewSet[Prediction]):
     def get_authenticators(self) -> list[BaseAuthentication]:
         # The recording statement itself asks whether the user is active: no query before it.
         if self.request is not None and self.request.method == "POST":
-            return [JWTStatelessUserAuthentication()]
+            return [RememberingAuthentication()]
         return super().get_authenticators()
 
     @extend_schema(request=PredictionRequest, responses={201: PredictionSerializer, 422: None})

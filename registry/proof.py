@@ -12,10 +12,10 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -32,6 +32,7 @@ PASSED_VARIABLES = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "VIRTUAL_ENV", "LD_L
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 PROBABILITY_TOLERANCE = 1e-3
 MEMORY_EXIT_CODE = 77
+LOADING = "Loading and scoring"
 # How C++ libraries and onnxruntime's allocator say it in exceptions of their own.
 OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory")
 
@@ -66,19 +67,41 @@ def prove(
         "trusted_types": sorted(options.trusted_types),
         "declared": declared,
         "example": list(example),
-        "cpu_seconds": int(timeout_seconds) + 1,
-        "memory_bytes": memory_bytes,
     }
-    answer = _run(json.dumps(request).encode(), timeout_seconds, memory_bytes)
-    if "rejected" in answer:
-        field, message = answer["rejected"]
-        raise ArtifactRejected(message, field=field)
+    answer = run_bounded(
+        "registry.proof", request, timeout_seconds=timeout_seconds, memory_bytes=memory_bytes
+    )
     return Proof(answer["signature"], answer["libraries"])
 
 
-def _run(request: bytes, timeout_seconds: float, memory_bytes: int) -> dict[str, Any]:
+def run_bounded(
+    module: str,
+    request: Mapping[str, Any],
+    *,
+    timeout_seconds: float,
+    memory_bytes: int,
+    file_bytes: int = 0,
+    task: str = LOADING,
+) -> dict[str, Any]:
+    """What that module of ours, which calls `serve` when it is run, answers to the request from a
+    fresh subprocess with limits; no file it writes may exceed `file_bytes`.
+
+    Raises ArtifactRejected for what it rejects, and where it dies; the message then names `task`.
+    """
+    limits = (int(timeout_seconds) + 1, memory_bytes, file_bytes)
+    said = _run(module, json.dumps([limits, request]).encode(), timeout_seconds, memory_bytes, task)
+    answer: dict[str, Any] = json.loads(said)
+    if "rejected" in answer:
+        field, message = answer["rejected"]
+        raise ArtifactRejected(message, field=field)
+    return answer
+
+
+def _run(
+    module: str, request: bytes, timeout_seconds: float, memory_bytes: int, task: str
+) -> bytes:
     child = subprocess.Popen(
-        [sys.executable, "-m", "registry.proof"],
+        [sys.executable, "-m", module],
         cwd=PROJECT_ROOT,
         env=_environment(),
         stdin=subprocess.PIPE,
@@ -94,11 +117,10 @@ def _run(request: bytes, timeout_seconds: float, memory_bytes: int) -> dict[str,
         child.communicate()
         if not isinstance(error, subprocess.TimeoutExpired):
             raise
-        raise ArtifactRejected(_too_slow(timeout_seconds)) from None
+        raise ArtifactRejected(_too_slow(timeout_seconds, task)) from None
     if child.returncode != 0:
-        raise ArtifactRejected(_death(child.returncode, timeout_seconds, memory_bytes))
-    result: dict[str, Any] = json.loads(said)
-    return result
+        raise ArtifactRejected(_death(child.returncode, timeout_seconds, memory_bytes, task))
+    return said
 
 
 def _environment() -> dict[str, str]:
@@ -106,19 +128,19 @@ def _environment() -> dict[str, str]:
     return passed | ONE_THREAD | {"HOME": "/nonexistent", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-def _too_slow(timeout_seconds: float) -> str:
-    return f"Loading and scoring the model took longer than {timeout_seconds:g} s."
+def _too_slow(timeout_seconds: float, task: str) -> str:
+    return f"{task} the model took longer than {timeout_seconds:g} s."
 
 
-def _death(returncode: int, timeout_seconds: float, memory_bytes: int) -> str:
+def _death(returncode: int, timeout_seconds: float, memory_bytes: int, task: str = LOADING) -> str:
     memory = (
-        f"Loading and scoring the model needs more than {memory_bytes // 2**20} MiB: it is too "
+        f"{task} the model needs more than {memory_bytes // 2**20} MiB: it is too "
         "large, or damaged."
     )
     if returncode == MEMORY_EXIT_CODE:
         return memory
     if returncode == -signal.SIGXCPU:
-        return _too_slow(timeout_seconds)
+        return _too_slow(timeout_seconds, task)
     if returncode == -signal.SIGKILL:
         return f"{memory} (SIGKILL)"
     how = signal.Signals(-returncode).name if returncode < 0 else f"exit code {returncode}"
@@ -131,18 +153,18 @@ def _death(returncode: int, timeout_seconds: float, memory_bytes: int) -> str:
 # -- the subprocess
 
 
-def _limit(cpu_seconds: int, memory_bytes: int) -> None:
-    """Bound this process, before it looks at the file. Files it has not opened yet stay closed to
-    writing, and nothing dumps its core.
+def _limit(cpu_seconds: int, memory_bytes: int, file_bytes: int) -> None:
+    """Bound this process, before it looks at the file. No file it writes grows past `file_bytes`,
+    and nothing dumps its core.
     """
     # Not RLIMIT_AS: onnxruntime and pyarrow reserve far more addresses than they touch.
     resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _examine(request: Mapping[str, Any]) -> Proof:
+def _examine(request: Mapping[str, Any]) -> dict[str, Any]:
     options = LoadOptions(frozenset(request["trusted_types"]))
     try:
         runtime = runtime_module(request["framework"]).load(Path(request["path"]), options)
@@ -153,7 +175,7 @@ def _examine(request: Mapping[str, Any]) -> Proof:
     outputs = _score_example(runtime, signature, example) if example else _score(runtime, signature)
     if request["framework"] == "onnx":
         signature = _without_false_probabilities(signature, outputs)
-    return Proof(signature.as_json(), dict(runtime.libraries))
+    return {"signature": signature.as_json(), "libraries": dict(runtime.libraries)}
 
 
 def _completed(
@@ -245,9 +267,11 @@ def _is_out_of_memory(error: BaseException | None) -> bool:
     return False
 
 
-def _answer(request: Mapping[str, Any]) -> dict[str, Any]:
+def _answer(
+    examine: Callable[[Mapping[str, Any]], Mapping[str, Any]], request: Mapping[str, Any]
+) -> Mapping[str, Any]:
     try:
-        proof = _examine(request)
+        return examine(request)
     # Whatever a library raises here is a verdict on the file.
     except Exception as error:
         if _is_out_of_memory(error):
@@ -256,20 +280,20 @@ def _answer(request: Mapping[str, Any]) -> dict[str, Any]:
             field, messages = next(iter(error.errors.items()))
             return {"rejected": [field, messages[0]]}
         return {"rejected": ["artifact", f"The model failed: {type(error).__name__}: {error}"]}
-    return {"signature": proof.signature, "libraries": proof.libraries}
 
 
-def main() -> None:
+def serve(examine: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> NoReturn:
+    """The other end of `run_bounded`: bound this process, answer its one request and end."""
     # Libraries print on standard output; the answer goes where they cannot reach.
     answers = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    request = json.load(sys.stdin.buffer)
-    _limit(request["cpu_seconds"], request["memory_bytes"])
+    limits, request = json.load(sys.stdin.buffer)
+    _limit(*limits)
     with os.fdopen(answers, "wb") as answer:
-        answer.write(json.dumps(_answer(request)).encode())
+        answer.write(json.dumps(_answer(examine, request)).encode())
     # Without the libraries' own farewells: some hang or crash in them.
     os._exit(0)
 
 
 if __name__ == "__main__":
-    main()
+    serve(_examine)

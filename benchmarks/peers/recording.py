@@ -1,14 +1,10 @@
 """The peers that record each prediction in a database: mlapi, and the guide's stack."""
 
 import json
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from functools import partial
 
-import psycopg
-
-from benchmarks import environments
+from benchmarks import environments, records
 from benchmarks.client import Client
 from benchmarks.environments import PROJECT
 from benchmarks.load import Target
@@ -17,34 +13,17 @@ from benchmarks.processes import Server, free_port
 from benchmarks.service import PREDICTIONS, READY_SECONDS, Service, prediction_request
 from benchmarks.trained import TrainedModel
 
-COUNT = "SELECT count(*) FROM predictions"
-
-
-def count_postgresql(url: str) -> int:
-    with psycopg.connect(url) as connection:
-        row = connection.execute(COUNT).fetchone()
-    assert row is not None
-    return int(row[0])
-
-
-def count_sqlite(path: str) -> int:
-    with closing(sqlite3.connect(path, timeout=20)) as connection:
-        return int(connection.execute(COUNT).fetchone()[0])
-
-
 def prepare_mlapi(
     model: TrainedModel, bench: Bench, *, suffix: str, on_sqlite: bool = False
 ) -> Callable[[], Launch]:
     name = f"mlapi_{model.name}_{suffix}_{'sqlite' if on_sqlite else 'postgresql'}"
     folder = bench.workshop(name)
     if on_sqlite:
-        path = str(folder / "db.sqlite3")
-        url, recorded = f"sqlite:///{path}", partial(count_sqlite, path)
+        url = f"sqlite:///{folder / 'db.sqlite3'}"
     else:
         database = f"benchmark_{name}"
         bench.postgresql.recreate(database)
         url = bench.postgresql.database_url(database)
-        recorded = partial(count_postgresql, url)
     service = Service(url, folder)
     service.install()
     service.register(model.file(suffix), name=model.name)
@@ -53,6 +32,7 @@ def prepare_mlapi(
         model_id = running.model_id(model.name)
     bodies = [json.dumps(prediction_request(model_id, row)) for row in model.rows]
     headers = {"Authorization": f"Bearer {service.token}"}
+    recorded = partial(records.count, url)
 
     def launch() -> Launch:
         running = service.server()
@@ -85,7 +65,7 @@ def prepare_guide(model: TrainedModel, bench: Bench) -> Callable[[], Launch]:
         version = {"name": model.name, "version": "1", "framework": "sklearn"}
         model_id = Client(port).post("/api/v1/models/", version).json()["id"]
     bodies = [json.dumps(prediction_request(model_id, row)) for row in model.rows]
-    recorded = partial(count_postgresql, bench.postgresql.database_url(database))
+    recorded = partial(records.count, bench.postgresql.database_url(database))
 
     def launch() -> Launch:
         port = free_port()

@@ -126,6 +126,7 @@ def test_failures_are_listed_alone(client: APIClient, iris: ModelVersion) -> Non
         ("model_id=zzz", "model_id"),
         ("model_id=0", "model_id"),
         ("model_id=", "model_id"),
+        ("model_id=9223372036854775808", "model_id"),
         ("status=zzz", "status"),
         ("created_after=yesterday", "created_after"),
         ("created_before=2026-13-01", "created_before"),
@@ -149,13 +150,10 @@ def test_a_parameter_that_does_not_parse_answers_400(
     assert list(response.json()["errors"]) == [named]
 
 
-@pytest.mark.parametrize("model_id", [2**63 - 1, 2**63, 10**30])
-def test_the_log_of_a_version_that_can_not_be_is_empty(
-    client: APIClient, iris: ModelVersion, model_id: int
-) -> None:
+def test_the_log_of_an_unknown_version_is_empty(client: APIClient, iris: ModelVersion) -> None:
     log(iris)
 
-    assert values(client.get(f"{URL}?model_id={model_id}")) == []
+    assert values(client.get(f"{URL}?model_id={2**63 - 1}")) == []
 
 
 @pytest.mark.parametrize("skip", [10_001, 10**12])

@@ -110,7 +110,8 @@ def test_a_user_with_predictions_is_kept(iris: ModelVersion, user: User) -> None
     ids=["plain", "nul", "surrogate", "empty", "long"],
 )
 def test_whatever_a_library_says_can_be_stored(iris: ModelVersion, message: str, kept: str) -> None:
-    row = Prediction(model=iris, input_data={}).fail(ValueError(message))
+    row = Prediction(model=iris, input_data={})
+    row.fail(ValueError(message))
 
     [recorded] = recorder.record([row])
 

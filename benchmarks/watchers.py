@@ -1,0 +1,97 @@
+"""Clients that load the service from threads and remember every answer to every request."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+from benchmarks.client import Client
+from benchmarks.service import PREDICTIONS, RunningService, prediction_request
+
+JOIN_SECONDS = 60
+PAUSE_AFTER_FAILURE_SECONDS = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One request: when it was sent, when answered, and how; `status` 0 where no answer came."""
+
+    sent: float
+    answered: float
+    status: int
+    has_retry_after: bool = False
+    prediction_id: int | None = None
+    features: tuple[float, ...] = ()
+
+
+class Watchers:
+    """Threads that predict, one after the other, from the start to the end of a `with` block.
+
+    No two inputs are the same, so that a row tells whose it is.
+    """
+
+    _serial = count(1)
+
+    def __init__(
+        self, running: RunningService, model_id: int, row: Sequence[float], *, threads: int
+    ) -> None:
+        self._running, self._model_id, self._row = running, model_id, row
+        self._stop = threading.Event()
+        self._events: list[list[Event]] = [[] for _ in range(threads)]
+        self._threads = [
+            threading.Thread(target=self._watch, args=[events], daemon=True)
+            for events in self._events
+        ]
+
+    def __enter__(self) -> "Watchers":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(JOIN_SECONDS)
+
+    @property
+    def events(self) -> list[Event]:
+        return [event for events in self._events for event in list(events)]
+
+    def statuses(self, *, since: float = 0) -> Counter[int]:
+        return Counter(event.status for event in self.events if event.sent >= since)
+
+    def acknowledged(self) -> dict[int, list[float]]:
+        """The input by id of every prediction that was answered with 201."""
+        return {
+            event.prediction_id: list(event.features)
+            for event in self.events
+            if event.prediction_id is not None
+        }
+
+    def _watch(self, events: list[Event]) -> None:
+        client = self._running.client()
+        while not self._stop.is_set():
+            event = self._ask(client)
+            events.append(event)
+            if event.status != 201:
+                time.sleep(PAUSE_AFTER_FAILURE_SECONDS)
+        client.close()
+
+    def _ask(self, client: Client) -> Event:
+        features = (*self._row[:-1], self._row[-1] + next(self._serial) / 1024)
+        sent = time.monotonic()
+        try:
+            answer = client.post(PREDICTIONS, prediction_request(self._model_id, features))
+        except OSError:
+            return Event(sent, time.monotonic(), 0)
+        return Event(
+            sent,
+            time.monotonic(),
+            answer.status,
+            "retry-after" in answer.headers,
+            answer.json()["id"] if answer.status == 201 else None,
+            features,
+        )

@@ -1,0 +1,49 @@
+"""The token of a prediction: verified once, and refused once it has expired."""
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+from rest_framework_simplejwt.exceptions import InvalidToken
+from rest_framework_simplejwt.tokens import AccessToken, Token
+
+from predictions import authentication
+from predictions.authentication import RememberingAuthentication
+
+
+@pytest.fixture(autouse=True)
+def forgetful() -> None:
+    authentication._verified.cache_clear()
+
+
+def validate(token: str) -> Token:
+    validated: Token = RememberingAuthentication().get_validated_token(token.encode())
+    return validated
+
+
+def test_a_token_is_verified_once(user: User) -> None:
+    token = str(AccessToken.for_user(user))
+
+    assert validate(token)["user_id"] == validate(token)["user_id"] == str(user.pk)
+    assert authentication._verified.cache_info().misses == 1
+
+
+def test_a_remembered_token_expires_on_time(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    token = str(AccessToken.for_user(user))
+    validate(token)
+
+    later = timezone.now() + AccessToken.lifetime + timedelta(seconds=1)
+    monkeypatch.setattr(authentication.timezone, "now", lambda: later)
+
+    with pytest.raises(InvalidToken):
+        validate(token)
+
+
+def test_a_forged_token_is_refused_every_time(user: User) -> None:
+    head, claims, signature = str(AccessToken.for_user(user)).split(".")
+    forged = ".".join([head, claims, signature[::-1]])
+
+    for _ in range(2):
+        with pytest.raises(InvalidToken):
+            validate(forged)

@@ -1,0 +1,45 @@
+"""The migrations of both apps, there and back."""
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+
+from predictions.models import Prediction
+from registry.models import ModelVersion
+
+TABLES = {ModelVersion._meta.db_table, Prediction._meta.db_table}
+
+
+def constraints() -> set[str]:
+    with connection.cursor() as cursor:
+        return {
+            name
+            for table in TABLES
+            for name in connection.introspection.get_constraints(cursor, table)
+        }
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_tables_go_and_come_back_with_their_constraints() -> None:
+    before = constraints()
+    try:
+        call_command("migrate", "registry", "zero", verbosity=0)
+        assert not TABLES & set(connection.introspection.table_names())
+    finally:
+        call_command("migrate", verbosity=0)
+
+    assert TABLES <= set(connection.introspection.table_names())
+    assert constraints() == before
+    assert {
+        "model_version_name_is_safe",
+        "model_version_artifact_is_whole",
+        "prediction_failed_has_error",
+        "prediction_newest",
+        "prediction_newest_of_model",
+        "prediction_failed_of_model",
+        "prediction_failed_newest",
+    } <= before
+
+
+def test_no_migration_is_missing(db: None) -> None:
+    call_command("makemigrations", check=True, dry_run=True, verbosity=0)
