@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from benchmarks import batch_copy, deactivation, durability, profiling
+from benchmarks import batch_copy, deactivation, depth, durability, profiling
 from benchmarks.environments import NotInstallable
 from benchmarks.load import HOW_TO_GET_WRK, WrkMissing
 from benchmarks.peers import comparison
@@ -17,6 +17,7 @@ from benchmarks.service import CommandFailed
 COMMANDS: dict[str, tuple[str, Any]] = {
     "peers": ("the service beside its peers, in interleaved rounds (the default)", comparison),
     "copy": ("a recorded batch against PostgreSQL's COPY of the same rows", batch_copy),
+    "depth": ("lists, single reads and writes at ten million rows, with plans", depth),
     "durability": ("nothing acknowledged is lost: kill -9, restarts of PostgreSQL", durability),
     "deactivate": ("a deactivation holds in every process once it is answered", deactivation),
     "profile": ("where the time of a prediction goes, by share", profiling),

@@ -8,6 +8,7 @@ import argparse
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks import postgresql, report, service, trained
 from benchmarks.client import Client
@@ -34,7 +35,7 @@ class Round:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    whole = {"type": int, "metavar": "N"}
+    whole: dict[str, Any] = {"type": int, "metavar": "N"}
     parser.add_argument("--rounds", default=20, help="deactivations (20)", **whole)
     parser.add_argument("--workers", default=4, help="processes of the server (4)", **whole)
     parser.add_argument("--threads", default=16, help="clients at once (16)", **whole)

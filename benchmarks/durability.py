@@ -44,7 +44,7 @@ class Round:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    whole = {"type": int, "metavar": "N"}
+    whole: dict[str, Any] = {"type": int, "metavar": "N"}
     parser.add_argument("--rounds", default=20, help="kills, or restarts (20)", **whole)
     parser.add_argument("--workers", default=2, help="processes of the server (2)", **whole)
     parser.add_argument("--threads", default=16, help="clients at once (16)", **whole)
@@ -136,9 +136,7 @@ def _is_allowed(event: Event) -> bool:
     return event.status == 201 or (event.status == 503 and event.has_retry_after)
 
 
-def _checked(
-    installed: Service, watchers: Watchers, where: str, number: int, before: int
-) -> Round:
+def _checked(installed: Service, watchers: Watchers, where: str, number: int, before: int) -> Round:
     acknowledged = watchers.acknowledged()
     found = records.inputs(installed.database_url, acknowledged)
     return Round(
@@ -169,7 +167,9 @@ def _report(options: argparse.Namespace, rounds: list[Round]) -> int:
     totals: Counter[str] = Counter()
     for one in rounds:
         totals += Counter(acknowledged=one.acknowledged, lost=one.lost, mixed=one.mixed)
-    print(f"\n{totals['acknowledged']:,} acknowledged, {totals['lost']} lost, {totals['mixed']} mixed")
+    print(
+        f"\n{totals['acknowledged']:,} acknowledged, {totals['lost']} lost, {totals['mixed']} mixed"
+    )
     raw: list[dict[str, Any]] = [asdict(one) for one in rounds]
     report.write_json(options.json, {"rounds": raw})
     if options.restart and any(one.recovery_seconds is None for one in rounds):

@@ -23,10 +23,6 @@ class PostgreSQL:
     def __init__(self, url: str, embedded: Any = None) -> None:
         self.url, self._embedded = url, embedded
 
-    @property
-    def is_embedded(self) -> bool:
-        return self._embedded is not None
-
     def database_url(self, name: str, driver: str = "") -> str:
         """The server's address with another database; `driver` as in postgresql+asyncpg."""
         # The path ends where the query begins; an embedded server's host stands in the query.
@@ -34,8 +30,10 @@ class PostgreSQL:
         scheme, rest = moved.split("://", 1)
         return f"postgresql+{driver}://{rest}" if driver else f"{scheme}://{rest}"
 
-    def connect(self, name: str) -> psycopg.Connection[Any]:
-        return psycopg.connect(self.database_url(name), autocommit=True)
+    @property
+    def log(self) -> Path | None:
+        """The embedded server's log."""
+        return None if self._embedded is None else Path(self._embedded.log)
 
     def recreate(self, name: str) -> None:
         """An empty database of this name, in place of one that there may be."""
@@ -44,12 +42,10 @@ class PostgreSQL:
             connection.execute(drop.format(sql.Identifier(name)))
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
 
-    def ensure(self, name: str) -> None:
-        """A database of this name, kept where there is one."""
+    def has(self, name: str) -> bool:
         with psycopg.connect(self.url, autocommit=True) as connection:
             found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name])
-            if found.fetchone() is None:
-                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            return found.fetchone() is not None
 
     def drop(self, name: str) -> None:
         with psycopg.connect(self.url, autocommit=True) as connection:

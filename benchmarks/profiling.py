@@ -1,8 +1,10 @@
 """`python -m benchmarks profile`: where the time of a prediction goes, by share.
 
-py-spy samples the one worker under load from outside. Each sample belongs to the innermost frame
-whose file tells a part; the standard library and numpy tell none, and count for who calls them.
-Threads that wait (for the database, the interpreter lock, a request) are not sampled.
+py-spy samples the one worker under load from outside, twice. The first column is the time in which
+a thread holds the interpreter lock: it bounds the rate. The second is the time of all threads that
+have a request, waits included (for the lock, the database, the batch): it makes up the latency.
+Each sample belongs to the innermost frame whose file tells a part; the standard library and numpy
+tell none, and count for who calls them.
 """
 
 import argparse
@@ -25,7 +27,10 @@ GRACE_SECONDS = 30
 
 # The first that matches a frame's file; more particular ones come first.
 PARTS = [
-    ("database", r"/psycopg(_pool|_binary)?/|/django/db/|/mlapi/postgresql/|/sqlite3/|/recorder\.py"),
+    (
+        "database",
+        r"/psycopg(_pool|_binary)?/|/django/db/|/mlapi/postgresql/|/sqlite3/|/recorder\.py",
+    ),
     ("token", r"/rest_framework_simplejwt/|/jwt/|/mlapi/(auth|tokens?)\.py"),
     (
         "inference",
@@ -44,13 +49,13 @@ COMPILED = [(name, re.compile(pattern)) for name, pattern in PARTS]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    whole = {"type": int, "metavar": "N"}
+    whole: dict[str, Any] = {"type": int, "metavar": "N"}
     parser.add_argument("--seconds", default=10, help="length of the sampling (10)", **whole)
     parser.add_argument("--connections", default=16, help="kept connections (16)", **whole)
     parser.add_argument("--model", choices=["iris", "wine"], default="iris")
     parser.add_argument("--sqlite", action="store_true", help="record in SQLite instead")
     parser.add_argument("--top", default=15, help="functions listed (15)", **whole)
-    parser.add_argument("--raw", type=Path, metavar="FILE", help="keep py-spy's folded stacks there")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all raw figures there")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -68,22 +73,23 @@ def run(options: argparse.Namespace) -> int:
             target = load.Target(address, headers, bodies)
             load.run(target, connections=options.connections, seconds=2)
             plain = load.run(target, connections=options.connections, seconds=options.seconds)
-            stacks, cores = _sample(running, target, options)
+            held, cores = _sample(running, target, options, "--gil")
+            busy, _ = _sample(running, target, options, "--idle")
         database.drop(DATABASE)
     print(f"{plain.per_second:,.0f} requests/s without the sampling, c={options.connections};")
     print(f"while sampled, the worker used {cores:.2f} of a processor.\n")
-    _print_tables(stacks, options.top)
+    _print_tables(held, _requests_only(busy), options)
     return 0
 
 
 def _sample(
-    running: RunningService, target: load.Target, options: argparse.Namespace
+    running: RunningService, target: load.Target, options: argparse.Namespace, what: str
 ) -> tuple[Counter[str], float]:
     """Samples by folded stack, and the processors that the worker used meanwhile."""
     [worker] = running.server.members() - {running.server.pid}
     with tempfile.TemporaryDirectory(prefix="mlapi-benchmark-") as name:
-        raw = options.raw or Path(name, "stacks")
-        command = [environments.PROFILER.program("py-spy"), "record", "--pid", str(worker)]
+        raw = Path(name, "stacks")
+        command = [environments.PROFILER.program("py-spy"), "record", "--pid", str(worker), what]
         command += ["--format", "raw", "--full-filenames", "--rate", str(SAMPLES_PER_SECOND)]
         command += ["--duration", str(options.seconds), "--output", str(raw)]
         started, used = time.monotonic(), _processor_seconds(worker)
@@ -121,17 +127,35 @@ def part_of(stack: str) -> str:
     return "the rest"
 
 
-def _print_tables(stacks: Counter[str], top: int) -> None:
-    total = stacks.total() or 1
-    parts: Counter[str] = Counter()
+def _requests_only(stacks: Counter[str]) -> Counter[str]:
+    """Without the threads that have nothing to do, and without the server's own loop."""
+    has_request = re.compile(r"/mlapi/middleware\.py|handle_request")
+    return Counter({stack: n for stack, n in stacks.items() if has_request.search(stack)})
+
+
+def _print_tables(held: Counter[str], busy: Counter[str], options: argparse.Namespace) -> None:
+    expected = SAMPLES_PER_SECOND * options.seconds
+    parts: dict[str, list[int]] = {name: [0, 0] for name, _ in PARTS} | {"the rest": [0, 0]}
     functions: Counter[str] = Counter()
-    for stack, samples in stacks.items():
-        parts[part_of(stack)] += samples
+    for column, stacks in enumerate((held, busy)):
+        for stack, samples in stacks.items():
+            parts[part_of(stack)][column] += samples
+    for stack, samples in held.items():
         functions[_innermost(stack)] += samples
-    rows = [[name, f"{samples / total:.1%}"] for name, samples in parts.most_common()]
-    print(report.table(["part", "share"], rows))
-    rows = [[name, f"{samples / total:.1%}"] for name, samples in functions.most_common(top)]
-    print(f"\n{report.table(['function', 'share'], rows)}\n\n{stacks.total():,} samples")
+    totals = held.total() or 1, busy.total() or 1
+    rows = [
+        [name, f"{a / totals[0]:.1%}", f"{b / totals[1]:.1%}"]
+        for name, (a, b) in sorted(parts.items(), key=lambda item: -item[1][0])
+    ]
+    print(report.table(["part", "interpreter lock held", "time of a request's thread"], rows))
+    print(
+        f"\nThe lock was held in {min(held.total() / expected, 1):.0%} of {expected:,} samples;"
+        f" {busy.total() / expected:.1f} threads had a request.\n"
+    )
+    rows = [[name, f"{n / totals[0]:.1%}"] for name, n in functions.most_common(options.top)]
+    print(report.table(["function", "interpreter lock held"], rows))
+    figures = {"parts": parts, "held": dict(held), "busy": dict(busy)}
+    report.write_json(options.json, figures)
 
 
 def _innermost(stack: str) -> str:

@@ -44,8 +44,9 @@ class MadeBefore(admin.SimpleListFilter):
     def choices(self, changelist: Any) -> Any:
         self.kept_parameters = [
             (name, value)
-            for name, value in changelist.get_filters_params().items()
+            for name, values in changelist.get_filters_params().items()
             if name != self.parameter_name
+            for value in values
         ]
         return super().choices(changelist)
 

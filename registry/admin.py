@@ -22,7 +22,7 @@ from registry import artifacts, services
 from registry.fields import ExactJSONFormField
 from registry.models import ModelNotFound, ModelVersion
 from registry.runtimes import FRAMEWORKS
-from registry.serializers import ExampleField, SignatureField
+from registry.serializers import ExampleField, ModelVersionRequest, SignatureField
 
 CHANGEABLE = ("description", "metrics", "tags", "is_active")
 # A form field must not be called like a model field that nobody edits.
@@ -71,6 +71,12 @@ class ModelVersionForm(forms.ModelForm):
     class Meta:
         model = ModelVersion
         fields = ["name", "version", "framework", *CHANGEABLE]
+
+    def clean_name(self) -> Any:
+        return self._checked("name", ModelVersionRequest().fields["name"])
+
+    def clean_version(self) -> Any:
+        return self._checked("version", ModelVersionRequest().fields["version"])
 
     def clean_tags(self) -> Any:
         return self.cleaned_data["tags"] or {}

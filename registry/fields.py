@@ -21,6 +21,12 @@ class ExactJSONFormField(forms.JSONField):
         except RecursionError as error:
             raise ValidationError("Is nested too deeply.", code="invalid") from error
 
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        try:
+            return super().bound_data(data, initial)
+        except RecursionError:
+            return InvalidJSONInput(data)
+
     def prepare_value(self, value: Any) -> Any:
         if value is None or isinstance(value, InvalidJSONInput):
             return value

@@ -44,7 +44,7 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """`prepare` does once what a run needs, and returns what makes a launch, any number of times."""
+    """`prepare` does once what a run needs; what it returns makes a launch each time."""
 
     name: str
     about: str

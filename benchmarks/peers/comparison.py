@@ -1,4 +1,4 @@
-"""`python -m benchmarks peers`: all peers in interleaved rounds, each alone while it is measured."""
+"""`python -m benchmarks peers`: all peers in interleaved rounds, each alone at its time."""
 
 import argparse
 import contextlib
@@ -43,7 +43,7 @@ class Visit:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    whole = {"type": int, "metavar": "N"}
+    whole: dict[str, Any] = {"type": int, "metavar": "N"}
     parser.add_argument("--rounds", default=5, help="rounds over all peers (5)", **whole)
     parser.add_argument("--seconds", default=5, help="length of a run (5)", **whole)
     parser.add_argument("--warm-up", default=2, help="seconds of load before it (2)", **whole)

@@ -13,6 +13,7 @@ from benchmarks.processes import Server, free_port
 from benchmarks.service import PREDICTIONS, READY_SECONDS, Service, prediction_request
 from benchmarks.trained import TrainedModel
 
+
 def prepare_mlapi(
     model: TrainedModel, bench: Bench, *, suffix: str, on_sqlite: bool = False
 ) -> Callable[[], Launch]:

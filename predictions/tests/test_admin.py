@@ -67,7 +67,7 @@ def test_a_prediction_shows_its_input_readably(admin_client: Client, iris: Model
     page = text_of(response)
 
     assert '"city": "<script>"' in page
-    assert '"city": "<script>"'.encode() not in response.content
+    assert b'"city": "<script>"' not in response.content
     assert "1e+20" in page
     assert '"who": "é"' in page
     assert iris.sha256 in page
@@ -108,7 +108,6 @@ def test_no_page_counts_the_table(admin_client: Client, iris: ModelVersion, quer
     counts = [sql for sql in on_log if "COUNT(" in sql]
     assert counts
     assert all(re.search(r"LIMIT 10000\b", sql) for sql in counts)
-    assert all(re.search(r"LIMIT \d+", sql) for sql in on_log)
 
 
 @pytest.mark.parametrize("n", [1, 30])

@@ -12,7 +12,7 @@ from rest_framework.exceptions import ParseError
 from rest_framework.test import APIClient
 
 from mlapi.tests.fixtures import Artifact
-from predictions import services
+from predictions import recorder
 from predictions.models import Prediction
 from predictions.ndjson import LengthRequired, NDJSONParser
 from registry.models import ModelVersion
@@ -32,10 +32,10 @@ def ask(client: APIClient, version: ModelVersion, inputs: Any, **beside: Any) ->
 def send_lines(
     client: APIClient, version: ModelVersion, lines: list[str], **extra: Any
 ) -> list[dict[str, Any]]:
-    response = client.generic(
+    response: Any = client.generic(
         "POST",
         f"{URL}?model_id={version.pk}",
-        "\n".join(lines).encode(),
+        "\n".join(lines),
         content_type=NDJSON,
         **extra,
     )
@@ -191,7 +191,7 @@ def test_a_line_as_long_as_no_request_is_rejected(
 def test_a_lost_database_ends_the_answer_with_a_summary_that_says_so(
     client: APIClient, iris: ModelVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    record = services.recorder.record
+    record = recorder.record
     calls = []
 
     def lose_the_second(rows: Any) -> Any:
@@ -200,7 +200,7 @@ def test_a_lost_database_ends_the_answer_with_a_summary_that_says_so(
             raise OperationalError("gone")
         return record(rows)
 
-    monkeypatch.setattr(services.recorder, "record", lose_the_second)
+    monkeypatch.setattr(recorder, "record", lose_the_second)
     lines = ['{"features": [5.1, 3.5, 1.4, 0.2]}'] * 1500
 
     *results, last = send_lines(client, iris, lines)
@@ -215,7 +215,7 @@ def test_a_body_over_the_limit_is_413(
 ) -> None:
     settings.MAX_NDJSON_BYTES = 10
 
-    response = client.generic("POST", f"{URL}?model_id={iris.pk}", b"x" * 11, content_type=NDJSON)
+    response = client.generic("POST", f"{URL}?model_id={iris.pk}", "x" * 11, content_type=NDJSON)
 
     assert response.status_code == 413
     assert "10" in response.json()["detail"]
@@ -239,12 +239,12 @@ def test_a_body_that_ends_early_is_400(client: APIClient, iris: ModelVersion) ->
 
 @pytest.mark.parametrize("query", ["", "?model_id=", "?model_id=x", "?model_id=1&rows=2"])
 def test_the_query_names_the_version_and_nothing_else(client: APIClient, query: str) -> None:
-    response = client.generic("POST", URL + query, b"{}", content_type=NDJSON)
+    response = client.generic("POST", URL + query, "{}", content_type=NDJSON)
 
     assert response.status_code == 400
 
 
 def test_an_unknown_version_is_404_before_anything_is_streamed(client: APIClient) -> None:
-    response = client.generic("POST", f"{URL}?model_id=987654", b"{}", content_type=NDJSON)
+    response = client.generic("POST", f"{URL}?model_id=987654", "{}", content_type=NDJSON)
 
     assert response.status_code == 404

@@ -13,10 +13,11 @@ from predictions.models import Prediction
 from registry.models import ModelVersion
 
 URL = "/api/v1/predictions/"
-LISTED = (
-    "id model_id model_name model_version prediction confidence output metadata status latency_ms"
-    " request_id created_at"
-).split()
+LISTED = [
+    *("id", "model_id", "model_name", "model_version"),
+    *("prediction", "confidence", "output", "metadata"),
+    *("status", "latency_ms", "request_id", "created_at"),
+]
 
 MakeVersion = Callable[..., ModelVersion]
 

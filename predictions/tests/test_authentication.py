@@ -34,7 +34,7 @@ def test_a_remembered_token_expires_on_time(user: User, monkeypatch: pytest.Monk
     validate(token)
 
     later = timezone.now() + AccessToken.lifetime + timedelta(seconds=1)
-    monkeypatch.setattr(authentication.timezone, "now", lambda: later)
+    monkeypatch.setattr("predictions.authentication.timezone.now", lambda: later)
 
     with pytest.raises(InvalidToken):
         validate(token)

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -111,7 +112,7 @@ def test_an_exception_of_one_item_reaches_its_caller_alone() -> None:
     batcher: Batcher[Any, Any] = Batcher(
         lambda items: [ValueError(str(i)) if i % 2 else i for i in items], limit=8
     )
-    outcomes = in_threads([lambda item=item: batcher(item) for item in range(20)])
+    outcomes = in_threads([partial(batcher, item) for item in range(20)])
 
     for item, outcome in enumerate(outcomes):
         assert str(outcome) == str(item)
@@ -208,7 +209,7 @@ def test_every_caller_gets_the_outcome_of_its_own_items(
             else:
                 assert batcher(item) == ("done", item)
 
-    outcomes = in_threads([lambda caller=caller: ask_all(caller) for caller in range(callers)])
+    outcomes = in_threads([partial(ask_all, caller) for caller in range(callers)])
 
     assert outcomes == [None] * callers
     assert not batcher._has_leader

@@ -11,6 +11,7 @@ from predictions.models import Prediction
 from registry.models import ModelVersion
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("proofs_once", "model_path")
 def test_quickstart_sets_up_once_and_is_harmless_again(db: None) -> None:
     first, second = StringIO(), StringIO()

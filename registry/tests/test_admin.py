@@ -1,7 +1,6 @@
 """Versions in the admin: the same checks as through the API, and nothing held open meanwhile."""
 
 import json
-import re
 from collections.abc import Callable
 from html import unescape
 from pathlib import Path
@@ -107,9 +106,7 @@ def test_a_version_shows_its_file_signature_and_metrics(
     assert f"/admin/predictions/prediction/?model__id__exact={mixed.pk}" in page
 
 
-def test_a_version_without_a_file_is_shown(
-    admin_client: Client, make_version: MakeVersion
-) -> None:
+def test_a_version_without_a_file_is_shown(admin_client: Client, make_version: MakeVersion) -> None:
     page = text_of(admin_client.get(f"{URL}{make_version('bare').pk}/change/"))
 
     assert "no file yet" in page
@@ -255,9 +252,7 @@ def test_no_transaction_is_open_while_an_upload_is_proved(
     bare = make_version("bare")
 
     add(admin_client, model_file=iris_artifact.upload())
-    admin_client.post(
-        f"{URL}{bare.pk}/change/", {**EMPTY, "model_file": iris_artifact.upload()}
-    )
+    admin_client.post(f"{URL}{bare.pk}/change/", {**EMPTY, "model_file": iris_artifact.upload()})
 
     assert seen == [False, False]
     assert ModelVersion.objects.exclude(artifact="").count() == 2
@@ -395,7 +390,8 @@ def test_a_used_version_is_kept_with_its_file(
 
     page = text_of(delete(admin_client, iris, way))
 
-    assert re.search("would require deleting the following protected related objects", page)
+    assert "Cannot delete" in page
+    assert page.count("/admin/predictions/prediction/") <= 20 + 1
     assert ModelVersion.objects.get() == iris
     assert files_below(model_path) == [model_path / iris.artifact]
 

@@ -361,7 +361,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(
         raise ConnectionResetError
 
     with pytest.raises(ConnectionResetError):
-        register_model(**MINIMAL, upload=Upload(broken()))
+        register_model(name="iris", version="1", upload=Upload(broken()))
 
     assert files_below(model_path) == []
     assert ModelVersion.objects.count() == 0

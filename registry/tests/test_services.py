@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from django.db import connection, transaction
 
-from registry import services
+from registry import artifacts, proof, services
 from registry.models import ModelVersion
 
 
@@ -42,12 +42,12 @@ def test_no_transaction_is_open_while_an_artifact_is_proved(
 
     def prove(path: Path, **given: object) -> None:
         seen.append(connection.in_atomic_block)
-        raise services.artifacts.ArtifactRejected("no")
+        raise artifacts.ArtifactRejected("no")
 
-    monkeypatch.setattr(services.proof, "prove", prove)
+    monkeypatch.setattr(proof, "prove", prove)
     upload = services.Upload([b"tree\nversion=v4\n\nend of trees\n\nend of parameters\n"])
 
-    with pytest.raises(services.artifacts.ArtifactRejected):
+    with pytest.raises(artifacts.ArtifactRejected):
         services.register_model(name="a", version="1", upload=upload)
 
     assert seen == [False]

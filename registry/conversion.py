@@ -1,0 +1,254 @@
+"""Turns a model of another framework into ONNX, and proves that both answer alike. No Django here.
+
+Run as `-m registry.conversion`, it is the bounded subprocess in which that happens: see
+`registry.proof`. Only there are the converters imported, and the frameworks they convert from.
+"""
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from registry.arrangement import arrange
+from registry.completion import complete
+from registry.made_up_rows import make_rows
+from registry.proof import load_completed, run_bounded, score_example, serve
+from registry.runtimes import runtime_module
+from registry.runtimes.base import LoadError, LoadOptions, Outputs, Runtime
+from registry.signature import Signature
+from registry.sniffing import ArtifactRejected
+
+MIN_ROWS = 1000
+GENERATED_ROWS = 2000
+# Of values and probabilities; of values above 1, relative.
+TOLERANCE = 1e-5
+TASK = "Converting and comparing"
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """How far two forms of one model differ over the same rows."""
+
+    rows: int
+    labels_differ: int
+    rows_differ: int
+    """Rows with a value or probability that differs by more than TOLERANCE."""
+    max_difference: float
+
+    @property
+    def is_proved(self) -> bool:
+        return self.labels_differ == 0 and self.max_difference <= TOLERANCE
+
+    def __str__(self) -> str:
+        return (
+            f"of {self.rows:,} rows, {self.labels_differ:,} have another label and "
+            f"{self.rows_differ:,} a value that differs by more than {TOLERANCE:g}; the largest "
+            f"difference is {self.max_difference:.3g}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """An ONNX file that answers as its source does.
+
+    `signature` declares what the file cannot tell of it, `libraries` wrote the source, and
+    `precision` is the one the file calculates in. `is_generated` tells that nobody gave the rows.
+    """
+
+    path: Path
+    signature: dict[str, Any]
+    libraries: dict[str, str]
+    precision: str
+    parity: Parity
+    is_generated: bool
+
+
+def convert(
+    path: Path,
+    folder: Path,
+    *,
+    framework: str,
+    options: LoadOptions,
+    declared: Mapping[str, Any] | None,
+    example: Sequence[object],
+    timeout_seconds: float,
+    memory_bytes: int,
+    file_bytes: int,
+) -> Conversion:
+    """Write the ONNX form of a model file into `folder`, in a subprocess with limits.
+
+    Both are scored on the `example` rows (each an `input_data`), of which it takes MIN_ROWS, or on
+    GENERATED_ROWS that fit the signature where there are none. Raises ArtifactRejected for a file
+    that is ONNX already or cannot be converted, and with the figures for one whose ONNX form
+    answers otherwise.
+    """
+    if framework == "onnx":
+        raise ArtifactRejected("The file is ONNX already: register it without --to onnx.")
+    if 0 < len(example) < MIN_ROWS:
+        raise ArtifactRejected(
+            f"{len(example):,} example rows prove too little: give at least {MIN_ROWS:,}, or none.",
+            field="example",
+        )
+    request = {
+        "path": str(path.resolve()),
+        "folder": str(folder.resolve()),
+        "framework": framework,
+        "trusted_types": sorted(options.trusted_types),
+        "declared": declared,
+        "example": list(example),
+    }
+    answer = run_bounded(
+        "registry.conversion",
+        request,
+        timeout_seconds=timeout_seconds,
+        memory_bytes=memory_bytes,
+        file_bytes=file_bytes,
+        task=TASK,
+    )
+    return Conversion(
+        path=folder / answer["file"],
+        signature=answer["signature"],
+        libraries=answer["libraries"],
+        precision=answer["precision"],
+        parity=Parity(**answer["parity"]),
+        is_generated=not example,
+    )
+
+
+def compare(signature: Signature, theirs: Outputs, ours: Outputs) -> Parity:
+    """The figures between two forms' answers; `signature` tells which outputs are labels."""
+    n_rows = len(next(iter(theirs.values())))
+    is_other_label = np.zeros(n_rows, bool)
+    difference = np.zeros(n_rows)
+    for output in signature.outputs:
+        expected, found = theirs[output.name], ours[output.name]
+        if output.kind == "label":
+            is_other_label |= expected != found
+            continue
+        wide = expected.astype(np.float64).reshape(n_rows, -1)
+        apart = np.abs(wide - found.astype(np.float64).reshape(n_rows, -1))
+        apart /= np.maximum(1, np.abs(wide))
+        # The source answers finite numbers; what is not one is as far off as can be.
+        difference = np.fmax(difference, np.nan_to_num(apart, nan=np.inf).max(axis=1))
+    return Parity(
+        rows=n_rows,
+        labels_differ=int(is_other_label.sum()),
+        rows_differ=int((difference > TOLERANCE).sum()),
+        # Infinity is no JSON.
+        max_difference=float(min(difference.max(), np.finfo(np.float64).max)),
+    )
+
+
+# -- the subprocess
+
+
+def examine(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert what a request of `convert` asks for, in this process; raises ArtifactRejected."""
+    converters = _converters()
+    runtime, signature = load_completed(request)
+    source = converters.load(
+        Path(request["path"]), request["framework"], frozenset(request["trusted_types"])
+    )
+    rows = request["example"] or make_rows(source, signature, GENERATED_ROWS)
+    theirs = _scored(runtime, signature, rows, is_generated=not request["example"])
+    failed: list[str] = []
+    measured: list[tuple[Parity, str]] = []
+    for number, variant in enumerate(converters.variants(source, request["framework"], signature)):
+        path = Path(request["folder"]) / f"{number}.onnx"
+        try:
+            path.write_bytes(variant.build())
+            parity = compare(signature, theirs, _answers(path, signature, rows))
+        # The converters raise what they like for a model that they cannot convert.
+        except Exception as error:
+            failed.append(f"{variant.precision} precision: {_first_line(error)}")
+            continue
+        if parity.is_proved:
+            return {
+                "file": path.name,
+                "signature": carried(signature),
+                "libraries": dict(runtime.libraries),
+                "precision": variant.precision,
+                "parity": asdict(parity),
+            }
+        measured.append((parity, variant.precision))
+    raise _refused(measured, failed, is_generated=not request["example"])
+
+
+def carried(signature: Signature) -> dict[str, Any]:
+    """What an ONNX file with these inputs and outputs cannot tell of them, to be declared."""
+    return {
+        "inputs": [
+            {
+                "name": tensor.name,
+                **({"features": list(tensor.features)} if tensor.features else {}),
+                **({"nullable": True} if tensor.nullable else {}),
+            }
+            for tensor in signature.inputs
+        ],
+        "outputs": [
+            {"name": output.name, "classes": list(output.classes)}
+            for output in signature.outputs
+            if output.kind == "label"
+        ],
+    }
+
+
+def _converters() -> Any:
+    try:
+        return importlib.import_module("registry.converters")
+    except ImportError as error:
+        raise ArtifactRejected(
+            f"Conversion needs pip install 'mlapi[convert]': {error}.", field="framework"
+        ) from error
+
+
+def _scored(
+    runtime: Runtime, signature: Signature, rows: Sequence[object], *, is_generated: bool
+) -> Outputs:
+    try:
+        return score_example(runtime, signature, rows)
+    except ArtifactRejected as error:
+        if not is_generated:
+            raise
+        raise ArtifactRejected(
+            f"The model does not take rows generated from its signature: {error} Give at least "
+            f"{MIN_ROWS:,} example rows.",
+            field="example",
+        ) from error
+
+
+def _answers(path: Path, signature: Signature, rows: Sequence[object]) -> Outputs:
+    """What an ONNX file answers, under the names of the source's outputs."""
+    runtime = runtime_module("onnx").load(path, LoadOptions())
+    own = complete(runtime.signature, Signature.from_json(carried(signature)))
+    if [output.kind for output in own.outputs] != [output.kind for output in signature.outputs]:
+        names = ", ".join(f"{output.name} ({output.kind})" for output in own.outputs)
+        raise LoadError(f"the ONNX form has other outputs than the model: {names}")
+    ours = runtime.predict(arrange(own, rows))
+    pairs = zip(signature.outputs, own.outputs, strict=True)
+    return {theirs.name: ours[output.name] for theirs, output in pairs}
+
+
+def _refused(
+    measured: Sequence[tuple[Parity, str]], failed: Sequence[str], *, is_generated: bool
+) -> ArtifactRejected:
+    if not measured:
+        return ArtifactRejected(f"It cannot be converted to ONNX. {' '.join(failed)}")
+    parity, precision = min(
+        measured, key=lambda one: (one[0].labels_differ, one[0].max_difference)
+    )
+    hint = " The rows were generated: example rows may be kinder." if is_generated else ""
+    return ArtifactRejected(
+        f"Its ONNX form answers otherwise: {parity} (in {precision} precision, the closest).{hint}"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+
+
+if __name__ == "__main__":
+    serve(examine)
