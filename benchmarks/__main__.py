@@ -50,8 +50,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str]) -> int:
     # Ended from outside, it must still end what it started.
-    signal.signal(signal.SIGTERM, _stop)
-    signal.signal(signal.SIGHUP, _stop)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _stop)
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
         arguments = ["peers", *arguments]
     options = parser().parse_args(arguments)
@@ -70,7 +70,10 @@ def main(arguments: list[str]) -> int:
 
 
 def _stop(number: int, frame: Any) -> NoReturn:
-    raise SystemExit(128 + number)
+    # Once: a second Ctrl-C would interrupt the clearing away.
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from benchmarks.client import Answer, Client
@@ -88,7 +89,7 @@ def other_requests(running: RunningService, size: str) -> list[Page]:
         Page(f"GET by id, new, {size}", lambda: client.get(f"{PREDICTIONS}{newest}/")),
         Page(f"POST, {size}", lambda: client.post(PREDICTIONS, body), 201),
         *(
-            Page(f"{name}, {size}", lambda query=query: admin.get(f"{ADMIN}{query}"))
+            Page(f"{name}, {size}", partial(admin.get, f"{ADMIN}{query}"))
             for name, query in lists.items()
         ),
     ]

@@ -91,8 +91,11 @@ def _kills(
                 # Not always at the same point of a connection's or a batch's life.
                 time.sleep(random.uniform(1, 3))  # noqa: S311
                 running.server.kill()
-        rounds.append(_checked(installed, watchers, where, number, before))
-        _tell(rounds[-1])
+        result = _checked(installed, watchers, where, number, before)
+        # The one thing that a kill may add is no answer at all.
+        result.forbidden = sum(not _is_allowed(e) and e.status != 0 for e in watchers.events)
+        rounds.append(result)
+        _tell(result)
     return rounds
 
 

@@ -5,9 +5,11 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 import venv
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 PROJECT = Path(__file__).resolve().parents[1]
 CACHE = PROJECT / "benchmarks" / ".cache"
@@ -47,7 +49,9 @@ class Environment:
 
     def build(self) -> None:
         """Install it, unless that is done already; raises NotInstallable."""
-        wanted = {"python": sys.version, "requirements": list(self.requirements)}
+        wanted: dict[str, Any] = {"python": sys.version, "requirements": list(self.requirements)}
+        if self._has_checkout:
+            wanted["checkout"] = _checkout_dependencies()
         marker = self.folder / MARKER
         if marker.is_file() and json.loads(marker.read_text()) == wanted:
             return
@@ -80,6 +84,10 @@ class Environment:
             timeout=INSTALL_TIMEOUT_SECONDS,
         )
 
+    @property
+    def _has_checkout(self) -> bool:
+        return any(requirement.startswith(str(PROJECT)) for requirement in self.requirements)
+
     def _arguments(self) -> list[str]:
         arguments = ["--disable-pip-version-check"]
         for requirement in self.requirements:
@@ -87,6 +95,12 @@ class Environment:
             is_checkout = requirement.startswith(str(PROJECT))
             arguments += ["--editable", requirement] if is_checkout else [requirement]
         return arguments
+
+
+def _checkout_dependencies() -> list[Any]:
+    """What the service asks for: its environment is made anew when that changes."""
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    return [project["dependencies"], project["optional-dependencies"]]
 
 
 MLAPI = Environment(

@@ -40,7 +40,6 @@ class Server:
         self.command, self.environment, self.folder, self.log = command, environment, folder, log
         self.started = 0.0
         self._process: subprocess.Popen[bytes] | None = None
-        self._known: set[int] = set()
 
     def __enter__(self) -> "Server":
         with self.log.open("ab") as output:
@@ -89,18 +88,16 @@ class Server:
         # Again and again: a daemon may have left the session, not its parent.
         while more := {pid for pid, (parent, _) in parents.items() if parent in members} - members:
             members |= more
-        self._known |= members
         return members
 
     def memory_bytes(self) -> int:
         """Resident memory of all members, each page that they share counted once (PSS)."""
-        return sum(_proportional_bytes(pid) for pid in self.members())
+        return sum(memory_bytes(pid) for pid in self.members())
 
     def stop(self) -> None:
         """Ask it to end, and see to it after STOP_SECONDS."""
         if self._process is None:
             return
-        self.members()
         if self.is_running():
             with contextlib.suppress(ProcessLookupError):
                 self._process.terminate()
@@ -146,7 +143,8 @@ def _parents() -> Iterator[tuple[int, tuple[int, int]]]:
                 yield int(entry.name), (int(fields[1]), int(fields[3]))
 
 
-def _proportional_bytes(pid: int) -> int:
+def memory_bytes(pid: int) -> int:
+    """A process's resident memory, pages that it shares counted in proportion (PSS)."""
     try:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     except OSError:

@@ -17,8 +17,10 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from benchmarks import environments, load, postgresql, report, service, trained
+from benchmarks.processes import memory_bytes
 from benchmarks.service import RunningService
 
 DATABASE = "benchmark_profile"
@@ -86,7 +88,8 @@ def _sample(
     running: RunningService, target: load.Target, options: argparse.Namespace, what: str
 ) -> tuple[Counter[str], float]:
     """Samples by folded stack, and the processors that the worker used meanwhile."""
-    [worker] = running.server.members() - {running.server.pid}
+    # The one with the models; the server's parent process has none.
+    worker = max(running.server.members(), key=memory_bytes)
     with tempfile.TemporaryDirectory(prefix="mlapi-benchmark-") as name:
         raw = Path(name, "stacks")
         command = [environments.PROFILER.program("py-spy"), "record", "--pid", str(worker), what]

@@ -10,11 +10,13 @@ from weakref import WeakKeyDictionary
 
 from django.db import transaction
 from rest_framework.request import Request
+from rest_framework_simplejwt.settings import api_settings
 
 from predictions import inference, recorder
 from predictions.batching import Batcher
 from predictions.metrics import INFERENCE_SECONDS
 from predictions.models import Prediction
+from predictions.recorder import Entry
 from registry import loader
 from registry.arrangement import InvalidInput, arrange
 from registry.jsonvalues import JSONObject
@@ -50,10 +52,16 @@ class Caller:
 
     user_id: int | None = None
     request_id: str = ""
+    password_md5: str | None = None
 
     @classmethod
     def of(cls, request: Request) -> Self:
-        return cls(int(request.user.pk or 0), getattr(request, "request_id", ""))
+        return cls(
+            int(request.user.pk or 0),
+            getattr(request, "request_id", ""),
+            # A token without the claim is as good as one with a wrong one.
+            request.auth.get(api_settings.REVOKE_TOKEN_CLAIM, ""),
+        )
 
 
 def predict(
@@ -96,26 +104,27 @@ def predict_batch(
         arranged = arrange(model.signature, inputs)
     except InvalidInput as error:
         raise _placed(error, f"inputs[{error.row}]") from error
-    rows = [_row(model, input_data, metadata, caller) for input_data in inputs]
-    _score(rows, arranged, model)
-    failed = {i: row for i, row in enumerate(rows) if row.status == Prediction.Status.FAILED}
-    if failed:
-        recorder.record(list(failed.values()))
-        raise PredictionFailed(
-            f"Model {model_id} failed on {len(failed)} of {len(rows)} inputs, none was answered",
-            list(failed.values()),
-            errors={f"inputs[{i}]": [row.error] for i, row in list(failed.items())[:MAX_SHOWN]},
-        )
-    recorder.record_all(rows)
-    return rows
+    entries = [_entry(model, input_data, metadata, caller) for input_data in inputs]
+    _score([entry.row for entry in entries], arranged, model)
+    failed = {
+        i: entry for i, entry in enumerate(entries) if entry.row.status == Prediction.Status.FAILED
+    }
+    if not failed:
+        return recorder.record_all(entries)
+    recorder.record(list(failed.values()))
+    raise PredictionFailed(
+        f"Model {model_id} failed on {len(failed)} of {len(entries)} inputs, none was answered",
+        [entry.row for entry in failed.values()],
+        errors={f"inputs[{i}]": [failed[i].row.error] for i in list(failed)[:MAX_SHOWN]},
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A prediction that is on its way: its unsaved row, and its arranged input."""
+    """A prediction that is on its way: what will be recorded, and its arranged input."""
 
     model: LoadedModel
-    row: Prediction
+    entry: Entry
     inputs: inference.Inputs
 
 
@@ -124,19 +133,20 @@ def draft_of(
 ) -> Draft:
     """A draft of one input; raises InvalidInput."""
     inputs = arrange(model.signature, [input_data])
-    return Draft(model, _row(model, input_data, metadata, caller), inputs)
+    return Draft(model, _entry(model, input_data, metadata, caller), inputs)
 
 
-def _row(
+def _entry(
     model: LoadedModel, input_data: Any, metadata: JSONObject | None, caller: Caller
-) -> Prediction:
-    return Prediction(
+) -> Entry:
+    row = Prediction(
         model=model.version,
         input_data=input_data,
         metadata=metadata,
         request_id=caller.request_id,
         user_id=caller.user_id,
     )
+    return Entry(row, caller.password_md5)
 
 
 # One lane a loaded model: calls of one version share inference and commit, and a slow model holds
@@ -164,8 +174,8 @@ def score_and_record(drafts: Sequence[Draft]) -> Sequence[Prediction | Exception
         groups.setdefault(inference.shape_of(draft.inputs), []).append(draft)
     for group in groups.values():
         inputs = inference.join([draft.inputs for draft in group])
-        _score([draft.row for draft in group], inputs, group[0].model)
-    return recorder.record([draft.row for draft in drafts])
+        _score([draft.entry.row for draft in group], inputs, group[0].model)
+    return recorder.record([draft.entry for draft in drafts])
 
 
 def _score(rows: Sequence[Prediction], inputs: inference.Inputs, model: LoadedModel) -> None:

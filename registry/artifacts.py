@@ -79,9 +79,7 @@ def place(staged: Staged, root: Path, name: str, version: str, suffix: str) -> s
             raise ArtifactRejected(f"'{part}' is no name of a folder.")
     relative = Path(name, version, f"{secrets.token_hex(16)}{suffix}")
     target = root / relative
-    target.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-    # link() fails where the target exists; rename() would replace it.
-    os.link(staged.path, target)
+    _link(staged.path, target)
     try:
         for folder in (target.parent, target.parent.parent, root):
             _fsync_folder(folder)
@@ -90,6 +88,20 @@ def place(staged: Staged, root: Path, name: str, version: str, suffix: str) -> s
         target.unlink(missing_ok=True)
         raise
     return relative.as_posix()
+
+
+def _link(source: Path, target: Path) -> None:
+    """Give a file a second name, which must be free: rename() would replace what is there."""
+    while True:
+        target.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        try:
+            os.link(source, target)
+        except FileNotFoundError:
+            # Whoever removed the folder's last artifact removed the folder; make it again.
+            if not source.exists():
+                raise
+        else:
+            return
 
 
 def resolve(root: Path, relative: str) -> Path:

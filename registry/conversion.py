@@ -6,18 +6,18 @@ Run as `-m registry.conversion`, it is the bounded subprocess in which that happ
 
 import importlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from registry.arrangement import arrange
 from registry.completion import complete
-from registry.made_up_rows import make_rows
+from registry.made_up_rows import make_rows, with_gaps
 from registry.proof import load_completed, run_bounded, score_example, serve
 from registry.runtimes import runtime_module
-from registry.runtimes.base import LoadError, LoadOptions, Outputs, Runtime
+from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Outputs, Runtime
 from registry.signature import Signature
 from registry.sniffing import ArtifactRejected
 
@@ -153,28 +153,109 @@ def examine(request: Mapping[str, Any]) -> dict[str, Any]:
         Path(request["path"]), request["framework"], frozenset(request["trusted_types"])
     )
     rows = request["example"] or make_rows(source, signature, GENERATED_ROWS)
-    theirs = _scored(runtime, signature, rows, is_generated=not request["example"])
+    theirs = _Answered.of_source(runtime, signature, rows, is_generated=not request["example"])
     failed: list[str] = []
     measured: list[tuple[Parity, str]] = []
     for number, variant in enumerate(converters.variants(source, request["framework"], signature)):
         path = Path(request["folder"]) / f"{number}.onnx"
         try:
             path.write_bytes(variant.build())
-            parity = compare(signature, theirs, _answers(path, signature, rows))
+            ours, takes_gaps = _Answered.of_onnx(path, signature, rows)
         # The converters raise what they like for a model that they cannot convert.
         except Exception as error:
             failed.append(f"{variant.precision} precision: {_first_line(error)}")
             continue
+        parity, kept = _judged(signature, theirs, ours, takes_gaps)
         if parity.is_proved:
             return {
                 "file": path.name,
-                "signature": carried(signature),
+                "signature": carried(kept),
                 "libraries": dict(runtime.libraries),
                 "precision": variant.precision,
                 "parity": asdict(parity),
             }
         measured.append((parity, variant.precision))
     raise _refused(measured, failed, is_generated=not request["example"])
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    """What one form answers to the rows, and to the same rows with gaps if it takes such."""
+
+    whole: Outputs
+    gapped: Outputs | None
+
+    @classmethod
+    def of_source(
+        cls, runtime: Runtime, signature: Signature, rows: Sequence[object], *, is_generated: bool
+    ) -> Self:
+        try:
+            whole = score_example(runtime, signature, rows)
+        except ArtifactRejected as error:
+            if not is_generated:
+                raise
+            raise ArtifactRejected(
+                f"The model does not take rows generated from its signature: {error} Give at "
+                f"least {MIN_ROWS:,} example rows.",
+                field="example",
+            ) from error
+        gapped = with_gaps(signature, arrange(signature, rows))
+        return cls(whole, None if gapped is None else _attempted(runtime, gapped))
+
+    @classmethod
+    def of_onnx(cls, path: Path, signature: Signature, rows: Sequence[object]) -> tuple[Self, bool]:
+        """The answers, under the names of the source's outputs, and whether the file by itself
+        says that it takes gaps.
+        """
+        runtime = runtime_module("onnx").load(path, LoadOptions())
+        own = complete(runtime.signature, Signature.from_json(carried(signature)))
+        kinds = [output.kind for output in own.outputs]
+        if kinds != [output.kind for output in signature.outputs]:
+            raise LoadError(f"the ONNX form answers {', '.join(kinds)}, not what the model does")
+        names = [output.name for output in own.outputs]
+        rename = {a: b.name for a, b in zip(names, signature.outputs, strict=True)}
+
+        def named(outputs: Outputs) -> Outputs:
+            return {rename[name]: values for name, values in outputs.items()}
+
+        inputs = arrange(own, rows)
+        gapped = with_gaps(signature, inputs)
+        answered = cls(
+            named(runtime.predict(inputs)),
+            None if gapped is None else named(runtime.predict(gapped)),
+        )
+        return answered, any(tensor.nullable for tensor in runtime.signature.inputs)
+
+
+def _attempted(runtime: Runtime, inputs: Mapping[str, np.ndarray]) -> Outputs | None:
+    try:
+        return runtime.predict(inputs)
+    except InferenceError:
+        return None
+
+
+def _judged(
+    signature: Signature, theirs: _Answered, ours: _Answered, takes_gaps: bool
+) -> tuple[Parity, Signature]:
+    """The figures, and the signature for which they hold: where the two forms answer gaps
+    otherwise, one that refuses gaps, if the file lets it.
+    """
+    parity = compare(signature, theirs.whole, ours.whole)
+    if theirs.gapped is None or ours.gapped is None:
+        return parity, _without_gaps(signature)
+    gapped = compare(signature, theirs.gapped, ours.gapped)
+    if gapped.is_proved or takes_gaps:
+        return max(parity, gapped, key=_distance), signature
+    return parity, _without_gaps(signature)
+
+
+def _without_gaps(signature: Signature) -> Signature:
+    inputs = tuple(replace(tensor, nullable=False) for tensor in signature.inputs)
+    return replace(signature, inputs=inputs)
+
+
+def _distance(parity: Parity) -> tuple[int, float]:
+    return parity.labels_differ, parity.max_difference
 
 
 def carried(signature: Signature) -> dict[str, Any]:
@@ -205,41 +286,12 @@ def _converters() -> Any:
         ) from error
 
 
-def _scored(
-    runtime: Runtime, signature: Signature, rows: Sequence[object], *, is_generated: bool
-) -> Outputs:
-    try:
-        return score_example(runtime, signature, rows)
-    except ArtifactRejected as error:
-        if not is_generated:
-            raise
-        raise ArtifactRejected(
-            f"The model does not take rows generated from its signature: {error} Give at least "
-            f"{MIN_ROWS:,} example rows.",
-            field="example",
-        ) from error
-
-
-def _answers(path: Path, signature: Signature, rows: Sequence[object]) -> Outputs:
-    """What an ONNX file answers, under the names of the source's outputs."""
-    runtime = runtime_module("onnx").load(path, LoadOptions())
-    own = complete(runtime.signature, Signature.from_json(carried(signature)))
-    if [output.kind for output in own.outputs] != [output.kind for output in signature.outputs]:
-        names = ", ".join(f"{output.name} ({output.kind})" for output in own.outputs)
-        raise LoadError(f"the ONNX form has other outputs than the model: {names}")
-    ours = runtime.predict(arrange(own, rows))
-    pairs = zip(signature.outputs, own.outputs, strict=True)
-    return {theirs.name: ours[output.name] for theirs, output in pairs}
-
-
 def _refused(
     measured: Sequence[tuple[Parity, str]], failed: Sequence[str], *, is_generated: bool
 ) -> ArtifactRejected:
     if not measured:
         return ArtifactRejected(f"It cannot be converted to ONNX. {' '.join(failed)}")
-    parity, precision = min(
-        measured, key=lambda one: (one[0].labels_differ, one[0].max_difference)
-    )
+    parity, precision = min(measured, key=lambda one: _distance(one[0]))
     hint = " The rows were generated: example rows may be kinder." if is_generated else ""
     return ArtifactRejected(
         f"Its ONNX form answers otherwise: {parity} (in {precision} precision, the closest).{hint}"

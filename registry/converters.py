@@ -188,8 +188,10 @@ def _split(model: Any, names: Sequence[str]) -> None:
     graph = model.graph
     whole = graph.output[0]
     opset = next(one.version for one in model.opset_import if one.domain in ("", "ai.onnx"))
-    counted = {"num_outputs": len(names)} if opset >= SPLIT_COUNTS else {}
-    graph.node.append(helper.make_node("Split", [whole.name], names, axis=1, **counted))
+    split = helper.make_node("Split", [whole.name], names, axis=1)
+    if opset >= SPLIT_COUNTS:
+        split.attribute.append(helper.make_attribute("num_outputs", len(names)))
+    graph.node.append(split)
     graph.output.extend(
         helper.make_tensor_value_info(name, whole.type.tensor_type.elem_type, [None, 1])
         for name in names

@@ -1,4 +1,4 @@
-"""Rows that fit a signature, spread over what a model tells of the rows it was fitted on. No Django
+"""Made-up rows that fit a signature, spread over what a model tells of its training rows. No Django
 here.
 
 Nothing is imported of the frameworks: their models are asked for attributes they may have.
@@ -20,6 +20,7 @@ MAGNITUDES = (0.1, 1.0, 10.0, 100.0)
 # How far past the known range rows go, as a share of its width.
 MARGIN = 0.25
 WORDS_A_TEXT = 8
+MAX_POINT = 1e30
 _INNER_ATTRIBUTES = ("best_estimator_", "estimator_")
 
 
@@ -64,9 +65,6 @@ def _column(
         values = _numbers(random, spread, n_rows)
         if tensor.datatype not in ("FP32", "FP64"):
             values = [round(value) for value in values]
-    if tensor.nullable:
-        for place in np.flatnonzero(random.random(n_rows) < MISSING_SHARE):
-            values[place] = None
     return values
 
 
@@ -87,6 +85,23 @@ def _numbers(random: np.random.Generator, spread: Spread | None, n_rows: int) ->
         return [spread.choices[i] for i in random.integers(len(spread.choices), size=n_rows)]
     margin = MARGIN * (spread.high - spread.low) or max(1.0, abs(spread.low))
     return random.uniform(spread.low - margin, spread.high + margin, n_rows).tolist()
+
+
+def with_gaps(
+    signature: Signature, inputs: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray] | None:
+    """The arranged rows with some values missing in every input that takes such, always the same
+    ones; None where no input does.
+    """
+    random = np.random.default_rng(SEED)
+    gapped = dict(inputs)
+    for tensor in signature.inputs:
+        if tensor.nullable:
+            values = inputs[tensor.name]
+            is_gap = random.random(values.size).reshape(values.shape) < MISSING_SHARE
+            gapped[tensor.name] = values.copy()
+            gapped[tensor.name][is_gap] = None if values.dtype == object else np.nan
+    return gapped if any(tensor.nullable for tensor in signature.inputs) else None
 
 
 # -- what a model tells
@@ -167,6 +182,9 @@ def _ranges(lows: np.ndarray, highs: np.ndarray) -> Spreads:
 def _between(points: Iterable[tuple[int, float]]) -> Spreads:
     spreads: Spreads = {}
     for column, value in points:
+        # A split between present and missing values has no finite threshold.
+        if not abs(value) <= MAX_POINT:
+            continue
         seen = spreads.get(column, Spread(value, value))
         spreads[column] = Spread(min(seen.low, value), max(seen.high, value))
     return spreads

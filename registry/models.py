@@ -119,7 +119,12 @@ class ModelVersion(models.Model):
         return self.artifact != ""
 
     def revise(self, **changes: Any) -> None:
-        """Write what may change of a version: metrics, description, tags, is_active."""
+        """Write what may change of a version: metrics, description, tags, is_active.
+
+        Raises ModelNotFound.
+        """
+        # Not save(): the version may have been deleted meanwhile.
+        if changes and not ModelVersion.objects.filter(pk=self.pk).update(**changes):
+            raise ModelNotFound(f"Model {self.pk} not found")
         for field, value in changes.items():
             setattr(self, field, value)
-        self.save(update_fields=list(changes))

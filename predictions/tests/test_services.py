@@ -1,6 +1,6 @@
 """Predictions made elsewhere, and the recording of many at once."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import Any
@@ -11,7 +11,7 @@ from django.db import IntegrityError, connections
 
 from predictions import recorder, services
 from predictions.models import MAX_ERROR_LENGTH, Prediction
-from registry.models import ModelNotFound, ModelVersion
+from registry.models import ModelVersion
 from registry.services import VersionExists
 
 ROW = {"features": [5.1, 3.5, 1.4, 0.2]}
@@ -113,7 +113,7 @@ def test_whatever_a_library_says_can_be_stored(iris: ModelVersion, message: str,
     row = Prediction(model=iris, input_data={})
     row.fail(ValueError(message))
 
-    [recorded] = recorder.record([row])
+    [recorded] = recorder.record([recorder.Entry(row)])
 
     assert recorded is row
     assert Prediction.objects.get().error == kept
@@ -177,33 +177,3 @@ def test_a_failing_input_fails_for_its_own_caller_alone(
     expected = ["failed" if i % 3 == 0 else "succeeded" for i in range(N_THREADS)]
     assert outcomes == expected
     assert Prediction.objects.filter(status="failed").count() == expected.count("failed")
-
-
-def test_rows_of_one_batch_are_recorded_for_active_versions_alone(
-    iris: ModelVersion, make_version: Callable[..., ModelVersion]
-) -> None:
-    retired = make_version("retired", is_active=False)
-    rows = [
-        Prediction(model=version, input_data={"i": i})
-        for i, version in enumerate([iris, retired, iris])
-    ]
-
-    first, second, third = recorder.record(rows)
-
-    assert (first, third) == (rows[0], rows[2])
-    assert str(second) == f"Model {retired.pk} not found or inactive"
-    assert isinstance(second, ModelNotFound)
-    kept = {row.pk: row.input_data for row in Prediction.objects.all()}
-    assert kept == {rows[0].pk: {"i": 0}, rows[2].pk: {"i": 2}}
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_row_that_the_database_refuses_harms_no_other(iris: ModelVersion) -> None:
-    rows = [Prediction(model=iris, input_data={"i": i}) for i in range(3)]
-    rows[1].status = "broken"
-
-    first, second, third = recorder.record(rows)
-
-    assert isinstance(second, IntegrityError)
-    assert (first, third) == (rows[0], rows[2])
-    assert sorted(row.input_data["i"] for row in Prediction.objects.all()) == [0, 2]

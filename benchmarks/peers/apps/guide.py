@@ -43,7 +43,7 @@ class Settings(BaseSettings):
     CORS_ORIGINS: list[str] = ["http://localhost:3000"]
 
 
-settings = Settings()  # type: ignore[call-arg]  # from the environment
+settings = Settings()
 
 engine = create_async_engine(
     settings.DATABASE_URL,

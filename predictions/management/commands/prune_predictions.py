@@ -2,11 +2,12 @@ import argparse
 from datetime import UTC, datetime
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 from django.utils.dateparse import parse_date, parse_datetime
 from tqdm import tqdm
 
 from predictions.models import Prediction
+from registry.models import ModelVersion
 
 # Short transactions: a prediction never waits for more than one chunk.
 CHUNK_ROWS = 5000
@@ -28,6 +29,8 @@ class Command(BaseCommand):
         )
 
     def handle(self, *, before: datetime, model_id: int | None, **options: Any) -> None:
+        if model_id is not None and not ModelVersion.objects.filter(pk=model_id).exists():
+            raise CommandError(f"Model {model_id} not found")
         rows = Prediction.objects.matching(created_before=before, model_id=model_id)
         deleted = 0
         with tqdm(unit=" rows", desc="Deleted", file=self.stderr, disable=None) as progress:
