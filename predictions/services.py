@@ -5,12 +5,13 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Self
+from typing import Any, Self, cast
 from weakref import WeakKeyDictionary
 
 from django.db import transaction
 from rest_framework.request import Request
 from rest_framework_simplejwt.settings import api_settings
+from rest_framework_simplejwt.tokens import Token
 
 from predictions import inference, recorder
 from predictions.batching import Batcher
@@ -60,7 +61,7 @@ class Caller:
             int(request.user.pk or 0),
             getattr(request, "request_id", ""),
             # A token without the claim is as good as one with a wrong one.
-            request.auth.get(api_settings.REVOKE_TOKEN_CLAIM, ""),
+            cast(Token, request.auth).payload.get(api_settings.REVOKE_TOKEN_CLAIM, ""),
         )
 
 
