@@ -7,6 +7,7 @@ Run as `-m registry.conversion`, it is the bounded subprocess in which that happ
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,6 +16,7 @@ import numpy as np
 from registry.arrangement import arrange
 from registry.completion import complete
 from registry.made_up_rows import make_rows, with_gaps
+from registry.parity import Parity, compare
 from registry.proof import load_completed, run_bounded, score_example, serve
 from registry.runtimes import runtime_module
 from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Outputs, Runtime
@@ -23,31 +25,7 @@ from registry.sniffing import ArtifactRejected
 
 MIN_ROWS = 1000
 GENERATED_ROWS = 2000
-# Of values and probabilities; of values above 1, relative.
-TOLERANCE = 1e-5
 TASK = "Converting and comparing"
-
-
-@dataclass(frozen=True, slots=True)
-class Parity:
-    """How far two forms of one model differ over the same rows."""
-
-    rows: int
-    labels_differ: int
-    rows_differ: int
-    """Rows with a value or probability that differs by more than TOLERANCE."""
-    max_difference: float
-
-    @property
-    def is_proved(self) -> bool:
-        return self.labels_differ == 0 and self.max_difference <= TOLERANCE
-
-    def __str__(self) -> str:
-        return (
-            f"of {self.rows:,} rows, {self.labels_differ:,} have another label and "
-            f"{self.rows_differ:,} a value that differs by more than {TOLERANCE:g}; the largest "
-            f"difference is {self.max_difference:.3g}"
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +33,8 @@ class Conversion:
     """An ONNX file that answers as its source does.
 
     `signature` declares what the file cannot tell of it, `libraries` wrote the source, and
-    `precision` is the one the file calculates in. `is_generated` tells that nobody gave the rows.
+    `precision` is the one the file calculates in. `is_generated` tells that nobody gave the rows,
+    `refuses_missing` that the file takes no missing values where its source does.
     """
 
     path: Path
@@ -64,6 +43,7 @@ class Conversion:
     precision: str
     parity: Parity
     is_generated: bool
+    refuses_missing: bool
 
 
 def convert(
@@ -115,30 +95,7 @@ def convert(
         precision=answer["precision"],
         parity=Parity(**answer["parity"]),
         is_generated=not example,
-    )
-
-
-def compare(signature: Signature, theirs: Outputs, ours: Outputs) -> Parity:
-    """The figures between two forms' answers; `signature` tells which outputs are labels."""
-    n_rows = len(next(iter(theirs.values())))
-    is_other_label = np.zeros(n_rows, bool)
-    difference = np.zeros(n_rows)
-    for output in signature.outputs:
-        expected, found = theirs[output.name], ours[output.name]
-        if output.kind == "label":
-            is_other_label |= expected != found
-            continue
-        wide = expected.astype(np.float64).reshape(n_rows, -1)
-        apart = np.abs(wide - found.astype(np.float64).reshape(n_rows, -1))
-        apart /= np.maximum(1, np.abs(wide))
-        # The source answers finite numbers; what is not one is as far off as can be.
-        difference = np.fmax(difference, np.nan_to_num(apart, nan=np.inf).max(axis=1))
-    return Parity(
-        rows=n_rows,
-        labels_differ=int(is_other_label.sum()),
-        rows_differ=int((difference > TOLERANCE).sum()),
-        # Infinity is no JSON.
-        max_difference=float(min(difference.max(), np.finfo(np.float64).max)),
+        refuses_missing=answer["refuses_missing"],
     )
 
 
@@ -173,6 +130,7 @@ def examine(request: Mapping[str, Any]) -> dict[str, Any]:
                 "libraries": dict(runtime.libraries),
                 "precision": variant.precision,
                 "parity": asdict(parity),
+                "refuses_missing": kept != signature,
             }
         measured.append((parity, variant.precision))
     raise _refused(measured, failed, is_generated=not request["example"])
@@ -245,17 +203,13 @@ def _judged(
         return parity, _without_gaps(signature)
     gapped = compare(signature, theirs.gapped, ours.gapped)
     if gapped.is_proved or takes_gaps:
-        return max(parity, gapped, key=_distance), signature
+        return max(parity, gapped, key=attrgetter("distance")), signature
     return parity, _without_gaps(signature)
 
 
 def _without_gaps(signature: Signature) -> Signature:
     inputs = tuple(replace(tensor, nullable=False) for tensor in signature.inputs)
     return replace(signature, inputs=inputs)
-
-
-def _distance(parity: Parity) -> tuple[int, float]:
-    return parity.labels_differ, parity.max_difference
 
 
 def carried(signature: Signature) -> dict[str, Any]:
@@ -291,7 +245,7 @@ def _refused(
 ) -> ArtifactRejected:
     if not measured:
         return ArtifactRejected(f"It cannot be converted to ONNX. {' '.join(failed)}")
-    parity, precision = min(measured, key=lambda one: _distance(one[0]))
+    parity, precision = min(measured, key=lambda one: one[0].distance)
     hint = " The rows were generated: example rows may be kinder." if is_generated else ""
     return ArtifactRejected(
         f"Its ONNX form answers otherwise: {parity} (in {precision} precision, the closest).{hint}"

@@ -3,6 +3,7 @@
 Imports the converters: `registry.conversion` imports this in its subprocess alone.
 """
 
+import contextlib
 import importlib
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,8 @@ from registry.signature import Input, Output, Signature
 
 # From this opset on, Split must be told into how many parts.
 SPLIT_COUNTS = 18
+# Some of scikit-learn needs a later version of the second unless it is told otherwise.
+OPSETS = {"": 18, "ai.onnx.ml": 3}
 # The rules of Unicode for upper and lower case, on every Linux: the default, en_US, often is not.
 LOCALE = "C.UTF-8"
 # The converter's own stand-in for scikit-learn's default pattern knows the letters of ASCII alone.
@@ -112,21 +115,20 @@ def _sklearn(model: Any, signature: Signature, floating: Any) -> Any:
         "FP64": floating,
     }
     trust = importlib.import_module("registry.runtimes._sklearn_trust")
+    inputs = [
+        (tensor.name, types[tensor.datatype or ""](_shape(tensor))) for tensor in signature.inputs
+    ]
     options: dict[int, dict[str, Any]] = {
         id(part): {"locale": LOCALE, "tokenexp": _tokens(part)}
         for part in trust.parts_of(model)
         if hasattr(part, "token_pattern")
     }
-    if any(output.kind == "probabilities" for output in signature.outputs):
-        options[id(model)] = {"zipmap": False}
-    return convert_sklearn(
-        model,
-        initial_types=[
-            (tensor.name, types[tensor.datatype or ""](_shape(tensor)))
-            for tensor in signature.inputs
-        ],
-        options=options,
-    )
+    convert = partial(convert_sklearn, model, initial_types=inputs, target_opset=OPSETS)
+    if signature.outputs[0].kind == "label":
+        # Classifiers without scores of their own do not know the option.
+        with contextlib.suppress(NameError):
+            return convert(options={**options, id(model): {"zipmap": False}})
+    return convert(options=options)
 
 
 def _sklearn_cast(prepare: Sequence[Any], last: Any, signature: Signature) -> Any:

@@ -121,7 +121,7 @@ def _spreads(model: Any) -> Spreads:
     inside = [getattr(model, name, None) for name in _INNER_ATTRIBUTES]
     inside += list(getattr(model, "estimators_", ()))[:1]
     for part in inside:
-        if not own and part is not None:
+        if not own and hasattr(part, "fit"):
             own = _spreads(part)
     return own
 
@@ -192,8 +192,9 @@ def _between(points: Iterable[tuple[int, float]]) -> Spreads:
 
 def _tree_points(model: Any) -> Iterator[tuple[int, float]]:
     """The thresholds of scikit-learn's trees, each with its column."""
-    trees = list(np.ravel(getattr(model, "estimators_", None) or [model]))
-    for tree in trees:
+    parts = getattr(model, "estimators_", (model,))
+    # Gradient boosting keeps an array of them, one column a class.
+    for tree in parts.ravel() if isinstance(parts, np.ndarray) else parts:
         if hasattr(tree, "tree_"):
             is_split = tree.tree_.feature >= 0
             columns, values = tree.tree_.feature[is_split], tree.tree_.threshold[is_split]

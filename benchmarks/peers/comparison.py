@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from subprocess import CalledProcessError
 from typing import Any
 
 from benchmarks import load, postgresql, trained
@@ -18,6 +19,7 @@ from benchmarks.peers import recording, serving
 from benchmarks.peers.base import IRIS, WINE, Bench, Launch, Peer
 from benchmarks.peers.summary import print_summary
 from benchmarks.processes import ServerFailed
+from benchmarks.service import CommandFailed
 
 PEERS = {peer.name: peer for peer in [*recording.PEERS, *serving.PEERS]}
 START_SECONDS = 120
@@ -86,7 +88,7 @@ def _prepare(
             for model in peer.models:
                 if model in models:
                     launchers[name, model] = peer.prepare(models[model], bench)
-        except NotInstallable as error:
+        except (NotInstallable, CommandFailed, ServerFailed, CalledProcessError) as error:
             unavailable[name] = str(error)
             print(f"{name} is not available: {error}", file=sys.stderr)
     return launchers, unavailable
