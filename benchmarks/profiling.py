@@ -24,7 +24,9 @@ from benchmarks.processes import memory_bytes
 from benchmarks.service import RunningService
 
 DATABASE = "benchmark_profile"
-SAMPLES_PER_SECOND = 200
+SAMPLES_PER_SECOND = 100
+# What py-spy may take to begin: the load must outlast its sampling.
+START_SECONDS = 3
 GRACE_SECONDS = 30
 
 # The first that matches a frame's file; more particular ones come first.
@@ -100,7 +102,9 @@ def _sample(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
         try:
-            load.run(target, connections=options.connections, seconds=options.seconds + 1)
+            load.run(
+                target, connections=options.connections, seconds=options.seconds + START_SECONDS
+            )
             used = _processor_seconds(worker) - used
             seconds = time.monotonic() - started
             _, said = sampler.communicate(timeout=GRACE_SECONDS)
@@ -152,8 +156,9 @@ def _print_tables(held: Counter[str], busy: Counter[str], options: argparse.Name
     ]
     print(report.table(["part", "interpreter lock held", "time of a request's thread"], rows))
     print(
-        f"\nThe lock was held in {min(held.total() / expected, 1):.0%} of {expected:,} samples;"
-        f" {busy.total() / expected:.1f} threads had a request.\n"
+        f"\nOf {expected:,} moments asked for (py-spy misses some on a busy machine), the lock was"
+        f" held in {min(held.total() / expected, 1):.0%},"
+        f" and {busy.total() / expected:.1f} threads had a request.\n"
     )
     rows = [[name, f"{n / totals[0]:.1%}"] for name, n in functions.most_common(options.top)]
     print(report.table(["function", "interpreter lock held"], rows))

@@ -126,7 +126,8 @@ def _merge_outputs(own: tuple[Output, ...], declared: tuple[Output, ...]) -> tup
 def _name_classes(
     outputs: tuple[Output, ...], target: Output, classes: tuple[ClassLabel, ...]
 ) -> tuple[Output, ...]:
-    if classes == target.classes:
+    # False is 0 to Python, but not to a caller.
+    if classes == target.classes and label_datatype(classes) == target.datatype:
         return outputs
     if target.classes != tuple(range(len(target.classes))):
         raise SignatureError(

@@ -87,15 +87,19 @@ postgresql = pytest.mark.skipif(
 
 
 @pytest.fixture
-def small_pool(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def small_pool(transactional_db: None) -> Iterator[None]:
     """The pool of the test database, reopened with two connections at most and no patience."""
+    options = connection.settings_dict["OPTIONS"]
+    usual = options["pool"]
     connection.close()
     connection.close_pool()  # type: ignore[attr-defined]
-    pool = {**connection.settings_dict["OPTIONS"]["pool"], "min_size": 1, "max_size": 2}
-    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "pool", {**pool, "timeout": 0.2})
+    options["pool"] = {**usual, "min_size": 1, "max_size": 2, "timeout": 0.2}
     yield
     connection.close()
     connection.close_pool()  # type: ignore[attr-defined]
+    # Not by monkeypatch, which may be undone only after the database was flushed: that would open
+    # the next tests' pool with these options.
+    options["pool"] = usual
 
 
 def take_connections(stack: ExitStack, count: int) -> None:

@@ -1,13 +1,11 @@
 """Predictions made elsewhere, and the recording of many at once."""
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import IntegrityError, connections
+from django.db import IntegrityError
 
 from predictions import recorder, services
 from predictions.models import MAX_ERROR_LENGTH, Prediction
@@ -117,63 +115,3 @@ def test_whatever_a_library_says_can_be_stored(iris: ModelVersion, message: str,
 
     assert recorded is row
     assert Prediction.objects.get().error == kept
-
-
-# -- many at once
-
-
-@pytest.mark.django_db(transaction=True)
-def test_callers_at_once_each_get_their_own_committed_row(iris: ModelVersion, user: User) -> None:
-    barrier = Barrier(N_THREADS)
-
-    def ask(i: int) -> Prediction:
-        barrier.wait(timeout=20)
-        try:
-            return services.predict(
-                model_id=iris.pk,
-                input_data={"features": [float(i), 3.5, 1.4, 0.2]},
-                metadata={"caller": i},
-                caller=services.Caller(user.pk, f"request-{i}"),
-            )
-        finally:
-            connections.close_all()
-
-    with ThreadPoolExecutor(N_THREADS) as pool:
-        rows = list(pool.map(ask, range(N_THREADS)))
-
-    for i, row in enumerate(rows):
-        kept = Prediction.objects.get(pk=row.pk)
-        assert kept.metadata == {"caller": i}
-        assert kept.request_id == f"request-{i}"
-        assert kept.input_data["features"][0] == i
-        assert (kept.prediction, kept.output) == (row.prediction, row.output)
-    assert Prediction.objects.count() == N_THREADS
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_failing_input_fails_for_its_own_caller_alone(
-    mixed: ModelVersion, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    barrier = Barrier(N_THREADS)
-
-    def ask(i: int) -> str:
-        barrier.wait(timeout=20)
-        city = "Paris" if i % 3 == 0 else "Oslo"
-        try:
-            row = services.predict(
-                model_id=mixed.pk,
-                input_data={"city": city, "age": 20 + i, "income": 1.0},
-                caller=services.Caller(),
-            )
-        except services.PredictionFailed:
-            return "failed"
-        finally:
-            connections.close_all()
-        return row.status
-
-    with ThreadPoolExecutor(N_THREADS) as pool:
-        outcomes = list(pool.map(ask, range(N_THREADS)))
-
-    expected = ["failed" if i % 3 == 0 else "succeeded" for i in range(N_THREADS)]
-    assert outcomes == expected
-    assert Prediction.objects.filter(status="failed").count() == expected.count("failed")

@@ -254,6 +254,17 @@ def test_named_columns_of_text_and_numbers_become_an_input_each(tmp_path: Path) 
     assert own.outputs[0].classes == ("no", "yes")
 
 
+def test_labels_that_are_true_or_false_stay_so(tmp_path: Path) -> None:
+    trained = models.text_skops(tmp_path / "m.skops")
+
+    answer = convert_here(trained.path)
+
+    rows = [{"text": text} for text in ("good FILM", "Dull", "dull, bad", "naïve") * 10]
+    own = assert_alike(trained.path, answer, rows)
+    assert own.outputs[0].classes == (False, True)
+    assert own.outputs[0].datatype == "BOOL"
+
+
 def test_a_forest_that_was_shown_no_gaps_refuses_them_as_onnx(tmp_path: Path) -> None:
     trained = models.wine_skops(tmp_path / "m.skops")
 

@@ -173,7 +173,8 @@ class Command(VersionCommand):
         ).first()
         if version is None:
             return False
-        if version.tags.get(SOURCE_TAG, {}).get("sha256") != source:
+        told = version.tags.get(SOURCE_TAG)
+        if not isinstance(told, dict) or told.get("sha256") != source:
             raise CommandError(
                 f"Model {version} already exists, not converted from this file. Choose another"
                 " version."
