@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 
 from django.contrib.admindocs.views import simplify_regex
 from django.http import HttpRequest
@@ -18,7 +19,7 @@ from prometheus_client import (
     Histogram,
     generate_latest,
 )
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 REQUESTS = Counter(
     "mlapi_requests", "Requests answered, by route and status.", ["route", "method", "status"]
@@ -74,7 +75,25 @@ def _readable(route: str) -> str:
 def exposition() -> bytes:
     """All metrics in Prometheus's text format: of every worker where they share a folder."""
     registry = REGISTRY
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+    if folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        _forget_dead_workers(Path(folder))
         registry = CollectorRegistry()
         MultiProcessCollector(registry)
     return generate_latest(registry)
+
+
+def _forget_dead_workers(folder: Path) -> None:
+    """Drop the gauges of workers that have ended; their counters stay."""
+    for pid in {file.stem.rpartition("_")[2] for file in folder.glob("gauge_live*.db")}:
+        if pid.isdecimal() and not _is_alive(int(pid)):
+            mark_process_dead(int(pid), str(folder))
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,62 +1,77 @@
-"""gunicorn's configuration: `gunicorn -c python:mlapi.server`.
+"""The production server: `python -m mlapi.server`, which `manage.py serve` turns into.
 
 The parent process only forks and watches. It loads no application, opens no connection and no
 model: a fork of those leaves children that hang.
 """
 
+import argparse
 import logging
 import os
 import shutil
+import signal
 import threading
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-from prometheus_client.multiprocess import mark_process_dead
-
-from mlapi.settings import LOGGING
-
-wsgi_app = "mlapi.wsgi:application"
-worker_class = "gthread"
-preload_app = False
-control_socket_disable = True
-proc_name = "mlapi"
+from granian import Granian
+from granian.constants import Interfaces, Loops
+from granian.log import LogLevels
 
 # A stop lets what is in flight finish for so long, and then ends it.
-graceful_timeout = 30
-# The worker's main loop must stir this often; loading a model can hold the GIL for a while.
-timeout = 120
-keepalive = 15
-
-# Which proxy headers count is decided by the service's own settings alone.
-secure_scheme_headers: dict[str, str] = {}
-
-logconfig_dict = LOGGING
-errorlog = None
-accesslog = None
+STOP_SECONDS = 30
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 logger = logging.getLogger(__name__)
 
 
-def post_worker_init(worker: Any) -> None:
-    """Load models beside the first requests: readiness must not wait for them, nor a stop."""
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m mlapi.server", description=__doc__)
+    parser.add_argument("--host", required=True)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--workers", type=int, required=True)
+    parser.add_argument("--threads", type=int, required=True)
+    serve(**vars(parser.parse_args()))
+
+
+def serve(*, host: str, port: int, workers: int, threads: int) -> None:
+    """Serve until SIGTERM or SIGINT; on return every process of it has ended."""
+    server = Granian(
+        target="mlapi.wsgi:application",
+        address=host,
+        port=port,
+        interface=Interfaces.WSGI,
+        workers=workers,
+        blocking_threads=threads,
+        loop=Loops.asyncio,
+        websockets=False,
+        # Its warnings are about the number of threads, which was measured; ours is the access log.
+        log_level=LogLevels.error,
+        respawn_failed_workers=True,
+        workers_kill_timeout=STOP_SECONDS,
+    )
+    try:
+        server.serve(target_loader=load_application, wrap_loader=False)
+    finally:
+        # `serve` made it for this run.
+        if folder := os.environ.get(METRICS_FOLDER):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def load_application() -> Callable[..., Any]:
+    """The WSGI application, loaded in a new worker; its models follow beside the first requests."""
+    # A worker inherits handlers that only make sense in its parent, until the server sets its own:
+    # a stop that came while it imports would be lost, and waited for until STOP_SECONDS are over.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    # Imported after the fork.
+    from mlapi.wsgi import application
+
+    # Readiness must not wait for the models, nor a stop.
     threading.Thread(target=_warm, name="warm-models", daemon=True).start()
-
-
-def child_exit(server: Any, worker: Any) -> None:
-    """Drop a dead worker's gauges from /metrics; its counters stay."""
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-        mark_process_dead(worker.pid)
-
-
-def on_exit(server: Any) -> None:
-    """Remove the folder of metrics that `serve` made for this run."""
-    folder = os.environ.get("MLAPI_METRICS_DIR")
-    if folder and Path(folder).is_dir():
-        shutil.rmtree(folder, ignore_errors=True)
+    return application
 
 
 def _warm() -> None:
-    # Imported in the worker, after the fork.
     from registry import loader
 
     try:
@@ -64,3 +79,7 @@ def _warm() -> None:
     except Exception:
         # Each will be tried again by the request that needs it.
         logger.exception("The models could not be loaded at start")
+
+
+if __name__ == "__main__":
+    main()

@@ -12,7 +12,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 
 class Command(BaseCommand):
-    help = "Serve the API with gunicorn, until SIGTERM or Ctrl-C; requests in flight are finished."
+    help = "Serve the API until SIGTERM or Ctrl-C; requests in flight are finished."
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
@@ -29,7 +29,9 @@ class Command(BaseCommand):
         check_migrations()
         host = options["host"]
         address = f"[{host}]:{options['port']}" if ":" in host else f"{host}:{options['port']}"
-        command = server_command(address, options["workers"], options["threads"])
+        command = [sys.executable, "-m", "mlapi.server"]
+        for option in ("host", "port", "workers", "threads"):
+            command += [f"--{option}", str(options[option])]
         self.stdout.write(f"Serving on http://{address} (stop with Ctrl-C)")
         self.stdout.flush()
         # Replaced, not started: signals reach the server itself, and its parent process begins
@@ -55,21 +57,13 @@ def check_migrations() -> None:
         )
 
 
-def server_command(address: str, workers: int, threads: int) -> list[str]:
-    return [
-        sys.executable,
-        *("-m", "gunicorn", "--config", "python:mlapi.server", "--bind", address),
-        *("--workers", str(workers), "--threads", str(threads)),
-    ]
-
-
 def server_environment() -> dict[str, str]:
     """This environment, with a new folder where the workers put their metrics together.
 
     New at each start, since the counts of an earlier run would come back with it.
     """
     folder = tempfile.mkdtemp(prefix="mlapi-metrics-")
-    return {**os.environ, "PROMETHEUS_MULTIPROC_DIR": folder, "MLAPI_METRICS_DIR": folder}
+    return {**os.environ, "PROMETHEUS_MULTIPROC_DIR": folder}
 
 
 def _port(text: str) -> int:
