@@ -2,10 +2,14 @@
 
 import json
 from collections.abc import Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
+
+# Of the request that this thread is answering; empty outside one.
+request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 # Django attaches these to its records; a request is not data, and it may hold secrets.
 UNLOGGED_EXTRAS = ("request", "server_time")
@@ -36,14 +40,13 @@ def logging_config(level: str, style: str) -> dict[str, Any]:
             "django.server": {"handlers": [], "level": "ERROR", "propagate": True},
             # At INFO it writes several lines a login.
             "axes": {"level": "WARNING"},
-            "gunicorn.error": {"handlers": [], "level": "NOTSET", "propagate": True},
         },
     }
 
 
 def _shared_processors() -> Sequence[Processor]:
     return [
-        structlog.contextvars.merge_contextvars,
+        _add_request_id,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.stdlib.ExtraAdder(),
@@ -63,6 +66,12 @@ def _renderers(style: str) -> Sequence[Processor]:
             colors=False, exception_formatter=structlog.dev.plain_traceback
         )
     ]
+
+
+def _add_request_id(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    if given := request_id.get():
+        event["request_id"] = given
+    return event
 
 
 def _drop_unlogged_extras(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

@@ -8,10 +8,13 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
-import structlog
+from django.contrib.auth.middleware import AuthenticationMiddleware
+from django.contrib.messages.middleware import MessageMiddleware
+from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.functional import SimpleLazyObject
 
+from mlapi import logs
 from mlapi.metrics import observe_request
 from mlapi.problems import Problem
 
@@ -19,6 +22,8 @@ access_logger = logging.getLogger("mlapi.access")
 
 # Short and plain enough for a log line, a database column and a header.
 WELL_FORMED_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
+
+ADMIN_PATH = "/admin"
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
@@ -36,15 +41,14 @@ class RequestIDMiddleware:
         given = request.headers.get("X-Request-ID", "")
         request_id = given if WELL_FORMED_ID.fullmatch(given) else uuid.uuid4().hex
         request.request_id = request_id  # type: ignore[attr-defined]
-        # Threads are reused: what an earlier request bound must not appear in this one's lines.
-        structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=request_id)
+        token = logs.request_id.set(request_id)
         try:
             response = self.get_response(request)
             response.headers["X-Request-ID"] = request_id
             return response
         finally:
-            structlog.contextvars.clear_contextvars()
+            # Threads are reused: the next request's lines must not carry this id.
+            logs.request_id.reset(token)
 
 
 class AccessLogMiddleware:
@@ -85,6 +89,32 @@ class LengthRequiredMiddleware:
             detail = "A request body needs a Content-Length; chunked bodies are not accepted."
             return Problem(HTTPStatus.LENGTH_REQUIRED, detail).response(request)
         return self.get_response(request)
+
+
+class AdminOnly:
+    """Mixed into one of Django's middlewares, leaves it to the admin: the API has no sessions, and
+    would pay for them with every request.
+    """
+
+    get_response: GetResponse
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if request.path_info.startswith(ADMIN_PATH):
+            response: HttpResponseBase = super().__call__(request)  # type: ignore[misc]
+            return response
+        return self.get_response(request)
+
+
+class AdminSessionMiddleware(AdminOnly, SessionMiddleware):
+    pass
+
+
+class AdminAuthenticationMiddleware(AdminOnly, AuthenticationMiddleware):
+    pass
+
+
+class AdminMessageMiddleware(AdminOnly, MessageMiddleware):
+    pass
 
 
 def _user_id(request: HttpRequest) -> Any:

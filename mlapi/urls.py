@@ -28,8 +28,8 @@ class Router(SimpleRouter):
 admin.site.site_header = admin.site.site_title = settings.APP_NAME
 
 router = Router()
-router.register("models", ModelVersionViewSet, basename="model")
 router.register("predictions", PredictionViewSet, basename="prediction")
+router.register("models", ModelVersionViewSet, basename="model")
 
 handler400 = problems.bad_request
 handler403 = problems.permission_denied
@@ -37,6 +37,13 @@ handler404 = problems.not_found
 handler500 = problems.server_error
 
 urlpatterns = [
+    # First what is asked most: routes are tried in this order.
+    path("api/v1/", include(router.urls)),
+    re_path(
+        r"^api/v1/models/(?P<pk>\d+)/predictions/?$",
+        ModelPredictionViewSet.as_view({"get": "list"}),
+        name="model-predictions",
+    ),
     re_path(r"^$", RedirectView.as_view(pattern_name="docs")),
     # The admin keeps Django's own addresses, slash included.
     re_path(r"^admin$", RedirectView.as_view(pattern_name="admin:index")),
@@ -48,12 +55,6 @@ urlpatterns = [
     re_path(r"^api/v1/auth/token/?$", auth.TokenView.as_view(), name="token"),
     re_path(r"^api/v1/auth/refresh/?$", auth.RefreshView.as_view(), name="token-refresh"),
     re_path(r"^api/v1/auth/verify/?$", auth.VerifyView.as_view(), name="token-verify"),
-    re_path(
-        r"^api/v1/models/(?P<pk>\d+)/predictions/?$",
-        ModelPredictionViewSet.as_view({"get": "list"}),
-        name="model-predictions",
-    ),
-    path("api/v1/", include(router.urls)),
     re_path(
         r"^api/schema/?$",
         # The one view with several formats: YAML and JSON, by Accept or ?format=.

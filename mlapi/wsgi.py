@@ -1,9 +1,25 @@
 """The WSGI application, as `manage.py serve` runs it."""
 
 import os
+from collections.abc import Callable, Iterable
+from typing import Any
 
+from django.core.handlers.wsgi import WSGIHandler
 from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mlapi.settings")
 
-application = get_wsgi_application()
+django_application: WSGIHandler = get_wsgi_application()
+
+
+def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """Django's application, but what it answers in one piece is a list of one piece.
+
+    The server would ask an iterator for it across threads. Closed here, a request also gives its
+    database connection back before its answer is sent, not after.
+    """
+    response: Any = django_application(environ, start_response)
+    if getattr(response, "streaming", True):
+        return response  # type: ignore[no-any-return]
+    response.close()
+    return [response.content]
