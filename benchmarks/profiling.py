@@ -46,7 +46,7 @@ PARTS = [
     ("logs and metrics", r"/prometheus_client/|/structlog/|/logging/|/metrics\.py|/mlapi/logs\.py"),
     ("REST framework", r"/rest_framework/|/drf_spectacular/"),
     ("Django and middleware", r"/django/|/corsheaders/|/whitenoise/|/axes/|/mlapi/middleware\.py"),
-    ("server", r"/gunicorn/|/granian/"),
+    ("server", r"/granian/"),
     ("the service's own", r"/(mlapi|predictions|registry)/[a-z_/]+\.py"),
 ]
 COMPILED = [(name, re.compile(pattern)) for name, pattern in PARTS]

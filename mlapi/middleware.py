@@ -2,8 +2,8 @@
 
 import logging
 import re
+import secrets
 import time
-import uuid
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
@@ -38,8 +38,9 @@ class RequestIDMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        given = request.headers.get("X-Request-ID", "")
-        request_id = given if WELL_FORMED_ID.fullmatch(given) else uuid.uuid4().hex
+        # Not request.headers, which would read all of them.
+        given = request.META.get("HTTP_X_REQUEST_ID", "")
+        request_id = given if WELL_FORMED_ID.fullmatch(given) else secrets.token_hex(16)
         request.request_id = request_id  # type: ignore[attr-defined]
         token = logs.request_id.set(request_id)
         try:
@@ -62,20 +63,25 @@ class AccessLogMiddleware:
         response = self.get_response(request)
         seconds = time.perf_counter() - started
         observe_request(request, response.status_code, seconds)
-        access_logger.info(
-            "%s %s %d",
-            request.method,
-            request.path,
-            response.status_code,
-            extra={
-                "method": request.method,
-                "path": request.path,
-                "status": response.status_code,
-                "duration_ms": round(seconds * 1000, 2),
-                "user": _user_id(request),
-            },
-        )
+        if access_logger.isEnabledFor(logging.INFO):
+            _log(request, response.status_code, seconds)
         return response
+
+
+def _log(request: HttpRequest, status: int, seconds: float) -> None:
+    access_logger.info(
+        "%s %s %d",
+        request.method,
+        request.path,
+        status,
+        extra={
+            "method": request.method,
+            "path": request.path,
+            "status": status,
+            "duration_ms": round(seconds * 1000, 2),
+            "user": _user_id(request),
+        },
+    )
 
 
 class LengthRequiredMiddleware:
@@ -96,12 +102,9 @@ class AdminOnly:
     would pay for them with every request.
     """
 
-    get_response: GetResponse
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+    def __call__(self: Any, request: HttpRequest) -> Any:
         if request.path_info.startswith(ADMIN_PATH):
-            response: HttpResponseBase = super().__call__(request)  # type: ignore[misc]
-            return response
+            return super().__call__(request)  # type: ignore[misc]
         return self.get_response(request)
 
 

@@ -2,7 +2,7 @@
 
 from django.conf import settings
 from django.contrib import admin
-from django.urls import include, path, re_path
+from django.urls import path, re_path
 from django.views.decorators.csrf import csrf_exempt
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerView
@@ -28,8 +28,9 @@ class Router(SimpleRouter):
 admin.site.site_header = admin.site.site_title = settings.APP_NAME
 
 router = Router()
-router.register("predictions", PredictionViewSet, basename="prediction")
-router.register("models", ModelVersionViewSet, basename="model")
+# Flat and first: this route is asked most, and each level of nesting costs every request.
+router.register("api/v1/predictions", PredictionViewSet, basename="prediction")
+router.register("api/v1/models", ModelVersionViewSet, basename="model")
 
 handler400 = problems.bad_request
 handler403 = problems.permission_denied
@@ -37,8 +38,7 @@ handler404 = problems.not_found
 handler500 = problems.server_error
 
 urlpatterns = [
-    # First what is asked most: routes are tried in this order.
-    path("api/v1/", include(router.urls)),
+    *router.urls,
     re_path(
         r"^api/v1/models/(?P<pk>\d+)/predictions/?$",
         ModelPredictionViewSet.as_view({"get": "list"}),

@@ -20,6 +20,6 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
     """
     response: Any = django_application(environ, start_response)
     if getattr(response, "streaming", True):
-        return response  # type: ignore[no-any-return]
+        return response
     response.close()
     return [response.content]

@@ -52,6 +52,14 @@ class PredictionRequest(StrictSerializer):
     input_data = InputDataField()
     metadata = JSONObjectField(required=False, allow_null=True)
 
+    def run_validation(self, data: Any = serializers.empty) -> Any:
+        """As DRF's, which is spared where there is nothing to find fault with."""
+        if isinstance(data, dict) and data.keys() == {"model_id", "input_data"}:
+            model_id, input_data = data["model_id"], data["input_data"]
+            if type(model_id) is int and model_id > 0 and isinstance(input_data, dict):
+                return {"model_id": model_id, "input_data": input_data}
+        return super().run_validation(data)
+
 
 @extend_schema_field({"type": "array", "items": {"type": "object"}, "minItems": 1})
 class InputsField(serializers.Field):

@@ -6,7 +6,7 @@ a dimension that varies, and the first dimension of every tensor is the rows. No
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
@@ -89,6 +89,12 @@ class Signature:
 
     inputs: tuple[Input, ...]
     outputs: tuple[Output, ...] = ()
+    feature_names: tuple[str, ...] = field(init=False, compare=False, repr=False)
+    """The keys of an `input_data` object, in the order of its `features` list."""
+
+    def __post_init__(self) -> None:
+        names = tuple(key for tensor in self.inputs for key in tensor.keys)
+        object.__setattr__(self, "feature_names", names)
 
     @classmethod
     def from_json(cls, document: object) -> Self:
@@ -139,11 +145,6 @@ class Signature:
                 for tensor in self.outputs
             ],
         }
-
-    @property
-    def feature_names(self) -> tuple[str, ...]:
-        """The keys of an `input_data` object, in the order of its `features` list."""
-        return tuple(key for tensor in self.inputs for key in tensor.keys)
 
     def sample(self) -> dict[str, np.ndarray]:
         """One made-up row: ones, and the text "a". A dimension that varies is given length 1."""

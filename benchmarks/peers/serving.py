@@ -137,9 +137,9 @@ def prepare_django(model: TrainedModel, bench: Bench) -> Callable[[], Launch]:
 
     def launch() -> Launch:
         port = free_port()
-        command = [environments.MLAPI.python, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}"]
-        command += ["--worker-class", "gthread", "--workers", "1", "--threads", "16"]
-        command += ["--keep-alive", "15", "--no-control-socket"]
+        command = [environments.MLAPI.python, "-m", "granian", "--port", str(port)]
+        command += ["--interface", "wsgi", "--workers", "1", "--blocking-threads", "16"]
+        command += ["--log-level", "error"]
         return _launch(
             environments.MLAPI,
             [*command, "benchmarks.peers.apps.constant:application"],

@@ -23,7 +23,7 @@ SITE = "/venv/lib/python3.11/site-packages"
     ],
 )
 def test_stack_belongs_to_its_innermost_telling_frame(frame: str, part: str) -> None:
-    outer = f"handle ({SITE}/gunicorn/workers/gthread.py:1)" if part != "the rest" else frame
+    outer = f"_runner ({SITE}/granian/wsgi.py:1)" if part != "the rest" else frame
     inner = "acquire (/usr/lib/python3.11/threading.py:5)"
 
     assert part_of(f"{outer};{frame};{inner}") == part
