@@ -19,6 +19,8 @@ CONNECT_TIMEOUT_SECONDS = 10
 # psycopg's own default of 300 s lets requests fail for seconds after the database is back.
 RECONNECT_TIMEOUT_SECONDS = 2
 
+NEVER_UNASKED = 2**31
+
 TAKES = (
     "postgresql://user:password@host:5432/name or sqlite:///file"
     " (with %-escapes for special characters in user and password)"
@@ -84,6 +86,8 @@ def _postgresql(rest: str, *, pool: dict[str, int]) -> dict[str, Any]:
         "CONN_MAX_AGE": 0,
         "OPTIONS": {
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+            # Django's None would forbid what the recorder asks for; nothing is prepared unasked.
+            "prepare_threshold": NEVER_UNASKED,
             **parsed.get("OPTIONS", {}),
             "pool": pool,
         },

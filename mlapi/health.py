@@ -110,7 +110,8 @@ def probe_connection() -> Iterator[BaseDatabaseWrapper]:
     if connection.vendor == "postgresql":
         options.pop("pool", None)
         options["connect_timeout"] = PROBE_TIMEOUT_SECONDS
-        options["options"] = f"-c statement_timeout={PROBE_TIMEOUT_SECONDS}s"
+        given = options.get("options", "")
+        options["options"] = f"{given} -c statement_timeout={PROBE_TIMEOUT_SECONDS}s".strip()
     else:
         options["timeout"] = PROBE_TIMEOUT_SECONDS
     try:

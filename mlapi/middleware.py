@@ -4,14 +4,15 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
 from typing import Any
 
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
+from django.utils.encoding import escape_uri_path
 from django.utils.functional import SimpleLazyObject
 
 from mlapi import logs
@@ -46,10 +47,26 @@ class RequestIDMiddleware:
         try:
             response = self.get_response(request)
             response.headers["X-Request-ID"] = request_id
+            if isinstance(response, StreamingHttpResponse) and not response.is_async:
+                response.streaming_content = _under(request_id, iter(response))
             return response
         finally:
             # Threads are reused: the next request's lines must not carry this id.
             logs.request_id.reset(token)
+
+
+def _under(request_id: str, pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The pieces of a streamed answer, with the id on the lines that are logged meanwhile."""
+    iterator = iter(pieces)
+    while True:
+        token = logs.request_id.set(request_id)
+        try:
+            piece = next(iterator)
+        except StopIteration:
+            return
+        finally:
+            logs.request_id.reset(token)
+        yield piece
 
 
 class AccessLogMiddleware:
@@ -61,22 +78,40 @@ class AccessLogMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         started = time.perf_counter()
         response = self.get_response(request)
-        seconds = time.perf_counter() - started
-        observe_request(request, response.status_code, seconds)
-        if access_logger.isEnabledFor(logging.INFO):
-            _log(request, response.status_code, seconds)
+        if isinstance(response, StreamingHttpResponse) and not response.is_async:
+            response.streaming_content = _then(
+                iter(response), lambda: _account(request, response, started)
+            )
+        else:
+            _account(request, response, started)
         return response
 
 
+def _then(pieces: Iterable[bytes], finish: Callable[[], None]) -> Iterator[bytes]:
+    try:
+        yield from pieces
+    finally:
+        finish()
+
+
+def _account(request: HttpRequest, response: HttpResponseBase, started: float) -> None:
+    seconds = time.perf_counter() - started
+    observe_request(request, response.status_code, seconds)
+    if access_logger.isEnabledFor(logging.INFO):
+        _log(request, response.status_code, seconds)
+
+
 def _log(request: HttpRequest, status: int, seconds: float) -> None:
+    # Escaped: a line break in an address must not begin a line of the log.
+    path = escape_uri_path(request.path)
     access_logger.info(
         "%s %s %d",
         request.method,
-        request.path,
+        path,
         status,
         extra={
             "method": request.method,
-            "path": request.path,
+            "path": path,
             "status": status,
             "duration_ms": round(seconds * 1000, 2),
             "user": _user_id(request),

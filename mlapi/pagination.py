@@ -20,7 +20,8 @@ MAX_LIMIT = 1000
 MAX_SKIP = 10_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
-# The last instant a datetime can hold, so that a forged cursor is a 400 and no overflow.
+# The first and last instant a datetime can hold, so that a forged cursor is a 400 and no overflow.
+MIN_MICROSECONDS = (datetime.min.replace(tzinfo=UTC) - EPOCH) // MICROSECOND
 MAX_MICROSECONDS = (datetime.max.replace(tzinfo=UTC) - EPOCH) // MICROSECOND
 MAX_ID = 2**63 - 1
 
@@ -131,9 +132,9 @@ def _decode(cursor: str) -> tuple[datetime, int]:
         key = base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4)).decode()
     except (binascii.Error, UnicodeError):
         key = ""
-    match = re.fullmatch(r"([0-9]{1,18})\.([0-9]{1,19})", key)
+    match = re.fullmatch(r"(-?[0-9]{1,18})\.([0-9]{1,19})", key)
     if match:
         microseconds, pk = int(match[1]), int(match[2])
-        if microseconds <= MAX_MICROSECONDS and pk <= MAX_ID:
+        if MIN_MICROSECONDS <= microseconds <= MAX_MICROSECONDS and pk <= MAX_ID:
             return EPOCH + timedelta(microseconds=microseconds), pk
     raise ValidationError({"cursor": ["Is not one of this API's Link headers."]})

@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,7 @@ from granian.log import LogLevels
 
 # A stop lets what is in flight finish for so long, and then ends it.
 STOP_SECONDS = 30
+PARENT_CHECK_SECONDS = 1
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 logger = logging.getLogger(__name__)
@@ -63,12 +65,23 @@ def load_application() -> Callable[..., Any]:
     # a stop that came while it imports would be lost, and waited for until STOP_SECONDS are over.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
+    parent = os.getppid()
+    threading.Thread(target=_end_with, args=[parent], name="end-with-parent", daemon=True).start()
     # Imported after the fork.
     from mlapi.wsgi import application
 
     # Readiness must not wait for the models, nor a stop.
     threading.Thread(target=_warm, name="warm-models", daemon=True).start()
     return application
+
+
+def _end_with(parent: int) -> None:
+    """Stop this worker once its parent is gone: killed, it could not tell its workers to go, and
+    they would keep the port.
+    """
+    while os.getppid() == parent:
+        time.sleep(PARENT_CHECK_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _warm() -> None:

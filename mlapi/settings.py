@@ -191,8 +191,10 @@ LOGGING = logging_config(LOG_LEVEL, LOG_FORMAT)
 
 # REST
 
+# Of the endpoints that take a model file; the others must not spool one to disk.
+UPLOAD_PARSER_CLASSES = ["mlapi.parsers.JSONParser", "mlapi.parsers.MultiPartParser"]
 REST_FRAMEWORK = {
-    "DEFAULT_PARSER_CLASSES": ["mlapi.parsers.JSONParser", "mlapi.parsers.MultiPartParser"],
+    "DEFAULT_PARSER_CLASSES": ["mlapi.parsers.JSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["mlapi.renderers.JSONRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "mlapi.renderers.FixedContentNegotiation",
     "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework_simplejwt.authentication.JWTAuthentication"],

@@ -40,7 +40,7 @@ handler500 = problems.server_error
 urlpatterns = [
     *router.urls,
     re_path(
-        r"^api/v1/models/(?P<pk>\d+)/predictions/?$",
+        r"^api/v1/models/(?P<pk>[0-9]{1,19})/predictions/?$",
         ModelPredictionViewSet.as_view({"get": "list"}),
         name="model-predictions",
     ),

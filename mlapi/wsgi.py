@@ -15,8 +15,8 @@ django_application: WSGIHandler = get_wsgi_application()
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     """Django's application, but what it answers in one piece is a list of one piece.
 
-    The server would ask an iterator for it across threads. Closed here, a request also gives its
-    database connection back before its answer is sent, not after.
+    The server sends a list at once and asks an iterator piece by piece. Closed here, a request also
+    gives its database connection back before its answer is sent, not after.
     """
     response: Any = django_application(environ, start_response)
     if getattr(response, "streaming", True):

@@ -111,7 +111,9 @@ def _answer_of_target(target: tuple[Output, ...], outputs: Outputs, row: int) ->
 
 def _answer_of_value(value: Any, output: Output) -> Answer:
     if isinstance(value, int | float):
-        return Answer(float(value))
+        # A large integer may be none of the numbers a float can be; then it stands beside.
+        exact = float(value) == value
+        return Answer(float(value), output=None if exact else {output.name: value})
     return Answer(prediction=None, output={output.name: value})
 
 

@@ -7,19 +7,20 @@ it before it reads. It is then scored and committed chunk by chunk, in constant 
 import logging
 import tempfile
 from collections.abc import Iterator, Mapping
-from itertools import islice
 from typing import IO, Any
 
 import orjson
 from django.conf import settings
-from django.db import InterfaceError, OperationalError
+from django.db import DatabaseError, InterfaceError, OperationalError
+from django.http import HttpRequest
 from rest_framework.exceptions import APIException, ParseError
 from rest_framework.parsers import BaseParser
+from rest_framework.request import Request
 
 from predictions.models import Prediction
 from predictions.services import Caller, Draft, draft_of, score_and_record
 from registry.arrangement import InvalidInput
-from registry.jsonvalues import JSONObject, parse_json
+from registry.jsonvalues import parse_json
 from registry.loader import LoadedModel
 
 logger = logging.getLogger(__name__)
@@ -39,6 +40,19 @@ class BodyTooLarge(APIException):
     default_detail = "The NDJSON body is too large."
 
 
+def body_length(request: HttpRequest | Request) -> int:
+    """What Content-Length announces; raises LengthRequired or, for an empty body, ParseError.
+
+    DRF asks no parser about a body without a length.
+    """
+    announced = request.META.get("CONTENT_LENGTH") or ""
+    if not announced.isdecimal():
+        raise LengthRequired
+    if int(announced) == 0:
+        raise ParseError("The body is empty: it needs one input a line.")
+    return int(announced)
+
+
 class NDJSONParser(BaseParser):
     """Copies the body to a temporary file and gives that, at its beginning; at most
     MAX_NDJSON_BYTES.
@@ -52,10 +66,7 @@ class NDJSONParser(BaseParser):
         media_type: str | None = None,
         parser_context: Mapping[str, Any] | None = None,
     ) -> Any:
-        announced = (parser_context or {})["request"].META.get("CONTENT_LENGTH") or ""
-        if not announced.isdecimal():
-            raise LengthRequired
-        length, limit = int(announced), settings.MAX_NDJSON_BYTES
+        length, limit = body_length((parser_context or {})["request"]), settings.MAX_NDJSON_BYTES
         if length > limit:
             raise BodyTooLarge(f"The body is {length} bytes, where {limit} are allowed.")
         # Closed with the response; until then it has no name that could be left behind.
@@ -69,9 +80,7 @@ class NDJSONParser(BaseParser):
         return file
 
 
-def stream_results(
-    model: LoadedModel, body: IO[bytes], *, metadata: JSONObject | None, caller: Caller
-) -> Iterator[bytes]:
+def stream_results(model: LoadedModel, body: IO[bytes], *, caller: Caller) -> Iterator[bytes]:
     """One line for each line of `body`, once its chunk is committed, and a last one that sums up.
 
     A line that can not be scored is answered in its place and stops nothing. Where the database
@@ -82,7 +91,7 @@ def stream_results(
     with body:
         try:
             while lines := _read_chunk(body):
-                for result in _results(lines, model, counts["lines"], metadata, caller):
+                for result in _results(lines, model, counts["lines"], caller):
                     counts["lines"] += 1
                     counts[result.get("status", "rejected")] += 1
                     yield orjson.dumps(result) + b"\n"
@@ -94,7 +103,16 @@ def stream_results(
 
 
 def _read_chunk(body: IO[bytes]) -> list[bytes]:
-    return list(islice(iter(lambda: _read_line(body), b""), CHUNK_LINES))
+    """The next lines: CHUNK_LINES, or fewer where they are as long as another request may be."""
+    lines: list[bytes] = []
+    size = 0
+    while len(lines) < CHUNK_LINES and size < settings.MAX_REQUEST_BYTES:
+        line = _read_line(body)
+        if not line:
+            break
+        lines.append(line)
+        size += len(line)
+    return lines
 
 
 def _read_line(body: IO[bytes]) -> bytes:
@@ -110,10 +128,9 @@ def _results(
     lines: list[bytes],
     model: LoadedModel,
     start: int,
-    metadata: JSONObject | None,
     caller: Caller,
 ) -> Iterator[dict[str, Any]]:
-    drafts = [_draft(line, model, metadata, caller) for line in lines]
+    drafts = [_draft(line, model, caller) for line in lines]
     valid = [draft for draft in drafts if isinstance(draft, Draft)]
     outcomes = iter(score_and_record(valid) if valid else ())
     for number, draft in enumerate(drafts, start=start + 1):
@@ -121,14 +138,12 @@ def _results(
         yield {"line": number, **_result(outcome)}
 
 
-def _draft(
-    line: bytes, model: LoadedModel, metadata: JSONObject | None, caller: Caller
-) -> Draft | Exception:
+def _draft(line: bytes, model: LoadedModel, caller: Caller) -> Draft | Exception:
     if len(line) > settings.MAX_REQUEST_BYTES:
         return ValueError(f"Is longer than {settings.MAX_REQUEST_BYTES} bytes.")
     try:
         input_data = parse_json(line)
-        return draft_of(model, input_data, metadata=metadata, caller=caller)
+        return draft_of(model, input_data, metadata=None, caller=caller)
     except ValueError as error:
         return error
 
@@ -136,6 +151,9 @@ def _draft(
 def _result(outcome: Prediction | Exception) -> dict[str, Any]:
     if isinstance(outcome, InvalidInput):
         return {"errors": outcome.errors}
+    if isinstance(outcome, DatabaseError):
+        logger.error("A line could not be recorded", exc_info=outcome)
+        return {"error": "Could not be recorded."}
     if isinstance(outcome, Exception):
         return {"error": str(outcome)}
     row = {"id": outcome.pk, "status": outcome.status}

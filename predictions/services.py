@@ -8,6 +8,8 @@ from itertools import islice
 from typing import Any, Self, cast
 from weakref import WeakKeyDictionary
 
+import orjson
+from django.conf import settings
 from django.db import transaction
 from rest_framework.request import Request
 from rest_framework_simplejwt.settings import api_settings
@@ -100,6 +102,11 @@ def predict_batch(
     Raises what `predict` does, with paths below `inputs[i]`; where the model fails on some inputs,
     the records of those alone are left.
     """
+    # Each record holds the metadata: a small body must not ask for gigabytes of them.
+    copied = len(orjson.dumps(metadata)) * len(inputs)
+    if metadata is not None and copied > settings.MAX_REQUEST_BYTES:
+        message = f"Takes {copied} bytes in all records, where {settings.MAX_REQUEST_BYTES} may be."
+        raise InvalidInput(0, {"metadata": [message]})
     model = loader.get(model_id)
     try:
         arranged = arrange(model.signature, inputs)
@@ -112,7 +119,9 @@ def predict_batch(
     }
     if not failed:
         return recorder.record_all(entries)
-    recorder.record(list(failed.values()))
+    for outcome in recorder.record(list(failed.values())):
+        if isinstance(outcome, Exception):
+            raise outcome
     raise PredictionFailed(
         f"Model {model_id} failed on {len(failed)} of {len(entries)} inputs, none was answered",
         [entry.row for entry in failed.values()],

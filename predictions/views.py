@@ -45,11 +45,16 @@ class PredictionViewSet(ListModelMixin, GenericViewSet[Prediction]):
     queryset = Prediction.objects.listed().newest_first()
     serializer_class = PredictionSerializer
     query_serializer_class = PredictionQuery
-    lookup_value_regex = r"\d+"
+    lookup_value_regex = "[0-9]{1,19}"
 
     def get_authenticators(self) -> list[BaseAuthentication]:
-        # The recording statement itself asks whether the user is active: no query before it.
-        if self.request is not None and self.request.method == "POST":
+        # The recording statement itself asks whether the user is active: no query before it. A
+        # stream would begin to answer before it is asked.
+        if (
+            self.request is not None
+            and self.request.method == "POST"
+            and self.request.content_type != ndjson.MEDIA_TYPE
+        ):
             return [RememberingAuthentication()]
         return super().get_authenticators()
 
@@ -87,11 +92,12 @@ class PredictionViewSet(ListModelMixin, GenericViewSet[Prediction]):
         return _json([PREDICTION.to_representation(row) for row in rows], HTTP_201_CREATED)
 
     def _stream(self, request: Request) -> HttpResponseBase:
+        ndjson.body_length(request)
         query = StreamQuery(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
         model = loader.get(query.validated_data["model_id"])
         results = ndjson.stream_results(
-            model, cast(IO[bytes], request.data), metadata=None, caller=services.Caller.of(request)
+            model, cast(IO[bytes], request.data), caller=services.Caller.of(request)
         )
         return StreamingHttpResponse(results, content_type=ndjson.MEDIA_TYPE)
 

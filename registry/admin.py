@@ -25,6 +25,8 @@ from registry.runtimes import FRAMEWORKS
 from registry.serializers import ExampleField, ModelVersionRequest, SignatureField
 
 CHANGEABLE = ("description", "metrics", "tags", "is_active")
+TOLD = ("name", "version", "framework", "created_at", "created_by", "log")
+SHOWN = ("file", "signature_table", "libraries_table", "metrics_table")
 # A form field must not be called like a model field that nobody edits.
 FIELD_OF_ERROR = {"artifact": "model_file", "signature": "declared_signature"}
 REGISTRY_ERRORS = (
@@ -174,22 +176,16 @@ class ModelVersionAdmin(admin.ModelAdmin):
         return type(form.__name__, (form,), {"created_by": request.user})
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        if obj is None:
-            return ()
-        told = ("name", "version", "framework", "created_at", "created_by", "log")
-        return (*told, "file", "signature_table", "libraries_table", "metrics_table")
+        return () if obj is None else (*TOLD, *SHOWN)
 
     def get_fieldsets(self, request: HttpRequest, obj: ModelVersion | None = None) -> Any:
         upload = ("Model file", {"fields": ("model_file", "declared_signature", "example")})
-        notes = ("description", "metrics", "tags", "is_active")
         if obj is None:
-            return [(None, {"fields": ("name", "version", "framework", *notes)}), upload]
-        told = ("name", "version", "framework", "created_at", "created_by", "log")
-        shown = ("file", "signature_table", "libraries_table", "metrics_table")
+            return [(None, {"fields": ("name", "version", "framework", *CHANGEABLE)}), upload]
         sections = [
-            (None, {"fields": told}),
-            ("What the model is", {"fields": shown}),
-            ("Notes", {"fields": notes}),
+            (None, {"fields": TOLD}),
+            ("What the model is", {"fields": SHOWN}),
+            ("Notes", {"fields": CHANGEABLE}),
         ]
         return sections if obj.has_artifact else [*sections, upload]
 

@@ -85,9 +85,9 @@ def cells_of(signature: Signature, row: object, index: int = 0) -> list[Any]:
         )
     if _is_by_position(signature, row):
         return _cells_by_position(signature, row["features"], index)
-    names = signature.feature_names
-    if row.keys() != set(names):
-        missing = {name: ["Missing."] for name in names if name not in row}
+    names = set(signature.feature_names)
+    if row.keys() != names:
+        missing = {name: ["Missing."] for name in signature.feature_names if name not in row}
         raise InvalidInput(
             index,
             missing | {key: ["Not a feature of this model."] for key in row if key not in names},

@@ -27,10 +27,11 @@ def parse_json(raw: bytes) -> Any:
     The value is walked only where the text has what `check_json` refuses and orjson takes.
     """
     value = orjson.loads(raw)
-    if _LONG_NUMBER.search(raw):
-        json.loads(raw, parse_int=_bounded_integer)
     if b"\\u" in raw or raw.count(b"[") + raw.count(b"{") > MAX_JSON_DEPTH:
         check_json(value)
+    # After the depth was looked at, which would exhaust the stack here.
+    if _LONG_NUMBER.search(raw):
+        json.loads(raw, parse_int=_bounded_integer)
     return value
 
 

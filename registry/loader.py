@@ -114,11 +114,12 @@ def _load_active(model_id: int) -> LoadedModel:
             raise ModelNotReady(f"Model {model_id}: its artifact has changed on disk")
         with LOAD_SECONDS.labels(version.framework).time():
             runtime = runtime_module(version.framework).load(path, load_options())
+        signature = Signature.from_json(version.signature)
     except (LoadError, OSError, ValueError) as error:
         logger.exception("Artifact of %s can not be loaded", version)
         raise ModelNotReady(f"Model {model_id}: its artifact can not be loaded") from error
     logger.info("Loaded %s", version)
-    return LoadedModel(version, runtime, Signature.from_json(version.signature))
+    return LoadedModel(version, runtime, signature)
 
 
 cache = ModelCache(_load_active, settings.MODEL_CACHE_SIZE)

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from registry.fields import AnnotationField, ExactJSONField
 
+MAX_FRAMEWORK_LENGTH = 50
 # Names become folder names below MODEL_PATH: none may climb out of it or hide in it.
 NAME_PATTERN = r"\A[A-Za-z0-9][A-Za-z0-9._+-]*\Z"
 
@@ -65,7 +66,7 @@ class ModelVersion(models.Model):
 
     name = models.CharField(max_length=100)
     version = models.CharField(max_length=50)
-    framework = models.CharField(max_length=50)
+    framework = models.CharField(max_length=MAX_FRAMEWORK_LENGTH)
     description = models.TextField(max_length=5000, blank=True, default="")
     metrics = AnnotationField(null=True, blank=True)
     tags = AnnotationField(default=dict, blank=True)

@@ -21,6 +21,7 @@ import numpy as np
 
 from registry.arrangement import InvalidInput, arrange
 from registry.completion import complete
+from registry.jsonvalues import check_json
 from registry.runtimes import runtime_module
 from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Outputs, Runtime
 from registry.signature import Output, Signature, SignatureError
@@ -93,7 +94,8 @@ def run_bounded(
     answer: dict[str, Any] = json.loads(said)
     if "rejected" in answer:
         field, message = answer["rejected"]
-        raise ArtifactRejected(message, field=field)
+        # It may quote any byte of the file, half a surrogate pair too, which no answer can hold.
+        raise ArtifactRejected(message.encode(errors="replace").decode(), field=field)
     return answer
 
 
@@ -170,7 +172,14 @@ def _examine(request: Mapping[str, Any]) -> dict[str, Any]:
     outputs = score_example(runtime, signature, example) if example else _score(runtime, signature)
     if request["framework"] == "onnx":
         signature = _without_false_probabilities(signature, outputs)
-    return {"signature": signature.as_json(), "libraries": dict(runtime.libraries)}
+    document = signature.as_json()
+    try:
+        # As it will be stored, and read for each answer.
+        check_json(document)
+        Signature.from_json(document)
+    except ValueError as error:
+        raise ArtifactRejected(f"The names in the file can not be used: {error}") from error
+    return {"signature": document, "libraries": dict(runtime.libraries)}
 
 
 def load_completed(request: Mapping[str, Any]) -> tuple[Runtime, Signature]:

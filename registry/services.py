@@ -1,6 +1,7 @@
 """What happens to a version over its row, its file and its runtime: register, attach, delete."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, InterfaceError, OperationalError, transaction
 from django.db.models import ProtectedError
 
 from registry import artifacts, proof
@@ -74,11 +75,8 @@ def register_model(
         _create(row)
         return row
     _prove_and_place(row, upload, framework)
-    try:
+    with _file_removed_on_failure(row):
         _create(row)
-    except BaseException:
-        _remove_file(row)
-        raise
     return row
 
 
@@ -95,13 +93,10 @@ def attach_artifact(*, model_id: int, upload: Upload) -> ModelVersion:
         name: getattr(row, name)
         for name in ("framework", "artifact", "sha256", "size_bytes", "signature", "libraries")
     }
-    try:
+    with _file_removed_on_failure(row):
         # The row as it was read decides: of two uploads at once, the second finds nothing to fill.
         if not ModelVersion.objects.filter(pk=model_id, artifact="").update(**attached):
             raise ArtifactExists(f"Model {model_id} got its artifact meanwhile, or is gone")
-    except BaseException:
-        _remove_file(row)
-        raise
     return row
 
 
@@ -114,7 +109,8 @@ def delete_version(*, model_id: int) -> None:
         with transaction.atomic():
             row = ModelVersion.objects.select_for_update().find(model_id)
             if row.has_artifact:
-                transaction.on_commit(partial(_remove_file, row))
+                # Robust: the row is gone, and a file that can not be removed changes nothing of it.
+                transaction.on_commit(partial(_remove_file, row), robust=True)
             row.delete()
     except (ProtectedError, IntegrityError) as error:
         raise VersionInUse(
@@ -177,6 +173,21 @@ def _prove_and_place(row: ModelVersion, upload: Upload, framework: str | None) -
         raise
     row.sha256, row.size_bytes = staged.sha256, staged.size_bytes
     row.signature, row.libraries = proven.signature, proven.libraries
+
+
+@contextmanager
+def _file_removed_on_failure(row: ModelVersion) -> Iterator[None]:
+    """Take the placed file back where its row was not written.
+
+    A lost connection leaves it: the row may be committed, and a file without a row harms nobody.
+    """
+    try:
+        yield
+    except (OperationalError, InterfaceError):
+        raise
+    except BaseException:
+        _remove_file(row)
+        raise
 
 
 def _remove_file(row: ModelVersion) -> None:

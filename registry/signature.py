@@ -5,6 +5,7 @@ a dimension that varies, and the first dimension of every tensor is the rows. No
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self, TypeAlias
@@ -248,9 +249,7 @@ def _name(value: object, place: str) -> str:
 
 
 def _require_unique(names: Sequence[str], what: str) -> None:
-    twice = (
-        {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else set()
-    )
+    twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise SignatureError(f"{what} {listed(sorted(twice))} is named twice")
 

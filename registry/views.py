@@ -2,10 +2,13 @@
 
 from typing import Any, cast
 
+from django.conf import settings
 from django.contrib.auth.models import User
+from django.utils.module_loading import import_string
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.decorators import action
 from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
+from rest_framework.parsers import BaseParser
 from rest_framework.permissions import DjangoModelPermissions
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -32,7 +35,12 @@ class ModelVersionViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Mod
     serializer_class = ModelVersionSerializer
     query_serializer_class = ModelVersionQuery
     permission_classes = [DjangoModelPermissions]
-    lookup_value_regex = r"\d+"
+    lookup_value_regex = "[0-9]{1,19}"
+
+    def get_parsers(self) -> list[BaseParser]:
+        if self.request is not None and self.request.method in ("POST", "PUT"):
+            return [import_string(path)() for path in settings.UPLOAD_PARSER_CLASSES]
+        return super().get_parsers()
 
     def get_object(self) -> ModelVersion:
         return VERSIONS.find(int(self.kwargs["pk"]))

@@ -12,6 +12,7 @@ from django.utils.functional import lazystr
 from hypothesis import given
 from hypothesis import strategies as st
 from rest_framework.exceptions import ParseError
+from rest_framework.test import APIClient
 
 from mlapi.parsers import JSONParser, MultiPartParser, PayloadTooLarge
 from mlapi.renderers import JSONRenderer
@@ -124,3 +125,12 @@ def test_times_end_in_z() -> None:
     value = [datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), lazystr("lazy")]
 
     assert JSONRenderer().render(value) == b'["2026-01-02T03:04:05Z","lazy"]'
+
+
+def test_a_deep_body_with_a_long_number_is_400(client: APIClient) -> None:
+    body = "[" * 1000 + "1234567890123456789" + "]" * 1000
+
+    response = client.generic("POST", "/api/v1/auth/token/", body, content_type="application/json")
+
+    assert response.status_code == 400
+    assert "deeper" in response.json()["detail"]

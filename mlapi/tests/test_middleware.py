@@ -134,3 +134,12 @@ def test_json_line_of_an_exception_holds_its_traceback(json_lines: io.StringIO) 
         logging.getLogger("some.library").exception("failed")
 
     assert "RuntimeError: boom" in json.loads(json_lines.getvalue())["exception"]
+
+
+def test_an_address_can_not_forge_a_line_of_the_log(
+    client: APIClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", logger="mlapi.access"):
+        client.get("/x%0Aforged")
+
+    assert "\n" not in caplog.messages[-1]

@@ -109,6 +109,18 @@ def test_stop_during_start_ends(database_url: str, delay_seconds: float) -> None
         process.wait(STOP_SECONDS)
 
 
+def test_workers_end_with_a_parent_that_was_killed(database_url: str) -> None:
+    port = free_port()
+    with serving(database_url, port) as process:
+        wait_until_alive(port)
+
+        process.kill()
+        process.wait(STOP_SECONDS)
+
+        # The pipe ends with the last process that holds it.
+        assert process.communicate(timeout=STOP_SECONDS)
+
+
 def test_interrupt_stops_the_server(database_url: str) -> None:
     port = free_port()
     with serving(database_url, port) as process:

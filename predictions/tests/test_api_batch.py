@@ -12,7 +12,7 @@ from rest_framework.exceptions import ParseError
 from rest_framework.test import APIClient
 
 from mlapi.tests.fixtures import Artifact
-from predictions import recorder
+from predictions import ndjson, recorder, services
 from predictions.models import Prediction
 from predictions.ndjson import LengthRequired, NDJSONParser
 from registry.models import ModelVersion
@@ -124,6 +124,30 @@ def test_a_batch_needs_a_token(client: APIClient, iris: ModelVersion) -> None:
     assert ask(client, iris, [{"features": [1, 2, 3, 4]}]).status_code == 401
 
 
+def test_a_failing_batch_for_an_inactive_version_is_404(
+    client: APIClient, make_version: Any, steep_artifact: Artifact
+) -> None:
+    steep = make_version("steep", steep_artifact)
+    ask(client, steep, [{"features": [0.0, 0.0]}])
+    steep.revise(is_active=False)
+
+    assert ask(client, steep, [{"features": [1e10, 0.0]}]).status_code == 404
+    assert Prediction.objects.count() == 1
+
+
+def test_metadata_that_would_fill_the_log_is_refused(
+    client: APIClient, iris: ModelVersion, settings: LazySettings
+) -> None:
+    settings.MAX_REQUEST_BYTES = 10_000
+    rows = [{"features": row} for row in rows_of_iris(100)]
+
+    response = ask(client, iris, rows, metadata={"note": "x" * 200})
+
+    assert response.status_code == 400
+    assert "metadata" in response.json()["errors"]
+    assert not Prediction.objects.exists()
+
+
 # -- NDJSON
 
 
@@ -219,6 +243,33 @@ def test_a_body_over_the_limit_is_413(
 
     assert response.status_code == 413
     assert "10" in response.json()["detail"]
+
+
+@pytest.mark.parametrize(("length", "status"), [("", 411), ("0", 400)])
+def test_an_absent_body_is_refused(
+    client: APIClient, iris: ModelVersion, length: str, status: int
+) -> None:
+    response = client.generic(
+        "POST", f"{URL}?model_id={iris.pk}", "", content_type=NDJSON, CONTENT_LENGTH=length
+    )
+
+    assert response.status_code == status
+
+
+def test_chunks_end_where_their_lines_are_long(
+    client: APIClient, iris: ModelVersion, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.MAX_REQUEST_BYTES = 100
+    sizes = []
+
+    def note(drafts: Any) -> Any:
+        sizes.append(len(drafts))
+        return services.score_and_record(drafts)
+
+    monkeypatch.setattr(ndjson, "score_and_record", note)
+    send_lines(client, iris, ['{"features": [5.1, 3.5, 1.4, 0.2]}'] * 10)
+
+    assert sizes == [3, 3, 3, 1]
 
 
 def test_a_body_without_length_is_411() -> None:

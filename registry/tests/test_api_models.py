@@ -47,7 +47,7 @@ def test_an_inactive_version_is_still_read(client: APIClient, iris: ModelVersion
     assert client.get(f"{URL}{iris.pk}/").json()["is_active"] is False
 
 
-@pytest.mark.parametrize("pk", [999, 10**25])
+@pytest.mark.parametrize("pk", [999, 10**19 - 1])
 def test_an_unknown_version_answers_404(client: APIClient, pk: int) -> None:
     response = client.get(f"{URL}{pk}/")
 
@@ -346,3 +346,17 @@ def test_the_token_of_a_deactivated_user_ends(client: APIClient, user: User) -> 
     User.objects.update(is_active=False)
 
     assert client.get(URL).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["{}/", "{}/predictions/"])
+def test_an_id_that_no_database_can_hold_is_404(client: APIClient, path: str) -> None:
+    assert client.get(URL + path.format("1" * 5000)).status_code == 404
+
+
+def test_a_change_is_json_alone(admin_api: APIClient, iris: ModelVersion) -> None:
+    # A form leaves booleans out that are false, and would deactivate the version.
+    response = admin_api.patch(f"{URL}{iris.pk}/", {"description": "new"}, format="multipart")
+
+    iris.refresh_from_db()
+    assert response.status_code == 415
+    assert iris.is_active

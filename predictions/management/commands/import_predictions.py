@@ -9,6 +9,7 @@ from tqdm import tqdm
 from predictions.imports import InvalidLine, is_csv, read_predictions
 from predictions.services import create_model_with_predictions
 from registry.management.arguments import VersionCommand, add_version_arguments, version_fields
+from registry.models import MAX_FRAMEWORK_LENGTH
 from registry.services import VersionExists
 
 
@@ -26,6 +27,8 @@ class Command(VersionCommand):
         add_version_arguments(parser)
 
     def handle(self, *, file: Path, framework: str, **options: Any) -> None:
+        if not 0 < len(framework) <= MAX_FRAMEWORK_LENGTH:
+            raise CommandError(f"--framework: Must be 1 to {MAX_FRAMEWORK_LENGTH} characters.")
         try:
             # Spreadsheets begin their CSV with a byte order mark.
             with file.open(encoding="utf-8-sig", newline="") as lines:

@@ -39,7 +39,10 @@ class Command(BaseCommand):
         password = self._make_user()
         versions = self._register_examples()
         for version, row in versions:
-            self._predict(version, row)
+            if version.is_active and version.has_artifact:
+                self._predict(version, row)
+            else:
+                self.stdout.write(f"  {version} is inactive or has no file: not asked")
         self._print_next_steps(port, password, *versions[0])
         if not no_serve:
             self.stdout.flush()
