@@ -1,7 +1,7 @@
 """What happens to a version over its row, its file and its runtime: register, attach, delete."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import IntegrityError, InterfaceError, OperationalError, transaction
+from django.db import DatabaseError, IntegrityError, InterfaceError, transaction
 from django.db.models import ProtectedError
 
 from registry import artifacts, proof
@@ -179,14 +179,15 @@ def _prove_and_place(row: ModelVersion, upload: Upload, framework: str | None) -
 def _file_removed_on_failure(row: ModelVersion) -> Iterator[None]:
     """Take the placed file back where its row was not written.
 
-    A lost connection leaves it: the row may be committed, and a file without a row harms nobody.
+    After a lost connection the row may be committed all the same. Where that can not be asked, the
+    file stays: without a row it harms nobody, and a row without its file could never answer.
     """
     try:
         yield
-    except (OperationalError, InterfaceError):
-        raise
     except BaseException:
-        _remove_file(row)
+        with suppress(DatabaseError, InterfaceError):
+            if not ModelVersion.objects.filter(artifact=row.artifact).exists():
+                _remove_file(row)
         raise
 
 
