@@ -1,9 +1,11 @@
 """Request bodies: bounded before they are read, and exact or refused."""
 
 from collections.abc import Mapping
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from django.conf import settings
+from django.http.multipartparser import MultiPartParser as DjangoMultiPartParser
+from django.http.multipartparser import MultiPartParserError
 from rest_framework import parsers
 from rest_framework.exceptions import APIException, ParseError
 
@@ -34,6 +36,15 @@ class JSONParser(parsers.BaseParser):
             raise ParseError(f"Not acceptable as JSON: {error}") from error
 
 
+class NamedFilesParser(DjangoMultiPartParser):
+    """Refuses a file whose name is a path, where Django would take the path's last part."""
+
+    def sanitize_file_name(self, file_name: str) -> str | None:
+        if "/" in file_name or "\\" in file_name:
+            raise MultiPartParserError(f"the file name {file_name[:100]!r} must not be a path")
+        return super().sanitize_file_name(file_name)
+
+
 class MultiPartParser(parsers.MultiPartParser):
     """Forms with a file: refused by their announced length, before a byte of them is read."""
 
@@ -44,7 +55,15 @@ class MultiPartParser(parsers.MultiPartParser):
         parser_context: Mapping[str, Any] | None = None,
     ) -> Any:
         check_length(parser_context, settings.MAX_ARTIFACT_BYTES + settings.MAX_REQUEST_BYTES)
-        return super().parse(stream, media_type, parser_context)
+        request = (parser_context or {})["request"]
+        meta = {**request.META, "CONTENT_TYPE": media_type}
+        try:
+            form = NamedFilesParser(
+                meta, cast(Any, stream), request.upload_handlers, settings.DEFAULT_CHARSET
+            )
+            return parsers.DataAndFiles(*form.parse())
+        except MultiPartParserError as error:
+            raise ParseError(f"Not acceptable as a form: {error}") from error
 
 
 def check_length(parser_context: Mapping[str, Any] | None, limit_bytes: int) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Barrier
 from typing import Any
 
@@ -237,3 +238,25 @@ def test_unknown_and_unsupported_media_types_answer_415(admin_api: APIClient) ->
     response = admin_api.post(URL, data="name: iris", content_type="application/yaml")
 
     assert response.status_code == 415
+
+
+@pytest.mark.parametrize("name", ["../../x.onnx", "/etc/x.onnx", "..\\x.onnx"])
+def test_a_file_whose_name_is_a_path_is_refused(
+    admin_api: APIClient, model_path: Path, name: str
+) -> None:
+    lines = [
+        "--limit",
+        f'Content-Disposition: form-data; name="artifact"; filename="{name}"',
+        "",
+        "content",
+        "--limit--",
+        "",
+    ]
+
+    response = admin_api.generic(
+        "POST", URL, "\r\n".join(lines), content_type="multipart/form-data; boundary=limit"
+    )
+
+    assert response.status_code == 400
+    assert "must not be a path" in response.json()["detail"]
+    assert not model_path.exists()
