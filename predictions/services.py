@@ -176,8 +176,7 @@ def _lane(model: LoadedModel) -> Batcher[Draft, Prediction]:
 def score_and_record(drafts: Sequence[Draft]) -> Sequence[Prediction | Exception]:
     """Score and commit the drafts that came together, in as few calls and commits as can be.
 
-    Scoring and recording are one stage: two would hand every request once more to another thread,
-    which was measured to cost more than it wins.
+    Scoring and recording are one stage: two would hand every request once more to another thread.
     """
     groups: dict[Any, list[Draft]] = {}
     for draft in drafts:
