@@ -71,9 +71,6 @@ class InputsField(serializers.Field):
             raise serializers.ValidationError(f"Must be a list of 1 to {limit} inputs.")
         return data
 
-    def to_representation(self, value: Any) -> Any:
-        return value
-
 
 class BatchRequest(StrictSerializer):
     model_id = serializers.IntegerField(min_value=1, help_text="The version that shall answer.")

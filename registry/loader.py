@@ -75,11 +75,6 @@ class ModelCache:
         with self._lock:
             return list(self._loaded.values())
 
-    def clear(self) -> None:
-        with self._lock:
-            self._loaded.clear()
-            LOADED_MODELS.set(0)
-
     def _load_first(self, model_id: int, future: Future[LoadedModel]) -> LoadedModel:
         try:
             model = self._load(model_id)
