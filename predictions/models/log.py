@@ -15,6 +15,8 @@ from registry.models import ModelVersion
 # The stock PROTECT loads every row that stands in the way; a few are enough to say which.
 MAX_PROTECTED_SHOWN = 20
 MAX_ERROR_LENGTH = 2000
+# Of what a caller names its rows by: `reference` and `subject`.
+MAX_CALLERS_NAME_LENGTH = 200
 
 
 class PredictionNotFound(LookupError):
@@ -77,6 +79,13 @@ class Prediction(models.Model):
         SUCCEEDED = "succeeded"
         FAILED = "failed"
 
+    class Arm(models.TextChoices):
+        """Which of an alias's versions scored this input."""
+
+        PRIMARY = "primary"
+        CANARY = "canary"
+        SHADOW = "shadow"
+
     model = models.ForeignKey(
         ModelVersion, on_delete=protect_by_sample, related_name="predictions", db_index=False
     )
@@ -102,6 +111,31 @@ class Prediction(models.Model):
         db_index=False,
     )
     created_at = models.DateTimeField(default=timezone.now)
+    # Null means that it was not given or does not apply: such a column costs a row nothing.
+    reference = models.CharField(  # noqa: DJ001
+        max_length=MAX_CALLERS_NAME_LENGTH,
+        null=True,
+        help_text="The caller's own name of it, by which outcomes find it.",
+    )
+    subject = models.CharField(  # noqa: DJ001
+        max_length=MAX_CALLERS_NAME_LENGTH,
+        null=True,
+        help_text="Whom it is about: a subject stays on one arm of a canary.",
+    )
+    alias = models.CharField(  # noqa: DJ001
+        max_length=50,
+        null=True,
+        help_text="The alias that was asked; null where a version was.",
+    )
+    arm = models.CharField(max_length=10, choices=Arm, null=True)  # noqa: DJ001
+    primary = models.ForeignKey(
+        "self",
+        on_delete=models.CASCADE,
+        null=True,
+        related_name="shadows",
+        db_index=False,
+        help_text="Of a shadow's row, the answered prediction.",
+    )
 
     objects = PredictionQuerySet.as_manager()
 
@@ -111,6 +145,16 @@ class Prediction(models.Model):
             models.CheckConstraint(
                 condition=Q(status="succeeded", error="") | Q(status="failed") & ~Q(error=""),
                 name="prediction_failed_has_error",
+            ),
+            models.CheckConstraint(
+                condition=Q(alias=None, arm=None) | Q(alias__isnull=False, arm__isnull=False),
+                name="prediction_alias_has_arm",
+            ),
+            models.CheckConstraint(
+                # A check whose outcome is NULL passes: no arm must decide by itself.
+                condition=Q(primary=None) & (Q(arm=None) | Q(arm__in=["primary", "canary"]))
+                | Q(primary__isnull=False, arm__isnull=False, arm="shadow"),
+                name="prediction_shadow_has_primary",
             ),
         ]
         indexes = [
@@ -133,6 +177,18 @@ class Prediction(models.Model):
                 F("id").desc(),
                 condition=Q(status="failed"),
                 name="prediction_failed_newest",
+            ),
+            # Outcomes by reference, and GET /predictions/?reference=.
+            models.Index(
+                "reference",
+                F("created_at").desc(),
+                F("id").desc(),
+                condition=Q(reference__isnull=False),
+                name="prediction_of_reference",
+            ),
+            # A prediction's shadows: the foreign key's check, comparison and retention.
+            models.Index(
+                "primary", condition=Q(primary__isnull=False), name="prediction_shadows_of"
             ),
         ]
 
