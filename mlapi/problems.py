@@ -83,8 +83,9 @@ class Problem:
 
 def exception_handler(error: Exception, context: Mapping[str, Any]) -> HttpResponse:
     """DRF's EXCEPTION_HANDLER. It answers everything, so DEBUG changes nothing for the API."""
-    request: HttpRequest = context["request"]._request
-    return _answer(error, request)
+    request = context["request"]
+    # A view's exception may come before DRF has wrapped the request.
+    return _answer(error, getattr(request, "_request", request))
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
