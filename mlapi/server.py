@@ -5,6 +5,7 @@ model: a fork of those leaves children that hang.
 """
 
 import argparse
+import gc
 import logging
 import os
 import shutil
@@ -70,6 +71,9 @@ def load_application() -> Callable[..., Any]:
     # Imported after the fork.
     from mlapi.wsgi import application
 
+    # What is imported stays: the collector need not walk through it with every full collection.
+    gc.collect()
+    gc.freeze()
     # Readiness must not wait for the models, nor a stop.
     threading.Thread(target=_warm, name="warm-models", daemon=True).start()
     return application
