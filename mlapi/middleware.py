@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 import corsheaders.middleware
 from django.conf import settings
@@ -143,7 +143,7 @@ class CorsMiddleware(corsheaders.middleware.CorsMiddleware):
     def __call__(self, request: HttpRequest) -> Any:
         if "HTTP_ORIGIN" in request.META:
             return super().__call__(request)
-        response = self.get_response(request)
+        response = cast(HttpResponseBase, self.get_response(request))
         patch_vary_headers(response, ["origin"])
         return response
 

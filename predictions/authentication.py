@@ -7,7 +7,6 @@ from typing import Any
 from django.http import HttpRequest
 from rest_framework.request import Request
 from rest_framework_simplejwt.authentication import JWTStatelessUserAuthentication
-from rest_framework_simplejwt.models import TokenUser
 from rest_framework_simplejwt.tokens import Token
 
 REMEMBERED_TOKENS = 4096
@@ -32,7 +31,7 @@ class RememberingAuthentication(JWTStatelessUserAuthentication):
 
 
 @lru_cache(REMEMBERED_TOKENS)
-def _verified(header: str) -> tuple[TokenUser, Token] | None:
+def _verified(header: str) -> tuple[Any, Token] | None:
     # Exceptions are not remembered: what is invalid is looked at again.
     by_token = JWTStatelessUserAuthentication()
     raw_token = by_token.get_raw_token(header.encode("iso-8859-1"))
