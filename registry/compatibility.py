@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from registry.signature import DTYPES, MAX_REPORTED_ERRORS, Input, Signature, listed
 
@@ -26,11 +26,12 @@ def refusals(new: Signature, old: Signature) -> list[str]:
     """
     wanted, offered = list(_slots(old)), list(_slots(new))
     if old.feature_names == ("features",) != new.feature_names:
-        # Callers of the old one send a list, and can not know how another names what is in it.
-        wanted, offered = _places(old) or wanted, _places(new) or offered
-        if len(wanted) != len(offered):
-            return [f"it takes {len(offered)} values, not {len(wanted)}"]
-        wanted = [replace(slot, key=told.key) for slot, told in zip(wanted, offered, strict=True)]
+        # Callers of the old one send a list, which tells no names.
+        values, places = _places(old), _places(new)
+        if values and places and len(values) != len(places):
+            return [f"it takes {len(places)} values, not {len(values)}"]
+        if values and places:
+            wanted, offered = values, places
     names, taken = [slot.key for slot in wanted], [slot.key for slot in offered]
     if names != taken:
         return [_difference_of_names(names, taken)]
@@ -53,10 +54,10 @@ def _places(signature: Signature) -> list[Slot]:
     """One slot a value of a `features` list; none where a signature takes no such list."""
     if any(len(tensor.row_shape) > 1 or -1 in tensor.row_shape for tensor in signature.inputs):
         return []
+    values = (tensor for tensor in signature.inputs for _ in range(math.prod(tensor.row_shape)))
     return [
-        Slot(key, tensor.datatype or "FP64", (), tensor.nullable)
-        for tensor in signature.inputs
-        for key in tensor.features or (f"features[{i}]" for i in range(math.prod(tensor.row_shape)))
+        Slot(f"features[{i}]", tensor.datatype or "FP64", (), tensor.nullable)
+        for i, tensor in enumerate(values)
     ]
 
 
