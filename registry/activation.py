@@ -89,7 +89,7 @@ def _release(version: ModelVersion, force: bool, cause: Cause) -> None:
     if held and not force:
         raise VersionInUse(
             f"Model {version.pk} is held by {_listed(held)}; move"
-            f" {'it' if len(held) == 1 else 'them'} first, or send force"
+            f" {'it' if len(held) == 1 else 'them'} first, or force it"
         )
     for row in held:
         before = row.arms

@@ -125,7 +125,7 @@ def test_a_version_that_an_alias_holds_is_deactivated_by_force_alone(
 
     assert response.status_code == 409
     assert response.json()["type"] == "urn:mlapi:problem:version-in-use"
-    assert f"is held by {by}, or send force" in response.json()["detail"]
+    assert f"is held by {by}, or force it" in response.json()["detail"]
     assert (admin_api.get(url).json()["is_active"], admin_api.get(url).json()["description"]) == (
         True,
         "",

@@ -51,7 +51,7 @@ def test_a_move_is_not_replaced(move: AliasMove) -> None:
         )
     )
     if connection.vendor == "sqlite":
-        columns = ", ".join(field.column for field in AliasMove._meta.concrete_fields)
+        columns = ", ".join(str(field.column) for field in AliasMove._meta.concrete_fields)
         refused(
             lambda: execute(
                 f"INSERT OR REPLACE INTO model_alias_moves ({columns})"  # noqa: S608

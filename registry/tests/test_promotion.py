@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.db import IntegrityError, connections, transaction
+from django.utils import timezone
 
 from mlapi.tests.fixtures import Artifact
 from registry import activation, promotion
@@ -20,6 +21,7 @@ from registry.models import (
     ModelNotFound,
     ModelVersion,
 )
+from registry.models.moves import SHORTEST_LIFE
 from registry.promotion import AliasMoved, Cause, MoveRefused
 
 N_THREADS = 50
@@ -423,11 +425,11 @@ def test_what_was_live_at_a_time_is_one_query(
 
     assert at("wine", "champion", first.created_at) == first
     with django_assert_num_queries(1):
-        live = at("wine", "champion", third.created_at - promotion.SHORTEST_LIFE)
+        live = at("wine", "champion", third.created_at - SHORTEST_LIFE)
     assert live == second
     assert (live.canary_id, live.canary_percent) == (versions[2].pk, 10.0)
     assert live.shadows == [{"model_id": versions[3].pk, "version": "4"}]
-    for when in (first.created_at - promotion.SHORTEST_LIFE, third.created_at):
+    for when in (first.created_at - SHORTEST_LIFE, third.created_at):
         with pytest.raises(AliasNotFound, match="no such alias at"):
             at("wine", "champion", when)
 
@@ -437,7 +439,7 @@ def test_times_of_moves_rise_even_if_the_clock_does_not(
 ) -> None:
     put("1")
     now = moves()[0].created_at
-    monkeypatch.setattr(promotion.timezone, "now", lambda: now)
+    monkeypatch.setattr(timezone, "now", lambda: now)
     put("2")
     put("3")
 
