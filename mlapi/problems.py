@@ -16,6 +16,7 @@ from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from django.urls import Resolver404
 from rest_framework import exceptions
 
+from predictions.idempotency import InvalidKey, KeyReused
 from predictions.models import PredictionNotFound
 from predictions.recorder import CallerInactive
 from predictions.services import PredictionFailed
@@ -49,6 +50,8 @@ DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
     ModelNotReady: HTTPStatus.SERVICE_UNAVAILABLE,
     InvalidInput: HTTPStatus.BAD_REQUEST,
     CallerInactive: HTTPStatus.UNAUTHORIZED,
+    InvalidKey: HTTPStatus.BAD_REQUEST,
+    KeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     PredictionFailed: HTTPStatus.UNPROCESSABLE_ENTITY,
 }
 

@@ -100,6 +100,7 @@ MAX_ARTIFACT_BYTES = environment.integer("MAX_ARTIFACT_BYTES", str(2**30), minim
 MAX_REQUEST_BYTES = environment.integer("MAX_REQUEST_BYTES", str(10 * 2**20), minimum=1024)
 MAX_BATCH_ROWS = environment.integer("MAX_BATCH_ROWS", "10000", minimum=1, maximum=1_000_000)
 MAX_NDJSON_BYTES = environment.integer("MAX_NDJSON_BYTES", str(2**28), minimum=1024)
+IDEMPOTENCY_KEY_HOURS = environment.integer("IDEMPOTENCY_KEY_HOURS", "24", minimum=1, maximum=8760)
 PROOF_TIMEOUT_SECONDS = environment.integer(
     "PROOF_TIMEOUT_SECONDS", "60", minimum=1, maximum=86_400
 )
@@ -169,7 +170,14 @@ METRICS_TOKEN = environment.text("METRICS_TOKEN")
 
 CORS_ALLOWED_ORIGINS = environment.origins("CORS_ORIGINS", '["http://localhost:3000"]')
 CORS_ALLOW_CREDENTIALS = True
-CORS_ALLOW_HEADERS = ["accept", "authorization", "content-type", "x-csrftoken", "x-request-id"]
+CORS_ALLOW_HEADERS = [
+    "accept",
+    "authorization",
+    "content-type",
+    "idempotency-key",
+    "x-csrftoken",
+    "x-request-id",
+]
 CORS_EXPOSE_HEADERS = ["Link", "Retry-After", "X-Request-ID"]
 CSRF_TRUSTED_ORIGINS = environment.origins("CSRF_TRUSTED_ORIGINS", wildcard=True)
 CSRF_FAILURE_VIEW = "mlapi.problems.csrf_failure"

@@ -16,3 +16,8 @@ RECORDING_SECONDS = Histogram(
     "Time to commit a prediction.",
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30),
 )
+SHADOWS_DROPPED = Counter(
+    "mlapi_shadow_dropped",
+    "Inputs that a shadow was to score and did not, by the shadow's id and the reason.",
+    ["model_id", "reason"],
+)

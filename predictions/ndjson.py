@@ -17,9 +17,12 @@ from rest_framework.exceptions import APIException, ParseError
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 
+from predictions import shadows
+from predictions.lanes import Draft, score_and_record
 from predictions.models import Prediction
 from predictions.recorder import Record
-from predictions.services import Caller, Draft, draft_of, score_and_record
+from predictions.routing import Target
+from predictions.services import Caller, draft_of
 from registry.arrangement import InvalidInput
 from registry.jsonvalues import parse_json
 from registry.loader import LoadedModel
@@ -81,7 +84,9 @@ class NDJSONParser(BaseParser):
         return file
 
 
-def stream_results(model: LoadedModel, body: IO[bytes], *, caller: Caller) -> Iterator[bytes]:
+def stream_results(
+    model: LoadedModel, body: IO[bytes], *, target: Target, caller: Caller
+) -> Iterator[bytes]:
     """One line for each line of `body`, once its chunk is committed, and a last one that sums up.
 
     A line that can not be scored is answered in its place and stops nothing. Where the database
@@ -92,7 +97,7 @@ def stream_results(model: LoadedModel, body: IO[bytes], *, caller: Caller) -> It
     with body:
         try:
             while lines := _read_chunk(body):
-                for result in _results(lines, model, counts["lines"], caller):
+                for result in _results(lines, model, counts["lines"], target, caller):
                     counts["lines"] += 1
                     counts[result.get("status", "rejected")] += 1
                     yield orjson.dumps(result) + b"\n"
@@ -129,22 +134,26 @@ def _results(
     lines: list[bytes],
     model: LoadedModel,
     start: int,
+    target: Target,
     caller: Caller,
 ) -> Iterator[dict[str, Any]]:
-    drafts = [_draft(line, model, caller) for line in lines]
+    drafts = [_draft(line, model, target, caller) for line in lines]
     valid = [draft for draft in drafts if isinstance(draft, Draft)]
-    outcomes = iter(score_and_record(valid) if valid else ())
+    outcomes = list(score_and_record(valid) if valid else ())
+    if target.shadow_ids:
+        shadows.follow(target.shadow_ids, [one for one in outcomes if isinstance(one, Record)])
+    answers = iter(outcomes)
     for number, draft in enumerate(drafts, start=start + 1):
-        outcome = next(outcomes) if isinstance(draft, Draft) else draft
+        outcome = next(answers) if isinstance(draft, Draft) else draft
         yield {"line": number, **_result(outcome)}
 
 
-def _draft(line: bytes, model: LoadedModel, caller: Caller) -> Draft | Exception:
+def _draft(line: bytes, model: LoadedModel, target: Target, caller: Caller) -> Draft | Exception:
     if len(line) > settings.MAX_REQUEST_BYTES:
         return ValueError(f"Is longer than {settings.MAX_REQUEST_BYTES} bytes.")
     try:
         input_data = parse_json(line)
-        return draft_of(model, input_data, metadata=None, caller=caller)
+        return draft_of(model, input_data, target=target, caller=caller)
     except ValueError as error:
         return error
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -15,6 +15,8 @@ from django.contrib.auth import get_user_model
 from django.db import DataError, IntegrityError, connection, models, transaction
 from django.utils import timezone
 
+from predictions import idempotency
+from predictions.idempotency import AlreadyAnswered, Claim
 from predictions.metrics import PREDICTIONS, RECORDING_SECONDS
 from predictions.models import MAX_ERROR_LENGTH, Prediction
 from registry.jsonvalues import JSONObject
@@ -65,6 +67,7 @@ class Record:
     error: str = ""
     latency_ms: float | None = None
     created_at: datetime = field(default_factory=timezone.now)
+    _claim: Claim | None = None
     model_id: int = field(init=False)
     key: int = field(init=False, default=0)
     # Of the committed row.
@@ -76,6 +79,10 @@ class Record:
     @property
     def model(self) -> ModelVersion:
         return self._version
+
+    @property
+    def claim(self) -> Claim | None:
+        return self._claim
 
     def complete(self, prediction: float | None, confidence: float | None, output: Any) -> None:
         """Take the model's answer."""
@@ -96,26 +103,68 @@ def record(records: Sequence[Record]) -> list[Record | Exception]:
     the database refuses are tried again one by one. Raises OperationalError or InterfaceError where
     the outcome is unknown, and then tries nothing again.
     """
+    return _record(records, _write)
+
+
+def record_once(records: Sequence[Record]) -> list[Record | Exception]:
+    """As `record`; a record whose claim another request has made comes back as AlreadyAnswered."""
+    return _record(records, _write_once)
+
+
+def _record(
+    records: Sequence[Record],
+    write: Callable[[Sequence[Record]], list[Record | Exception]],
+) -> list[Record | Exception]:
     try:
         with RECORDING_SECONDS.time():
-            missing = _insert(records)
+            outcomes = write(records)
     except (DataError, IntegrityError) as error:
         if len(records) > 1:
             logger.warning("A batch of %d rows was refused: %s", len(records), error)
-            return [outcome for one in records for outcome in record([one])]
+            return [outcome for one in records for outcome in _record([one], write)]
         return [error if _is_wanted(records[0]) else _refusal(records[0])]
     _count(records)
+    return outcomes
+
+
+def _write(records: Sequence[Record]) -> list[Record | Exception]:
+    missing = _insert(records)
     return [_refusal(one) if one.key in missing else one for one in records]
 
 
-def record_all(records: Sequence[Record]) -> None:
+def _write_once(records: Sequence[Record]) -> list[Record | Exception]:
+    """Keys first, then the rows of those who got theirs, and of the failed, who need none."""
+    first = {one.claim: one for one in reversed(records) if one.claim and not one.error}
+    with transaction.atomic():
+        taken = idempotency.take(list(first))
+        wanted = [
+            one
+            for one in records
+            if one.error or not one.claim or (one.claim in taken and first[one.claim] is one)
+        ]
+        _insert(wanted)
+        idempotency.keep({pk: [first[claim].pk] for claim, pk in taken.items() if first[claim].pk})
+        idempotency.free(pk for claim, pk in taken.items() if not first[claim].pk)
+    written = {id(one) for one in wanted}
+    return [
+        one if one.pk else _refusal(one) if id(one) in written else AlreadyAnswered()
+        for one in records
+    ]
+
+
+def record_all(records: Sequence[Record], claim: Claim | None = None) -> None:
     """Insert rows in one transaction, all of them or none, and give each its pk.
 
-    Raises ModelNotFound or CallerInactive, and what the database raises.
+    Raises ModelNotFound, CallerInactive or, where another request has made the claim,
+    AlreadyAnswered, and what the database raises.
     """
     with transaction.atomic(), RECORDING_SECONDS.time():
+        taken = idempotency.take([claim]) if claim else {}
+        if claim and not taken:
+            raise AlreadyAnswered
         if missing := _insert(records):
             raise _refusal(records[min(missing)])
+        idempotency.keep({pk: [one.pk for one in records] for pk in taken.values()})
     _count(records)
 
 
@@ -153,7 +202,7 @@ def _insert(records: Sequence[Record]) -> set[int]:
     RETURNING keeps the order of what was inserted.
     """
     for key, one in enumerate(records):
-        one.key = key
+        one.key, one.pk = key, 0
     insert = _insert_sqlite if connection.vendor == "sqlite" else _insert_postgresql
     written = insert(records)
     for key, pk in written:

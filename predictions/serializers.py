@@ -7,7 +7,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
-from predictions.models import Prediction
+from predictions.models import MAX_CALLERS_NAME_LENGTH, Prediction
 from predictions.recorder import Record
 from registry.jsonvalues import check_json
 from registry.serializers import (
@@ -16,6 +16,9 @@ from registry.serializers import (
     ModelVersionSerializer,
     StrictSerializer,
 )
+
+# A name, a separator, and an alias or a version.
+MAX_REFERENCE_LENGTH = 151
 
 
 @extend_schema_field(
@@ -48,10 +51,37 @@ class InputDataField(serializers.Field):
         return value
 
 
-class PredictionRequest(StrictSerializer):
-    model_id = serializers.IntegerField(min_value=1, help_text="The version that shall answer.")
+class CallersName(serializers.CharField):
+    """What a caller names its rows by."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(
+            required=False, allow_null=True, max_length=MAX_CALLERS_NAME_LENGTH, **options
+        )
+
+
+class TargetRequest(StrictSerializer):
+    """Who shall answer: a version by its id, or whatever a reference means now."""
+
+    model_id = serializers.IntegerField(required=False, min_value=1, help_text="A version, by id.")
+    model = serializers.CharField(
+        required=False,
+        max_length=MAX_REFERENCE_LENGTH,
+        help_text="`name` for its champion, `name@alias` or `name:version`; instead of model_id.",
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if ("model_id" in attrs) == ("model" in attrs):
+            message = "Give either model_id or model: one of them, not both."
+            raise serializers.ValidationError({"model_id": [message]})
+        return attrs
+
+
+class PredictionRequest(TargetRequest):
     input_data = InputDataField()
     metadata = JSONObjectField(required=False, allow_null=True)
+    subject = CallersName(help_text="Whom it is about: a canary gives one subject one version.")
+    reference = CallersName(help_text="Your own name of this prediction, for outcomes.")
 
     def run_validation(self, data: Any = serializers.empty) -> Any:
         """As DRF's, which is spared where there is nothing to find fault with."""
@@ -73,16 +103,26 @@ class InputsField(serializers.Field):
         return data
 
 
-class BatchRequest(StrictSerializer):
-    model_id = serializers.IntegerField(min_value=1, help_text="The version that shall answer.")
+class BatchRequest(TargetRequest):
     inputs = InputsField()
     metadata = JSONObjectField(required=False, allow_null=True)
+    subject = CallersName(help_text="Whom all of it is about: one version answers the batch.")
+    references = serializers.ListField(
+        child=CallersName(), required=False, help_text="One an input, or null, in their order."
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        references, inputs = attrs.get("references"), attrs["inputs"]
+        if references is not None and len(references) != len(inputs):
+            message = f"Must hold one for each of the {len(inputs)} inputs, not {len(references)}."
+            raise serializers.ValidationError({"references": [message]})
+        return super().validate(attrs)
 
 
-class StreamQuery(StrictSerializer):
+class StreamQuery(TargetRequest):
     """The query parameters of a batch in NDJSON."""
 
-    model_id = serializers.IntegerField(min_value=1, help_text="The version that shall answer.")
+    subject = CallersName()
 
 
 class PredictionQuery(serializers.Serializer):
@@ -93,6 +133,7 @@ class PredictionQuery(serializers.Serializer):
     status = serializers.ChoiceField(required=False, choices=Prediction.Status.choices)
     created_after = serializers.DateTimeField(required=False)
     created_before = serializers.DateTimeField(required=False)
+    reference = serializers.CharField(required=False, max_length=MAX_CALLERS_NAME_LENGTH)
 
 
 class ModelPredictionQuery(PredictionQuery):
@@ -119,6 +160,9 @@ class PredictionSerializer(serializers.ModelSerializer):
     model_version = serializers.CharField(source="model.version")
     output = OutputField(allow_null=True)
     metadata = JSONObjectField(allow_null=True)
+    primary_id = serializers.IntegerField(
+        allow_null=True, help_text="Of a shadow's row, the answered prediction."
+    )
 
     class Meta:
         model = Prediction
@@ -134,6 +178,11 @@ class PredictionSerializer(serializers.ModelSerializer):
             "status",
             "latency_ms",
             "request_id",
+            "reference",
+            "subject",
+            "alias",
+            "arm",
+            "primary_id",
             "created_at",
         ]
         read_only_fields = fields
@@ -151,6 +200,11 @@ class PredictionSerializer(serializers.ModelSerializer):
             "status": row.status,
             "latency_ms": row.latency_ms,
             "request_id": row.request_id,
+            "reference": row.reference,
+            "subject": row.subject,
+            "alias": row.alias,
+            "arm": row.arm,
+            "primary_id": row.primary_id,
             "created_at": row.created_at,
         }
 

@@ -1,36 +1,31 @@
 """What happens between a request and its committed rows."""
 
-import threading
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, repeat
 from typing import Any, Self
-from weakref import WeakKeyDictionary
 
 import orjson
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 from django.http import HttpRequest
 from rest_framework.request import Request
 from rest_framework_simplejwt.settings import api_settings
 
-from predictions import inference, recorder
-from predictions.batching import Batcher
-from predictions.metrics import INFERENCE_SECONDS
+from predictions import idempotency, lanes, recorder, routing, shadows
+from predictions.idempotency import AlreadyAnswered, Claim, KeyReused
+from predictions.lanes import Draft
 from predictions.models import Prediction
 from predictions.recorder import Record
+from predictions.routing import Target
 from registry import loader
 from registry.arrangement import InvalidInput, arrange
 from registry.jsonvalues import JSONObject
 from registry.loader import LoadedModel
 from registry.models import ModelVersion
-from registry.runtimes.base import InferenceError
 from registry.services import register_model
 
 IMPORT_CHUNK_ROWS = 1000
-# More threads than this ask at once on no sensible server; it bounds the statement's size.
-MAX_JOINED_CALLS = 128
 # Of a batch's failures, as many as someone reads.
 MAX_SHOWN = 20
 
@@ -66,130 +61,164 @@ class Caller:
 
 def predict(
     *,
-    model_id: int,
+    model_id: int | None = None,
+    model: str | None = None,
     input_data: JSONObject,
     metadata: JSONObject | None = None,
+    subject: str | None = None,
+    reference: str | None = None,
     caller: Caller,
+    claim: Claim | None = None,
 ) -> Record:
-    """Score one input and return its committed record.
+    """Score one input by `model_id`, or by what `model` refers to, and return its committed record.
 
     Raises ModelNotFound, ArtifactMissing, ModelNotReady, InvalidInput (its paths below
-    `input_data`), CallerInactive or PredictionFailed; only the last leaves a record.
+    `input_data`), CallerInactive, AlreadyAnswered or PredictionFailed; only the last leaves a
+    record.
     """
-    model = loader.get(model_id)
+    target = target_of(model_id=model_id, model=model, subject=subject, caller=caller)
+    loaded = loader.get(target.model_id)
     try:
-        draft = draft_of(model, input_data, metadata=metadata, caller=caller)
+        inputs = arrange(loaded.signature, [input_data])
     except InvalidInput as error:
         raise _placed(error, "input_data") from error
-    record = _lane(model)(draft)
+    record = _record(loaded, input_data, metadata, caller, target, subject, reference, claim)
+    if model is not None or claim is not None:
+        _give_back_connection()
+    record = lanes.join(Draft(loaded, record, inputs))
+    if target.shadow_ids:
+        shadows.follow(target.shadow_ids, [record])
     if record.error:
-        raise PredictionFailed(f"Model {model_id} failed on this input: {record.error}", [record])
+        raise PredictionFailed(
+            f"Model {loaded.version.pk} failed on this input: {record.error}", [record]
+        )
     return record
 
 
 def predict_batch(
     *,
-    model_id: int,
+    model_id: int | None = None,
+    model: str | None = None,
     inputs: Sequence[JSONObject],
     metadata: JSONObject | None = None,
+    subject: str | None = None,
+    references: Sequence[str | None] | None = None,
     caller: Caller,
+    claim: Claim | None = None,
 ) -> list[Record]:
     """Score inputs in one call and return their records in the same order, committed all or none.
 
-    Raises what `predict` does, with paths below `inputs[i]`; where the model fails on some inputs,
-    the records of those alone are left.
+    All are about one subject, so that one version answers. Raises what `predict` does, with paths
+    below `inputs[i]`; where the model fails on some inputs, the records of those alone are left.
     """
     # Each record holds the metadata: a small body must not ask for gigabytes of them.
     copied = len(orjson.dumps(metadata)) * len(inputs)
     if metadata is not None and copied > settings.MAX_REQUEST_BYTES:
         message = f"Takes {copied} bytes in all records, where {settings.MAX_REQUEST_BYTES} may be."
         raise InvalidInput(0, {"metadata": [message]})
-    model = loader.get(model_id)
+    target = target_of(model_id=model_id, model=model, subject=subject, caller=caller)
+    loaded = loader.get(target.model_id)
     try:
-        arranged = arrange(model.signature, inputs)
+        arranged = arrange(loaded.signature, inputs)
     except InvalidInput as error:
         raise _placed(error, f"inputs[{error.row}]") from error
-    records = [_record(model, input_data, metadata, caller) for input_data in inputs]
-    _score(records, arranged, model)
+    records = [
+        _record(loaded, input_data, metadata, caller, target, subject, reference)
+        for input_data, reference in zip(
+            inputs, references or repeat(None, len(inputs)), strict=True
+        )
+    ]
+    lanes.score(records, arranged, loaded)
     failed = {i: record for i, record in enumerate(records) if record.error}
-    if not failed:
-        recorder.record_all(records)
-        return records
+    if failed:
+        raise _record_failures(failed, len(records))
+    recorder.record_all(records, claim)
+    if target.shadow_ids:
+        shadows.follow(target.shadow_ids, records)
+    return records
+
+
+def _record_failures(failed: Mapping[int, Record], n_inputs: int) -> PredictionFailed:
     for outcome in recorder.record(list(failed.values())):
         if isinstance(outcome, Exception):
             raise outcome
-    raise PredictionFailed(
-        f"Model {model_id} failed on {len(failed)} of {len(records)} inputs, none was answered",
+    model = next(iter(failed.values())).model
+    return PredictionFailed(
+        f"Model {model.pk} failed on {len(failed)} of {n_inputs} inputs, none was answered",
         list(failed.values()),
         errors={f"inputs[{i}]": [failed[i].error] for i in list(failed)[:MAX_SHOWN]},
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A prediction that is on its way: what will be recorded, and its arranged input."""
+def answer_once(
+    claim: Claim | None, predict: Callable[[], list[Record]]
+) -> tuple[Sequence[Record | Prediction], bool]:
+    """What `predict` gives, or what this request was answered with before; and whether it is new.
 
-    model: LoadedModel
-    record: Record
-    inputs: inference.Inputs
+    Raises what `predict` does, KeyReused or PredictionNotFound.
+    """
+    if claim is None:
+        return predict(), True
+    found = idempotency.find_answer(claim)
+    if found is None:
+        try:
+            return predict(), True
+        except AlreadyAnswered:
+            found = idempotency.find_answer(claim)
+    if found is None:
+        raise KeyReused(f"{idempotency.HEADER} {claim.key!r} expired meanwhile")
+    return found, False
 
 
-def draft_of(
-    model: LoadedModel, input_data: Any, *, metadata: JSONObject | None, caller: Caller
-) -> Draft:
+def _give_back_connection() -> None:
+    """After a query: whoever waits for a joined commit must not hold the connection it needs."""
+    if not connection.in_atomic_block:
+        connection.close_if_unusable_or_obsolete()
+
+
+def draft_of(model: LoadedModel, input_data: Any, *, target: Target, caller: Caller) -> Draft:
     """A draft of one input; raises InvalidInput."""
     inputs = arrange(model.signature, [input_data])
-    return Draft(model, _record(model, input_data, metadata, caller), inputs)
+    return Draft(model, _record(model, input_data, None, caller, target), inputs)
+
+
+def target_of(
+    *,
+    model_id: int | None = None,
+    model: str | None = None,
+    subject: str | None = None,
+    caller: Caller,
+) -> Target:
+    """Who answers; without a subject, each request is one of its own. Raises ModelNotFound."""
+    if model_id is not None:
+        return Target(model_id)
+    assert model is not None  # the callers see to it that one is given
+    return routing.resolve(model, subject=subject or caller.request_id)
 
 
 def _record(
-    model: LoadedModel, input_data: Any, metadata: JSONObject | None, caller: Caller
+    model: LoadedModel,
+    input_data: Any,
+    metadata: JSONObject | None,
+    caller: Caller,
+    target: Target,
+    subject: str | None = None,
+    reference: str | None = None,
+    claim: Claim | None = None,
 ) -> Record:
     return Record(
-        model.version, input_data, metadata, caller.request_id, caller.user_id, caller.password_md5
+        model.version,
+        input_data,
+        metadata,
+        caller.request_id,
+        caller.user_id,
+        caller.password_md5,
+        reference,
+        subject,
+        target.alias,
+        target.arm,
+        _claim=claim,
     )
-
-
-# One lane a loaded model: calls of one version share inference and commit, and a slow model holds
-# up nobody else's callers.
-_lanes: WeakKeyDictionary[LoadedModel, Batcher[Draft, Record]] = WeakKeyDictionary()
-_lanes_lock = threading.Lock()
-
-
-def _lane(model: LoadedModel) -> Batcher[Draft, Record]:
-    lane = _lanes.get(model)
-    if lane is None:
-        with _lanes_lock:
-            lane = _lanes.setdefault(model, Batcher(score_and_record, limit=MAX_JOINED_CALLS))
-    return lane
-
-
-def score_and_record(drafts: Sequence[Draft]) -> Sequence[Record | Exception]:
-    """Score and commit the drafts that came together, in as few calls and commits as can be.
-
-    Scoring and recording are one stage: two would hand every request once more to another thread.
-    """
-    groups: dict[Any, list[Draft]] = {}
-    for draft in drafts:
-        groups.setdefault(inference.shape_of(draft.inputs), []).append(draft)
-    for group in groups.values():
-        inputs = inference.join([draft.inputs for draft in group])
-        _score([draft.record for draft in group], inputs, group[0].model)
-    return recorder.record([draft.record for draft in drafts])
-
-
-def _score(records: Sequence[Record], inputs: inference.Inputs, model: LoadedModel) -> None:
-    """Complete or fail the records with the model's answers to `inputs`."""
-    started = time.perf_counter()
-    answers = inference.score(model, inputs)
-    seconds = time.perf_counter() - started
-    INFERENCE_SECONDS.labels(str(model.version)).observe(seconds)
-    for record, answer in zip(records, answers, strict=True):
-        record.latency_ms = seconds * 1000
-        if isinstance(answer, InferenceError):
-            record.fail(answer)
-        else:
-            record.complete(answer.prediction, answer.confidence, answer.output)
 
 
 def create_model_with_predictions(

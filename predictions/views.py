@@ -14,11 +14,12 @@ from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
-from rest_framework.status import HTTP_201_CREATED
+from rest_framework.status import HTTP_200_OK, HTTP_201_CREATED
 from rest_framework.viewsets import GenericViewSet
 
 from predictions import ndjson, services
 from predictions.authentication import RememberingAuthentication
+from predictions.idempotency import HEADER, Claim, InvalidKey
 from predictions.models import Prediction
 from predictions.serializers import (
     BatchRequest,
@@ -41,6 +42,14 @@ BATCH_REQUEST = BatchRequest()
 PREDICTION = PredictionSerializer()
 AUTHENTICATION = RememberingAuthentication()
 
+IDEMPOTENCY_KEY = f"HTTP_{HEADER.upper().replace('-', '_')}"
+KEY_PARAMETER = OpenApiParameter(
+    HEADER,
+    str,
+    OpenApiParameter.HEADER,
+    description="Your own name of this request: sent again, it gets the same answer, with 200.",
+)
+
 
 class PredictionViewSet(ListModelMixin, GenericViewSet[Prediction]):
     """Ask a version for a prediction, and look at what was answered."""
@@ -57,6 +66,8 @@ class PredictionViewSet(ListModelMixin, GenericViewSet[Prediction]):
             self.request is not None
             and self.request.method == "POST"
             and self.request.content_type != ndjson.MEDIA_TYPE
+            # May be answered without a recording.
+            and IDEMPOTENCY_KEY not in self.request.META
         ):
             return [AUTHENTICATION]
         return super().get_authenticators()
@@ -71,18 +82,29 @@ class PredictionViewSet(ListModelMixin, GenericViewSet[Prediction]):
                 return self.handle_exception(error)
         return super().dispatch(request, *args, **kwargs)
 
-    @extend_schema(request=PredictionRequest, responses={201: PredictionSerializer, 422: None})
+    @extend_schema(
+        request=PredictionRequest,
+        parameters=[KEY_PARAMETER],
+        responses={201: PredictionSerializer, 200: PredictionSerializer, 422: None},
+    )
     def create(self, request: Request) -> HttpResponse:
-        """Score one input. A 201 means that the record is committed."""
-        return _predict(request.data, services.Caller.of(request, request.auth))
+        """Score one input. A 201 means that the record is committed; a 200 repeats the answer to
+        an earlier request with the same Idempotency-Key.
+        """
+        claim = _claim(request)
+        return _predict(request.data, services.Caller.of(request, request.auth), claim)
 
     @extend_schema(
         request={"application/json": BatchRequest, ndjson.MEDIA_TYPE: OpenApiTypes.BINARY},
         parameters=[
-            OpenApiParameter("model_id", int, description="With NDJSON: who shall answer.")
+            KEY_PARAMETER,
+            OpenApiParameter("model_id", int, description="With NDJSON: who shall answer."),
+            OpenApiParameter("model", str, description="With NDJSON, instead of model_id."),
+            OpenApiParameter("subject", str, description="With NDJSON: whom it is about."),
         ],
         responses={
             (201, "application/json"): PredictionSerializer(many=True),
+            (200, "application/json"): PredictionSerializer(many=True),
             (200, ndjson.MEDIA_TYPE): OpenApiTypes.BINARY,
             422: None,
         },
@@ -98,17 +120,26 @@ class PredictionViewSet(ListModelMixin, GenericViewSet[Prediction]):
         """Score many inputs: as JSON all or none of them, as NDJSON line by line."""
         if request.content_type.partition(";")[0].strip().lower() == ndjson.MEDIA_TYPE:
             return self._stream(request)
+        claim = _claim(request)
         payload = BATCH_REQUEST.run_validation(request.data)
-        rows = services.predict_batch(**payload, caller=services.Caller.of(request, request.auth))
-        return _json([PREDICTION.to_representation(row) for row in rows], HTTP_201_CREATED)
+        caller = services.Caller.of(request, request.auth)
+        rows, is_new = services.answer_once(
+            claim, lambda: services.predict_batch(**payload, caller=caller, claim=claim)
+        )
+        status = HTTP_201_CREATED if is_new else HTTP_200_OK
+        return _json([PREDICTION.to_representation(row) for row in rows], status)
 
     def _stream(self, request: Request) -> HttpResponseBase:
+        if IDEMPOTENCY_KEY in request.META:
+            raise InvalidKey(f"{HEADER} is not taken with NDJSON, whose lines commit one by one.")
         ndjson.body_length(request)
         query = StreamQuery(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
-        model = loader.get(query.validated_data["model_id"])
+        caller = services.Caller.of(request, request.auth)
+        target = services.target_of(**query.validated_data, caller=caller)
+        model = loader.get(target.model_id)
         results = ndjson.stream_results(
-            model, cast(IO[bytes], request.data), caller=services.Caller.of(request, request.auth)
+            model, cast(IO[bytes], request.data), target=target, caller=caller
         )
         return StreamingHttpResponse(results, content_type=ndjson.MEDIA_TYPE)
 
@@ -120,7 +151,7 @@ class PredictionViewSet(ListModelMixin, GenericViewSet[Prediction]):
 def _predict_at_once(request: HttpRequest) -> HttpResponse | None:
     """The answer to a request with a token and JSON of a proper size; None leaves it to DRF."""
     given = request.META
-    if given.get("CONTENT_TYPE") != "application/json":
+    if given.get("CONTENT_TYPE") != "application/json" or IDEMPOTENCY_KEY in given:
         return None
     if int(given.get("CONTENT_LENGTH") or 0) > settings.MAX_REQUEST_BYTES:
         return None
@@ -136,10 +167,21 @@ def _predict_at_once(request: HttpRequest) -> HttpResponse | None:
     return _predict(data, services.Caller.of(request, token))
 
 
-def _predict(data: Any, caller: services.Caller) -> HttpResponse:
+def _predict(data: Any, caller: services.Caller, claim: Claim | None = None) -> HttpResponse:
     payload = PREDICTION_REQUEST.run_validation(data)
-    prediction = services.predict(**payload, caller=caller)
-    return _json(PREDICTION.to_representation(prediction), HTTP_201_CREATED)
+    [row], is_new = services.answer_once(
+        claim, lambda: [services.predict(**payload, caller=caller, claim=claim)]
+    )
+    return _json(PREDICTION.to_representation(row), HTTP_201_CREATED if is_new else HTTP_200_OK)
+
+
+def _claim(request: Request) -> Claim | None:
+    """What the Idempotency-Key of a request says; asked before the body is read by anybody else."""
+    key = request.META.get(IDEMPOTENCY_KEY)
+    if key is None:
+        return None
+    body = request._request.body
+    return Claim.of(int(request.user.pk or 0), key, request.path.rstrip("/").encode(), body)
 
 
 def _json(document: Any, status: int) -> HttpResponse:

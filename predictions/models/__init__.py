@@ -1,5 +1,6 @@
 """The tables of predictions."""
 
+from predictions.models.keys import MAX_KEY_LENGTH, IdempotencyKey
 from predictions.models.log import (
     LISTED_FIELDS,
     MAX_CALLERS_NAME_LENGTH,
@@ -13,6 +14,8 @@ __all__ = [
     "LISTED_FIELDS",
     "MAX_CALLERS_NAME_LENGTH",
     "MAX_ERROR_LENGTH",
+    "MAX_KEY_LENGTH",
+    "IdempotencyKey",
     "Prediction",
     "PredictionNotFound",
     "protect_by_sample",

@@ -48,6 +48,7 @@ class PredictionQuerySet(models.QuerySet["Prediction"]):
         status: str | None = None,
         created_after: datetime | None = None,
         created_before: datetime | None = None,
+        reference: str | None = None,
     ) -> Self:
         """The rows that the filters of the list endpoint leave; both times are exclusive."""
         wanted: dict[str, Any] = {
@@ -55,6 +56,7 @@ class PredictionQuerySet(models.QuerySet["Prediction"]):
             "status": status,
             "created_at__gt": created_after,
             "created_at__lt": created_before,
+            "reference": reference,
         }
         return self.filter(**{key: value for key, value in wanted.items() if value is not None})
 
@@ -206,5 +208,10 @@ LISTED_FIELDS: Sequence[str] = [
     "status",
     "latency_ms",
     "request_id",
+    "reference",
+    "subject",
+    "alias",
+    "arm",
+    "primary_id",
     "created_at",
 ]

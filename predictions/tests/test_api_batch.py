@@ -12,7 +12,7 @@ from rest_framework.exceptions import ParseError
 from rest_framework.test import APIClient
 
 from mlapi.tests.fixtures import Artifact
-from predictions import ndjson, recorder, services
+from predictions import lanes, ndjson, recorder
 from predictions.models import Prediction
 from predictions.ndjson import LengthRequired, NDJSONParser
 from registry.models import ModelVersion
@@ -264,7 +264,7 @@ def test_chunks_end_where_their_lines_are_long(
 
     def note(drafts: Any) -> Any:
         sizes.append(len(drafts))
-        return services.score_and_record(drafts)
+        return lanes.score_and_record(drafts)
 
     monkeypatch.setattr(ndjson, "score_and_record", note)
     send_lines(client, iris, ['{"features": [5.1, 3.5, 1.4, 0.2]}'] * 10)

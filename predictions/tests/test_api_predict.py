@@ -19,6 +19,7 @@ LISTED = [
     *("id", "model_id", "model_name", "model_version"),
     *("prediction", "confidence", "output", "metadata"),
     *("status", "latency_ms", "request_id", "created_at"),
+    *("reference", "subject", "alias", "arm", "primary_id"),
 ]
 
 MakeVersion = Callable[..., ModelVersion]

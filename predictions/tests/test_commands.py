@@ -13,7 +13,7 @@ from django.core.management import CommandError, call_command
 from mlapi.tests.fixtures import Artifact
 from predictions.management.commands import prune_predictions
 from predictions.models import Prediction
-from registry.models import ModelVersion
+from registry.models import Alias, ModelVersion
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -241,7 +241,7 @@ def test_many_predictions_are_deleted_in_chunks(
     monkeypatch.setattr(prune_predictions, "CHUNK_ROWS", 3)
     log(iris, 7)
 
-    with django_assert_num_queries(13) as captured:
+    with django_assert_num_queries(14) as captured:
         assert "Deleted 7 predictions" in run("prune_predictions", "--before=2027-01-01")
 
     assert sum("DELETE" in query["sql"] for query in captured) == 3
@@ -257,11 +257,14 @@ def test_no_moment_is_refused(db: None, before: str) -> None:
 # -- predict
 
 
-@pytest.mark.parametrize("reference", ["iris", "iris:1"])
+@pytest.fixture
+def champion(iris: ModelVersion) -> Alias:
+    return Alias.objects.create(name="iris", alias="champion", version=iris)
+
+
+@pytest.mark.parametrize("reference", ["iris", "iris@champion", "iris:1"])
 @pytest.mark.parametrize("row", ['{"features": [5.1, 3.5, 1.4, 0.2]}', "[5.1, 3.5, 1.4, 0.2]"])
-def test_an_input_is_scored_recorded_and_printed(
-    iris: ModelVersion, reference: str, row: str
-) -> None:
+def test_an_input_is_scored_recorded_and_printed(champion: Alias, reference: str, row: str) -> None:
     printed = json.loads(run("predict", reference, row))
 
     recorded = Prediction.objects.get()
@@ -272,7 +275,7 @@ def test_an_input_is_scored_recorded_and_printed(
 
 
 def test_the_input_is_read_from_standard_input(
-    iris: ModelVersion, monkeypatch: pytest.MonkeyPatch
+    champion: Alias, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdin", StringIO("[5.1, 3.5, 1.4, 0.2]"))
 
@@ -282,7 +285,7 @@ def test_the_input_is_read_from_standard_input(
 @pytest.mark.parametrize(
     ("reference", "row", "said"),
     [
-        ("wine", "[1]", "Model wine not found or inactive"),
+        ("wine", "[1]", "Model wine@champion not found: no such alias"),
         ("iris:2", "[1]", "Model iris:2 not found or inactive"),
         ("iris", "[1]", "Must hold 4 values, not 1"),
         ("iris", "{", "not valid JSON"),
@@ -292,7 +295,7 @@ def test_the_input_is_read_from_standard_input(
     ],
 )
 def test_what_can_not_be_predicted_is_said(
-    iris: ModelVersion, make_version: MakeVersion, reference: str, row: str, said: str
+    champion: Alias, make_version: MakeVersion, reference: str, row: str, said: str
 ) -> None:
     make_version("bare")
 
@@ -306,6 +309,6 @@ def test_a_model_that_fails_is_said_and_recorded(
     mixed: ModelVersion, mixed_artifact: Artifact
 ) -> None:
     with pytest.raises(CommandError, match="failed on this input"):
-        run("predict", "mixed", json.dumps({**mixed_artifact.row, "city": "Paris"}))
+        run("predict", "mixed:1", json.dumps({**mixed_artifact.row, "city": "Paris"}))
 
     assert Prediction.objects.get().status == "failed"

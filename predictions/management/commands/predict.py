@@ -11,7 +11,7 @@ from predictions.serializers import PredictionDetailSerializer
 from registry.arrangement import InvalidInput
 from registry.jsonvalues import parse_json
 from registry.loader import ArtifactMissing, ModelNotReady
-from registry.models import ModelNotFound, ModelVersion
+from registry.models import ModelNotFound
 
 
 class Command(BaseCommand):
@@ -32,8 +32,7 @@ class Command(BaseCommand):
     def handle(self, *, model: str, input_data: str, **options: Any) -> None:
         row = _read(sys.stdin.read() if input_data == "-" else input_data)
         try:
-            version = ModelVersion.objects.resolve_reference(model)
-            record = services.predict(model_id=version.pk, input_data=row, caller=services.Caller())
+            record = services.predict(model=model, input_data=row, caller=services.Caller())
         except (
             ArtifactMissing,
             InvalidInput,

@@ -3,10 +3,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 from tqdm import tqdm
 
-from predictions.models import Prediction
+from predictions.models import IdempotencyKey, Prediction
 from registry.models import ModelVersion
 
 # Short transactions: a prediction never waits for more than one chunk.
@@ -42,6 +43,8 @@ class Command(BaseCommand):
                 counts = Prediction.objects.filter(pk__in=keys).delete()[1]
                 deleted += counts[Prediction._meta.label]
                 progress.update(len(keys))
+        # They serve nobody any more, whatever their predictions' age.
+        IdempotencyKey.objects.filter(expires_at__lte=timezone.now()).delete()
         self.stdout.write(
             self.style.SUCCESS(f"Deleted {deleted} predictions made before {before.isoformat()}.")
         )

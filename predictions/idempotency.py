@@ -1,0 +1,108 @@
+"""Requests that may be sent twice and are answered once: the Idempotency-Key header.
+
+The idea is the IETF draft's "The Idempotency-Key HTTP Header Field". A key belongs to its caller
+and is claimed in the transaction that writes the predictions. The unique constraint decides: of two
+requests at once one writes, and the other finds the first one's answer. A prediction that failed
+keeps no key: its retry is a new attempt.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import connection
+from django.utils import timezone
+
+from predictions.models import MAX_KEY_LENGTH, IdempotencyKey, Prediction, PredictionNotFound
+
+HEADER = "Idempotency-Key"
+TABLE = IdempotencyKey._meta.db_table
+# Printable ASCII, as a quoted string of a header may hold.
+WELL_FORMED_KEY = re.compile(rf"[ -~]{{1,{MAX_KEY_LENGTH}}}")
+
+
+class InvalidKey(ValueError):
+    """The header's value is no key; the message is for the caller."""
+
+
+class KeyReused(Exception):
+    """The key belongs to another request of this caller; the message is for the caller."""
+
+
+class AlreadyAnswered(Exception):
+    """Another request with this key was recorded meanwhile."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Claim:
+    """What a request says of itself: whose it is, its key, and the digest of what it asks."""
+
+    user_id: int
+    key: str
+    digest: str
+
+    @classmethod
+    def of(cls, user_id: int, key: str, *asked: bytes) -> "Claim":
+        """The claim of a request that consists of these parts; raises InvalidKey."""
+        if not WELL_FORMED_KEY.fullmatch(key):
+            raise InvalidKey(f"{HEADER}: Must be 1 to {MAX_KEY_LENGTH} printable ASCII characters.")
+        digest = hashlib.sha256()
+        for part in asked:
+            digest.update(len(part).to_bytes(8) + part)
+        return cls(user_id, key, digest.hexdigest())
+
+
+def find_answer(claim: Claim) -> list[Prediction] | None:
+    """The predictions that this request was answered with before, None if it was not.
+
+    Raises KeyReused, and PredictionNotFound where they were deleted since.
+    """
+    row = IdempotencyKey.objects.filter(
+        user_id=claim.user_id, key=claim.key, expires_at__gt=timezone.now()
+    ).first()
+    if row is None:
+        return None
+    if row.digest != claim.digest:
+        raise KeyReused(f"{HEADER} {claim.key!r} was used for another request")
+    found = Prediction.objects.select_related("model").in_bulk(row.prediction_ids)
+    if len(found) != len(row.prediction_ids):
+        raise PredictionNotFound(f"The predictions of {HEADER} {claim.key!r} were deleted since")
+    return [found[pk] for pk in row.prediction_ids]
+
+
+def take(claims: Sequence[Claim]) -> dict[Claim, int]:
+    """Claim keys inside the open transaction: the ids of the rows, of those that nobody had.
+
+    It waits for a transaction that is writing the same key. An expired key is free again.
+    """
+    now = timezone.now()
+    expires_at = now + timedelta(hours=settings.IDEMPOTENCY_KEY_HOURS)
+    taken = {}
+    with connection.cursor() as cursor:
+        # Sorted: two batches that want the same keys wait for each other in one direction only.
+        for claim in sorted(set(claims)):
+            cursor.execute(
+                f"INSERT INTO {TABLE} AS kept (user_id, key, digest, prediction_ids, expires_at)"  # noqa: S608
+                " VALUES (%s, %s, %s, '[]', %s) ON CONFLICT (user_id, key)"
+                " DO UPDATE SET digest = excluded.digest, expires_at = excluded.expires_at"
+                " WHERE kept.expires_at <= %s RETURNING id",
+                [claim.user_id, claim.key, claim.digest, expires_at, now],
+            )
+            for (pk,) in cursor.fetchall():
+                taken[claim] = pk
+    return taken
+
+
+def keep(answers: Mapping[int, Sequence[int]]) -> None:
+    """Write what taken keys were answered with: by key's id, the predictions' ids."""
+    for pk, prediction_ids in answers.items():
+        IdempotencyKey.objects.filter(pk=pk).update(prediction_ids=list(prediction_ids))
+
+
+def free(keys: Iterable[int]) -> None:
+    """Let go of taken keys, by id, that got no answer."""
+    if unused := list(keys):
+        IdempotencyKey.objects.filter(pk__in=unused).delete()

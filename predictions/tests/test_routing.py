@@ -1,0 +1,201 @@
+"""Who answers a request that names a model: its champion, an alias, one arm of a canary."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from rest_framework.test import APIClient
+
+from predictions import routing
+from predictions.models import Prediction
+from predictions.routing import share_of
+from registry.models import Alias, ModelVersion
+
+URL = "/api/v1/predictions/"
+ROW = {"features": [5.1, 3.5, 1.4, 0.2]}
+
+
+@pytest.fixture
+def second(make_version: Callable[..., ModelVersion], iris_artifact: Any) -> ModelVersion:
+    return make_version("iris", iris_artifact, version="2")
+
+
+@pytest.fixture
+def champion(iris: ModelVersion) -> Alias:
+    return Alias.objects.create(name="iris", alias="champion", version=iris)
+
+
+def ask(client: APIClient, **body: Any) -> Any:
+    return client.post(URL, {"input_data": ROW, **body})
+
+
+@pytest.mark.parametrize("reference", ["iris", "iris@champion"])
+def test_a_name_is_answered_by_its_champion(
+    client: APIClient, champion: Alias, reference: str
+) -> None:
+    response = ask(client, model=reference)
+
+    assert response.status_code == 201
+    body = response.json()
+    assert (body["model_id"], body["alias"], body["arm"]) == (
+        champion.version_id,
+        "champion",
+        "primary",
+    )
+
+
+def test_a_version_is_answered_by_itself(
+    client: APIClient, champion: Alias, second: ModelVersion
+) -> None:
+    body = ask(client, model="iris:2").json()
+
+    assert (body["model_id"], body["alias"], body["arm"]) == (second.pk, None, None)
+
+
+def test_a_moved_alias_holds_from_the_next_request(
+    client: APIClient, champion: Alias, second: ModelVersion
+) -> None:
+    before = ask(client, model="iris").json()["model_version"]
+    Alias.objects.update(version=second)
+
+    assert (before, ask(client, model="iris").json()["model_version"]) == ("1", "2")
+
+
+@pytest.mark.parametrize(
+    ("reference", "said"),
+    [
+        ("wine", "Model wine@champion not found: no such alias"),
+        ("iris@live", "Model iris@live not found: no such alias"),
+        ("iris:9", "Model iris:9 not found or inactive"),
+        ("iris:", "Model iris: not found or inactive"),
+        ("@", "Model @champion not found: no such alias"),
+    ],
+)
+def test_what_is_not_there_answers_404(
+    client: APIClient, champion: Alias, reference: str, said: str
+) -> None:
+    response = ask(client, model=reference)
+
+    assert (response.status_code, response.json()["detail"]) == (404, said)
+
+
+def test_an_alias_of_an_inactive_version_answers_404(client: APIClient, champion: Alias) -> None:
+    ModelVersion.objects.update(is_active=False)
+
+    assert ask(client, model="iris").status_code == 404
+    assert not Prediction.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"model": "iris", "model_id": 1}, {"model": ""}, {"model": "x" * 152}]
+)
+def test_a_request_names_one_target(
+    client: APIClient, champion: Alias, body: dict[str, Any]
+) -> None:
+    response = ask(client, **body)
+
+    assert response.status_code == 400
+    assert set(response.json()["errors"]) <= {"model", "model_id"}
+
+
+def test_names_of_the_caller_are_kept_and_found(client: APIClient, champion: Alias) -> None:
+    ask(client, model="iris", reference="order-7", subject="ada")
+    ask(client, model="iris", reference="order-8")
+
+    [row] = client.get(f"{URL}?reference=order-7").json()
+    assert (row["reference"], row["subject"]) == ("order-7", "ada")
+
+
+@pytest.mark.parametrize("name", ["reference", "subject"])
+def test_a_name_past_its_limit_is_400(client: APIClient, champion: Alias, name: str) -> None:
+    response = ask(client, model="iris", **{name: "x" * 201})
+
+    assert list(response.json()["errors"]) == [name]
+
+
+# -- canary
+
+
+def test_one_subject_stays_on_one_arm(
+    client: APIClient, champion: Alias, second: ModelVersion
+) -> None:
+    Alias.objects.update(canary=second, canary_percent=50)
+
+    arms = {
+        subject: {ask(client, model="iris", subject=subject).json()["arm"] for _ in range(3)}
+        for subject in map(str, range(20))
+    }
+
+    assert {len(seen) for seen in arms.values()} == {1}
+    assert set.union(*arms.values()) == {"primary", "canary"}
+
+
+def test_the_arm_is_recorded_with_its_version(
+    client: APIClient, champion: Alias, second: ModelVersion
+) -> None:
+    Alias.objects.update(canary=second, canary_percent=100)
+
+    body = ask(client, model="iris", subject="ada").json()
+
+    assert (body["model_id"], body["arm"]) == (second.pk, "canary")
+
+
+def test_without_a_subject_each_request_is_one_of_its_own(
+    client: APIClient, champion: Alias, second: ModelVersion
+) -> None:
+    Alias.objects.update(canary=second, canary_percent=50)
+
+    arms = {ask(client, model="iris").json()["arm"] for _ in range(30)}
+
+    assert arms == {"primary", "canary"}
+
+
+def test_a_batch_stays_on_one_arm(client: APIClient, champion: Alias, second: ModelVersion) -> None:
+    Alias.objects.update(canary=second, canary_percent=50)
+
+    response = client.post(
+        f"{URL}batch/", {"model": "iris", "inputs": [ROW] * 5, "references": [*"abcd", None]}
+    )
+
+    rows = response.json()
+    assert len({row["model_id"] for row in rows}) == 1
+    assert [row["reference"] for row in rows] == [*"abcd", None]
+
+
+def test_references_come_one_an_input(client: APIClient, champion: Alias) -> None:
+    response = client.post(
+        f"{URL}batch/", {"model": "iris", "inputs": [ROW] * 2, "references": ["a"]}
+    )
+
+    assert response.status_code == 400
+    assert "one for each of the 2 inputs" in response.json()["errors"]["references"][0]
+
+
+def test_ten_percent_are_a_tenth_of_a_hundred_thousand_subjects() -> None:
+    n, share = 100_000, 0.1
+    salt = "0123456789abcdef"
+
+    chosen = sum(share_of(f"subject-{i}", salt) < 100 * share for i in range(n))
+
+    # Three standard errors of a share.
+    assert abs(chosen / n - share) <= 3 * (share * (1 - share) / n) ** 0.5
+
+
+def test_shares_are_the_same_in_every_process() -> None:
+    # Taken down once: another value would deal all subjects anew with an upgrade.
+    assert share_of("ada", "salt") == pytest.approx(97.03817683367599, abs=1e-9)
+
+
+def test_another_salt_deals_subjects_anew() -> None:
+    both = sum(share_of(str(i), "a") < 50 and share_of(str(i), "b") < 50 for i in range(10_000))
+
+    assert 2300 < both < 2700
+
+
+def test_a_name_costs_one_query_more(
+    client: APIClient, champion: Alias, django_assert_num_queries: Any
+) -> None:
+    ask(client, model="iris")
+
+    with django_assert_num_queries(1):
+        assert routing.resolve("iris", subject="ada").model_id == champion.version_id

@@ -1,0 +1,196 @@
+"""Shadows score what was answered, and never stand in an answer's way."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from rest_framework.test import APIClient
+
+from predictions import shadows
+from predictions.metrics import SHADOWS_DROPPED
+from predictions.models import Prediction
+from predictions.shadows import Backlog, Input
+from registry.models import Alias, AliasShadow, ModelVersion
+
+URL = "/api/v1/predictions/"
+ROW = {"features": [5.1, 3.5, 1.4, 0.2]}
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def shadow(make_version: Callable[..., ModelVersion], iris_artifact: Any) -> ModelVersion:
+    return make_version("iris", iris_artifact, version="2")
+
+
+@pytest.fixture
+def champion(iris: ModelVersion, shadow: ModelVersion) -> Iterator[Alias]:
+    alias = Alias.objects.create(name="iris", alias="champion", version=iris)
+    AliasShadow.objects.create(alias=alias, version=shadow)
+    yield alias
+    # Nothing may write into the next test's database.
+    wait_until(lambda: not shadows.backlog._busy)
+
+
+def ask(client: APIClient, row: Any = ROW, **body: Any) -> Any:
+    return client.post(URL, {"model": "iris", "input_data": row, **body})
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def shadow_rows() -> Any:
+    return Prediction.objects.filter(arm="shadow")
+
+
+def dropped(version: ModelVersion, reason: str) -> float:
+    return SHADOWS_DROPPED.labels(str(version.pk), reason)._value.get()
+
+
+def test_a_shadow_scores_the_input_of_the_answer(
+    client: APIClient, champion: Alias, shadow: ModelVersion
+) -> None:
+    body = ask(client, subject="ada", reference="order-7").json()
+
+    wait_until(shadow_rows().exists)
+    row = shadow_rows().get()
+    assert (row.model_id, row.primary_id, row.alias) == (shadow.pk, body["id"], "champion")
+    assert (row.input_data, row.output) == (ROW, body["output"])
+    assert (row.subject, row.reference, row.request_id) == ("ada", None, body["request_id"])
+    assert body["model_version"] == "1"
+
+
+def test_batches_are_shadowed_too(client: APIClient, champion: Alias) -> None:
+    body = {"model": "iris", "inputs": [ROW] * 150}
+
+    ids = [row["id"] for row in client.post(f"{URL}batch/", body).json()]
+
+    wait_until(lambda: shadow_rows().count() == 150)
+    assert sorted(shadow_rows().values_list("primary_id", flat=True)) == ids
+
+
+def test_a_shadow_that_does_not_take_the_input_is_recorded_as_failed(
+    client: APIClient, champion: Alias, diabetes: ModelVersion
+) -> None:
+    AliasShadow.objects.update(version=diabetes)
+
+    assert ask(client).status_code == 201
+
+    wait_until(shadow_rows().exists)
+    row = shadow_rows().get()
+    assert row.status == "failed"
+    assert "Must hold 10 values" in row.error
+
+
+def test_an_inactive_shadow_is_counted_and_changes_nothing(
+    client: APIClient, champion: Alias, shadow: ModelVersion
+) -> None:
+    ModelVersion.objects.filter(pk=shadow.pk).update(is_active=False)
+    before = dropped(shadow, "unavailable") + dropped(shadow, "refused")
+
+    assert ask(client).status_code == 201
+
+    wait_until(lambda: dropped(shadow, "unavailable") + dropped(shadow, "refused") == before + 1)
+    assert not shadow_rows().exists()
+
+
+def test_a_deleted_prediction_takes_its_shadows_along(client: APIClient, champion: Alias) -> None:
+    ask(client)
+    wait_until(shadow_rows().exists)
+
+    Prediction.objects.filter(primary=None).delete()
+
+    assert not Prediction.objects.exists()
+
+
+def test_an_answer_does_not_wait_for_a_slow_shadow(
+    client: APIClient, champion: Alias, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = threading.Event()
+    monkeypatch.setattr(shadows, "_score", lambda model, batch: release.wait(20) and 0)
+
+    codes = [ask(client).status_code for _ in range(5)]
+
+    assert not release.is_set()
+    release.set()
+    assert codes == [201] * 5
+
+
+# -- the backlog
+
+
+def inputs(n: int, size_bytes: int = 1) -> list[Input]:
+    return [Input(None, size_bytes) for _ in range(n)]  # type: ignore[arg-type]
+
+
+class Busy:
+    """A backlog whose work waits until it is let go."""
+
+    def __init__(self) -> None:
+        self.ran: list[tuple[int, int]] = []
+        self.dropped: list[tuple[int, int]] = []
+        self.go = threading.Event()
+        self.backlog = Backlog(self.run, lambda *drop: self.dropped.append(drop))
+
+    def run(self, model_id: int, batch: list[Input]) -> None:
+        self.go.wait(20)
+        self.ran.append((model_id, len(batch)))
+
+    def finish(self) -> None:
+        self.go.set()
+        wait_until(lambda: not self.backlog._busy)
+
+
+def test_what_there_is_no_room_for_is_dropped_and_counted() -> None:
+    busy = Busy()
+
+    busy.backlog.add(1, inputs(shadows.MAX_WAITING))
+    busy.backlog.add(1, inputs(shadows.MAX_WAITING))
+
+    busy.finish()
+    assert sum(n for _, n in busy.ran) + sum(n for _, n in busy.dropped) == 2 * shadows.MAX_WAITING
+    # What runs is no longer waiting.
+    assert busy.dropped[0][1] >= shadows.MAX_WAITING - shadows.BATCH_ROWS
+
+
+def test_waiting_bytes_are_bounded() -> None:
+    busy = Busy()
+    half = shadows.MAX_WAITING_BYTES // 2
+
+    busy.backlog.add(1, inputs(shadows.BATCH_ROWS))
+    wait_until(lambda: not busy.backlog._waiting[1])
+    busy.backlog.add(1, inputs(3, half))
+
+    busy.finish()
+    assert busy.dropped == [(1, 1)]
+    assert busy.backlog._size_bytes == 0
+
+
+def test_a_slow_shadow_does_not_hold_up_another() -> None:
+    busy = Busy()
+    ran = threading.Event()
+    busy.backlog._run = lambda model_id, batch: (
+        busy.run(model_id, batch) if model_id == 1 else ran.set()
+    )
+
+    busy.backlog.add(1, inputs(1))
+    busy.backlog.add(2, inputs(1))
+
+    assert ran.wait(20)
+    busy.finish()
+
+
+def test_more_shadows_than_threads_get_their_turns() -> None:
+    busy = Busy()
+
+    for model_id in range(3 * shadows.MAX_THREADS):
+        busy.backlog.add(model_id, inputs(1))
+
+    busy.finish()
+    assert sorted(busy.ran) == [(model_id, 1) for model_id in range(3 * shadows.MAX_THREADS)]
