@@ -40,7 +40,7 @@ class AliasAdmin(admin.ModelAdmin):
         css = {"all": ["registry/admin.css"]}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Alias]:
-        return super().get_queryset(request) & Alias.objects.listed()
+        return Alias.objects.listed().order_by(*self.get_ordering(request))
 
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
@@ -92,7 +92,7 @@ class AliasAdmin(admin.ModelAdmin):
         except MOVE_ERRORS as error:
             self.message_user(request, str(error), messages.ERROR)
         else:
-            said = f"{row} was rolled back to version {after.version.version}."
+            said = f"Rolled {row} back to version {after.version.version}."
             self.log_change(request, row, said)
             self.message_user(request, said, messages.SUCCESS)
         return HttpResponseRedirect(reverse("admin:registry_alias_change", args=[row.pk]))

@@ -41,7 +41,10 @@ class AliasForm(forms.ModelForm):
     """What both forms share. Their fields are named unlike the model's, which they never set."""
 
     reason = forms.CharField(
-        required=False, max_length=MAX_REASON_LENGTH, help_text="Why; it is kept in the history."
+        required=False,
+        max_length=MAX_REASON_LENGTH,
+        widget=forms.TextInput(attrs={"class": "vTextField"}),
+        help_text="Why; it is kept in the history.",
     )
     force = forms.BooleanField(
         required=False,

@@ -18,6 +18,7 @@ from django.utils.module_loading import import_string
 
 from registry.compatibility import refusals
 from registry.models import (
+    MAX_SHADOWS,
     Alias,
     AliasMove,
     AliasNotFound,
@@ -182,11 +183,13 @@ def write(
     row.version, row.canary, row.canary_percent = after.version, after.canary, after.canary_percent
     row.updated_at = move.created_at
     row.save(update_fields=["version", "canary", "canary_percent", "updated_at"])
-    if before is None or before.shadows != after.shadows:
-        row.shadows.all().delete()
-        AliasShadow.objects.bulk_create(
-            AliasShadow(alias=row, version=version) for version in after.shadows
-        )
+    # Shadows that stay are not written anew: their versions are not locked, and the foreign key's
+    # check would wait for whoever deletes one and waits for this alias.
+    old = set(before.shadows) if before else set()
+    row.shadows.filter(version__in=old - set(after.shadows)).delete()
+    AliasShadow.objects.bulk_create(
+        AliasShadow(alias=row, version=version) for version in after.shadows if version not in old
+    )
 
 
 def remove(row: Alias, action: AliasMove.Action, cause: Cause) -> None:
@@ -277,6 +280,8 @@ def _require_sensible(arms: Arms) -> None:
         raise MoveRefused(f"Model {arms.version} can not be its own canary")
     if arms.version in arms.shadows:
         raise MoveRefused(f"Model {arms.version} can not be its own shadow")
+    if len(arms.shadows) > MAX_SHADOWS:
+        raise MoveRefused(f"An alias has {MAX_SHADOWS} shadows at most, not {len(arms.shadows)}")
 
 
 def _require_accepting(after: Arms, before: Arms | None) -> None:

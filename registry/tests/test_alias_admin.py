@@ -232,7 +232,7 @@ def test_a_button_rolls_back(
     page = text_of(change_and_follow(admin_client, alias, reason="bad"))
     again = text_of(change_and_follow(admin_client, alias))
 
-    assert "wine@champion was rolled back to version 1." in page
+    assert "Rolled wine@champion back to version 1." in page
     assert "had no other version before this one" in again
     assert arms() == Arms(versions[0], shadows=(versions[2],))
     assert AliasMove.objects.latest("number").reason == "bad"

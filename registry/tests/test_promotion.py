@@ -11,7 +11,7 @@ from django.db import IntegrityError, connections, transaction
 from django.utils import timezone
 
 from mlapi.tests.fixtures import Artifact
-from registry import activation, promotion
+from registry import activation, promotion, services
 from registry.models import (
     Alias,
     AliasMove,
@@ -189,6 +189,16 @@ def test_a_version_is_not_its_own_canary_or_shadow(
 ) -> None:
     with pytest.raises(MoveRefused, match=said):
         put("1", **how)
+
+
+def test_an_alias_has_a_bounded_number_of_shadows(
+    versions: list[ModelVersion], make_version: MakeVersion, iris_artifact: Artifact
+) -> None:
+    for number in range(6, 9):
+        make_version("wine", iris_artifact, version=str(number))
+
+    with pytest.raises(MoveRefused, match="5 shadows at most, not 6"):
+        put("1", shadows=list("345678"))
 
 
 @pytest.mark.parametrize("role", ["version", "canary", "shadow"])
@@ -492,7 +502,9 @@ def test_every_kind_of_change_at_once_neither_hangs_nor_breaks_the_history(
     def change(seed: int) -> Any:
         random = Random(seed)  # noqa: S311
         one, two, three = random.sample("12345", 3)
-        kind = random.choice(["put", "put", "arms", "back", "remove", "off", "forced", "on"])
+        kind = random.choice(
+            ["put", "put", "arms", "back", "remove", "off", "forced", "on", "delete"]
+        )
         return {
             "put": lambda: put(one),
             "arms": lambda: put(one, canary=(two, 5.0), shadows=[three]),
@@ -501,6 +513,7 @@ def test_every_kind_of_change_at_once_neither_hangs_nor_breaks_the_history(
             "off": lambda: activation.revise(model_id=by_id[one], is_active=False),
             "forced": lambda: activation.revise(model_id=by_id[one], is_active=False, force=True),
             "on": lambda: activation.revise(model_id=by_id[one], is_active=True),
+            "delete": lambda: services.delete_version(model_id=by_id["5"]),
         }[kind]()
 
     outcomes = list(pool.map(lambda i: hung_up(lambda: change(i)), range(300)))

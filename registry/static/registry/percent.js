@@ -1,10 +1,10 @@
 // A slider beside a number: the number is what is sent, and all there is without this script.
 "use strict";
-for (const slider of document.querySelectorAll(".percent input[type=range]")) {
+function attach(slider) {
   const number = document.getElementById(slider.dataset.for);
   const figure = slider.parentElement.querySelector("output");
   const show = () => {
-    figure.textContent = number.value === "" ? "no share" : `${number.value} % of the subjects`;
+    figure.textContent = number.value === "" ? "nobody" : `${number.value} % of the subjects`;
   };
   const follow = () => {
     slider.value = number.value === "" ? 0 : number.value;
@@ -18,3 +18,6 @@ for (const slider of document.querySelectorAll(".percent input[type=range]")) {
   slider.hidden = figure.hidden = false;
   follow();
 }
+document.addEventListener("DOMContentLoaded", () => {
+  document.querySelectorAll(".percent input[type=range]").forEach(attach);
+});
