@@ -101,6 +101,7 @@ PROOF_TIMEOUT_SECONDS = environment.integer(
 )
 PROOF_MEMORY_BYTES = environment.integer("PROOF_MEMORY_BYTES", str(2**32), minimum=2**20)
 SKLEARN_TRUSTED_TYPES = environment.strings("SKLEARN_TRUSTED_TYPES")
+REMOTE_ORIGINS = environment.origins("REMOTE_ORIGINS")
 
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_REQUEST_BYTES
 # Uploads go to disk whatever their size: artifacts are hashed and proved from a file.

@@ -112,7 +112,7 @@ def _merge_outputs(own: tuple[Output, ...], declared: tuple[Output, ...]) -> tup
     """Give names to classes that the file only numbers."""
     labels = [tensor for tensor in own if tensor.kind == "label"]
     for wish in declared:
-        if not wish.classes:
+        if not wish.classes or _is_told(own, wish):
             continue
         target = next((tensor for tensor in labels if tensor.name == wish.name), None)
         if not wish.name and len(labels) == 1:
@@ -121,6 +121,14 @@ def _merge_outputs(own: tuple[Output, ...], declared: tuple[Output, ...]) -> tup
             raise SignatureError(f"the model has no label output {wish.name}".rstrip())
         own = _name_classes(own, target, wish.classes)
     return own
+
+
+def _is_told(own: tuple[Output, ...], wish: Output) -> bool:
+    """Whether these are probabilities that a remote model has as they are declared."""
+    return wish.kind == "probabilities" and any(
+        (tensor.name, tensor.kind, tensor.classes) == (wish.name, wish.kind, wish.classes)
+        for tensor in own
+    )
 
 
 def _name_classes(
