@@ -145,10 +145,12 @@ def _read(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
 
 
 def _reason(error: HTTPError) -> str:
-    if isinstance(error, urllib3.exceptions.TimeoutError):
-        return "timeout"
+    # First the narrower: urllib3 counts it among the timeouts, and a timeout does not tell whether
+    # the server was reached.
     if isinstance(error, NewConnectionError):
         return "no connection"
+    if isinstance(error, urllib3.exceptions.TimeoutError):
+        return "timeout"
     if isinstance(error, urllib3.exceptions.EmptyPoolError):
         return "all connections are busy"
     return "the connection broke"
