@@ -78,12 +78,15 @@ class Service:
     def register(self, file: Path, *, name: str, version: str = "1") -> None:
         self.manage("register_model", str(file), "--name", name, "--version", version)
 
-    def server(self, *, workers: int = 1, port: int | None = None) -> "RunningService":
+    def server(
+        self, *, workers: int = 1, port: int | None = None, pin: bool = False
+    ) -> "RunningService":
         """A server of this installation, to be used in a `with` block."""
         port = port or free_port()
         command = [MLAPI.python, str(PROJECT / "manage.py"), "serve"]
         command += ["--port", str(port), "--workers", str(workers)]
         log = self.folder / "server.log"
+        command += ["--pin"] if pin else []
         server = Server(command, environment=self.environment, folder=PROJECT, log=log)
         return RunningService(self, server, port)
 

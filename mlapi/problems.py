@@ -23,6 +23,7 @@ from registry.arrangement import InvalidInput
 from registry.artifacts import ArtifactRejected, ArtifactTooLarge
 from registry.loader import ArtifactMissing, ModelNotReady
 from registry.models import ModelNotFound
+from registry.promotion import AliasMoved, MoveRefused
 from registry.services import ArtifactExists, VersionExists, VersionInUse
 
 logger = logging.getLogger(__name__)
@@ -39,6 +40,8 @@ DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
     PredictionNotFound: HTTPStatus.NOT_FOUND,
     VersionExists: HTTPStatus.CONFLICT,
     VersionInUse: HTTPStatus.CONFLICT,
+    MoveRefused: HTTPStatus.CONFLICT,
+    AliasMoved: HTTPStatus.CONFLICT,
     ArtifactExists: HTTPStatus.CONFLICT,
     ArtifactMissing: HTTPStatus.CONFLICT,
     ArtifactTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
@@ -83,8 +86,9 @@ class Problem:
 
 def exception_handler(error: Exception, context: Mapping[str, Any]) -> HttpResponse:
     """DRF's EXCEPTION_HANDLER. It answers everything, so DEBUG changes nothing for the API."""
-    request: HttpRequest = context["request"]._request
-    return _answer(error, request)
+    request = context["request"]
+    # A view's exception may come before DRF has wrapped the request.
+    return _answer(error, getattr(request, "_request", request))
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

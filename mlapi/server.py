@@ -5,18 +5,23 @@ model: a fork of those leaves children that hang.
 """
 
 import argparse
+import gc
 import logging
+import multiprocessing
 import os
 import shutil
 import signal
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from granian import Granian
 from granian.constants import Interfaces, Loops
 from granian.log import LogLevels
+
+from mlapi.environment import SECRET_NAMES
 
 # A stop lets what is in flight finish for so long, and then ends it.
 STOP_SECONDS = 30
@@ -32,10 +37,11 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--workers", type=int, required=True)
     parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--pin", action="store_true")
     serve(**vars(parser.parse_args()))
 
 
-def serve(*, host: str, port: int, workers: int, threads: int) -> None:
+def serve(*, host: str, port: int, workers: int, threads: int, pin: bool) -> None:
     """Serve until SIGTERM or SIGINT; on return every process of it has ended."""
     server = Granian(
         target="mlapi.wsgi:application",
@@ -51,16 +57,20 @@ def serve(*, host: str, port: int, workers: int, threads: int) -> None:
         respawn_failed_workers=True,
         workers_kill_timeout=STOP_SECONDS,
     )
+    # Made before the fork, so that the workers share it: who sits on which processor.
+    seats = multiprocessing.Array("q", workers) if pin else None
     try:
-        server.serve(target_loader=load_application, wrap_loader=False)
+        server.serve(target_loader=partial(load_application, seats), wrap_loader=False)
     finally:
         # `serve` made it for this run.
         if folder := os.environ.get(METRICS_FOLDER):
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def load_application() -> Callable[..., Any]:
+def load_application(seats: Any = None) -> Callable[..., Any]:
     """The WSGI application, loaded in a new worker; its models follow beside the first requests."""
+    if seats is not None:
+        _take_seat(seats)
     # A worker inherits handlers that only make sense in its parent, until the server sets its own:
     # a stop that came while it imports would be lost, and waited for until STOP_SECONDS are over.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -70,9 +80,36 @@ def load_application() -> Callable[..., Any]:
     # Imported after the fork.
     from mlapi.wsgi import application
 
+    # The server copies the environment into each request, where nobody needs these any more.
+    for name in SECRET_NAMES:
+        os.environ.pop(name, None)
+    # What is imported stays: the collector need not walk through it with every full collection.
+    gc.collect()
+    gc.freeze()
     # Readiness must not wait for the models, nor a stop.
     threading.Thread(target=_warm, name="warm-models", daemon=True).start()
     return application
+
+
+def _take_seat(seats: Any) -> None:
+    """Keep this worker on one processor, the next worker on another.
+
+    The threads of a worker take turns by the interpreter's lock. Woken on another processor than
+    the one that holds it, a thread only finds it taken and sleeps again.
+    """
+    with seats.get_lock():
+        seat = next(i for i, pid in enumerate(seats) if not (pid and _is_running(pid)))
+        seats[seat] = os.getpid()
+    processors = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {processors[seat % len(processors)]})
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _end_with(parent: int) -> None:

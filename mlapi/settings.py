@@ -58,9 +58,10 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "mlapi.middleware.RequestIDMiddleware",
     "mlapi.middleware.AccessLogMiddleware",
-    "corsheaders.middleware.CorsMiddleware",
+    "mlapi.middleware.CorsMiddleware",
     "mlapi.middleware.LengthRequiredMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "mlapi.middleware.ShortWayMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "mlapi.middleware.AdminSessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -70,6 +71,9 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
 ]
+
+# Asked thousands of times a second: what stands behind ShortWayMiddleware is spared them.
+SHORT_WAYS = frozenset({"/api/v1/predictions", "/api/v1/predictions/"})
 
 TEMPLATES = [
     {
@@ -102,6 +106,8 @@ PROOF_TIMEOUT_SECONDS = environment.integer(
 PROOF_MEMORY_BYTES = environment.integer("PROOF_MEMORY_BYTES", str(2**32), minimum=2**20)
 SKLEARN_TRUSTED_TYPES = environment.strings("SKLEARN_TRUSTED_TYPES")
 REMOTE_ORIGINS = environment.origins("REMOTE_ORIGINS")
+# Decides on a promotion's `require`: from id, to id, and what is required; it raises to refuse.
+PROMOTION_GATE = "predictions.evaluation.promotion.check"
 
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_REQUEST_BYTES
 # Uploads go to disk whatever their size: artifacts are hashed and proved from a file.

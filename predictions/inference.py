@@ -1,6 +1,6 @@
 """Arranged rows in, answers out: the runtime's call, and what its arrays mean. No ORM."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from registry.loader import LoadedModel
 from registry.runtimes.base import InferenceError, Outputs
-from registry.signature import ClassLabel, Output, Signature
+from registry.signature import Output, Signature
 
 # Arranged rows: one array of shape (n, ...) for each input of a signature.
 Inputs: TypeAlias = dict[str, np.ndarray]
@@ -42,7 +42,7 @@ def score(model: LoadedModel, inputs: Inputs) -> list[Answer | InferenceError]:
             return [error]
         singles = ({name: array[i : i + 1] for name, array in inputs.items()} for i in range(size))
         return [answer for single in singles for answer in score(model, single)]
-    return _answers(model.signature, outputs, size)
+    return _answers(model.signature, outputs)
 
 
 def join(rows: Sequence[Inputs]) -> Inputs:
@@ -57,28 +57,25 @@ def shape_of(row: Inputs) -> tuple[tuple[int, ...], ...]:
     return tuple(array.shape[1:] for array in row.values())
 
 
-def _answers(signature: Signature, outputs: Outputs, size: int) -> list[Answer | InferenceError]:
+def _answers(signature: Signature, outputs: Outputs) -> list[Answer | InferenceError]:
     targets = _targets(signature.outputs)
-    answers: list[Answer | InferenceError] = []
-    for row in range(size):
-        try:
-            answers.append(_answer(targets, outputs, row))
-        except InferenceError as error:
-            answers.append(error)
-    return answers
+    columns = [_answers_of_target(target, outputs) for target in targets]
+    if len(columns) == 1:
+        return columns[0]
+    names = [target[0].name for target in targets]
+    return [_joined(names, row) for row in zip(*columns, strict=True)]
 
 
-def _answer(targets: Sequence[tuple[Output, ...]], outputs: Outputs, row: int) -> Answer:
-    if len(targets) == 1:
-        return _answer_of_target(targets[0], outputs, row)
-    answers = {target[0].name: _answer_of_target(target, outputs, row) for target in targets}
-    return Answer(
-        prediction=None,
-        output={
-            name: answer.prediction if answer.output is None else answer.output
-            for name, answer in answers.items()
-        },
-    )
+def _joined(
+    names: Sequence[str], row: Sequence[Answer | InferenceError]
+) -> Answer | InferenceError:
+    """One answer of the answers to several questions."""
+    output = {}
+    for name, answer in zip(names, row, strict=True):
+        if isinstance(answer, InferenceError):
+            return answer
+        output[name] = answer.prediction if answer.output is None else answer.output
+    return Answer(prediction=None, output=output)
 
 
 def _targets(outputs: Sequence[Output]) -> list[tuple[Output, ...]]:
@@ -92,21 +89,36 @@ def _targets(outputs: Sequence[Output]) -> list[tuple[Output, ...]]:
     return targets
 
 
-def _answer_of_target(target: tuple[Output, ...], outputs: Outputs, row: int) -> Answer:
-    first = target[0]
+def _answers_of_target(
+    target: tuple[Output, ...], outputs: Outputs
+) -> list[Answer | InferenceError]:
+    first, last = target[0], target[-1]
     if first.kind == "value":
-        return _answer_of_value(_plain(first, outputs, row), first)
-    probabilities = _plain(target[-1], outputs, row) if target[-1].kind == "probabilities" else None
+        return [
+            cell if isinstance(cell, InferenceError) else _answer_of_value(cell, first)
+            for cell in _column(first, outputs)
+        ]
     if first.kind == "label":
-        index = int(outputs[first.name][row])
+        places = np.asarray(outputs[first.name]).tolist()
     else:
-        index = int(np.argmax(outputs[first.name][row]))
-    output: dict[str, Any] = {"label": first.classes[index]}
-    if probabilities is not None:
-        output["probabilities"] = _by_class(first.classes, probabilities)
+        places = np.argmax(outputs[first.name], axis=1).tolist()
+    if last.kind != "probabilities":
+        return [Answer(float(place), None, {"label": first.classes[place]}) for place in places]
+    names = [str(label) for label in first.classes]
+    return [
+        row if isinstance(row, InferenceError) else _answer_of_class(place, row, first, names)
+        for place, row in zip(places, _column(last, outputs), strict=True)
+    ]
+
+
+def _answer_of_class(
+    place: int, probabilities: Sequence[float], output: Output, names: Sequence[str]
+) -> Answer:
+    by_class = dict(zip(names, probabilities, strict=True))
     # Probabilities in single precision may sum to a hair more than one.
-    confidence = min(probabilities[index], 1.0) if probabilities is not None else None
-    return Answer(float(index), confidence, output)
+    confidence = min(probabilities[place], 1.0)
+    label = output.classes[place]
+    return Answer(float(place), confidence, {"label": label, "probabilities": by_class})
 
 
 def _answer_of_value(value: Any, output: Output) -> Answer:
@@ -117,19 +129,13 @@ def _answer_of_value(value: Any, output: Output) -> Answer:
     return Answer(prediction=None, output={output.name: value})
 
 
-def _by_class(classes: Sequence[ClassLabel], values: Sequence[float]) -> Mapping[str, float]:
-    return {str(label): value for label, value in zip(classes, values, strict=True)}
-
-
-def _plain(output: Output, outputs: Outputs, row: int) -> Any:
-    """One row of an output, as Python values; raises InferenceError for NaN and infinity."""
-    cell = outputs[output.name][row]
-    if isinstance(cell, np.ndarray | np.generic):
-        if cell.dtype.kind == "f" and not np.isfinite(cell).all():
-            raise InferenceError(f"The model answered {_unusable(cell)} for {output.name}")
-        return cell.tolist()
-    return cell
-
-
-def _unusable(cell: np.ndarray | np.generic) -> str:
-    return "NaN" if np.isnan(cell).any() else "infinity"
+def _column(output: Output, outputs: Outputs) -> list[Any]:
+    """An output's rows as Python values; in place of one with NaN or infinity, the failure."""
+    array = np.asarray(outputs[output.name])
+    cells: list[Any] = array.tolist()
+    if array.dtype.kind == "f":
+        unusable = ~np.isfinite(array).reshape(len(array), -1).all(axis=1)
+        for row in np.flatnonzero(unusable):
+            what = "NaN" if np.isnan(array[row]).any() else "infinity"
+            cells[row] = InferenceError(f"The model answered {what} for {output.name}")
+    return cells

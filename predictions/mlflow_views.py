@@ -110,7 +110,9 @@ class InvocationsView(APIView):
         invocation = _read(request.data, model.signature)
         try:
             rows = services.predict_batch(
-                model_id=model_id, inputs=invocation.inputs, caller=services.Caller.of(request)
+                model_id=model_id,
+                inputs=invocation.inputs,
+                caller=services.Caller.of(request, request.auth),
             )
         except InvalidInput as error:
             raise InvalidInput(error.row, invocation.placed(error.errors)) from error

@@ -18,6 +18,7 @@ from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 
 from predictions.models import Prediction
+from predictions.recorder import Record
 from predictions.services import Caller, Draft, draft_of, score_and_record
 from registry.arrangement import InvalidInput
 from registry.jsonvalues import parse_json
@@ -148,7 +149,7 @@ def _draft(line: bytes, model: LoadedModel, caller: Caller) -> Draft | Exception
         return error
 
 
-def _result(outcome: Prediction | Exception) -> dict[str, Any]:
+def _result(outcome: Record | Exception) -> dict[str, Any]:
     if isinstance(outcome, InvalidInput):
         return {"errors": outcome.errors}
     if isinstance(outcome, DatabaseError):

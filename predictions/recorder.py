@@ -1,19 +1,23 @@
 """Predictions in, committed rows out: the only statement that writes to the prediction log."""
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cache
 from typing import Any
 
 import orjson
+import prometheus_client
 import psycopg
 from django.contrib.auth import get_user_model
 from django.db import DataError, IntegrityError, connection, models, transaction
-from prometheus_client import Counter
+from django.utils import timezone
 
 from predictions.metrics import PREDICTIONS, RECORDING_SECONDS
-from predictions.models import Prediction
+from predictions.models import MAX_ERROR_LENGTH, Prediction
+from registry.jsonvalues import JSONObject
 from registry.models import ModelNotFound, ModelVersion
 
 logger = logging.getLogger(__name__)
@@ -28,35 +32,65 @@ TABLE = Prediction._meta.db_table
 VERSIONS = ModelVersion._meta.db_table
 USERS = get_user_model()._meta.db_table
 
-# Rows whose version or user is not active, or whose token was issued under an older password, drop
-# out in the statement itself: it sees whatever was committed before it began, so that no request
-# sent after a deactivation was answered gets a 201. MD5 is simplejwt's, as a name of the password's
-# hash (its CHECK_REVOKE_TOKEN), and keeps nothing secret.
-GUARDS = f"""
-    JOIN {VERSIONS} version ON version.id = given.model_id AND version.is_active
-    LEFT JOIN {USERS} caller ON caller.id = given.user_id
-    WHERE given.user_id IS NULL OR caller.is_active AND (
-        given.password_md5 IS NULL OR upper(md5(caller.password)) = given.password_md5
-    )
-"""
-
 
 class CallerInactive(Exception):
     """The caller's user is no longer active, or the token no longer good; says so to the caller."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """An unsaved row, and the claim of its caller's token about the password it was issued under
-    (None where no token was shown: commands).
+@dataclass(slots=True, eq=False)
+class Record:
+    """A row of the log on its way there; None is null.
+
+    Its fields bear the names of the columns: orjson writes a record as the object that the
+    statement reads. Of those that are no columns, `password_md5` is what the caller's token claims
+    of the password it was issued under (None where no token was shown: commands), `key` is the
+    statement's own, and `_version` is what orjson leaves out.
     """
 
-    row: Prediction
+    _version: ModelVersion
+    input_data: Any
+    metadata: JSONObject | None = None
+    request_id: str = ""
+    user_id: int | None = None
     password_md5: str | None = None
+    reference: str | None = None
+    subject: str | None = None
+    alias: str | None = None
+    arm: str | None = None
+    primary_id: int | None = None
+    prediction: float | None = None
+    confidence: float | None = None
+    output: Any = None
+    status: str = Prediction.Status.SUCCEEDED.value
+    error: str = ""
+    latency_ms: float | None = None
+    created_at: datetime = field(default_factory=timezone.now)
+    model_id: int = field(init=False)
+    key: int = field(init=False, default=0)
+    # Of the committed row.
+    pk: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        self.model_id = self._version.pk
+
+    @property
+    def model(self) -> ModelVersion:
+        return self._version
+
+    def complete(self, prediction: float | None, confidence: float | None, output: Any) -> None:
+        """Take the model's answer."""
+        self.prediction, self.confidence, self.output = prediction, confidence, output
+
+    def fail(self, error: Exception) -> None:
+        """Take the reason why the model did not answer."""
+        self.status = Prediction.Status.FAILED.value
+        # PostgreSQL stores no NUL, and a library may quote any byte of its input.
+        reason = str(error).replace("\0", "") or type(error).__name__
+        self.error = reason.encode(errors="replace").decode()[:MAX_ERROR_LENGTH]
 
 
-def record(entries: Sequence[Entry]) -> list[Prediction | Exception]:
-    """Insert rows in one transaction; those that come back as rows are committed and have their id.
+def record(records: Sequence[Record]) -> list[Record | Exception]:
+    """Insert rows in one transaction; the records that come back are committed and have their pk.
 
     The others come back as the reason: ModelNotFound or CallerInactive. Rows of one statement that
     the database refuses are tried again one by one. Raises OperationalError or InterfaceError where
@@ -64,66 +98,87 @@ def record(entries: Sequence[Entry]) -> list[Prediction | Exception]:
     """
     try:
         with RECORDING_SECONDS.time():
-            ids = _insert(entries)
+            missing = _insert(records)
     except (DataError, IntegrityError) as error:
-        if len(entries) > 1:
-            logger.warning("A batch of %d rows was refused: %s", len(entries), error)
-            return [outcome for entry in entries for outcome in record([entry])]
-        return [error if _is_wanted(entries[0].row) else _refusal(entries[0].row)]
-    return [
-        _recorded(entry.row, ids[key]) if key in ids else _refusal(entry.row)
-        for key, entry in enumerate(entries)
-    ]
+        if len(records) > 1:
+            logger.warning("A batch of %d rows was refused: %s", len(records), error)
+            return [outcome for one in records for outcome in record([one])]
+        return [error if _is_wanted(records[0]) else _refusal(records[0])]
+    _count(records)
+    return [_refusal(one) if one.key in missing else one for one in records]
 
 
-def record_all(entries: Sequence[Entry]) -> list[Prediction]:
-    """Insert rows in one transaction, all of them or none, and return them with their ids.
+def record_all(records: Sequence[Record]) -> None:
+    """Insert rows in one transaction, all of them or none, and give each its pk.
 
     Raises ModelNotFound or CallerInactive, and what the database raises.
     """
     with transaction.atomic(), RECORDING_SECONDS.time():
-        ids = _insert(entries)
-        missing = next((key for key in range(len(entries)) if key not in ids), None)
-        if missing is not None:
-            raise _refusal(entries[missing].row)
-    return [_recorded(entry.row, ids[key]) for key, entry in enumerate(entries)]
+        if missing := _insert(records):
+            raise _refusal(records[min(missing)])
+    _count(records)
 
 
-def _recorded(row: Prediction, pk: int) -> Prediction:
-    row.pk = pk
-    row._state.adding = False
-    _counter(str(row.model), row.status).inc()
-    return row
+def _count(records: Sequence[Record]) -> None:
+    for (version, status), n in Counter(
+        (one.model, one.status) for one in records if one.pk
+    ).items():
+        _counter(str(version), status).inc(n)
 
 
 @cache
-def _counter(model: str, status: str) -> Counter:
+def _counter(model: str, status: str) -> prometheus_client.Counter:
     # Looking one up by its labels takes longer than counting.
     return PREDICTIONS.labels(model, status)
 
 
-def _refusal(row: Prediction) -> Exception:
+def _refusal(refused: Record) -> Exception:
     """Why the guards refused a row, as far as it can still be seen."""
-    if row.user_id is not None and _is_wanted(row):
+    if refused.user_id is not None and _is_wanted(refused):
         return CallerInactive("User is inactive, or the token was revoked")
-    return ModelNotFound(f"Model {row.model_id} not found or inactive")
+    return ModelNotFound(f"Model {refused.model_id} not found or inactive")
 
 
-def _is_wanted(row: Prediction) -> bool:
-    return ModelVersion.objects.active().filter(pk=row.model_id).exists()
+def _is_wanted(refused: Record) -> bool:
+    return ModelVersion.objects.active().filter(pk=refused.model_id).exists()
 
 
 # -- the statement --------------------------------------------------------------------------------
 
 
-def _insert(entries: Sequence[Entry]) -> Mapping[int, int]:
-    """Commit rows; the ids of those that pass the guards, by place in `entries`.
+def _insert(records: Sequence[Record]) -> set[int]:
+    """Commit rows, and give those that pass the guards their pk; the keys of those that do not.
 
-    The place travels through the statement and back: nothing promises that RETURNING keeps the
-    order of what was inserted.
+    The key, a record's place, travels through the statement and back: nothing promises that
+    RETURNING keeps the order of what was inserted.
     """
+    for key, one in enumerate(records):
+        one.key = key
     insert = _insert_sqlite if connection.vendor == "sqlite" else _insert_postgresql
-    return insert(entries)
+    written = insert(records)
+    for key, pk in written:
+        records[key].pk = pk
+    return set() if len(written) == len(records) else {r.key for r in records if not r.pk}
+
+
+def _guards(versions: str, users: str) -> str:
+    """The condition for a row to be written; the arguments narrow the ids that are looked at.
+
+    Rows whose version or user is not active, or whose token was issued under an older password,
+    drop out in the statement itself: it sees whatever was committed before it began, so that no
+    request sent after a deactivation was answered gets a 201. MD5 is simplejwt's, as a name of the
+    password's hash (its CHECK_REVOKE_TOKEN), and keeps nothing secret.
+    """
+    return f"""
+        given.model_id IN (SELECT id FROM {VERSIONS} WHERE is_active AND id {versions}) AND (
+            given.user_id IS NULL
+            OR given.password_md5 IS NULL
+                AND given.user_id IN (SELECT id FROM {USERS} WHERE is_active AND id {users})
+            OR (given.user_id, given.password_md5) IN (
+                SELECT id, upper(md5(password)) FROM {USERS} WHERE is_active AND id {users}
+            )
+        )
+    """  # noqa: S608 -- names of our own tables
 
 
 @cache
@@ -131,11 +186,14 @@ def _postgresql_statement() -> str:
     # One parameter whatever the number of rows: orjson writes it far quicker than the driver writes
     # arrays, and `json` columns keep their part of the text verbatim.
     given = ", ".join(f"{field.attname} {field.db_type(connection)}" for field in FIELDS)
+    # Not joined: asked once a statement, not once a row.
+    guards = _guards("= ANY(%(versions)s)", "= ANY(%(users)s)")
     return f"""
         WITH given AS MATERIALIZED (
             SELECT given.*, nextval(pg_get_serial_sequence('{TABLE}', 'id')) AS id
-            FROM json_to_recordset(%s::json)
-                AS given(key integer, password_md5 text, {given}) {GUARDS}
+            FROM json_to_recordset(%(document)s::json)
+                AS given(key integer, password_md5 text, {given})
+            WHERE {guards}
         ), written AS (
             INSERT INTO {TABLE} (id, {COLUMNS}) SELECT id, {COLUMNS} FROM given
         )
@@ -143,45 +201,36 @@ def _postgresql_statement() -> str:
     """  # noqa: S608 -- names of our own tables and columns
 
 
-def _insert_postgresql(entries: Sequence[Entry]) -> dict[int, int]:
-    document = orjson.dumps(
-        [
-            {
-                "key": key,
-                "password_md5": entry.password_md5,
-                # What is left out comes out as null.
-                **{
-                    name: value for name in NAMES if (value := getattr(entry.row, name)) is not None
-                },
-            }
-            for key, entry in enumerate(entries)
-        ]
-    )
+def _insert_postgresql(records: Sequence[Record]) -> list[tuple[int, int]]:
+    values = {
+        "document": orjson.dumps(records).decode(),
+        "versions": list({one.model_id for one in records}),
+        "users": list({one.user_id for one in records}),
+    }
     connection.ensure_connection()
     # Django's cursor would send the document inside the statement, to be parsed and planned anew;
     # prepared, it took a third less time. Outside a transaction the answer follows the commit.
     with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
-        cursor.execute(_postgresql_statement(), [document.decode()], prepare=True)
-        return dict(cursor.fetchall())
+        cursor.execute(_postgresql_statement(), values, prepare=True)
+        return cursor.fetchall()
 
 
 SQLITE_STATEMENT = f"""
     WITH given(password_md5, {COLUMNS}) AS (VALUES (%s, {", ".join(["%s"] * len(FIELDS))}))
-    INSERT INTO {TABLE} ({COLUMNS}) SELECT {", ".join(f"given.{name}" for name in NAMES)}
-    FROM given {GUARDS} RETURNING id
+    INSERT INTO {TABLE} ({COLUMNS}) SELECT {COLUMNS} FROM given
+    WHERE {_guards("= given.model_id", "= given.user_id")} RETURNING id
 """  # noqa: S608 -- names of our own tables and columns
 
 
-def _insert_sqlite(entries: Sequence[Entry]) -> dict[int, int]:
-    ids = {}
+def _insert_sqlite(records: Sequence[Record]) -> list[tuple[int, int]]:
+    written = []
     with transaction.atomic(), connection.cursor() as cursor:
-        for key, entry in enumerate(entries):
+        for one in records:
             values = [
-                field.get_db_prep_save(getattr(entry.row, name), connection=connection)
-                for name, field in zip(NAMES, FIELDS, strict=True)
+                column.get_db_prep_save(getattr(one, name), connection=connection)
+                for name, column in zip(NAMES, FIELDS, strict=True)
             ]
-            cursor.execute(SQLITE_STATEMENT, [entry.password_md5, *values])
+            cursor.execute(SQLITE_STATEMENT, [one.password_md5, *values])
             # Read to its end, which is what makes SQLite finish the statement.
-            for (pk,) in cursor.fetchall():
-                ids[key] = pk
-    return ids
+            written += [(one.key, pk) for (pk,) in cursor.fetchall()]
+    return written

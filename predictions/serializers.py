@@ -8,6 +8,7 @@ from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
 from predictions.models import Prediction
+from predictions.recorder import Record
 from registry.jsonvalues import check_json
 from registry.serializers import (
     ExactJSON,
@@ -137,7 +138,7 @@ class PredictionSerializer(serializers.ModelSerializer):
         ]
         read_only_fields = fields
 
-    def to_representation(self, row: Prediction) -> dict[str, Any]:
+    def to_representation(self, row: Prediction | Record) -> dict[str, Any]:
         return {
             "id": row.pk,
             "model_id": row.model_id,
@@ -165,7 +166,7 @@ class PredictionDetailSerializer(PredictionSerializer):
         fields = [*PredictionSerializer.Meta.fields, "input_data", "error", "user", "sha256"]
         read_only_fields = fields
 
-    def to_representation(self, row: Prediction) -> dict[str, Any]:
+    def to_representation(self, row: Any) -> dict[str, Any]:
         return {
             **super().to_representation(row),
             "input_data": row.input_data,

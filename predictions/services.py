@@ -5,21 +5,21 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Self, cast
+from typing import Any, Self
 from weakref import WeakKeyDictionary
 
 import orjson
 from django.conf import settings
 from django.db import transaction
+from django.http import HttpRequest
 from rest_framework.request import Request
 from rest_framework_simplejwt.settings import api_settings
-from rest_framework_simplejwt.tokens import Token
 
 from predictions import inference, recorder
 from predictions.batching import Batcher
 from predictions.metrics import INFERENCE_SECONDS
 from predictions.models import Prediction
-from predictions.recorder import Entry
+from predictions.recorder import Record
 from registry import loader
 from registry.arrangement import InvalidInput, arrange
 from registry.jsonvalues import JSONObject
@@ -41,12 +41,12 @@ class PredictionFailed(Exception):
     def __init__(
         self,
         message: str,
-        rows: Sequence[Prediction],
+        records: Sequence[Record],
         errors: Mapping[str, list[str]] | None = None,
     ) -> None:
         super().__init__(message)
         self.errors = errors or {}
-        self.extensions = {"prediction_ids": [row.pk for row in rows[:MAX_SHOWN]]}
+        self.extensions = {"prediction_ids": [one.pk for one in records[:MAX_SHOWN]]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +58,10 @@ class Caller:
     password_md5: str | None = None
 
     @classmethod
-    def of(cls, request: Request) -> Self:
-        return cls(
-            int(request.user.pk or 0),
-            getattr(request, "request_id", ""),
-            # A token without the claim is as good as one with a wrong one.
-            cast(Token, request.auth).payload.get(api_settings.REVOKE_TOKEN_CLAIM, ""),
-        )
+    def of(cls, request: Request | HttpRequest, token: Any) -> Self:
+        # A token without the claim is as good as one with a wrong one.
+        claim = token.payload.get(api_settings.REVOKE_TOKEN_CLAIM, "") if token else ""
+        return cls(int(request.user.pk or 0), getattr(request, "request_id", ""), claim)
 
 
 def predict(
@@ -73,7 +70,7 @@ def predict(
     input_data: JSONObject,
     metadata: JSONObject | None = None,
     caller: Caller,
-) -> Prediction:
+) -> Record:
     """Score one input and return its committed record.
 
     Raises ModelNotFound, ArtifactMissing, ModelNotReady, InvalidInput (its paths below
@@ -84,10 +81,10 @@ def predict(
         draft = draft_of(model, input_data, metadata=metadata, caller=caller)
     except InvalidInput as error:
         raise _placed(error, "input_data") from error
-    row = _lane(model)(draft)
-    if row.status == Prediction.Status.FAILED:
-        raise PredictionFailed(f"Model {model_id} failed on this input: {row.error}", [row])
-    return row
+    record = _lane(model)(draft)
+    if record.error:
+        raise PredictionFailed(f"Model {model_id} failed on this input: {record.error}", [record])
+    return record
 
 
 def predict_batch(
@@ -96,7 +93,7 @@ def predict_batch(
     inputs: Sequence[JSONObject],
     metadata: JSONObject | None = None,
     caller: Caller,
-) -> list[Prediction]:
+) -> list[Record]:
     """Score inputs in one call and return their records in the same order, committed all or none.
 
     Raises what `predict` does, with paths below `inputs[i]`; where the model fails on some inputs,
@@ -112,20 +109,19 @@ def predict_batch(
         arranged = arrange(model.signature, inputs)
     except InvalidInput as error:
         raise _placed(error, f"inputs[{error.row}]") from error
-    entries = [_entry(model, input_data, metadata, caller) for input_data in inputs]
-    _score([entry.row for entry in entries], arranged, model)
-    failed = {
-        i: entry for i, entry in enumerate(entries) if entry.row.status == Prediction.Status.FAILED
-    }
+    records = [_record(model, input_data, metadata, caller) for input_data in inputs]
+    _score(records, arranged, model)
+    failed = {i: record for i, record in enumerate(records) if record.error}
     if not failed:
-        return recorder.record_all(entries)
+        recorder.record_all(records)
+        return records
     for outcome in recorder.record(list(failed.values())):
         if isinstance(outcome, Exception):
             raise outcome
     raise PredictionFailed(
-        f"Model {model_id} failed on {len(failed)} of {len(entries)} inputs, none was answered",
-        [entry.row for entry in failed.values()],
-        errors={f"inputs[{i}]": [failed[i].row.error] for i in list(failed)[:MAX_SHOWN]},
+        f"Model {model_id} failed on {len(failed)} of {len(records)} inputs, none was answered",
+        list(failed.values()),
+        errors={f"inputs[{i}]": [failed[i].error] for i in list(failed)[:MAX_SHOWN]},
     )
 
 
@@ -134,7 +130,7 @@ class Draft:
     """A prediction that is on its way: what will be recorded, and its arranged input."""
 
     model: LoadedModel
-    entry: Entry
+    record: Record
     inputs: inference.Inputs
 
 
@@ -143,29 +139,24 @@ def draft_of(
 ) -> Draft:
     """A draft of one input; raises InvalidInput."""
     inputs = arrange(model.signature, [input_data])
-    return Draft(model, _entry(model, input_data, metadata, caller), inputs)
+    return Draft(model, _record(model, input_data, metadata, caller), inputs)
 
 
-def _entry(
+def _record(
     model: LoadedModel, input_data: Any, metadata: JSONObject | None, caller: Caller
-) -> Entry:
-    row = Prediction(
-        model=model.version,
-        input_data=input_data,
-        metadata=metadata,
-        request_id=caller.request_id,
-        user_id=caller.user_id,
+) -> Record:
+    return Record(
+        model.version, input_data, metadata, caller.request_id, caller.user_id, caller.password_md5
     )
-    return Entry(row, caller.password_md5)
 
 
 # One lane a loaded model: calls of one version share inference and commit, and a slow model holds
 # up nobody else's callers.
-_lanes: WeakKeyDictionary[LoadedModel, Batcher[Draft, Prediction]] = WeakKeyDictionary()
+_lanes: WeakKeyDictionary[LoadedModel, Batcher[Draft, Record]] = WeakKeyDictionary()
 _lanes_lock = threading.Lock()
 
 
-def _lane(model: LoadedModel) -> Batcher[Draft, Prediction]:
+def _lane(model: LoadedModel) -> Batcher[Draft, Record]:
     lane = _lanes.get(model)
     if lane is None:
         with _lanes_lock:
@@ -173,7 +164,7 @@ def _lane(model: LoadedModel) -> Batcher[Draft, Prediction]:
     return lane
 
 
-def score_and_record(drafts: Sequence[Draft]) -> Sequence[Prediction | Exception]:
+def score_and_record(drafts: Sequence[Draft]) -> Sequence[Record | Exception]:
     """Score and commit the drafts that came together, in as few calls and commits as can be.
 
     Scoring and recording are one stage: two would hand every request once more to another thread.
@@ -183,22 +174,22 @@ def score_and_record(drafts: Sequence[Draft]) -> Sequence[Prediction | Exception
         groups.setdefault(inference.shape_of(draft.inputs), []).append(draft)
     for group in groups.values():
         inputs = inference.join([draft.inputs for draft in group])
-        _score([draft.entry.row for draft in group], inputs, group[0].model)
-    return recorder.record([draft.entry for draft in drafts])
+        _score([draft.record for draft in group], inputs, group[0].model)
+    return recorder.record([draft.record for draft in drafts])
 
 
-def _score(rows: Sequence[Prediction], inputs: inference.Inputs, model: LoadedModel) -> None:
-    """Complete or fail the rows with the model's answers to `inputs`."""
+def _score(records: Sequence[Record], inputs: inference.Inputs, model: LoadedModel) -> None:
+    """Complete or fail the records with the model's answers to `inputs`."""
     started = time.perf_counter()
     answers = inference.score(model, inputs)
     seconds = time.perf_counter() - started
     INFERENCE_SECONDS.labels(str(model.version)).observe(seconds)
-    for row, answer in zip(rows, answers, strict=True):
-        row.latency_ms = seconds * 1000
+    for record, answer in zip(records, answers, strict=True):
+        record.latency_ms = seconds * 1000
         if isinstance(answer, InferenceError):
-            row.fail(answer)
+            record.fail(answer)
         else:
-            row.complete(answer.prediction, answer.confidence, answer.output)
+            record.complete(answer.prediction, answer.confidence, answer.output)
 
 
 def create_model_with_predictions(

@@ -47,6 +47,8 @@ def arrange(signature: Signature, rows: Sequence[object]) -> dict[str, np.ndarra
     integer to a float tensor. Raises InvalidInput for the first row that does not fit, naming every
     wrong value in it.
     """
+    if (plain := _plain_table(signature, rows)) is not None:
+        return plain
     flat: list[list[Any]] = [[] for _ in signature.inputs]
     sizes = [_sizes(tensor, None) for tensor in signature.inputs]
     for index, row in enumerate(rows):
@@ -71,6 +73,30 @@ def arrange(signature: Signature, rows: Sequence[object]) -> dict[str, np.ndarra
         array.reshape(-1)[:] = values
         arrays[tensor.name] = array
     return arrays
+
+
+def _plain_table(signature: Signature, rows: Sequence[object]) -> dict[str, np.ndarray] | None:
+    """What nearly all requests are, rows of finite numbers for one table of floats, without a look
+    at each value; None where anything is otherwise, or wrong.
+    """
+    tensor, *others = signature.inputs
+    limit = FLOAT_LIMITS.get(tensor.datatype or "")
+    if others or limit is None or len(tensor.row_shape) != 1:
+        return None
+    width = tensor.row_shape[0]
+    values: list[Any] = []
+    for row in rows:
+        if type(row) is not dict:
+            return None
+        cell = row.get("features") if len(row) == 1 else [*map(row.get, tensor.features)]
+        if type(cell) is not list or len(cell) != width or len(row) not in (1, width):
+            return None
+        values += cell
+    if not PLAIN_NUMBERS.issuperset(map(type, values)):
+        return None
+    if not (-limit <= min(values) and max(values) <= limit):
+        return None
+    return {tensor.name: np.array(values, _dtype(tensor)).reshape(len(rows), width)}
 
 
 def cells_of(signature: Signature, row: object, index: int = 0) -> list[Any]:
@@ -137,8 +163,6 @@ def _checked_cell(
 
     `start` is the cell's place in the row's `features` list, None where the row came by name.
     """
-    if _is_plain(tensor, cell):
-        return cell
     values = []
     for place, value in _leaves(
         cell, () if tensor.is_scalar and not isinstance(cell, list) else tensor.row_shape
@@ -150,20 +174,6 @@ def _checked_cell(
         except ValueError as error:
             errors[_path(tensor, place, start)] = [str(error)]
     return values
-
-
-def _is_plain(tensor: Input, cell: Any) -> bool:
-    """Whether a cell is what nearly all are, a row of finite numbers for a float tensor: then the
-    values need not be looked at one by one.
-    """
-    limit = FLOAT_LIMITS.get(tensor.datatype or "")
-    return (
-        limit is not None
-        and type(cell) is list
-        and tensor.row_shape == (len(cell),)
-        and PLAIN_NUMBERS.issuperset(map(type, cell))
-        and all(-limit <= value <= limit for value in cell)
-    )
 
 
 class _Misshapen(str):

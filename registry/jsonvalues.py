@@ -27,8 +27,10 @@ def parse_json(raw: bytes) -> Any:
     The value is walked only where the text has what `check_json` refuses and orjson takes.
     """
     value = orjson.loads(raw)
-    if b"\\u" in raw or raw.count(b"[") + raw.count(b"{") > MAX_JSON_DEPTH:
+    if b"\\u" in raw:
         check_json(value)
+    elif raw.count(b"[") + raw.count(b"{") > MAX_JSON_DEPTH:
+        _check_depth(value)
     # After the depth was looked at, which would exhaust the stack here.
     if _LONG_NUMBER.search(raw):
         json.loads(raw, parse_int=_bounded_integer)
@@ -57,6 +59,20 @@ def check_json(value: object) -> None:
             waiting.extend((child, depth + 1) for child in children)
         else:
             _check_scalar(item)
+
+
+def _check_depth(value: object) -> None:
+    level: list[Any] = [value] if isinstance(value, dict | list) else []
+    for _ in range(MAX_JSON_DEPTH):
+        level = [
+            child
+            for item in level
+            for child in (item.values() if isinstance(item, dict) else item)
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return
+    raise ValueError(f"Must not be nested deeper than {MAX_JSON_DEPTH} levels.")
 
 
 def check_annotation(value: object) -> None:

@@ -15,9 +15,10 @@ from benchmarks.trained import TrainedModel
 
 
 def prepare_mlapi(
-    model: TrainedModel, bench: Bench, *, suffix: str, on_sqlite: bool = False
+    model: TrainedModel, bench: Bench, *, suffix: str, on_sqlite: bool = False, pin: bool = False
 ) -> Callable[[], Launch]:
     name = f"mlapi_{model.name}_{suffix}_{'sqlite' if on_sqlite else 'postgresql'}"
+    name += "_pinned" if pin else ""
     folder = bench.workshop(name)
     if on_sqlite:
         url = f"sqlite:///{folder / 'db.sqlite3'}"
@@ -36,7 +37,7 @@ def prepare_mlapi(
     recorded = partial(records.count, url)
 
     def launch() -> Launch:
-        running = service.server()
+        running = service.server(pin=pin)
         target = Target(f"http://127.0.0.1:{running.port}{PREDICTIONS}", headers, bodies)
         return Launch(running.server, running.is_ready, target, 201, recorded)
 
@@ -86,6 +87,13 @@ PEERS = [
         "token checked, recorded in PostgreSQL; ONNX",
         environments.MLAPI,
         partial(prepare_mlapi, suffix="onnx"),
+    ),
+    Peer(
+        "mlapi-pinned",
+        "the same with `serve --pin`",
+        environments.MLAPI,
+        partial(prepare_mlapi, suffix="onnx", pin=True),
+        (IRIS,),
     ),
     Peer(
         "mlapi-skops",

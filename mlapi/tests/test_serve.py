@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from mlapi.tests.processes import MANAGE, manage
+from predictions.management.commands.serve import should_pin
 
 START_SECONDS = 30
 STOP_SECONDS = 15
@@ -35,9 +36,11 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(database_url: str, port: int, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+def serving(
+    database_url: str, port: int, *options: str, **environment: str
+) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
-        [sys.executable, MANAGE, "serve", "--port", str(port), "--workers", "2"],
+        [sys.executable, MANAGE, "serve", "--port", str(port), "--workers", "2", *options],
         env={**os.environ, "DATABASE_URL": database_url, **environment},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -161,6 +164,34 @@ def test_chunked_body_answers_411(database_url: str) -> None:
         assert response.headers["Content-Type"] == "application/problem+json"
         response.read()
         connection.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no processors to choose from")
+@pytest.mark.parametrize(("option", "sizes"), [("--pin", {1}), ("--no-pin", None)])
+def test_pinned_workers_sit_on_a_processor_each(
+    database_url: str, option: str, sizes: set[int] | None
+) -> None:
+    port = free_port()
+    with serving(database_url, port, option) as process:
+        wait_until_alive(port)
+        folder = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        seats = [os.sched_getaffinity(int(pid)) for pid in folder.read_text().split()]
+
+    everywhere = os.sched_getaffinity(0)
+    assert {len(seat) for seat in seats} == (sizes or {len(everywhere)})
+    assert set.union(*seats) <= everywhere
+    if sizes and len(everywhere) > 1:
+        assert len({min(seat) for seat in seats}) == 2
+
+
+@pytest.mark.parametrize(
+    ("asked", "workers", "pinned"),
+    [(None, 10_000, True), (None, 0, False), (True, 1, True), (False, 10_000, False)],
+)
+def test_workers_are_pinned_where_there_are_enough_of_them(
+    asked: bool | None, workers: int, pinned: bool
+) -> None:
+    assert should_pin(asked, workers) is pinned
 
 
 def test_unmigrated_database_is_told_before_the_start(tmp_path: Path) -> None:

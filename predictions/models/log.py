@@ -195,17 +195,6 @@ class Prediction(models.Model):
     def __str__(self) -> str:
         return f"Prediction {self.pk}"
 
-    def complete(self, prediction: float | None, confidence: float | None, output: Any) -> None:
-        """Take the model's answer."""
-        self.prediction, self.confidence, self.output = prediction, confidence, output
-
-    def fail(self, error: Exception) -> None:
-        """Take the reason why the model did not answer."""
-        self.status = self.Status.FAILED
-        # PostgreSQL stores no NUL, and a library may quote any byte of its input.
-        reason = str(error).replace("\0", "") or type(error).__name__
-        self.error = reason.encode(errors="replace").decode()[:MAX_ERROR_LENGTH]
-
 
 LISTED_FIELDS: Sequence[str] = [
     "id",

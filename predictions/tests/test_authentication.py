@@ -1,10 +1,11 @@
 """The token of a prediction: verified once, and refused once it has expired."""
 
+import time
 from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import User
-from django.utils import timezone
+from django.test import RequestFactory
 from rest_framework_simplejwt.exceptions import InvalidToken
 from rest_framework_simplejwt.tokens import AccessToken, Token
 
@@ -18,7 +19,8 @@ def forgetful() -> None:
 
 
 def validate(token: str) -> Token:
-    validated: Token = RememberingAuthentication().get_validated_token(token.encode())
+    request = RequestFactory().post("/", headers={"Authorization": f"Bearer {token}"})
+    _, validated = RememberingAuthentication().authenticate(request)
     return validated
 
 
@@ -29,15 +31,21 @@ def test_a_token_is_verified_once(user: User) -> None:
     assert authentication._verified.cache_info().misses == 1
 
 
-def test_a_remembered_token_expires_on_time(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    token = str(AccessToken.for_user(user))
-    validate(token)
+def test_a_remembered_token_expires_on_time(user: User) -> None:
+    token = AccessToken.for_user(user)
+    token.set_exp(lifetime=timedelta(seconds=1))
+    validate(str(token))
 
-    later = timezone.now() + AccessToken.lifetime + timedelta(seconds=1)
-    monkeypatch.setattr("predictions.authentication.timezone.now", lambda: later)
+    time.sleep(token["exp"] - time.time() + 0.1)
 
     with pytest.raises(InvalidToken):
-        validate(token)
+        validate(str(token))
+
+
+def test_a_header_of_another_scheme_names_nobody() -> None:
+    request = RequestFactory().post("/", headers={"Authorization": "Basic YWRhOmFkYQ=="})
+
+    assert RememberingAuthentication().authenticate(request) is None
 
 
 def test_a_forged_token_is_refused_every_time(user: User) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from mlapi.tests.fixtures import Artifact
 from predictions import services
 from predictions.models import Prediction
+from predictions.recorder import Record
 from registry.models import ModelVersion
 
 # Fewer than the tests' pool has connections: each thread keeps one.
@@ -34,7 +35,7 @@ def pool() -> Any:
         list(threads.map(hang_up, range(N_THREADS)))
 
 
-def ask(version: ModelVersion, row: dict[str, Any]) -> Prediction:
+def ask(version: ModelVersion, row: dict[str, Any]) -> Prediction | Record:
     """The recorded prediction, of a model that failed too."""
     try:
         return services.predict(model_id=version.pk, input_data=row, caller=services.Caller())
@@ -99,7 +100,7 @@ def test_answers_are_never_mixed_up(
 def test_callers_at_once_each_get_their_own_committed_row(iris: ModelVersion, user: User) -> None:
     barrier = Barrier(N_THREADS)
 
-    def ask(i: int) -> Prediction:
+    def ask(i: int) -> Prediction | Record:
         barrier.wait(timeout=20)
         try:
             return services.predict(

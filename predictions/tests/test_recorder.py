@@ -9,7 +9,7 @@ from django.db import IntegrityError, OperationalError
 
 from predictions import recorder
 from predictions.models import Prediction
-from predictions.recorder import CallerInactive, Entry
+from predictions.recorder import CallerInactive, Record
 from registry.models import ModelNotFound, ModelVersion
 
 
@@ -18,9 +18,9 @@ def version(make_version: Callable[..., ModelVersion]) -> ModelVersion:
     return make_version("plain")
 
 
-def draft(version: ModelVersion, number: int = 0, **fields: Any) -> Prediction:
-    return Prediction(
-        model=version,
+def draft(version: ModelVersion, number: int = 0, **fields: Any) -> Record:
+    return Record(
+        version,
         input_data={"features": [number, 1e300, -0.0, 2**64 - 1, "é \"quoted\" \\ 'text'"]},
         **{"prediction": float(number), "output": {"label": f"n{number}"}, **fields},
     )
@@ -34,10 +34,10 @@ def test_a_recorded_row_reads_back_as_it_was_written(version: ModelVersion, user
         metadata={"a": [None, True, 1e17, "%s"]},
         latency_ms=1.5,
         request_id="abc",
-        user=user,
+        user_id=user.pk,
     )
 
-    [recorded] = recorder.record([Entry(row)])
+    [recorded] = recorder.record([row])
 
     assert recorded is row
     stored = Prediction.objects.get(pk=row.pk)
@@ -49,7 +49,7 @@ def test_a_recorded_row_reads_back_as_it_was_written(version: ModelVersion, user
 def test_each_row_gets_the_id_of_its_own_input(version: ModelVersion) -> None:
     rows = [draft(version, number) for number in range(300)]
 
-    assert recorder.record([Entry(row) for row in rows]) == rows
+    assert recorder.record(rows) == rows
 
     stored = Prediction.objects.in_bulk([row.pk for row in rows])
     assert len(stored) == 300
@@ -64,7 +64,7 @@ def test_a_batch_is_one_statement(
     # SQLite takes a statement a row, in one transaction.
     most = 1 if connection.vendor == "postgresql" else 20 + 2
     with django_assert_max_num_queries(most):
-        recorder.record([Entry(draft(version, number)) for number in range(20)])
+        recorder.record([draft(version, number) for number in range(20)])
 
 
 def test_rows_of_an_inactive_version_are_refused_and_the_others_recorded(
@@ -73,7 +73,7 @@ def test_rows_of_an_inactive_version_are_refused_and_the_others_recorded(
     retired = make_version("retired", is_active=False)
     rows = [draft(version, 1), draft(retired, 2), draft(version, 3)]
 
-    first, refused, third = recorder.record([Entry(row) for row in rows])
+    first, refused, third = recorder.record(rows)
 
     assert isinstance(refused, ModelNotFound)
     assert str(refused) == f"Model {retired.pk} not found or inactive"
@@ -84,14 +84,14 @@ def test_rows_of_an_inactive_version_are_refused_and_the_others_recorded(
 def test_rows_of_an_inactive_user_are_refused(version: ModelVersion, user: User) -> None:
     User.objects.filter(pk=user.pk).update(is_active=False)
 
-    [refused] = recorder.record([Entry(draft(version, user=user))])
+    [refused] = recorder.record([draft(version, user_id=user.pk)])
 
     assert isinstance(refused, CallerInactive)
     assert not Prediction.objects.exists()
 
 
 def test_rows_of_a_deleted_user_are_refused(version: ModelVersion) -> None:
-    [refused] = recorder.record([Entry(draft(version, user_id=987_654))])
+    [refused] = recorder.record([draft(version, user_id=987_654)])
 
     assert isinstance(refused, CallerInactive)
 
@@ -100,7 +100,7 @@ def test_rows_of_a_deleted_version_are_refused(version: ModelVersion) -> None:
     row = draft(version)
     ModelVersion.objects.filter(pk=version.pk).delete()
 
-    [refused] = recorder.record([Entry(row)])
+    [refused] = recorder.record([row])
 
     assert isinstance(refused, ModelNotFound)
 
@@ -112,7 +112,7 @@ def test_a_row_the_database_refuses_does_not_take_its_neighbours_along(
     # A failed prediction without an error breaks a constraint of the table.
     rows = [draft(version, 1), draft(version, 2, status="failed"), draft(version, 3)]
 
-    first, refused, third = recorder.record([Entry(row) for row in rows])
+    first, refused, third = recorder.record(rows)
 
     assert isinstance(refused, IntegrityError)
     assert [first, third] == [rows[0], rows[2]]
@@ -131,7 +131,7 @@ def test_an_unknown_outcome_is_not_tried_again(
     monkeypatch.setattr(recorder, "_insert", lose)
 
     with pytest.raises(OperationalError):
-        recorder.record([Entry(draft(version, 1)), Entry(draft(version, 2))])
+        recorder.record([draft(version, 1), draft(version, 2)])
     assert len(calls) == 1
 
 
@@ -141,6 +141,6 @@ def test_record_all_leaves_nothing_where_one_row_is_refused(
     retired = make_version("retired", is_active=False)
 
     with pytest.raises(ModelNotFound):
-        recorder.record_all([Entry(draft(version, 1)), Entry(draft(retired, 2))])
+        recorder.record_all([draft(version, 1), draft(retired, 2)])
 
     assert not Prediction.objects.exists()

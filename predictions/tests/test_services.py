@@ -9,6 +9,7 @@ from django.db import IntegrityError
 
 from predictions import recorder, services
 from predictions.models import MAX_ERROR_LENGTH, Prediction
+from predictions.recorder import Record
 from registry.models import ModelVersion
 from registry.services import VersionExists
 
@@ -108,10 +109,10 @@ def test_a_user_with_predictions_is_kept(iris: ModelVersion, user: User) -> None
     ids=["plain", "nul", "surrogate", "empty", "long"],
 )
 def test_whatever_a_library_says_can_be_stored(iris: ModelVersion, message: str, kept: str) -> None:
-    row = Prediction(model=iris, input_data={})
+    row = Record(iris, {})
     row.fail(ValueError(message))
 
-    [recorded] = recorder.record([recorder.Entry(row)])
+    [recorded] = recorder.record([row])
 
     assert recorded is row
     assert Prediction.objects.get().error == kept

@@ -6,6 +6,7 @@ import orjson
 from django.core.management.base import BaseCommand, CommandError
 
 from predictions import services
+from predictions.models import Prediction
 from predictions.serializers import PredictionDetailSerializer
 from registry.arrangement import InvalidInput
 from registry.jsonvalues import parse_json
@@ -18,7 +19,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
-            "model", metavar="NAME[:VERSION]", help="Without a version, the newest active one."
+            "model",
+            metavar="NAME[:VERSION|@ALIAS]",
+            help="A name alone means its champion.",
         )
         parser.add_argument(
             "input_data",
@@ -30,9 +33,7 @@ class Command(BaseCommand):
         row = _read(sys.stdin.read() if input_data == "-" else input_data)
         try:
             version = ModelVersion.objects.resolve_reference(model)
-            prediction = services.predict(
-                model_id=version.pk, input_data=row, caller=services.Caller()
-            )
+            record = services.predict(model_id=version.pk, input_data=row, caller=services.Caller())
         except (
             ArtifactMissing,
             InvalidInput,
@@ -41,7 +42,7 @@ class Command(BaseCommand):
             services.PredictionFailed,
         ) as error:
             raise CommandError(str(error)) from error
-        document = PredictionDetailSerializer(prediction).data
+        document = PredictionDetailSerializer(Prediction.objects.find(record.pk)).data
         self.stdout.write(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
 
 

@@ -14,7 +14,6 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
 from predictions import services
-from predictions.models import Prediction
 from registry.models import ModelVersion
 from registry.services import Upload, register_model
 
@@ -104,12 +103,10 @@ class Command(BaseCommand):
         return version
 
     def _predict(self, version: ModelVersion, row: dict[str, Any]) -> None:
-        prediction: Prediction = services.predict(
-            model_id=version.pk, input_data=row, caller=services.Caller()
-        )
-        answer = (prediction.output or {}).get("label", prediction.prediction)
-        sure = "" if prediction.confidence is None else f" (confidence {prediction.confidence:.3f})"
-        self.stdout.write(f"  prediction {prediction.pk} by {version}: {answer}{sure}")
+        record = services.predict(model_id=version.pk, input_data=row, caller=services.Caller())
+        answer = (record.output or {}).get("label", record.prediction)
+        sure = "" if record.confidence is None else f" (confidence {record.confidence:.3f})"
+        self.stdout.write(f"  prediction {record.pk} by {version}: {answer}{sure}")
 
     def _print_next_steps(
         self, port: int, password: str | None, version: ModelVersion, row: dict[str, Any]

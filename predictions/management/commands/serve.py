@@ -24,6 +24,13 @@ class Command(BaseCommand):
             help="processes; each has its own models and database pool",
         )
         parser.add_argument("--threads", type=_positive, default=16, help="threads a process")
+        parser.add_argument(
+            "--pin",
+            action=argparse.BooleanOptionalAction,
+            help="keep each worker on one processor: more small predictions a second, but a large"
+            " model's own threads get no more than that one. The default is to do so where there"
+            " are at least as many workers as processors",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         check_migrations()
@@ -32,11 +39,19 @@ class Command(BaseCommand):
         command = [sys.executable, "-m", "mlapi.server"]
         for option in ("host", "port", "workers", "threads"):
             command += [f"--{option}", str(options[option])]
+        if should_pin(options["pin"], options["workers"]):
+            command.append("--pin")
         self.stdout.write(f"Serving on http://{address} (stop with Ctrl-C)")
         self.stdout.flush()
         # Replaced, not started: signals reach the server itself, and its parent process begins
         # without this one's connections and threads.
         os.execvpe(command[0], command, server_environment())  # noqa: S606
+
+
+def should_pin(asked: bool | None, workers: int) -> bool:
+    if not hasattr(os, "sched_setaffinity"):
+        return False
+    return workers >= len(os.sched_getaffinity(0)) if asked is None else asked
 
 
 def check_migrations() -> None:
