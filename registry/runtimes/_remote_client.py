@@ -121,8 +121,18 @@ class RemoteClient:
 
 
 def _pool(origin: Origin) -> urllib3.HTTPConnectionPool:
-    kind = urllib3.HTTPSConnectionPool if origin.scheme == "https" else urllib3.HTTPConnectionPool
-    return kind(origin.host, origin.port, maxsize=MAX_CONNECTIONS, block=True)
+    if origin.scheme == "http":
+        return urllib3.HTTPConnectionPool(
+            origin.host, origin.port, maxsize=MAX_CONNECTIONS, block=True
+        )
+    return urllib3.HTTPSConnectionPool(
+        origin.host,
+        origin.port,
+        maxsize=MAX_CONNECTIONS,
+        block=True,
+        # The default, written down: what is told here may be a secret.
+        cert_reqs="CERT_REQUIRED",
+    )
 
 
 def _read(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:

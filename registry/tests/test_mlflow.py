@@ -1,6 +1,7 @@
 """Folders of MLflow models: saved by the real mlflow (data/mlflow), and damaged here."""
 
 import json
+import shutil
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
@@ -101,6 +102,18 @@ def test_options_win_over_the_folder() -> None:
     assert version.metrics == {"mae": 0.5}
     assert version.tags.keys() == {"team", "mlflow"}
     assert version.signature["inputs"][0]["features"] == list("abcd")
+
+
+@pytest.mark.usefixtures("proofs_once", "model_path", "db")
+def test_another_function_than_predict_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / "sklearn_classifier"
+    shutil.copytree(FOLDERS / "sklearn_classifier", folder)
+    told = (folder / "MLmodel").read_text()
+    (folder / "MLmodel").write_text(
+        told.replace("predict_fn: predict", "predict_fn: predict_proba")
+    )
+
+    assert "MLflow serves this model by predict_proba" in register(folder)
 
 
 @pytest.mark.usefixtures("model_path", "db")

@@ -83,6 +83,7 @@ class Command(VersionCommand):
         try:
             if file.is_dir():
                 file, signature, fields = _of_mlflow(file, signature, fields)
+                self._warn_of_function(fields["tags"][MLFLOW_TAG])
             if options["to"] == "onnx":
                 self._convert(file, options["framework"], signature, example, fields)
             else:
@@ -91,6 +92,15 @@ class Command(VersionCommand):
             raise CommandError(f"{file} can not be read or copied: {error}") from error
         except artifacts.ArtifactRejected as error:
             raise CommandError(f"{file} was not registered: {error}") from error
+
+    def _warn_of_function(self, origin: dict[str, str]) -> None:
+        if "predict_fn" in origin:
+            self.stdout.write(
+                self.style.WARNING(
+                    f"MLflow serves this model by {origin['predict_fn']}; here invocations answer"
+                    " as its predict does, and predictions hold probabilities too."
+                )
+            )
 
     def _register(
         self,
