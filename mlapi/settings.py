@@ -106,6 +106,7 @@ PROOF_TIMEOUT_SECONDS = environment.integer(
 )
 PROOF_MEMORY_BYTES = environment.integer("PROOF_MEMORY_BYTES", str(2**32), minimum=2**20)
 SKLEARN_TRUSTED_TYPES = environment.strings("SKLEARN_TRUSTED_TYPES")
+REMOTE_ORIGINS = environment.origins("REMOTE_ORIGINS")
 # Decides on a promotion's `require`: from id, to id, and what is required; it raises to refuse.
 PROMOTION_GATE = "predictions.evaluation.promotion.check"
 

@@ -12,6 +12,7 @@ from rest_framework.routers import SimpleRouter
 from mlapi import auth, health, problems
 from mlapi import schema as schema  # registers its extension of drf-spectacular
 from mlapi.metrics import UNMATCHED
+from predictions.mlflow_views import InvocationsView
 from predictions.views import ModelPredictionViewSet, PredictionViewSet
 from registry.alias_views import AliasMoveViewSet, AliasViewSet
 from registry.views import ModelVersionViewSet
@@ -46,6 +47,11 @@ urlpatterns = [
         r"^api/v1/models/(?P<pk>[0-9]{1,19})/predictions/?$",
         ModelPredictionViewSet.as_view({"get": "list"}),
         name="model-predictions",
+    ),
+    re_path(
+        r"^api/v1/models/(?P<pk>[0-9]{1,19})/invocations/?$",
+        InvocationsView.as_view(),
+        name="model-invocations",
     ),
     re_path(r"^api/v1/aliases/?$", AliasViewSet.as_view({"get": "list"}), name="aliases"),
     re_path(

@@ -3,6 +3,7 @@ Django here.
 """
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -27,13 +28,16 @@ def complete(
 ) -> Signature:
     """The signature `told` by a file, filled in with what the file cannot tell.
 
-    `declared` may name columns and classes, and give types and nullability; `example` rows (each an
-    `input_data`) give the types that are still unknown. Raises SignatureError where they contradict
-    the file, and where the type of a column stays unknown, naming it.
+    `declared` may name inputs, columns and classes, and give types and nullability; `example` rows
+    (each an `input_data`) give the types that are still unknown. Raises SignatureError where they
+    contradict the file, and where the type of a column stays unknown, naming it.
     """
     if declared is not None:
+        own, wished = told.inputs, declared.inputs
+        if declared.columns:
+            own, wished = _of_columns(own, declared.columns)
         told = Signature(
-            _merge_inputs(told.inputs, declared.inputs),
+            _merge_inputs(own, wished),
             _merge_outputs(told.outputs, declared.outputs),
         )
     if any(tensor.datatype is None for tensor in told.inputs):
@@ -60,6 +64,41 @@ def _typed_by_rows(told: Signature, example: Sequence[object]) -> tuple[Input, .
         else _typed_by_values(tensor, [row[i] for row in rows])
         for i, tensor in enumerate(told.inputs)
     )
+
+
+def _of_columns(
+    own: tuple[Input, ...], columns: tuple[Input, ...]
+) -> tuple[tuple[Input, ...], tuple[Input, ...]]:
+    """The inputs of a file, and what the columns of its training table declare of them.
+
+    One tensor takes all columns, and their names. Of scalars each is a column, while columns that
+    the model does not use are nobody's. A type is taken only where the file tells none.
+    """
+    if len(own) == 1 and len(own[0].shape) == 2:
+        return _named_by_columns(own[0], columns)
+    types = {tensor.name: tensor.datatype for tensor in own}
+    declared = tuple(
+        replace(column, datatype=None if types[column.name] else column.datatype)
+        for column in columns
+        if column.name in types
+    )
+    return own, declared
+
+
+def _named_by_columns(
+    tensor: Input, columns: tuple[Input, ...]
+) -> tuple[tuple[Input, ...], tuple[Input, ...]]:
+    names = tuple(column.name for column in columns)
+    if len(names) != tensor.shape[1]:
+        raise SignatureError(f"the model takes {tensor.shape[1]} columns, not {len(names)}")
+    texts = [column.name for column in columns if column.datatype == "BYTES"]
+    if texts and tensor.datatype not in (None, "BYTES"):
+        raise SignatureError(f"the model takes numbers, but {listed(texts)} is text")
+    # LightGBM writes names with blanks so.
+    if tensor.features == tuple(re.sub(r"\s", "_", name) for name in names):
+        tensor = replace(tensor, features=())
+    is_nullable = any(column.nullable for column in columns)
+    return (tensor,), (Input(tensor.name, None, (), names, is_nullable),)
 
 
 def _merge_inputs(own: tuple[Input, ...], declared: tuple[Input, ...]) -> tuple[Input, ...]:
@@ -112,7 +151,7 @@ def _merge_outputs(own: tuple[Output, ...], declared: tuple[Output, ...]) -> tup
     """Give names to classes that the file only numbers."""
     labels = [tensor for tensor in own if tensor.kind == "label"]
     for wish in declared:
-        if not wish.classes:
+        if not wish.classes or _is_told(own, wish):
             continue
         target = next((tensor for tensor in labels if tensor.name == wish.name), None)
         if not wish.name and len(labels) == 1:
@@ -121,6 +160,14 @@ def _merge_outputs(own: tuple[Output, ...], declared: tuple[Output, ...]) -> tup
             raise SignatureError(f"the model has no label output {wish.name}".rstrip())
         own = _name_classes(own, target, wish.classes)
     return own
+
+
+def _is_told(own: tuple[Output, ...], wish: Output) -> bool:
+    """Whether these are probabilities that a remote model has as they are declared."""
+    return wish.kind == "probabilities" and any(
+        (tensor.name, tensor.kind, tensor.classes) == (wish.name, wish.kind, wish.classes)
+        for tensor in own
+    )
 
 
 def _name_classes(

@@ -67,6 +67,8 @@ def convert(
     """
     if framework == "onnx":
         raise ArtifactRejected("The file is ONNX already: register it without --to onnx.")
+    if framework == "open-inference":
+        raise ArtifactRejected("The model is on another server: there is no file to convert.")
     if 0 < len(example) < MIN_ROWS:
         raise ArtifactRejected(
             f"{len(example):,} example rows prove too little: give at least {MIN_ROWS:,}, or none.",

@@ -2,11 +2,12 @@
 
 import contextlib
 import logging
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from django.conf import settings
@@ -16,7 +17,13 @@ from registry import artifacts
 from registry.metrics import LOAD_SECONDS, LOADED_MODELS
 from registry.models import ModelNotFound, ModelVersion
 from registry.runtimes import runtime_module
-from registry.runtimes.base import LoadError, LoadOptions, Runtime
+from registry.runtimes.base import (
+    SECRET_PREFIX,
+    LoadError,
+    LoadOptions,
+    RemoteOptions,
+    Runtime,
+)
 from registry.signature import Signature
 
 logger = logging.getLogger(__name__)
@@ -94,7 +101,11 @@ class ModelCache:
 
 
 def load_options() -> LoadOptions:
-    return LoadOptions(trusted_types=frozenset(settings.SKLEARN_TRUSTED_TYPES))
+    secrets = {n: value for n, value in os.environ.items() if n.startswith(SECRET_PREFIX)}
+    return LoadOptions(
+        trusted_types=frozenset(settings.SKLEARN_TRUSTED_TYPES),
+        remote=RemoteOptions(frozenset(settings.REMOTE_ORIGINS), secrets),
+    )
 
 
 def _load_active(model_id: int) -> LoadedModel:
@@ -107,9 +118,10 @@ def _load_active(model_id: int) -> LoadedModel:
         if artifacts.digest(path) != version.sha256:
             logger.error("Artifact of %s has changed on disk: not served", version)
             raise ModelNotReady(f"Model {model_id}: its artifact has changed on disk")
-        with LOAD_SECONDS.labels(version.framework).time():
-            runtime = runtime_module(version.framework).load(path, load_options())
         signature = Signature.from_json(version.signature)
+        options = replace(load_options(), proven=signature)
+        with LOAD_SECONDS.labels(version.framework).time():
+            runtime = runtime_module(version.framework).load(path, options)
     except (LoadError, OSError, ValueError) as error:
         logger.exception("Artifact of %s can not be loaded", version)
         raise ModelNotReady(f"Model {model_id}: its artifact can not be loaded") from error

@@ -23,13 +23,24 @@ from registry.arrangement import InvalidInput, arrange
 from registry.completion import complete
 from registry.jsonvalues import check_json
 from registry.runtimes import runtime_module
-from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Outputs, Runtime
+from registry.runtimes.base import (
+    InferenceError,
+    LoadError,
+    LoadOptions,
+    Outputs,
+    RemoteOptions,
+    Runtime,
+)
 from registry.signature import Output, Signature, SignatureError
 from registry.sniffing import ArtifactRejected
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 # What the subprocess may know of this one: where its libraries are, and nothing it could tell.
-PASSED_VARIABLES = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
+PASSED_VARIABLES = (
+    *("PATH", "LANG", "LC_ALL", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH"),
+    # Where OpenSSL finds an installation's own authorities, for remote models.
+    *("SSL_CERT_FILE", "SSL_CERT_DIR"),
+)
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 PROBABILITY_TOLERANCE = 1e-3
 MEMORY_EXIT_CODE = 77
@@ -66,6 +77,7 @@ def prove(
         "path": str(path.resolve()),
         "framework": framework,
         "trusted_types": sorted(options.trusted_types),
+        "remote": _remote(options) if framework == "open-inference" else None,
         "declared": declared,
         "example": list(example),
     }
@@ -73,6 +85,14 @@ def prove(
         "registry.proof", request, timeout_seconds=timeout_seconds, memory_bytes=memory_bytes
     )
     return Proof(answer["signature"], answer["libraries"])
+
+
+def _remote(options: LoadOptions) -> dict[str, Any]:
+    """What no other framework's subprocess gets to know: its parser may be taken over by a file."""
+    return {
+        "origins": sorted(options.remote.origins),
+        "secrets": dict(options.remote.secrets),
+    }
 
 
 def run_bounded(
@@ -186,20 +206,31 @@ def load_completed(request: Mapping[str, Any]) -> tuple[Runtime, Signature]:
     """The model of a request as `prove` makes it, and its completed signature; raises
     ArtifactRejected.
     """
-    options = LoadOptions(frozenset(request["trusted_types"]))
+    options = _options(request)
     try:
         runtime = runtime_module(request["framework"]).load(Path(request["path"]), options)
     except LoadError as error:
         raise ArtifactRejected(_sentence(error)) from error
-    return runtime, _completed(runtime.signature, request["declared"], request["example"])
+    return runtime, _completed(runtime.signature, options.declared, request["example"])
 
 
-def _completed(
-    told: Signature, declared: Mapping[str, Any] | None, example: Sequence[object]
-) -> Signature:
+def _options(request: Mapping[str, Any]) -> LoadOptions:
+    remote, declared = request.get("remote"), request["declared"]
     try:
-        wanted = None if declared is None else Signature.from_json(declared)
-        return complete(told, wanted, example)
+        return LoadOptions(
+            frozenset(request["trusted_types"]),
+            RemoteOptions(frozenset(remote["origins"]), remote["secrets"])
+            if remote
+            else RemoteOptions(),
+            declared=None if declared is None else Signature.from_json(declared),
+        )
+    except SignatureError as error:
+        raise ArtifactRejected(_sentence(error), field="signature") from error
+
+
+def _completed(told: Signature, declared: Signature | None, example: Sequence[object]) -> Signature:
+    try:
+        return complete(told, declared, example)
     except SignatureError as error:
         field = "example" if isinstance(error.__cause__, InvalidInput) else "signature"
         raise ArtifactRejected(_sentence(error), field=field) from error

@@ -66,6 +66,7 @@ class JSONObjectField(ExactJSON):
             "inputs": {"type": "array", "items": {"type": "object"}},
             "outputs": {"type": "array", "items": {"type": "object"}},
             "classes": {"type": "array", "items": {}},
+            "columns": {"type": "array", "items": {"type": "object"}},
         },
         "example": {"inputs": [{"name": "age", "datatype": "FP64", "nullable": True}]},
     }

@@ -90,6 +90,10 @@ class Signature:
 
     inputs: tuple[Input, ...]
     outputs: tuple[Output, ...] = ()
+    columns: tuple[Input, ...] = ()
+    """Of a declared signature: the columns of the table the model was trained on, whatever tensors
+    it takes them as, and more of them than it uses.
+    """
     feature_names: tuple[str, ...] = field(init=False, compare=False, repr=False)
     """The keys of an `input_data` object, in the order of its `features` list."""
 
@@ -100,12 +104,12 @@ class Signature:
     @classmethod
     def from_json(cls, document: object) -> Self:
         """Read what `as_json` wrote, or what a caller declares: there, everything but the inputs'
-        names may be left out, and `classes` beside `inputs` names the classes of a model with one
-        label.
+        names may be left out, `classes` beside `inputs` names the classes of a model with one
+        label, and `columns` may stand in the place of `inputs`.
 
         Raises SignatureError with the place of the mistake.
         """
-        body = _object(document, "signature", {"inputs", "outputs", "classes"})
+        body = _object(document, "signature", {"inputs", "outputs", "classes", "columns"})
         inputs = tuple(
             _read_input(item, f"inputs[{i}]")
             for i, item in enumerate(_list(body.get("inputs", []), "inputs"))
@@ -118,10 +122,11 @@ class Signature:
             if outputs:
                 raise SignatureError("give either classes or outputs, not both")
             outputs = (Output("", "", (), "label", _read_classes(body["classes"], "classes")),)
+        columns = _read_columns(body)
         _require_unique([key for tensor in inputs for key in tensor.keys], "feature")
         _require_unique([tensor.name for tensor in inputs], "input")
         _require_unique([tensor.name for tensor in outputs], "output")
-        return cls(inputs, outputs)
+        return cls(inputs, outputs, columns)
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -187,6 +192,19 @@ def _read_input(item: object, place: str) -> Input:
         features,
         nullable,
     )
+
+
+def _read_columns(body: Mapping[str, Any]) -> tuple[Input, ...]:
+    columns = tuple(
+        _read_input(item, f"columns[{i}]")
+        for i, item in enumerate(_list(body.get("columns", []), "columns"))
+    )
+    if columns and body.get("inputs"):
+        raise SignatureError("give either inputs or columns, not both")
+    if any(column.shape not in ((), (-1,)) or column.features for column in columns):
+        raise SignatureError("columns: each is one value a row, without shape and features")
+    _require_unique([column.name for column in columns], "column")
+    return columns
 
 
 def _read_output(item: object, place: str) -> Output:

@@ -12,6 +12,7 @@ from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
 from registry.runtimes import FRAMEWORKS
+from registry.runtimes._remote_document import MAX_DOCUMENT_BYTES, is_document
 
 HEAD_BYTES = 4096
 # Real models shrink two or three times in a zip; what unpacks beyond this fills the memory instead.
@@ -101,6 +102,9 @@ def sniff(path: Path) -> str:
         tail = file.read()
     if head.startswith(b"PK"):
         return _sniff_zip(path, size)
+    # Before XGBoost's JSON, which may begin with a "version" too.
+    if size <= MAX_DOCUMENT_BYTES and is_document(path.read_bytes()):
+        return "open-inference"
     for recognise in (_sniff_text_formats, _sniff_onnx):
         framework = recognise(path, head, tail)
         if framework is not None:
@@ -210,7 +214,8 @@ def _unknown(head: bytes, size: int) -> ArtifactRejected:
         return ArtifactRejected(f"This is a pickle of protocol 0 or 1. {_INSTEAD_OF_PICKLE}")
     if head.lstrip().startswith(b"{"):
         return ArtifactRejected(
-            f"This is JSON, but not a model of XGBoost: {FRAMEWORKS['xgboost'].export} writes one."
+            f"This is JSON, but not a model of XGBoost: {FRAMEWORKS['xgboost'].export} writes one. "
+            f"Nor is it a remote model: {FRAMEWORKS['open-inference'].export}."
         )
     return ArtifactRejected(f"This is not a model file mlapi knows. {_SAFE_EXPORTS}.")
 

@@ -13,13 +13,14 @@ from registry.runtimes.base import LoadError, RuntimeModule
 @dataclass(frozen=True, slots=True)
 class Framework:
     """A row of the table: its name in `ModelVersion.framework`, its file endings and the extra that
-    installs it.
+    installs it, where that is not called the same.
     """
 
     name: str
     suffixes: tuple[str, ...]
     export: str
     """How to write a file that this framework's runtime loads, for messages."""
+    extra: str = ""
 
 
 FRAMEWORKS: Mapping[str, Framework] = {
@@ -29,6 +30,12 @@ FRAMEWORKS: Mapping[str, Framework] = {
         Framework("onnx", (".onnx",), "an ONNX export (skl2onnx, onnxmltools, torch.onnx)"),
         Framework("xgboost", (".ubj", ".json"), "model.save_model('model.ubj')"),
         Framework("lightgbm", (".txt",), "model.booster_.save_model('model.txt')"),
+        Framework(
+            "open-inference",
+            (".json",),
+            '{"url": "https://host:8080", "model": "name"} for a model on another server',
+            extra="remote",
+        ),
     )
 }
 
@@ -37,9 +44,9 @@ def runtime_module(framework: str) -> RuntimeModule:
     """The runtime of a framework in FRAMEWORKS; raises LoadError where its library is not
     installed.
     """
+    module = framework.replace("-", "_")
     try:
-        return cast(RuntimeModule, importlib.import_module(f"registry.runtimes.{framework}"))
+        return cast(RuntimeModule, importlib.import_module(f"registry.runtimes.{module}"))
     except ImportError as error:
-        raise LoadError(
-            f"{framework} models need pip install 'mlapi[{framework}]': {error}"
-        ) from error
+        extra = FRAMEWORKS[framework].extra or framework
+        raise LoadError(f"{framework} models need pip install 'mlapi[{extra}]': {error}") from error

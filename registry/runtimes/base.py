@@ -3,7 +3,7 @@ Django here.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -24,13 +24,48 @@ class InferenceError(Exception):
     """The model itself failed on the input it was given; the message is the library's own."""
 
 
+class RuntimeUnavailable(InferenceError):
+    """The model could not be asked, whatever the input was; `retry_after` (seconds) tells when it
+    may be.
+
+    Scoring the rows one by one, as after another InferenceError, would ask it once more for each.
+    """
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+# Of the environment, what the document of a remote model may name, and nothing else: whoever
+# registers models must not send this service's own secrets anywhere.
+SECRET_PREFIX = "MLAPI_REMOTE_"  # noqa: S105 - a name
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteOptions:
+    """Which servers may be asked for predictions, and what may be told to them.
+
+    `origins` are `scheme://host[:port]`, matched exactly; `secrets` are values of headers by the
+    name of their environment variable, each of which starts with SECRET_PREFIX.
+    """
+
+    origins: frozenset[str] = frozenset()
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
     """What a runtime may do with a file; `trusted_types` are dotted names added to the fixed list
     of scikit-learn.
+
+    The signatures are for a runtime whose file tells none: `declared` is the caller's at
+    registration, `proven` is what was stored then, and spares asking anew.
     """
 
     trusted_types: frozenset[str] = frozenset()
+    remote: RemoteOptions = RemoteOptions()
+    declared: Signature | None = None
+    proven: Signature | None = None
 
 
 class Runtime(Protocol):

@@ -120,3 +120,85 @@ def test_classes_that_the_file_names_cannot_be_renamed() -> None:
 
     with pytest.raises(SignatureError, match="classes in the file"):
         complete(named, declared(classes=["bad", "good"]))
+
+
+# -- columns of a training table
+
+
+def columns(*told: dict[str, Any], **more: Any) -> Signature:
+    return Signature.from_json({"columns": list(told), **more})
+
+
+def test_columns_give_one_tensor_its_names() -> None:
+    wish = columns({"name": "a", "datatype": "FP64"}, {"name": "b", "nullable": True})
+
+    [tensor] = complete(TENSOR, wish).inputs
+
+    assert (tensor.datatype, tensor.features, tensor.nullable) == ("FP32", ("a", "b"), True)
+
+
+def test_columns_that_the_model_does_not_use_are_nobodys() -> None:
+    wish = columns(
+        {"name": "unused", "datatype": "FP64"},
+        {"name": "seats", "datatype": "INT64"},
+        {"name": "city", "datatype": "BYTES", "nullable": True},
+        {"name": "age", "datatype": "INT32"},
+    )
+
+    told = complete(COLUMNS, wish)
+
+    assert [tensor.name for tensor in told.inputs] == ["age", "city", "seats"]
+    assert datatypes(told) == ["FP64", "BYTES", "INT64"]
+    assert [tensor.nullable for tensor in told.inputs] == [False, True, False]
+
+
+def test_names_that_lightgbm_wrote_without_blanks_get_them_back() -> None:
+    own = Signature((Input("features", "FP64", (-1, 2), ("sepal_length", "b")),))
+
+    [tensor] = complete(own, columns({"name": "sepal length"}, {"name": "b"})).inputs
+
+    assert tensor.features == ("sepal length", "b")
+
+
+@pytest.mark.parametrize(
+    ("told", "names", "said"),
+    [
+        (TENSOR, [{"name": "a"}], "takes 2 columns, not 1"),
+        (TENSOR, [{"name": "a"}, {"name": "b", "datatype": "BYTES"}], "but 'b' is text"),
+        (
+            Signature((Input("features", "FP64", (-1, 2), ("x", "y")),)),
+            [{"name": "a"}, {"name": "b"}],
+            r"features is \['x', 'y'\] in the file",
+        ),
+    ],
+)
+def test_columns_that_contradict_the_file_are_refused(
+    told: Signature, names: list[Any], said: str
+) -> None:
+    with pytest.raises(SignatureError, match=said):
+        complete(told, columns(*names))
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        ({"columns": [{"name": "a"}], "inputs": [{"name": "a"}]}, "not both"),
+        ({"columns": [{"name": "a", "shape": [-1, 2]}]}, "each is one value a row"),
+        ({"columns": [{"name": "a"}, {"name": "a"}]}, "column 'a' is named twice"),
+        ({"columns": 3}, "columns: must be a list"),
+        ({"columns": [{"name": "a", "datatype": "long"}]}, r"columns\[0\]\.datatype"),
+    ],
+)
+def test_columns_are_declared_plainly(document: Any, said: str) -> None:
+    with pytest.raises(SignatureError, match=said):
+        Signature.from_json(document)
+
+
+# -- a remote model, which tells what was declared of it
+
+
+def test_probabilities_that_are_told_as_declared_are_left() -> None:
+    own = Signature(TENSOR.inputs, (Output("p", "FP32", (-1, 2), "probabilities", ("no", "yes")),))
+    outputs = [{"name": "p", "kind": "probabilities", "classes": ["no", "yes"]}]
+
+    assert complete(own, declared(outputs=outputs)).outputs == own.outputs

@@ -445,6 +445,14 @@ def test_an_onnx_file_is_not_converted(model_path: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.django_db
+def test_a_remote_model_is_not_converted(model_path: Path, tmp_path: Path) -> None:
+    path = tmp_path / "remote.json"
+    path.write_text('{"url": "http://127.0.0.1:1", "model": "m"}')
+
+    assert "there is no file to convert" in refused(path, "--to=onnx")
+
+
+@pytest.mark.django_db
 def test_the_tags_of_a_conversion_are_not_the_users(iris: models.Trained, model_path: Path) -> None:
     assert "parity" in refused(iris.path, "--to=onnx", '--tags={"parity": 1}')
 

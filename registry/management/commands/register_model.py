@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from registry import artifacts
 from registry.conversion import GENERATED_ROWS, MIN_ROWS, Conversion, convert
-from registry.jsonvalues import parse_json
+from registry.jsonvalues import check_annotation, parse_json
 from registry.loader import load_options
 from registry.management.arguments import (
     VersionCommand,
@@ -21,6 +21,7 @@ from registry.management.arguments import (
     json_argument,
     version_fields,
 )
+from registry.mlflow import MLFLOW_TAG, read_folder
 from registry.models import ModelVersion
 from registry.parity import TOLERANCE
 from registry.runtimes import FRAMEWORKS
@@ -41,7 +42,13 @@ class Command(VersionCommand):
     )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("file", type=Path, help="A .skops, .onnx, .ubj, .json or .txt model.")
+        parser.add_argument(
+            "file",
+            type=Path,
+            help=(
+                "A .skops, .onnx, .ubj, .json or .txt model, or a folder that MLflow saved one in."
+            ),
+        )
         parser.add_argument(
             "--framework", choices=list(FRAMEWORKS), help="By default, told from the content."
         )
@@ -74,6 +81,9 @@ class Command(VersionCommand):
         signature = _checked(SignatureField(), "--signature", _given(options, "signature"))
         example = _example_rows(options)
         try:
+            if file.is_dir():
+                file, signature, fields = _of_mlflow(file, signature, fields)
+                self._warn_of_function(fields["tags"][MLFLOW_TAG])
             if options["to"] == "onnx":
                 self._convert(file, options["framework"], signature, example, fields)
             else:
@@ -82,6 +92,15 @@ class Command(VersionCommand):
             raise CommandError(f"{file} can not be read or copied: {error}") from error
         except artifacts.ArtifactRejected as error:
             raise CommandError(f"{file} was not registered: {error}") from error
+
+    def _warn_of_function(self, origin: dict[str, str]) -> None:
+        if "predict_fn" in origin:
+            self.stdout.write(
+                self.style.WARNING(
+                    f"MLflow serves this model by {origin['predict_fn']}; here invocations answer"
+                    " as its predict does, and predictions hold probabilities too."
+                )
+            )
 
     def _register(
         self,
@@ -192,6 +211,21 @@ class Command(VersionCommand):
         if artifacts.digest(file) != version.sha256:
             raise CommandError(f"{error}, with another file. Choose another version.") from error
         self.stdout.write(f"{version} is registered already, as id {version.pk}, from this file.")
+
+
+def _of_mlflow(
+    folder: Path, signature: Any, fields: dict[str, Any]
+) -> tuple[Path, Any, dict[str, Any]]:
+    """The model file of a folder, and what MLflow tells of it where the options say nothing."""
+    if MLFLOW_TAG in fields["tags"]:
+        raise CommandError(f"--tags: {MLFLOW_TAG} is written for a folder of MLflow's.")
+    model = read_folder(folder, with_signature=signature is None)
+    try:
+        check_annotation(metrics := fields["metrics"] or model.metrics)
+        check_annotation(tags := fields["tags"] | {MLFLOW_TAG: model.origin})
+    except ValueError as error:
+        raise CommandError(f"{folder}: its MLmodel can not be stored. {error}") from error
+    return model.path, model.signature or signature, fields | {"metrics": metrics, "tags": tags}
 
 
 def _conversion_tags(done: Conversion, file: Path, framework: str, source: str) -> dict[str, Any]:

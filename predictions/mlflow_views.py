@@ -1,0 +1,138 @@
+"""/api/v1/models/{id}/invocations/: what `mlflow models serve` answers at /invocations."""
+
+from collections.abc import Mapping
+from typing import IO, Any
+
+import orjson
+from django.conf import settings
+from django.http import HttpResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import ParseError
+from rest_framework.parsers import BaseParser
+from rest_framework.request import Request
+from rest_framework.settings import api_settings
+from rest_framework.views import APIView
+
+from predictions import services
+from predictions.authentication import RememberingAuthentication
+from predictions.mlflow_bodies import Invocation, predictions_of, read_body, read_csv
+from predictions.ndjson import BodyTooLarge, body_length
+from predictions.services import PredictionFailed
+from registry import loader
+from registry.arrangement import InvalidInput
+from registry.jsonvalues import check_json
+from registry.mlflow import MLFLOW_TAG
+from registry.signature import Signature
+
+CSV = "text/csv"
+_ROW = {"oneOf": [{"type": "array", "items": {}}, {"type": "object"}]}
+_ROWS = {"type": "array", "items": _ROW, "minItems": 1}
+BODY: dict[str, Any] = {
+    "type": "object",
+    "description": "Exactly one of the formats of MLflow's scoring server.",
+    "properties": {
+        "dataframe_split": {
+            "type": "object",
+            "properties": {
+                "columns": {"type": "array", "items": {"type": "string"}},
+                "index": {"type": "array", "items": {}},
+                "data": {"type": "array", "items": {"type": "array", "items": {}}, "minItems": 1},
+            },
+            "required": ["data"],
+        },
+        "dataframe_records": {"type": "array", "items": {"type": "object"}, "minItems": 1},
+        "instances": _ROWS,
+        "inputs": {"oneOf": [_ROWS, {"type": "object", "additionalProperties": {"type": "array"}}]},
+        "params": {"type": "object", "maxProperties": 0},
+    },
+    "example": {
+        "dataframe_split": {"columns": ["age", "city"], "data": [[20.5, "Oslo"], [31.0, "Rome"]]}
+    },
+}
+ANSWER: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "predictions": {
+            "description": "A label or value a row; of an ONNX model its outputs by name.",
+            "example": ["yes", "no"],
+        }
+    },
+    "required": ["predictions"],
+}
+
+
+class CSVText(str):
+    """A body that came as CSV, which a body that is one JSON string must not be taken for."""
+
+
+class CSVParser(BaseParser):
+    """CSV as text, at most MAX_REQUEST_BYTES of it."""
+
+    media_type = CSV
+
+    def parse(
+        self,
+        stream: IO[bytes],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> Any:
+        length, limit = body_length((parser_context or {})["request"]), settings.MAX_REQUEST_BYTES
+        if length > limit:
+            raise BodyTooLarge(f"The body is {length} bytes, where {limit} are allowed.")
+        try:
+            text = stream.read().decode("utf-8-sig")
+            check_json(text)
+        except ValueError as error:
+            raise ParseError(f"Not acceptable as CSV in UTF-8: {error}") from error
+        return CSVText(text)
+
+
+class InvocationsView(APIView):
+    """Score a body of MLflow's; a caller of `mlflow models serve` changes the URL only."""
+
+    parser_classes = [*api_settings.DEFAULT_PARSER_CLASSES, CSVParser]  # type: ignore[list-item]
+
+    def get_authenticators(self) -> list[BaseAuthentication]:
+        # As for every prediction, the recording statement asks whether the user is active.
+        return [RememberingAuthentication()]
+
+    @extend_schema(
+        operation_id="models_invocations",
+        request={"application/json": BODY, CSV: OpenApiTypes.STR},
+        responses={(200, "application/json"): ANSWER, 409: None, 422: None},
+    )
+    def post(self, request: Request, pk: str) -> HttpResponse:
+        """Score all rows or none. A 200 means that every prediction is committed."""
+        model_id = int(pk)
+        model = loader.get(model_id)
+        invocation = _read(request.data, model.signature)
+        try:
+            rows = services.predict_batch(
+                model_id=model_id,
+                inputs=invocation.inputs,
+                caller=services.Caller.of(request, request.auth),
+            )
+        except InvalidInput as error:
+            raise InvalidInput(error.row, invocation.placed(error.errors)) from error
+        except PredictionFailed as error:
+            error.errors = invocation.placed(error.errors)
+            raise
+        # Tags may change, and with this one no more than the form of the answer would.
+        origin = model.version.tags.get(MLFLOW_TAG)
+        predictions = predictions_of(
+            rows,
+            model.signature,
+            origin if isinstance(origin, dict) else {},
+            is_frame=invocation.is_frame,
+        )
+        body = orjson.dumps({"predictions": predictions})
+        return HttpResponse(body, content_type="application/json")
+
+
+def _read(data: Any, signature: Signature) -> Invocation:
+    limit = settings.MAX_BATCH_ROWS
+    if isinstance(data, CSVText):
+        return read_csv(data, signature, limit=limit)
+    return read_body(data, signature, limit=limit)
