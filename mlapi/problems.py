@@ -19,7 +19,7 @@ from rest_framework import exceptions
 from predictions.idempotency import InvalidKey, KeyReused
 from predictions.models import PredictionNotFound
 from predictions.recorder import CallerInactive
-from predictions.services import PredictionFailed
+from predictions.services import PredictionFailed, PredictionUnavailable
 from registry.arrangement import InvalidInput
 from registry.artifacts import ArtifactRejected, ArtifactTooLarge
 from registry.loader import ArtifactMissing, ModelNotReady
@@ -53,6 +53,7 @@ DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
     InvalidKey: HTTPStatus.BAD_REQUEST,
     KeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     PredictionFailed: HTTPStatus.UNPROCESSABLE_ENTITY,
+    PredictionUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
 

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from registry.loader import LoadedModel
-from registry.runtimes.base import InferenceError, Outputs
+from registry.runtimes.base import InferenceError, Outputs, RuntimeUnavailable
 from registry.signature import Output, Signature
 
 # Arranged rows: one array of shape (n, ...) for each input of a signature.
@@ -32,11 +32,13 @@ def score(model: LoadedModel, inputs: Inputs) -> list[Answer | InferenceError]:
     """Score n arranged rows in one call of the runtime: an answer or the model's failure for each.
 
     Where the model fails on all of them together, they are scored one by one, so that a failure
-    reaches exactly the row that caused it.
+    reaches exactly the row that caused it; a model that can not be asked now is not asked again.
     """
     size = len(next(iter(inputs.values())))
     try:
         outputs = model.runtime.predict(inputs)
+    except RuntimeUnavailable as error:
+        return [error] * size
     except InferenceError as error:
         if size == 1:
             return [error]

@@ -21,6 +21,7 @@ from predictions.metrics import PREDICTIONS, RECORDING_SECONDS
 from predictions.models import MAX_ERROR_LENGTH, Prediction
 from registry.jsonvalues import JSONObject
 from registry.models import ModelNotFound, ModelVersion
+from registry.runtimes.base import RuntimeUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +69,8 @@ class Record:
     latency_ms: float | None = None
     created_at: datetime = field(default_factory=timezone.now)
     _claim: Claim | None = None
+    # Seconds after which a model that could not be asked may be asked again.
+    _retry_after: int | None = None
     model_id: int = field(init=False)
     key: int = field(init=False, default=0)
     # Of the committed row.
@@ -84,6 +87,10 @@ class Record:
     def claim(self) -> Claim | None:
         return self._claim
 
+    @property
+    def retry_after(self) -> int | None:
+        return self._retry_after
+
     def complete(self, prediction: float | None, confidence: float | None, output: Any) -> None:
         """Take the model's answer."""
         self.prediction, self.confidence, self.output = prediction, confidence, output
@@ -94,6 +101,8 @@ class Record:
         # PostgreSQL stores no NUL, and a library may quote any byte of its input.
         reason = str(error).replace("\0", "") or type(error).__name__
         self.error = reason.encode(errors="replace").decode()[:MAX_ERROR_LENGTH]
+        if isinstance(error, RuntimeUnavailable):
+            self._retry_after = error.retry_after
 
 
 def record(records: Sequence[Record]) -> list[Record | Exception]:

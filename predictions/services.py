@@ -44,6 +44,23 @@ class PredictionFailed(Exception):
         self.extensions = {"prediction_ids": [one.pk for one in records[:MAX_SHOWN]]}
 
 
+class PredictionUnavailable(PredictionFailed):
+    """The model could not be asked, on another server; the failures are recorded all the same."""
+
+    retry_after = 1
+
+
+def _failure(
+    message: str, records: Sequence[Record], errors: Mapping[str, list[str]] | None = None
+) -> PredictionFailed:
+    waits = [one.retry_after for one in records if one.retry_after is not None]
+    if not waits:
+        return PredictionFailed(message, records, errors)
+    unavailable = PredictionUnavailable(message, records, errors)
+    unavailable.retry_after = max(waits)
+    return unavailable
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who asked; a command has no user."""
@@ -89,9 +106,7 @@ def predict(
     if target.shadow_ids:
         shadows.follow(target.shadow_ids, [record])
     if record.error:
-        raise PredictionFailed(
-            f"Model {loaded.version.pk} failed on this input: {record.error}", [record]
-        )
+        raise _failure(f"Model {loaded.version.pk} failed on this input: {record.error}", [record])
     return record
 
 
@@ -143,7 +158,7 @@ def _record_failures(failed: Mapping[int, Record], n_inputs: int) -> PredictionF
         if isinstance(outcome, Exception):
             raise outcome
     model = next(iter(failed.values())).model
-    return PredictionFailed(
+    return _failure(
         f"Model {model.pk} failed on {len(failed)} of {n_inputs} inputs, none was answered",
         list(failed.values()),
         errors={f"inputs[{i}]": [failed[i].error] for i in list(failed)[:MAX_SHOWN]},

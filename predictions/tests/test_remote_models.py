@@ -144,12 +144,6 @@ def test_the_servers_error_is_422_and_recorded(
     assert Prediction.objects.get().error == "singular matrix"
 
 
-UNTIL_MERGED = pytest.mark.xfail(
-    reason="predictions.services and inference do not tell RuntimeUnavailable apart yet"
-)
-
-
-@UNTIL_MERGED
 def test_a_server_that_is_down_is_503_and_recorded(
     client: APIClient, version: ModelVersion, server: StandIn
 ) -> None:
@@ -166,7 +160,6 @@ def test_a_server_that_is_down_is_503_and_recorded(
     assert ask(client, version).status_code == 201
 
 
-@UNTIL_MERGED
 def test_a_batch_for_a_server_that_is_down_asks_once(
     client: APIClient, version: ModelVersion, server: StandIn
 ) -> None:
