@@ -1,5 +1,6 @@
 """What the prediction endpoints take and answer."""
 
+import re
 from typing import Any
 
 from django.conf import settings
@@ -19,6 +20,8 @@ from registry.serializers import (
 
 # A name, a separator, and an alias or a version.
 MAX_REFERENCE_LENGTH = 151
+PLAIN_NAMES = frozenset({"model", "subject", "reference"})
+PLAIN_NAME = re.compile(r"[A-Za-z0-9@:._+-]{1,150}")
 
 
 @extend_schema_field(
@@ -85,11 +88,24 @@ class PredictionRequest(TargetRequest):
 
     def run_validation(self, data: Any = serializers.empty) -> Any:
         """As DRF's, which is spared where there is nothing to find fault with."""
-        if isinstance(data, dict) and data.keys() == {"model_id", "input_data"}:
-            model_id, input_data = data["model_id"], data["input_data"]
-            if type(model_id) is int and model_id > 0 and isinstance(input_data, dict):
-                return {"model_id": model_id, "input_data": input_data}
-        return super().run_validation(data)
+        return dict(data) if _is_plain(data) else super().run_validation(data)
+
+
+def _is_plain(data: Any) -> bool:
+    """Whether a request is what nearly all are: a target, an input, and perhaps names."""
+    if not isinstance(data, dict) or not isinstance(data.get("input_data"), dict):
+        return False
+    for key, value in data.items():
+        if key == "model_id":
+            fits = type(value) is int and value > 0
+        elif key in PLAIN_NAMES:
+            # Letters and digits of ASCII, so that nothing needs to be trimmed or refused.
+            fits = type(value) is str and bool(PLAIN_NAME.fullmatch(value))
+        else:
+            fits = key == "input_data"
+        if not fits:
+            return False
+    return ("model_id" in data) != ("model" in data)
 
 
 @extend_schema_field({"type": "array", "items": {"type": "object"}, "minItems": 1})
