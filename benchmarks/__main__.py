@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from benchmarks import batch_copy, deactivation, depth, durability, profiling
+from benchmarks import batch_copy, deactivation, depth, durability, profiling, shadowing
 from benchmarks.environments import NotInstallable
 from benchmarks.load import HOW_TO_GET_WRK, WrkMissing
 from benchmarks.peers import comparison
@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, Any]] = {
     "depth": ("lists, single reads and writes at ten million rows, with plans", depth),
     "durability": ("nothing acknowledged is lost: kill -9, restarts of PostgreSQL", durability),
     "deactivate": ("a deactivation holds in every process once it is answered", deactivation),
+    "shadows": ("what a slow and a failing shadow cost those who are answered", shadowing),
     "profile": ("where the time of a prediction goes, by share", profiling),
 }
 

@@ -104,7 +104,8 @@ def _checkout_dependencies() -> list[Any]:
 
 
 MLAPI = Environment(
-    "mlapi", (f"{PROJECT}[sklearn,onnx]", "joblib", "skl2onnx==1.20.0", "protobuf>=6.31.1,<7")
+    "mlapi",
+    (f"{PROJECT}[sklearn,onnx,remote]", "joblib", "skl2onnx==1.20.0", "protobuf>=6.31.1,<7"),
 )
 GUIDE = Environment(
     "guide",
