@@ -16,7 +16,9 @@ from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from django.urls import Resolver404
 from rest_framework import exceptions
 
-from predictions.models import PredictionNotFound
+from predictions.evaluation.promotion import InvalidRequirement, PromotionRefused
+from predictions.evaluation.replay import ReplayBusy, ReplayTaken, ReplayTooLarge
+from predictions.models import PredictionNotFound, ReplayNotFound
 from predictions.recorder import CallerInactive
 from predictions.services import PredictionFailed
 from registry.arrangement import InvalidInput
@@ -47,6 +49,12 @@ DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
     InvalidInput: HTTPStatus.BAD_REQUEST,
     CallerInactive: HTTPStatus.UNAUTHORIZED,
     PredictionFailed: HTTPStatus.UNPROCESSABLE_ENTITY,
+    ReplayNotFound: HTTPStatus.NOT_FOUND,
+    ReplayTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    ReplayBusy: HTTPStatus.SERVICE_UNAVAILABLE,
+    ReplayTaken: HTTPStatus.CONFLICT,
+    InvalidRequirement: HTTPStatus.BAD_REQUEST,
+    PromotionRefused: HTTPStatus.CONFLICT,
 }
 
 
