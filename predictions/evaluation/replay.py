@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -18,6 +18,7 @@ from django.utils import timezone
 from predictions.evaluation import replay_results
 from predictions.evaluation.agreement import Answered, compare
 from predictions.evaluation.replay_report import report_of
+from predictions.evaluation.replay_results import Result
 from predictions.evaluation.rescoring import Outcome, rescore
 from predictions.inference import Answer
 from predictions.models import MAX_ERROR_LENGTH, Prediction, Replay, ReplayResult
@@ -34,6 +35,19 @@ CHUNK_ROWS = 2000
 CHUNK_VALUES = 500_000
 # What a dimension that varies is taken for.
 USUAL_LENGTH = 1000
+
+
+Status = ReplayResult.Status
+
+
+class Recorded(NamedTuple):
+    """What a replay reads of a prediction, by its columns' names."""
+
+    id: int
+    created_at: datetime
+    input_data: Any
+    prediction: float | None
+    output: Any
 
 
 class ReplayTooLarge(Exception):
@@ -159,7 +173,7 @@ def run(
                 replay,
                 chunk[-1],
                 [
-                    _result(replay, row, outcome)
+                    _result(row, outcome, replay.tolerance)
                     for row, outcome in zip(chunk, outcomes, strict=True)
                 ],
             )
@@ -201,27 +215,27 @@ def _chunk_rows(signature: Signature) -> int:
     return max(1, min(CHUNK_ROWS, CHUNK_VALUES // max(1, width)))
 
 
-def _next_chunk(replay: Replay, size: int) -> list[Prediction]:
+def _next_chunk(replay: Replay, size: int) -> list[Recorded]:
     if replay.limit is not None:
         size = min(size, replay.limit - replay.rows_done)
-    rows = rows_of(replay).only("created_at", "input_data", "prediction", "output")
+    rows = rows_of(replay)
     if replay.cursor_at is not None:
         # The first condition is redundant in logic; it is the one that the index begins with.
         rows = rows.filter(
             Q(created_at__lte=replay.cursor_at),
             Q(created_at__lt=replay.cursor_at) | Q(id__lt=replay.cursor_id),
         )
-    return list(rows[:size])
+    return [Recorded(*row) for row in rows.values_list(*Recorded._fields)[:size]]
 
 
 # -- results
 
 
-def _result(replay: Replay, row: Prediction, outcome: Outcome) -> ReplayResult:
-    result = ReplayResult(replay=replay, original_id=row.pk)
+def _result(row: Recorded, outcome: Outcome, tolerance: float | None) -> Result:
+    result = Result(row.id)
     if not isinstance(outcome, Answer):
         is_refused = isinstance(outcome, InvalidInput)
-        result.status = ReplayResult.Status.REFUSED if is_refused else ReplayResult.Status.FAILED
+        result.status = (Status.REFUSED if is_refused else Status.FAILED).value
         result.error = _reason(outcome)
         return result
     result.prediction, result.confidence = outcome.prediction, outcome.confidence
@@ -229,13 +243,12 @@ def _result(replay: Replay, row: Prediction, outcome: Outcome) -> ReplayResult:
     pair = compare(
         Answered(row.prediction, row.output),
         Answered(outcome.prediction, outcome.output),
-        replay.tolerance,
+        tolerance,
     )
     if pair is None:
-        result.status = ReplayResult.Status.INCOMPARABLE
+        result.status = Status.INCOMPARABLE.value
         result.error = "One answer is a label or several outputs, where the other is a number."
         return result
-    result.status = ReplayResult.Status.COMPARED
     result.agrees, result.difference = pair.agrees, pair.difference
     result.distance = pair.distance
     return result
@@ -247,11 +260,11 @@ def _reason(error: Exception) -> str:
     return reason.encode(errors="replace").decode()[:MAX_ERROR_LENGTH]
 
 
-def _commit(replay: Replay, last: Prediction, results: Sequence[ReplayResult]) -> None:
+def _commit(replay: Replay, last: Recorded, results: Sequence[Result]) -> None:
     """Commit a chunk's results with the place of its last row."""
     changes = {
         "cursor_at": last.created_at,
-        "cursor_id": last.pk,
+        "cursor_id": last.id,
         "rows_done": replay.rows_done + len(results),
         "status": Replay.Status.RUNNING,
         "error": "",

@@ -1,25 +1,41 @@
 """The statement that writes a replay's results: many rows, none for a prediction that has gone."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any
 
 import orjson
 import psycopg
-from django.db import connection, models
+from django.db import connection
 
 from predictions.models import Prediction, Replay, ReplayResult
 
-FIELDS: Sequence["models.Field[Any, Any]"] = [
-    field for field in ReplayResult._meta.concrete_fields if field.name not in ("id", "replay")
-]
-NAMES = [field.attname for field in FIELDS]
+
+@dataclass(slots=True)
+class Result:
+    """A row of ReplayResult that is to be written. An instance of the model takes ten times as long
+    to make, and a replay makes one for every prediction.
+    """
+
+    original_id: int
+    status: str = ReplayResult.Status.COMPARED.value
+    prediction: float | None = None
+    confidence: float | None = None
+    output: Any = None
+    error: str = ""
+    difference: float | None = None
+    distance: float = 0.0
+    agrees: bool = False
+
+
+NAMES = [field.name for field in fields(Result)]
 COLUMNS = ", ".join(NAMES)
 TABLE = ReplayResult._meta.db_table
 PREDICTIONS = Prediction._meta.db_table
 
 
-def insert(replay: Replay, results: Sequence[ReplayResult]) -> None:
+def insert(replay: Replay, results: Sequence[Result]) -> None:
     """Insert results in the open transaction. Those whose prediction was deleted drop out in the
     statement itself, which keeps the others from being deleted before it commits.
     """
@@ -33,7 +49,8 @@ def insert(replay: Replay, results: Sequence[ReplayResult]) -> None:
 def _postgresql_statement() -> str:
     # One document, as the recorder sends it. Locks are taken oldest first, as retention takes its
     # own: so neither waits for the other in a circle.
-    given = ", ".join(f"{field.attname} {field.db_type(connection)}" for field in FIELDS)
+    columns = {field.attname: field for field in ReplayResult._meta.concrete_fields}
+    given = ", ".join(f"{name} {columns[name].db_type(connection)}" for name in NAMES)
     return f"""
         WITH given AS MATERIALIZED (
             SELECT * FROM json_to_recordset(%(results)s::json) AS given({given})
@@ -47,38 +64,27 @@ def _postgresql_statement() -> str:
     """  # noqa: S608 -- names of our own tables and columns
 
 
-def _insert_postgresql(replay: Replay, results: Sequence[ReplayResult]) -> None:
-    document = orjson.dumps(
-        [
-            # What is left out comes out as null.
-            {name: value for name in NAMES if (value := getattr(row, name)) is not None}
-            for row in results
-        ]
-    )
+def _insert_postgresql(replay: Replay, results: Sequence[Result]) -> None:
     with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
-        values = {"replay": replay.pk, "results": document.decode()}
+        values = {"replay": replay.pk, "results": orjson.dumps(results).decode()}
         cursor.execute(_postgresql_statement(), values, prepare=True)
 
 
 SQLITE_STATEMENT = f"""
-    INSERT INTO {TABLE} (replay_id, {COLUMNS}) SELECT {", ".join(["%s"] * (1 + len(FIELDS)))}
+    INSERT INTO {TABLE} (replay_id, {COLUMNS}) SELECT {", ".join(["%s"] * (1 + len(NAMES)))}
     WHERE EXISTS (SELECT 1 FROM {PREDICTIONS} WHERE id = %s)
 """  # noqa: S608 -- names of our own tables and columns
 
 
-def _insert_sqlite(replay: Replay, results: Sequence[ReplayResult]) -> None:
+def _insert_sqlite(replay: Replay, results: Sequence[Result]) -> None:
+    rows = (
+        {
+            **{name: getattr(row, name) for name in NAMES},
+            "output": None if row.output is None else orjson.dumps(row.output).decode(),
+        }
+        for row in results
+    )
     with connection.cursor() as cursor:
         cursor.executemany(
-            SQLITE_STATEMENT,
-            [
-                [
-                    replay.pk,
-                    *(
-                        field.get_db_prep_save(getattr(row, field.attname), connection=connection)
-                        for field in FIELDS
-                    ),
-                    row.original_id,
-                ]
-                for row in results
-            ],
+            SQLITE_STATEMENT, [[replay.pk, *row.values(), row["original_id"]] for row in rows]
         )

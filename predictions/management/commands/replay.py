@@ -1,5 +1,6 @@
 import argparse
 import os
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -92,12 +93,11 @@ class Command(BaseCommand):
             file=self.stderr,
             disable=None,
         ) as progress:
-            done = row.rows_done
+            done, started = row.rows_done, time.perf_counter()
             replay.run(row, model, progress=progress.update)
-            seconds = progress.format_dict["elapsed"]
+            seconds = time.perf_counter() - started
         rows = row.rows_done - done
-        rate = f", {rows / seconds:,.0f} rows/s" if rows and seconds else ""
-        self.stdout.write(f"{rows:,} rows in {seconds:.1f} s{rate}")
+        self.stdout.write(f"{rows:,} rows in {seconds:.1f} s, {rows / seconds:,.0f} rows/s")
 
     def _print(self, row: Replay) -> None:
         for name, value in lines_of(row.report or {}):
