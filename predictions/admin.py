@@ -12,6 +12,7 @@ from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from predictions.evaluation import replay_admin as replay_admin  # registers its pages
 from predictions.models import Prediction
 from registry.admin import readable_json
 
