@@ -16,6 +16,8 @@ from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from django.urls import Resolver404
 from rest_framework import exceptions
 
+from predictions.evaluation.outcomes import OutcomesRefused
+from predictions.evaluation.tasks import NoQuality
 from predictions.models import PredictionNotFound
 from predictions.recorder import CallerInactive
 from predictions.services import PredictionFailed
@@ -47,6 +49,8 @@ DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
     InvalidInput: HTTPStatus.BAD_REQUEST,
     CallerInactive: HTTPStatus.UNAUTHORIZED,
     PredictionFailed: HTTPStatus.UNPROCESSABLE_ENTITY,
+    OutcomesRefused: HTTPStatus.BAD_REQUEST,
+    NoQuality: HTTPStatus.CONFLICT,
 }
 
 

@@ -12,6 +12,7 @@ from rest_framework.routers import SimpleRouter
 from mlapi import auth, health, problems
 from mlapi import schema as schema  # registers its extension of drf-spectacular
 from mlapi.metrics import UNMATCHED
+from predictions.evaluation.views import ModelQualityViewSet, OutcomeViewSet
 from predictions.views import ModelPredictionViewSet, PredictionViewSet
 from registry.views import ModelVersionViewSet
 
@@ -31,6 +32,7 @@ router = Router()
 # Flat and first: this route is asked most, and each level of nesting costs every request.
 router.register("api/v1/predictions", PredictionViewSet, basename="prediction")
 router.register("api/v1/models", ModelVersionViewSet, basename="model")
+router.register("api/v1/outcomes", OutcomeViewSet, basename="outcome")
 
 handler400 = problems.bad_request
 handler403 = problems.permission_denied
@@ -43,6 +45,11 @@ urlpatterns = [
         r"^api/v1/models/(?P<pk>[0-9]{1,19})/predictions/?$",
         ModelPredictionViewSet.as_view({"get": "list"}),
         name="model-predictions",
+    ),
+    re_path(
+        r"^api/v1/models/(?P<pk>[0-9]{1,19})/quality/?$",
+        ModelQualityViewSet.as_view({"get": "list"}),
+        name="model-quality",
     ),
     re_path(r"^$", RedirectView.as_view(pattern_name="docs")),
     # The admin keeps Django's own addresses, slash included.

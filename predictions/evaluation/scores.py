@@ -177,7 +177,7 @@ class RegressorTally:
         absolutes = Moments.from_sums(n, self.absolutes, self.squares)
         bias = Moments.from_sums(n, self.errors, self.squares)
         if squares is None or absolutes is None or bias is None:
-            return {field: None for field in REGRESSION_FIGURES}
+            return dict.fromkeys(REGRESSION_FIGURES)
         within = squares.interval
         return {
             "mae": absolutes.mean,

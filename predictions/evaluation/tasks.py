@@ -1,5 +1,6 @@
 """What a version's signature asks of its outcomes: the classes of a classifier, or a number."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,3 +49,22 @@ def task_of(version: ModelVersion) -> Task:
 def label_text(label: Any) -> str:
     """A label as its column holds it."""
     return orjson.dumps(label).decode()
+
+
+def labels_by_form(classes: Sequence[ClassLabel]) -> Mapping[str, ClassLabel]:
+    """The classes by all ways to write them, as `label_text` gives them.
+
+    1 may be given as 1.0 or "1", true as "true" or "True": CSV knows text alone, and probabilities
+    have text as their keys. No class is another one's text: a signature sees to it.
+    """
+    exact = {label_text(label): label for label in classes}
+    loose: dict[str, ClassLabel] = {}
+    for label in classes:
+        forms: list[Any] = [str(label)]
+        if isinstance(label, bool):
+            forms.append(label_text(label))
+        elif isinstance(label, int | float) and float(label).is_integer():
+            forms += [int(label), float(label), str(int(label)), str(float(label))]
+        for form in forms:
+            loose.setdefault(label_text(form), label)
+    return {**loose, **exact}

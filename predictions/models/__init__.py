@@ -8,13 +8,19 @@ from predictions.models.log import (
     PredictionNotFound,
     protect_by_sample,
 )
-from predictions.models.outcomes import MAX_OUTCOME_VALUE, OUTCOME_FIELDS, Outcome
+from predictions.models.outcomes import (
+    MAX_OUTCOME_VALUE,
+    MAX_PREDICTIONS_OF_REFERENCE,
+    OUTCOME_FIELDS,
+    Outcome,
+)
 
 __all__ = [
     "LISTED_FIELDS",
     "MAX_CALLERS_NAME_LENGTH",
     "MAX_ERROR_LENGTH",
     "MAX_OUTCOME_VALUE",
+    "MAX_PREDICTIONS_OF_REFERENCE",
     "OUTCOME_FIELDS",
     "Outcome",
     "Prediction",

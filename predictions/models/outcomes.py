@@ -13,6 +13,8 @@ from registry.fields import ExactJSONField
 
 # Figures square the square of an error; past this they would leave what a float can hold.
 MAX_OUTCOME_VALUE = 1e70
+# A reference is one case of the caller's; asked more often, it is a mistake.
+MAX_PREDICTIONS_OF_REFERENCE = 1000
 
 
 class OutcomeQuerySet(models.QuerySet["Outcome"]):
@@ -21,8 +23,13 @@ class OutcomeQuerySet(models.QuerySet["Outcome"]):
 
     def matching(self, *, prediction_id: int | None = None, reference: str | None = None) -> Self:
         """The rows that the filters of the list endpoint leave."""
-        wanted = {"prediction_id": prediction_id, "prediction__reference": reference}
-        return self.filter(**{key: value for key, value in wanted.items() if value is not None})
+        rows = self if prediction_id is None else self.filter(prediction=prediction_id)
+        if reference is None:
+            return rows
+        # Read first: joined, PostgreSQL may walk all outcomes by time to find the few.
+        answering = Prediction.objects.filter(reference=reference, primary=None).newest_first()
+        keys = answering.values_list("pk", flat=True)[:MAX_PREDICTIONS_OF_REFERENCE]
+        return rows.filter(prediction__in=list(keys))
 
     def listed(self) -> Self:
         """Rows as a list shows them: with their prediction's reference."""

@@ -24,9 +24,14 @@ def classifier_signature(classes: Sequence[Any]) -> dict[str, Any]:
     }
 
 
-REGRESSOR_SIGNATURE = {
+REGRESSOR_SIGNATURE: dict[str, Any] = {
     "inputs": [{"name": "x", "datatype": "FP64", "shape": [-1]}],
     "outputs": [{"name": "y", "datatype": "FP64", "shape": [-1], "kind": "value"}],
+}
+# Two answers a row, none of which is the outcome's.
+PAIR_SIGNATURE = {
+    **REGRESSOR_SIGNATURE,
+    "outputs": [{**REGRESSOR_SIGNATURE["outputs"][0], "name": name} for name in ("y", "z")],
 }
 
 

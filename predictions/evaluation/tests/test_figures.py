@@ -76,14 +76,20 @@ def assert_is_sklearns(
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    "classes", [["setosa", "Köln", 'a "b"'], [0, 1], [False, True], [0.5, 1.5, 2.5, 3.5]]
+    ("classes", "rows"),
+    [
+        (["setosa", "Köln", 'a "b"'], ROWS),
+        ([0, 1], ROWS),
+        ([False, True], 500),
+        ([0.5, 1.5, 2.5, 3.5], 500),
+    ],
 )
-def test_classifier_figures_are_scikit_learns(classes: list[Any]) -> None:
-    version, probabilities, predicted, actual = classify(classes)
+def test_classifier_figures_are_scikit_learns(classes: list[Any], rows: int) -> None:
+    version, probabilities, predicted, actual = classify(classes, rows=rows)
 
     total = tally_of(version)
 
-    assert total.scored == total.with_outcome == ROWS
+    assert total.scored == total.with_outcome == rows
     assert_is_sklearns(total, probabilities, predicted, actual)
 
 
@@ -122,7 +128,7 @@ def test_a_single_class_that_occurs_is_scored() -> None:
 
 @pytest.mark.django_db
 def test_the_calibration_table_is_that_of_the_rows() -> None:
-    version, probabilities, predicted, actual = classify(["a", "b", "c"])
+    version, probabilities, predicted, actual = classify(["a", "b", "c"], rows=3000)
     confidence, hits = probabilities.max(axis=1), predicted == actual
 
     total = tally_of(version)
@@ -141,19 +147,26 @@ def test_the_calibration_table_is_that_of_the_rows() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    ("mean", "spread"), [(0.0, 1.0), (1e6, 1.0), (1e9, 0.01), (-3e12, 5.0), (1e-12, 1e-12)]
+    ("mean", "spread", "rows"),
+    [
+        (0.0, 1.0, 2000),
+        (1e6, 1.0, ROWS),
+        (1e9, 0.01, 2000),
+        (-3e12, 5.0, 2000),
+        (1e-12, 1e-12, 2000),
+    ],
 )
-def test_regressor_figures_are_scikit_learns(mean: float, spread: float) -> None:
+def test_regressor_figures_are_scikit_learns(mean: float, spread: float, rows: int) -> None:
     random = np.random.default_rng(2)
-    actual = mean + spread * random.standard_normal(ROWS)
-    predicted = actual + spread * (0.3 * random.standard_normal(ROWS) + 0.1)
+    actual = mean + spread * random.standard_normal(rows)
+    predicted = actual + spread * (0.3 * random.standard_normal(rows) + 0.1)
     version = make_version(REGRESSOR_SIGNATURE)
     measured(estimated(version, predicted.tolist()), actual.tolist())
 
     total = tally_of(version)
 
     figures = total.figures()
-    assert total.scored == ROWS
+    assert total.scored == rows
     expected = {
         "mae": metrics.mean_absolute_error(actual, predicted),
         "rmse": metrics.root_mean_squared_error(actual, predicted),
