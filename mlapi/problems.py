@@ -16,8 +16,10 @@ from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from django.urls import Resolver404
 from rest_framework import exceptions
 
+from predictions.evaluation.outcomes import OutcomesRefused
 from predictions.evaluation.promotion import InvalidRequirement, PromotionRefused
 from predictions.evaluation.replay import ReplayBusy, ReplayTaken, ReplayTooLarge
+from predictions.evaluation.tasks import NoQuality
 from predictions.models import PredictionNotFound, ReplayNotFound
 from predictions.recorder import CallerInactive
 from predictions.services import PredictionFailed
@@ -25,6 +27,7 @@ from registry.arrangement import InvalidInput
 from registry.artifacts import ArtifactRejected, ArtifactTooLarge
 from registry.loader import ArtifactMissing, ModelNotReady
 from registry.models import ModelNotFound
+from registry.promotion import AliasMoved, MoveRefused
 from registry.services import ArtifactExists, VersionExists, VersionInUse
 
 logger = logging.getLogger(__name__)
@@ -41,6 +44,8 @@ DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
     PredictionNotFound: HTTPStatus.NOT_FOUND,
     VersionExists: HTTPStatus.CONFLICT,
     VersionInUse: HTTPStatus.CONFLICT,
+    MoveRefused: HTTPStatus.CONFLICT,
+    AliasMoved: HTTPStatus.CONFLICT,
     ArtifactExists: HTTPStatus.CONFLICT,
     ArtifactMissing: HTTPStatus.CONFLICT,
     ArtifactTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
@@ -55,6 +60,8 @@ DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
     ReplayTaken: HTTPStatus.CONFLICT,
     InvalidRequirement: HTTPStatus.BAD_REQUEST,
     PromotionRefused: HTTPStatus.CONFLICT,
+    OutcomesRefused: HTTPStatus.BAD_REQUEST,
+    NoQuality: HTTPStatus.CONFLICT,
 }
 
 

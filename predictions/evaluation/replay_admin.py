@@ -35,7 +35,15 @@ class ReplayAdmin(admin.ModelAdmin):
             {
                 "fields": (
                     *("name", "recorded_by", "answered_by", "status", "error", "rows"),
-                    *("agreement", "figures", "differences", "classes", "worst", "unanswered"),
+                    *(
+                        "agreement",
+                        "figures",
+                        "differences",
+                        "classes",
+                        "quality",
+                        "worst",
+                        "unanswered",
+                    ),
                 )
             },
         ),
@@ -51,7 +59,7 @@ class ReplayAdmin(admin.ModelAdmin):
     )
     readonly_fields = (
         *("recorded_by", "answered_by", "rows", "agreement"),
-        *("figures", "differences", "classes", "worst", "unanswered"),
+        *("figures", "differences", "classes", "quality", "worst", "unanswered"),
     )
 
     class Media:
@@ -103,6 +111,10 @@ class ReplayAdmin(admin.ModelAdmin):
         if not replay.report or not replay.report["classes"]:
             return "-"
         return format_html("{}{}", class_chart(replay.report), _table("pairs", replay))
+
+    @admin.display(description="quality, by outcomes")
+    def quality(self, replay: Replay) -> str:
+        return _table("quality", replay) if replay.report and replay.report["quality"] else "-"
 
     @admin.display(description="the furthest apart")
     def worst(self, replay: Replay) -> str:

@@ -2,17 +2,19 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from statistics import NormalDist
 from typing import Any
 
 import orjson
 from django.db import connection
 from django.db.models import Count, Max, Q, Sum
 
+from predictions.evaluation.pairs import Pairs, pairs_of, tally
+from predictions.evaluation.statistics import wilson_interval
+from predictions.evaluation.tasks import NoQuality, task_of
 from predictions.models import Prediction, Replay, ReplayResult
 from predictions.models.replays import ReplayResultQuerySet
+from registry.models import ModelVersion
 
-LEVEL = 0.95
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 MAX_WORST = 10
 MAX_UNANSWERED_SHOWN = 10
@@ -44,26 +46,13 @@ def report_of(replay: Replay) -> dict[str, Any]:
         "agreement_interval": wilson_interval(agreed, rows),
         "difference": _differences(results),
         "classes": _classes(replay),
+        "quality": _quality(replay),
         "worst": [_shown_pair(row) for row in with_originals(results.worst_first())[:MAX_WORST]],
         "unanswered": [
             {"prediction_id": row.original_id, "status": row.status, "error": _shown(row.error)}
             for row in results.unanswered()[:MAX_UNANSWERED_SHOWN]
         ],
     }
-
-
-def wilson_interval(successes: int, trials: int) -> list[float] | None:
-    """The 95 % interval of a share, by Wilson's score (1927); None of no trials."""
-    if not trials:
-        return None
-    z = NormalDist().inv_cdf((1 + LEVEL) / 2)
-    share = successes / trials
-    scale = 1 + z * z / trials
-    centre = (share + z * z / (2 * trials)) / scale
-    margin = z * math.sqrt(share * (1 - share) / trials + (z / (2 * trials)) ** 2) / scale
-    # Exact at both ends, where rounding may pass them by a hair.
-    low = 0.0 if successes == 0 else max(0.0, centre - margin)
-    return [low, 1.0 if successes == trials else min(1.0, centre + margin)]
 
 
 def with_originals(results: ReplayResultQuerySet) -> ReplayResultQuerySet:
@@ -161,6 +150,33 @@ def _classes(replay: Replay) -> dict[str, Any] | None:
             }
             for recorded, new, rows in pairs
         ],
+    }
+
+
+def _quality(replay: Replay) -> dict[str, Any] | None:
+    """How good both versions were on the rows whose outcomes are known; None where none is."""
+    recorded = pairs_of({"replayed__replay": replay})
+    if not any(part.outcomes.exists() for part in recorded):
+        return None
+    new = pairs_of({"replay": replay}, row="replayed")
+    return {
+        "recorded": _quality_of(replay.from_version, recorded),
+        "new": _quality_of(replay.to_version, new),
+    }
+
+
+def _quality_of(version: ModelVersion, pairs: Sequence[Pairs]) -> dict[str, Any] | None:
+    """As live quality tells it; None of a version whose answers have none."""
+    try:
+        task = task_of(version)
+    except NoQuality:
+        return None
+    total, _ = tally(task, pairs)
+    return {
+        "task": task.name,
+        "with_outcome": total.with_outcome,
+        "scored": total.scored,
+        "figures": total.figures() if total.scored else None,
     }
 
 

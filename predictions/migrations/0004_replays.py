@@ -10,7 +10,7 @@ import registry.fields
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("predictions", "0002_routing"),
+        ("predictions", "0003_outcomes"),
         ("registry", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]

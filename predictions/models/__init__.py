@@ -8,6 +8,12 @@ from predictions.models.log import (
     PredictionNotFound,
     protect_by_sample,
 )
+from predictions.models.outcomes import (
+    MAX_OUTCOME_VALUE,
+    MAX_PREDICTIONS_OF_REFERENCE,
+    OUTCOME_FIELDS,
+    Outcome,
+)
 from predictions.models.replays import (
     MAX_REPLAY_NAME_LENGTH,
     Replay,
@@ -19,7 +25,11 @@ __all__ = [
     "LISTED_FIELDS",
     "MAX_CALLERS_NAME_LENGTH",
     "MAX_ERROR_LENGTH",
+    "MAX_OUTCOME_VALUE",
+    "MAX_PREDICTIONS_OF_REFERENCE",
     "MAX_REPLAY_NAME_LENGTH",
+    "OUTCOME_FIELDS",
+    "Outcome",
     "Prediction",
     "PredictionNotFound",
     "Replay",

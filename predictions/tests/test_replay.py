@@ -11,8 +11,8 @@ from django.core.management import call_command
 from mlapi.tests.fixtures import Artifact
 from predictions.evaluation import replay, replay_results
 from predictions.evaluation.agreement import Answered, Pair, compare
-from predictions.evaluation.replay_report import wilson_interval
-from predictions.models import Prediction, Replay, ReplayResult
+from predictions.evaluation.statistics import wilson_interval
+from predictions.models import Outcome, Prediction, Replay, ReplayResult
 from predictions.tests.replays import (
     NOON,
     MakeVersion,
@@ -89,16 +89,6 @@ def test_a_tolerance_is_absolute() -> None:
     assert not compare(Answered(1e6), Answered(1e6 + 1e-4), tolerance=0.0).agrees  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize(("successes", "trials"), [(0, 10), (10, 10), (98, 100), (1, 100_000)])
-def test_the_interval_is_wilsons(successes: int, trials: int) -> None:
-    from scipy.stats import binomtest
-
-    expected = binomtest(successes, trials).proportion_ci(method="wilson")
-
-    assert wilson_interval(successes, trials) == pytest.approx([expected.low, expected.high])
-    assert wilson_interval(0, 0) is None
-
-
 # -- the figures
 
 
@@ -117,7 +107,7 @@ def test_figures_of_a_classifier_equal_a_direct_computation(
     assert list(old.classes_) != list(new.classes_)
     assert (report["rows"], report["compared"], report["agreed"]) == (150, 150, agreed)
     assert report["agreement"] == agreed / 150
-    assert report["agreement_interval"] == wilson_interval(agreed, 150)
+    assert tuple(report["agreement_interval"]) == wilson_interval(agreed, 150)
     old_class = old.predict_proba(rows).argmax(axis=1)
     column = [list(new.classes_).index(old.classes_[i]) for i in old_class]
     difference = new.predict_proba(rows)[range(150), column] - old.predict_proba(rows).max(axis=1)
@@ -193,6 +183,56 @@ def test_a_tolerance_decides_what_agrees(
 
     assert report_of(replayed(diabetes, diabetes, tolerance=4.5))["agreed"] == 5
     assert report_of(replayed(diabetes, diabetes))["agreed"] == 1
+
+
+def test_both_qualities_are_reported_where_outcomes_exist(
+    iris: ModelVersion, coarse: ModelVersion, iris_artifact: Artifact, coarse_artifact: Artifact
+) -> None:
+    rows = recorded_labels(iris, iris_artifact, iris_rows())
+    assert report_of(replayed(iris, coarse))["quality"] is None
+    truth = ["setosa"] * 50 + ["versicolor"] * 50 + ["virginica"] * 50
+    known = [0, 3, 4, *range(6, 150, 3)]
+    # A shadow's row is judged by the outcome of its primary, and a correction counts alone.
+    Prediction.objects.filter(pk=rows[3].pk).update(
+        alias="champion", arm="shadow", primary=rows[4].pk
+    )
+    Outcome.objects.bulk_create(
+        Outcome(prediction_id=rows[i].pk, label=label)
+        for i in known
+        if i != 3
+        for label in ("another", truth[i])
+    )
+
+    quality = report_of(replayed(iris, coarse))["quality"]
+
+    asked = iris_rows()[known]
+    right = np.array(truth)[known]
+    for name, artifact in (("recorded", iris_artifact), ("new", coarse_artifact)):
+        expected = (artifact.model.predict(asked) == right).mean()
+        assert quality[name]["figures"]["accuracy"] == pytest.approx(expected, abs=1e-12)
+        assert quality[name]["scored"] == quality[name]["with_outcome"] == len(known)
+    assert quality["recorded"]["figures"]["accuracy"] > quality["new"]["figures"]["accuracy"]
+
+
+def test_qualities_of_values_are_reported_too(
+    diabetes: ModelVersion, diabetes_artifact: Artifact, make_version: MakeVersion
+) -> None:
+    from sklearn.datasets import load_diabetes
+
+    rows, truth = load_diabetes(return_X_y=True)
+    old = make_version("old", framework="R")
+    recorded = recorded_values(old, rows[:20], [0.0] * 20)
+    Outcome.objects.bulk_create(
+        Outcome(prediction=row, value=float(value))
+        for row, value in zip(recorded, truth, strict=False)
+    )
+
+    quality = report_of(replayed(old, diabetes))["quality"]
+
+    error = diabetes_artifact.model.predict(rows[:20]) - truth[:20]
+    # Without a signature nothing tells what the old version's numbers mean.
+    assert quality["recorded"] is None
+    assert quality["new"]["figures"]["mae"] == pytest.approx(abs(error).mean(), rel=1e-9)
 
 
 # -- which rows
