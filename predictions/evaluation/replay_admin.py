@@ -22,13 +22,14 @@ def version_link(version: ModelVersion) -> SafeString:
 
 @admin.register(Replay)
 class ReplayAdmin(admin.ModelAdmin):
-    list_display = ("id", "created_at", "recorded_by", "answered_by", "status", "rows", "agreement")
+    list_display = ("id", "created_at", "recorded_by", "answered_by", "status", "rows", "share")
     list_display_links = ("id", "created_at")
     sortable_by = ("created_at",)
     list_filter = ("status", "created_at")
     list_per_page = 100
     ordering = ("-created_at", "-id")
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
     fieldsets = (
         (
             None,
@@ -92,11 +93,16 @@ class ReplayAdmin(admin.ModelAdmin):
         return f"{replay.report['rows']:,}"
 
     @admin.display(description="agreement")
+    def share(self, replay: Replay) -> str:
+        share = replay.report and replay.report["agreement"]
+        return "-" if share is None else f"{share:.2%}"
+
+    @admin.display(description="agreement")
     def agreement(self, replay: Replay) -> str:
         if replay.report is None or replay.report["agreement"] is None:
             return "-"
         low, high = replay.report["agreement_interval"]
-        return f"{replay.report['agreement']:.2%} ({low:.2%} to {high:.2%})"
+        return f"{self.share(replay)} ({low:.2%} to {high:.2%}, at 95 %)"
 
     @admin.display(description="rows by outcome")
     def figures(self, replay: Replay) -> str:
@@ -130,4 +136,14 @@ class ReplayAdmin(admin.ModelAdmin):
 def _table(name: str, replay: Replay) -> str:
     if replay.report is None:
         return "-"
-    return render_to_string(f"admin/predictions/replay/{name}.html", {"report": replay.report})
+    report = _readable(replay.report)
+    return render_to_string(f"admin/predictions/replay/{name}.html", {"report": report})
+
+
+def _readable(value: Any) -> Any:
+    """The same with six digits of each number: differences may be tiny or huge."""
+    if isinstance(value, dict):
+        return {name: _readable(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_readable(inner) for inner in value]
+    return f"{value:.6g}" if isinstance(value, float) else value

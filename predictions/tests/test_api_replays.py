@@ -370,7 +370,7 @@ def test_the_same_command_goes_on_with_what_was_stopped(
     row = Replay.objects.get()
     assert (row.status, row.rows_done) == ("running", 8)
     assert "\n7 rows in" in command("--from=iris:1", "--to=iris:2")
-    assert Replay.objects.get().report["rows"] == ReplayResult.objects.count() == 15  # type: ignore[index]
+    assert Replay.objects.get().report["rows"] == ReplayResult.objects.count() == 15
     # One that is completed is shown again, and begun anew only by its command.
     assert "agreement" in command(f"--resume={row.pk}")
     assert Replay.objects.count() == 1

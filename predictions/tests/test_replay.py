@@ -1,6 +1,7 @@
 """Replays: which rows, what of them, how they go on, and what they report."""
 
 import math
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from django.core.management import call_command
 
 from mlapi.tests.fixtures import Artifact
-from predictions.evaluation import replay, replay_results
+from predictions.evaluation import replay, replay_results, rescoring
 from predictions.evaluation.agreement import Answered, Pair, compare
 from predictions.evaluation.statistics import wilson_interval
 from predictions.models import Outcome, Prediction, Replay, ReplayResult
@@ -250,7 +251,7 @@ def test_rows_are_those_of_the_version_and_the_times(
 
     def ids(**options: Any) -> list[int]:
         row = replayed(iris, coarse, chunk_rows=2, **options)
-        found = row.results.newest_first().values_list("original_id", flat=True)  # type: ignore[attr-defined]
+        found = row.results.newest_first().values_list("original_id", flat=True)
         assert row.rows_done == row.rows_expected == len(found)
         return [rows.index(Prediction(pk=pk)) for pk in found]
 
@@ -309,8 +310,7 @@ def test_an_input_that_does_not_fit_is_a_recorded_refusal(
         row = rows[[0, 1, 2, 5, 7, 9, 20, 30, 38, 39][place]]
         Prediction.objects.filter(pk=row.pk).update(input_data=inputs)
 
-    row = replayed(iris, coarse, chunk_rows=40)
-    report = report_of(row)
+    report = report_of(replayed(iris, coarse, chunk_rows=40))
 
     # An integer of 64 bits is a number.
     refused = len(bad) - 1
@@ -387,7 +387,7 @@ def test_a_stopped_replay_goes_on_where_it_was(
 
     stopped = Replay.objects.get(pk=row.pk)
     assert (stopped.status, stopped.error) == ("failed", "in the middle")
-    assert stopped.rows_done == row.results.count() == 8  # type: ignore[attr-defined]
+    assert stopped.rows_done == row.results.count() == 8
     again = plan.unfinished()
     assert again == stopped
     assert again is not None
@@ -463,7 +463,7 @@ def test_rows_deleted_meanwhile_are_left_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     recorded_labels(iris, iris_artifact, iris_rows()[:20])
-    rescore = replay.rescore
+    rescore = rescoring.rescore
 
     def pruned(model: Any, inputs: Any) -> Any:
         Prediction.objects.filter(created_at__lt=NOON + timedelta(minutes=5)).delete()
@@ -546,14 +546,13 @@ def test_wide_inputs_make_smaller_chunks(iris: ModelVersion) -> None:
 def test_rows_of_varying_shape_are_scored_together_by_shape(
     iris: ModelVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from predictions.evaluation import rescoring
     from registry.signature import Input, Output, Signature
 
     calls: list[int] = []
 
     class Summing:
         signature = Signature((Input("x", "FP64", (-1, -1)),), (Output("y", "FP64", (-1,)),))
-        libraries: dict[str, str] = {}
+        libraries: Mapping[str, str] = {}
 
         def predict(self, inputs: Any) -> Any:
             calls.append(len(inputs["x"]))

@@ -101,7 +101,7 @@ class Command(BaseCommand):
 
     def _print(self, row: Replay) -> None:
         for name, value in lines_of(row.report or {}):
-            self.stdout.write(f"{name:<26}{value}")
+            self.stdout.write(f"{name:<30} {value}")
 
 
 def lines_of(report: dict[str, Any]) -> list[tuple[str, str]]:
@@ -123,10 +123,17 @@ def lines_of(report: dict[str, Any]) -> list[tuple[str, str]]:
         for pair in (report["classes"] or {"pairs": []})["pairs"][:5]
     ]
     lines += [
-        (f"prediction {pair['prediction_id']}", f"{pair['recorded']} became {pair['new']}")
+        (
+            f"prediction {pair['prediction_id']}",
+            f"{_short(pair['recorded'])} became {_short(pair['new'])}",
+        )
         for pair in report["worst"]
     ]
     return lines
+
+
+def _short(answer: Any) -> str:
+    return f"{answer:.6g}" if isinstance(answer, float) else str(answer)
 
 
 def _plan(given: dict[str, Any]) -> replay.Plan:
