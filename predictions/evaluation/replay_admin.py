@@ -82,7 +82,7 @@ class ReplayAdmin(admin.ModelAdmin):
     def recorded_by(self, replay: Replay) -> SafeString:
         return version_link(replay.from_version)
 
-    @admin.display(description="answered anew by")
+    @admin.display(description="tried")
     def answered_by(self, replay: Replay) -> SafeString:
         return version_link(replay.to_version)
 
