@@ -1,4 +1,4 @@
-"""The gate of a promotion: a replay that must agree. The registry calls it by a setting's name."""
+"""The gate of a promotion: a replay that must agree. The registry calls it by PROMOTION_GATE."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -24,7 +24,7 @@ class PromotionRefused(Exception):
         self.extensions = {"figures": dict(figures)} if figures else {}
 
 
-def check(*, from_version_id: int | None, to_version_id: int, require: Mapping[str, Any]) -> None:
+def check(from_version_id: int | None, to_version_id: int, require: Mapping[str, Any]) -> None:
     """Raise unless a completed replay from the one version to the other agrees often enough.
 
     `require` is `{"replay": id, "min_agreement": share}`. Where `from_version_id` is None, nothing

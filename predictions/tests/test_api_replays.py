@@ -453,6 +453,27 @@ def test_the_gate_refuses_a_replay_of_something_else(
             gate(from_version, to_version, {"replay": replay_id, "min_agreement": 0.0})
 
 
+def test_a_promotion_that_falls_short_is_refused_with_the_figures(
+    admin_api: APIClient, iris: ModelVersion, coarse: ModelVersion, recorded: list[Prediction]
+) -> None:
+    url = "/api/v1/aliases/iris/champion/"
+    assert admin_api.put(url, {"version": "1"}).status_code == 201
+    row = replayed(iris, coarse)
+    assert row.report is not None
+    demand = {"replay": row.pk, "min_agreement": 0.99}
+
+    refused = admin_api.put(url, {"version": "2", "require": demand})
+    wrong = admin_api.put(url, {"version": "2", "require": {**demand, "rows": 1}})
+
+    assert (refused.status_code, wrong.status_code) == (409, 400)
+    assert refused.json()["figures"]["agreement"] == row.report["agreement"]
+    assert refused.json()["figures"]["rows"] == 15
+    assert wrong.json()["errors"] == {"require.rows": ["Unknown field."]}
+    assert admin_api.get(url).json()["version"] == "1"
+    demand["min_agreement"] = 0.5
+    assert admin_api.put(url, {"version": "2", "require": demand}).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("require", "path"),
     [
