@@ -16,8 +16,12 @@ from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from django.urls import Resolver404
 from rest_framework import exceptions
 
+from predictions.evaluation.outcomes import OutcomesRefused
+from predictions.evaluation.promotion import InvalidRequirement, PromotionRefused
+from predictions.evaluation.replay import ReplayBusy, ReplayTaken, ReplayTooLarge
+from predictions.evaluation.tasks import NoQuality
 from predictions.idempotency import InvalidKey, KeyReused
-from predictions.models import PredictionNotFound
+from predictions.models import PredictionNotFound, ReplayNotFound
 from predictions.recorder import CallerInactive
 from predictions.services import PredictionFailed, PredictionUnavailable
 from registry.arrangement import InvalidInput
@@ -54,6 +58,14 @@ DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
     KeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     PredictionFailed: HTTPStatus.UNPROCESSABLE_ENTITY,
     PredictionUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    ReplayNotFound: HTTPStatus.NOT_FOUND,
+    ReplayTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    ReplayBusy: HTTPStatus.SERVICE_UNAVAILABLE,
+    ReplayTaken: HTTPStatus.CONFLICT,
+    InvalidRequirement: HTTPStatus.BAD_REQUEST,
+    PromotionRefused: HTTPStatus.CONFLICT,
+    OutcomesRefused: HTTPStatus.BAD_REQUEST,
+    NoQuality: HTTPStatus.CONFLICT,
 }
 
 

@@ -99,6 +99,7 @@ MODEL_CACHE_SIZE = environment.integer("MODEL_CACHE_SIZE", "3", minimum=1, maxim
 MAX_ARTIFACT_BYTES = environment.integer("MAX_ARTIFACT_BYTES", str(2**30), minimum=1)
 MAX_REQUEST_BYTES = environment.integer("MAX_REQUEST_BYTES", str(10 * 2**20), minimum=1024)
 MAX_BATCH_ROWS = environment.integer("MAX_BATCH_ROWS", "10000", minimum=1, maximum=1_000_000)
+MAX_REPLAY_ROWS = environment.integer("MAX_REPLAY_ROWS", "10000", minimum=1, maximum=1_000_000)
 MAX_NDJSON_BYTES = environment.integer("MAX_NDJSON_BYTES", str(2**28), minimum=1024)
 IDEMPOTENCY_KEY_HOURS = environment.integer("IDEMPOTENCY_KEY_HOURS", "24", minimum=1, maximum=8760)
 PROOF_TIMEOUT_SECONDS = environment.integer(
@@ -232,6 +233,12 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
+    # Else two fields called `status` get names that say nothing.
+    "ENUM_NAME_OVERRIDES": {
+        "PredictionStatus": "predictions.models.Prediction.Status",
+        "ReplayStatus": "predictions.models.Replay.Status",
+        "ReplayResultStatus": "predictions.models.ReplayResult.Status",
+    },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "mlapi.schema.document_problems",

@@ -12,6 +12,12 @@ from rest_framework.routers import SimpleRouter
 from mlapi import auth, health, problems
 from mlapi import schema as schema  # registers its extension of drf-spectacular
 from mlapi.metrics import UNMATCHED
+from predictions.evaluation.replay_views import ReplayResultViewSet, ReplayViewSet
+from predictions.evaluation.views import (
+    AliasComparisonViewSet,
+    ModelQualityViewSet,
+    OutcomeViewSet,
+)
 from predictions.mlflow_views import InvocationsView
 from predictions.views import ModelPredictionViewSet, PredictionViewSet
 from registry.alias_views import AliasMoveViewSet, AliasViewSet
@@ -33,6 +39,8 @@ router = Router()
 # Flat and first: this route is asked most, and each level of nesting costs every request.
 router.register("api/v1/predictions", PredictionViewSet, basename="prediction")
 router.register("api/v1/models", ModelVersionViewSet, basename="model")
+router.register("api/v1/replays", ReplayViewSet, basename="replay")
+router.register("api/v1/outcomes", OutcomeViewSet, basename="outcome")
 
 ALIAS = r"^api/v1/aliases/(?P<name>[^/]+)/(?P<alias>[^/]+)"
 
@@ -53,6 +61,16 @@ urlpatterns = [
         InvocationsView.as_view(),
         name="model-invocations",
     ),
+    re_path(
+        r"^api/v1/replays/(?P<pk>[0-9]{1,19})/results/?$",
+        ReplayResultViewSet.as_view({"get": "list"}),
+        name="replay-results",
+    ),
+    re_path(
+        r"^api/v1/models/(?P<pk>[0-9]{1,19})/quality/?$",
+        ModelQualityViewSet.as_view({"get": "list"}),
+        name="model-quality",
+    ),
     re_path(r"^api/v1/aliases/?$", AliasViewSet.as_view({"get": "list"}), name="aliases"),
     re_path(
         ALIAS + r"/?$",
@@ -64,6 +82,11 @@ urlpatterns = [
     ),
     re_path(
         ALIAS + r"/rollback/?$", AliasViewSet.as_view({"post": "rollback"}), name="alias-rollback"
+    ),
+    re_path(
+        ALIAS + r"/comparison/?$",
+        AliasComparisonViewSet.as_view({"get": "list"}),
+        name="alias-comparison",
     ),
     re_path(r"^$", RedirectView.as_view(pattern_name="docs")),
     # The admin keeps Django's own addresses, slash included.

@@ -31,7 +31,7 @@ def read_predictions(file: TextIO, *, is_csv: bool) -> Iterator[dict[str, Any]]:
     with JSON in `input_data`, `output` and `metadata`; instead of `input_data` it may have one
     column `input.<feature>` a feature, in which what reads as a number is one. Raises InvalidLine.
     """
-    for number, row in _csv_rows(file) if is_csv else _ndjson_rows(file):
+    for number, row in rows_of(file, is_csv=is_csv):
         checked = PastPrediction(data=row)
         if not checked.is_valid():
             raise InvalidLine(number, _first_reason(checked.errors))
@@ -40,6 +40,11 @@ def read_predictions(file: TextIO, *, is_csv: bool) -> Iterator[dict[str, Any]]:
 
 def is_csv(path: Path) -> bool:
     return path.suffix.lower() == ".csv"
+
+
+def rows_of(file: TextIO, *, is_csv: bool) -> Iterator[tuple[int, Any]]:
+    """The rows of an open NDJSON or CSV file, each with its line's number; raises InvalidLine."""
+    return _csv_rows(file) if is_csv else _ndjson_rows(file)
 
 
 def _ndjson_rows(file: TextIO) -> Iterator[tuple[int, Any]]:

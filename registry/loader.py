@@ -159,3 +159,13 @@ def warm() -> None:
                 get(model_id)
     finally:
         connection.close()
+
+
+def apart(model_id: int) -> LoadedModel:
+    """The loaded model of an active version, for work beside serving: one that is not in memory is
+    loaded for this caller alone and displaces none that is.
+
+    Raises what `get` does.
+    """
+    held = (model for model in cache.models() if model.version.pk == model_id)
+    return next(held, None) or _load_active(model_id)

@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("predictions", "0002_routing"),
+        ("predictions", "0004_replays"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -9,14 +9,34 @@ from predictions.models.log import (
     PredictionNotFound,
     protect_by_sample,
 )
+from predictions.models.outcomes import (
+    MAX_OUTCOME_VALUE,
+    MAX_PREDICTIONS_OF_REFERENCE,
+    OUTCOME_FIELDS,
+    Outcome,
+)
+from predictions.models.replays import (
+    MAX_REPLAY_NAME_LENGTH,
+    Replay,
+    ReplayNotFound,
+    ReplayResult,
+)
 
 __all__ = [
     "LISTED_FIELDS",
     "MAX_CALLERS_NAME_LENGTH",
     "MAX_ERROR_LENGTH",
     "MAX_KEY_LENGTH",
+    "MAX_OUTCOME_VALUE",
+    "MAX_PREDICTIONS_OF_REFERENCE",
+    "MAX_REPLAY_NAME_LENGTH",
+    "OUTCOME_FIELDS",
     "IdempotencyKey",
+    "Outcome",
     "Prediction",
     "PredictionNotFound",
+    "Replay",
+    "ReplayNotFound",
+    "ReplayResult",
     "protect_by_sample",
 ]

@@ -3,6 +3,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 from tqdm import tqdm
@@ -36,18 +38,25 @@ class Command(BaseCommand):
         deleted = 0
         with tqdm(unit=" rows", desc="Deleted", file=self.stderr, disable=None) as progress:
             # Oldest first and by index: each chunk costs the same however many there are.
-            while keys := list(
-                rows.order_by("created_at", "id").values_list("pk", flat=True)[:CHUNK_ROWS]
-            ):
-                # With their shadows, which count as predictions too.
-                counts = Prediction.objects.filter(pk__in=keys).delete()[1]
-                deleted += counts[Prediction._meta.label]
-                progress.update(len(keys))
+            while count := _delete_oldest(rows):
+                deleted += count
+                progress.update(count)
         # They serve nobody any more, whatever their predictions' age.
         IdempotencyKey.objects.filter(expires_at__lte=timezone.now()).delete()
         self.stdout.write(
             self.style.SUCCESS(f"Deleted {deleted} predictions made before {before.isoformat()}.")
         )
+
+
+def _delete_oldest(rows: QuerySet[Prediction]) -> int:
+    """Delete a chunk; how many predictions went, shadows among them."""
+    with transaction.atomic():
+        # Locked first: what refers to a prediction, and is written meanwhile, waits and then finds
+        # it gone, instead of appearing between the deletion of its kind and the prediction's.
+        locked = rows.select_for_update().order_by("created_at", "id")
+        keys = list(locked.values_list("pk", flat=True)[:CHUNK_ROWS])
+        counts = Prediction.objects.filter(pk__in=keys).delete()[1]
+    return counts.get(Prediction._meta.label, 0)
 
 
 def _moment(text: str) -> datetime:

@@ -1,0 +1,72 @@
+"""The replay endpoints: /api/v1/replays/."""
+
+from typing import cast
+
+from django.contrib.auth.models import User
+from drf_spectacular.utils import extend_schema
+from rest_framework.mixins import ListModelMixin
+from rest_framework.permissions import DjangoModelPermissions
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.status import HTTP_201_CREATED
+from rest_framework.viewsets import GenericViewSet
+
+from predictions.evaluation import replay
+from predictions.evaluation.replay_pages import ResultPagination
+from predictions.evaluation.replay_report import with_originals
+from predictions.evaluation.replay_serializers import (
+    ReplayDetailSerializer,
+    ReplayQuery,
+    ReplayRequest,
+    ReplayResultQuery,
+    ReplayResultSerializer,
+    ReplaySerializer,
+)
+from predictions.models import Replay, ReplayResult
+
+
+class ReplayViewSet(ListModelMixin, GenericViewSet[Replay]):
+    """Ask another version what was asked before, and compare the answers."""
+
+    queryset = Replay.objects.with_versions().newest_first()
+    serializer_class = ReplaySerializer
+    query_serializer_class = ReplayQuery
+    permission_classes = [DjangoModelPermissions]
+    lookup_value_regex = "[0-9]{1,19}"
+
+    @extend_schema(
+        request=ReplayRequest, responses={201: ReplayDetailSerializer, 404: None, 409: None}
+    )
+    def create(self, request: Request) -> Response:
+        """Replay a version's predictions while the caller waits: few rows; for more there is
+        `manage.py replay`.
+        """
+        payload = ReplayRequest(data=request.data)
+        payload.is_valid(raise_exception=True)
+        fields = payload.validated_data
+        plan = replay.Plan(
+            **fields
+            | {name: replay.find_version(fields[name]) for name in ("from_version", "to_version")}
+        )
+        row = replay.replay_now(plan, created_by=cast(User, request.user))
+        return Response(ReplayDetailSerializer(row).data, status=HTTP_201_CREATED)
+
+    @extend_schema(responses={200: ReplayDetailSerializer})
+    def retrieve(self, request: Request, pk: str) -> Response:
+        return Response(ReplayDetailSerializer(self.queryset.find(int(pk))).data)
+
+
+class ReplayResultViewSet(GenericViewSet[ReplayResult]):
+    """The rows of one replay, both answers side by side."""
+
+    queryset = with_originals(ReplayResult.objects.all())
+    serializer_class = ReplayResultSerializer
+    query_serializer_class = ReplayResultQuery
+    pagination_class = ResultPagination
+
+    @extend_schema(operation_id="replays_results_list")
+    def list(self, request: Request, pk: str) -> Response:
+        replay_row = Replay.objects.only("pk").find(int(pk))
+        rows = self.filter_queryset(self.get_queryset().filter(replay=replay_row))
+        page = self.paginate_queryset(rows) or []
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)

@@ -1,0 +1,171 @@
+"""The quality endpoint: windows, buckets, coverage."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from rest_framework.test import APIClient
+
+from mlapi.tests.fixtures import api_client
+from predictions.evaluation.tests.rows import (
+    NOON,
+    PAIR_SIGNATURE,
+    REGRESSOR_SIGNATURE,
+    classifier_signature,
+    estimated,
+    labelled,
+    make_version,
+    measured,
+)
+from predictions.models import Prediction
+from registry.models import ModelVersion
+
+WINDOW = "from=2026-01-01T00:00:00Z&to=2026-02-01T00:00:00Z"
+
+
+def url(version: ModelVersion, query: str = WINDOW) -> str:
+    return f"/api/v1/models/{version.pk}/quality/?{query}"
+
+
+@pytest.fixture
+def regressor(db: None) -> ModelVersion:
+    return make_version(REGRESSOR_SIGNATURE)
+
+
+def test_a_regressor_is_told_by_its_errors(client: APIClient, regressor: ModelVersion) -> None:
+    rows = estimated(regressor, [1.0, 2.0, 3.0, 4.0])
+    Prediction.objects.filter(pk=rows[3].pk).update(prediction=None, status="failed", error="no")
+    measured(rows[:2], [0.0, 4.0])
+
+    body = client.get(url(regressor)).json()
+
+    counts = [body[name] for name in ("rows", "failed", "with_outcome", "scored", "coverage")]
+    assert counts == [4, 1, 2, 2, 0.5]
+    assert (body["task"], body["classification"], body["buckets"]) == ("regression", None, None)
+    figures = body["regression"]
+    assert (figures["mae"], figures["bias"], figures["r2"]) == (1.5, -0.5, 1 - 5 / 8)
+
+
+def test_a_classifier_is_told_by_its_classes(client: APIClient, db: None) -> None:
+    version = make_version(classifier_signature(["a", "b"]))
+    labelled(estimated(version, [0.0, 1.0], confidence=0.75), ["a", "a"])
+
+    body = client.get(url(version)).json()
+
+    assert body["regression"] is None
+    assert body["classification"]["accuracy"] == 0.5
+    assert body["classification"]["log_loss"] is None
+    assert [row["support"] for row in body["classes"]] == [2, 0]
+    assert body["calibration"][7] == {
+        "low": 0.7,
+        "high": 0.8,
+        "rows": 2,
+        "mean_confidence": 0.75,
+        "accuracy": 0.5,
+    }
+
+
+@pytest.mark.parametrize(
+    ("bucket", "starts"),
+    [
+        ("hour", ["2026-01-01T12:00:00Z", "2026-01-02T12:00:00Z", "2026-01-03T12:00:00Z"]),
+        ("day", ["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z", "2026-01-03T00:00:00Z"]),
+        ("week", ["2025-12-29T00:00:00Z"]),
+        ("month", ["2026-01-01T00:00:00Z"]),
+    ],
+)
+def test_buckets_are_utc(
+    client: APIClient, regressor: ModelVersion, bucket: str, starts: list[str]
+) -> None:
+    for day in range(3):
+        rows = estimated(regressor, [1.0, 2.0], created_at=NOON + timedelta(days=day))
+        if day == 1:
+            measured(rows, [1.0, 3.0])
+
+    body = client.get(url(regressor, f"{WINDOW}&bucket={bucket}")).json()
+
+    assert [row["start"] for row in body["buckets"]] == starts
+    assert sum(row["rows"] for row in body["buckets"]) == body["rows"] == 6
+    assert sum(row["scored"] for row in body["buckets"]) == body["scored"] == 2
+    if bucket == "day":
+        figures = [row["regression"] and row["regression"]["mae"] for row in body["buckets"]]
+        assert figures == [None, 0.5, None]
+
+
+def test_a_window_has_its_start_and_not_its_end(client: APIClient, regressor: ModelVersion) -> None:
+    estimated(regressor, [1.0, 2.0, 3.0])
+
+    query = "from=2026-01-01T12:00:00Z&to=2026-01-01T12:02:00Z"
+
+    assert client.get(url(regressor, query)).json()["rows"] == 2
+
+
+def test_without_a_window_it_is_the_last_thirty_days(
+    client: APIClient, regressor: ModelVersion
+) -> None:
+    estimated(regressor, [1.0], created_at=timezone.now() - timedelta(days=29))
+    estimated(regressor, [1.0], created_at=timezone.now() - timedelta(days=31))
+
+    assert client.get(url(regressor, "")).json()["rows"] == 1
+
+
+def test_without_rows_nothing_is_told(client: APIClient, regressor: ModelVersion) -> None:
+    body = client.get(url(regressor, f"{WINDOW}&bucket=day")).json()
+
+    assert (body["rows"], body["coverage"], body["regression"]) == (0, None, None)
+    assert body["buckets"] == []
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z", "from"),
+        ("from=x", "from"),
+        ("to=0001-01-01T00:00:00%2B14:00", "to"),
+        ("from=2200-01-01T00:00:00Z", "from"),
+        ("from=2025-01-01T00:00:00Z&to=2026-01-01T00:00:00Z&bucket=hour", "bucket"),
+        ("bucket=year", "bucket"),
+        ("since=2026-01-01T00:00:00Z", "since"),
+        ("bucket=day&bucket=day", "bucket"),
+    ],
+)
+def test_a_bad_query_names_its_parameter(
+    client: APIClient, regressor: ModelVersion, query: str, field: str
+) -> None:
+    response = client.get(url(regressor, query))
+
+    assert response.status_code == 400, response.content
+    assert list(response.json()["errors"]) == [field]
+
+
+@pytest.mark.parametrize("signature", [None, PAIR_SIGNATURE])
+def test_a_version_without_one_answer_has_no_quality(
+    client: APIClient, db: None, signature: Any
+) -> None:
+    response = client.get(url(make_version(signature)))
+
+    assert response.status_code == 409
+    assert response.json()["type"] == "urn:mlapi:problem:no-quality"
+
+
+def test_an_unknown_version_is_404(client: APIClient, db: None) -> None:
+    assert client.get("/api/v1/models/99/quality/").status_code == 404
+
+
+def test_quality_needs_a_token(regressor: ModelVersion) -> None:
+    assert api_client().get(url(regressor)).status_code == 401
+
+
+def test_quality_takes_as_many_queries_whatever_the_rows(
+    client: APIClient, regressor: ModelVersion
+) -> None:
+    measured(estimated(regressor, [1.0] * 30), [1.0] * 30)
+
+    with CaptureQueriesContext(connection) as queries:
+        assert client.get(url(regressor, f"{WINDOW}&bucket=day")).status_code == 200
+
+    # User and version; means and sums of live and shadow rows; the count.
+    assert len(queries) == 7

@@ -1,0 +1,262 @@
+"""Figures of joined rows, against scikit-learn's of the same rows."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn import metrics
+
+from predictions.evaluation.pairs import pairs_of, tally
+from predictions.evaluation.scores import ClassifierTally, RegressorTally
+from predictions.evaluation.tasks import task_of
+from predictions.evaluation.tests.rows import (
+    REGRESSOR_SIGNATURE,
+    classified,
+    classifier_signature,
+    estimated,
+    labelled,
+    make_version,
+    measured,
+)
+from predictions.models import Outcome, Prediction
+from registry.models import ModelVersion
+
+ROWS = 20_000
+
+
+def close(value: float) -> Any:
+    return pytest.approx(value, rel=1e-9, abs=1e-9)
+
+
+def tally_of(version: ModelVersion, **conditions: Any) -> Any:
+    total, _ = tally(task_of(version), pairs_of({"model": version, **conditions}))
+    return total
+
+
+def classify(
+    classes: list[Any], *, rows: int = ROWS, seed: int = 0
+) -> tuple[ModelVersion, np.ndarray, np.ndarray, np.ndarray]:
+    """A version whose rows have outcomes: with its probabilities, and both classes by index."""
+    random = np.random.default_rng(seed)
+    probabilities = random.dirichlet(np.full(len(classes), 0.3), rows)
+    # Impossible and certain ones, whose logarithm has to be clipped.
+    probabilities[:50] = 0.0
+    probabilities[:50, 0] = 1.0
+    actual = np.where(
+        random.random(rows) < 0.6,
+        probabilities.argmax(axis=1),
+        random.integers(0, len(classes), rows),
+    )
+    version = make_version(classifier_signature(classes))
+    labelled(classified(version, classes, probabilities), [classes[i] for i in actual])
+    return version, probabilities, probabilities.argmax(axis=1), actual
+
+
+def assert_is_sklearns(
+    total: ClassifierTally, probabilities: np.ndarray, predicted: np.ndarray, actual: np.ndarray
+) -> None:
+    indices = np.arange(probabilities.shape[1])
+    figures = total.figures()
+    assert figures["accuracy"] == close(metrics.accuracy_score(actual, predicted))
+    assert figures["f1_macro"] == close(metrics.f1_score(actual, predicted, average="macro"))
+    assert figures["log_loss"] == close(metrics.log_loss(actual, probabilities, labels=indices))
+    assert figures["brier_score"] == close(
+        metrics.brier_score_loss(actual, probabilities, labels=indices)
+    )
+    columns = metrics.precision_recall_fscore_support(
+        actual, predicted, labels=indices, zero_division=np.nan
+    )
+    for row, (precision, recall, f1, support) in zip(
+        total.by_class(), np.transpose(columns).tolist(), strict=True
+    ):
+        for name, value in (("precision", precision), ("recall", recall), ("f1", f1)):
+            assert row[name] == (None if np.isnan(value) else close(value)), (name, row)
+        assert row["support"] == support
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("classes", "rows"),
+    [
+        (["setosa", "Köln", 'a "b"'], ROWS),
+        ([0, 1], ROWS),
+        ([False, True], 500),
+        ([0.5, 1.5, 2.5, 3.5], 500),
+    ],
+)
+def test_classifier_figures_are_scikit_learns(classes: list[Any], rows: int) -> None:
+    version, probabilities, predicted, actual = classify(classes, rows=rows)
+
+    total = tally_of(version)
+
+    assert total.scored == total.with_outcome == rows
+    assert_is_sklearns(total, probabilities, predicted, actual)
+
+
+@pytest.mark.django_db
+def test_classes_that_never_occur_are_left_out_as_scikit_learn_does() -> None:
+    classes = ["a", "b", "never predicted", "never true", "neither"]
+    random = np.random.default_rng(1)
+    probabilities = np.zeros((500, 5))
+    probabilities[:, [0, 1, 3]] = random.dirichlet(np.ones(3), 500)
+    actual = random.choice([0, 1, 2], 500)
+    version = make_version(classifier_signature(classes))
+    labelled(classified(version, classes, probabilities), [classes[i] for i in actual])
+
+    total = tally_of(version)
+
+    assert_is_sklearns(total, probabilities, probabilities.argmax(axis=1), actual)
+    [*_, neither] = total.by_class()
+    assert neither == {
+        "label": "neither",
+        "precision": None,
+        "recall": None,
+        "f1": None,
+        "support": 0,
+        "predicted": 0,
+    }
+
+
+@pytest.mark.django_db
+def test_a_single_class_that_occurs_is_scored() -> None:
+    version, probabilities, predicted, actual = classify(["a", "b"], rows=60)
+    Outcome.objects.all().delete()
+    labelled(list(Prediction.objects.order_by("id")), ["b"] * 60)
+
+    assert_is_sklearns(tally_of(version), probabilities, predicted, np.ones_like(actual))
+
+
+@pytest.mark.django_db
+def test_the_calibration_table_is_that_of_the_rows() -> None:
+    version, probabilities, predicted, actual = classify(["a", "b", "c"], rows=3000)
+    confidence, hits = probabilities.max(axis=1), predicted == actual
+
+    total = tally_of(version)
+
+    tenths = np.minimum(np.floor(confidence * 10), 9).astype(int)
+    errors = 0.0
+    for place, row in enumerate(total.calibration()):
+        inside = tenths == place
+        assert row["rows"] == inside.sum()
+        if inside.any():
+            assert row["mean_confidence"] == close(confidence[inside].mean())
+            assert row["accuracy"] == close(hits[inside].mean())
+            errors += abs(hits[inside].mean() - confidence[inside].mean()) * inside.mean()
+    assert total.figures()["expected_calibration_error"] == close(errors)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("mean", "spread", "rows"),
+    [
+        (0.0, 1.0, 2000),
+        (1e6, 1.0, ROWS),
+        (1e9, 0.01, 2000),
+        (-3e12, 5.0, 2000),
+        (1e-12, 1e-12, 2000),
+    ],
+)
+def test_regressor_figures_are_scikit_learns(mean: float, spread: float, rows: int) -> None:
+    random = np.random.default_rng(2)
+    actual = mean + spread * random.standard_normal(rows)
+    predicted = actual + spread * (0.3 * random.standard_normal(rows) + 0.1)
+    version = make_version(REGRESSOR_SIGNATURE)
+    measured(estimated(version, predicted.tolist()), actual.tolist())
+
+    total = tally_of(version)
+
+    figures = total.figures()
+    assert total.scored == rows
+    expected = {
+        "mae": metrics.mean_absolute_error(actual, predicted),
+        "rmse": metrics.root_mean_squared_error(actual, predicted),
+        "r2": metrics.r2_score(actual, predicted),
+        "bias": float(np.mean(predicted - actual)),
+    }
+    for name, value in expected.items():
+        assert figures[name] == pytest.approx(value, rel=1e-9), name
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("values", [[0.1] * 7, [3.0]])
+def test_r2_of_constant_outcomes_is_none(values: list[float]) -> None:
+    version = make_version(REGRESSOR_SIGNATURE)
+    measured(estimated(version, [value + 1 for value in values]), values)
+
+    figures = tally_of(version).figures()
+
+    assert figures["r2"] is None
+    assert figures["rmse"] == close(1.0)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("signature", [REGRESSOR_SIGNATURE, classifier_signature(["a", "b"])])
+def test_without_rows_all_figures_are_none(signature: dict[str, Any]) -> None:
+    total = tally_of(make_version(signature))
+
+    assert total.scored == 0
+    assert set(total.figures().values()) == {None}
+
+
+@pytest.mark.django_db
+def test_failed_and_immeasurable_rows_are_counted_and_not_scored() -> None:
+    version = make_version(REGRESSOR_SIGNATURE)
+    good, huge = estimated(version, [1.0, 1e300])
+    [failed] = estimated(version, [0.0])
+    Prediction.objects.filter(pk=failed.pk).update(prediction=None, status="failed", error="no")
+    measured([good, huge, failed], [2.0, 2.0, 2.0])
+
+    total = tally_of(version)
+
+    assert isinstance(total, RegressorTally)
+    assert (total.with_outcome, total.scored, total.figures()["mae"]) == (3, 1, 1.0)
+
+
+@pytest.mark.django_db
+def test_rows_made_elsewhere_without_probabilities_are_scored_by_their_class() -> None:
+    version = make_version(classifier_signature(["a", "b"]))
+    rows = estimated(version, [0.0, 1.0, 0.5, 7.0])
+    labelled(rows, ["a", "a", "a", "a"])
+
+    total = tally_of(version)
+
+    assert (total.with_outcome, total.scored) == (4, 2)
+    assert total.figures()["accuracy"] == 0.5
+    assert total.figures()["log_loss"] is None
+
+
+@pytest.mark.django_db
+def test_the_outcome_recorded_last_counts() -> None:
+    version = make_version(REGRESSOR_SIGNATURE)
+    rows = estimated(version, [1.0])
+    for value in (5.0, 3.0, 2.0):
+        measured(rows, [value])
+
+    total = tally_of(version)
+
+    assert (total.with_outcome, total.figures()["bias"]) == (1, -1.0)
+
+
+@pytest.mark.django_db
+def test_a_shadow_is_judged_by_the_outcome_of_its_primary() -> None:
+    version, shadow = make_version(REGRESSOR_SIGNATURE), make_version(REGRESSOR_SIGNATURE, "s")
+    rows = estimated(version, [1.0, 2.0], alias="champion", arm="primary")
+    for row, value in zip(rows, [1.5, 2.5], strict=True):
+        estimated(shadow, [value], alias="champion", arm="shadow", primary=row)
+    measured(rows, [2.0, 3.0])
+
+    assert tally_of(version).figures()["mae"] == 1.0
+    assert tally_of(shadow).figures()["mae"] == 0.5
+    assert tally_of(shadow, arm="primary").scored == 0
+
+
+@pytest.mark.django_db
+def test_buckets_add_up_to_the_whole() -> None:
+    version, *_ = classify(["a", "b", "c"], rows=5000)
+
+    total, days = tally(task_of(version), pairs_of({"model": version}), "day")
+
+    assert len(days) == 4
+    assert sum(day.scored for day in days.values()) == total.scored == 5000
+    weighed = sum(day.figures()["log_loss"] * day.scored for day in days.values())
+    assert weighed / 5000 == close(total.figures()["log_loss"])

@@ -1,0 +1,100 @@
+"""The table of outcomes: what turned out to be true of a prediction."""
+
+from collections.abc import Sequence
+from typing import Self
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Exists, F, OuterRef, Q
+from django.utils import timezone
+
+from predictions.models.log import Prediction, protect_by_sample
+from registry.fields import ExactJSONField
+
+# Figures square the square of an error; past this they would leave what a float can hold.
+MAX_OUTCOME_VALUE = 1e70
+# A reference is one case of the caller's; asked more often, it is a mistake.
+MAX_PREDICTIONS_OF_REFERENCE = 1000
+
+
+class OutcomeQuerySet(models.QuerySet["Outcome"]):
+    def newest_first(self) -> Self:
+        return self.order_by("-created_at", "-id")
+
+    def matching(self, *, prediction_id: int | None = None, reference: str | None = None) -> Self:
+        """The rows that the filters of the list endpoint leave."""
+        rows = self if prediction_id is None else self.filter(prediction=prediction_id)
+        if reference is None:
+            return rows
+        # Read first: joined, PostgreSQL may walk all outcomes by time to find the few.
+        answering = Prediction.objects.filter(reference=reference, primary=None).newest_first()
+        keys = answering.values_list("pk", flat=True)[:MAX_PREDICTIONS_OF_REFERENCE]
+        return rows.filter(prediction__in=list(keys))
+
+    def listed(self) -> Self:
+        """Rows as a list shows them: with their prediction's reference."""
+        return self.select_related("prediction").only(*OUTCOME_FIELDS, "prediction__reference")
+
+    def counting(self) -> Self:
+        """Of each prediction the outcome that was recorded last: the others were corrected."""
+        later = Outcome.objects.filter(prediction=OuterRef("prediction"), id__gt=OuterRef("id"))
+        return self.filter(~Exists(later))
+
+
+class Outcome(models.Model):
+    """What turned out to be true of one prediction. A correction is a further row."""
+
+    # Deleted with its prediction, which retention does by the thousand.
+    prediction = models.ForeignKey(
+        Prediction, on_delete=models.CASCADE, related_name="outcomes", db_index=False
+    )
+    value = models.FloatField(null=True, help_text="Of a regressor: the true value.")
+    label = ExactJSONField(null=True, help_text="Of a classifier: the true class, as it names it.")
+    observed_at = models.DateTimeField(default=timezone.now)
+    created_at = models.DateTimeField(default=timezone.now)
+    # No index: only the rare deletion of a user looks outcomes up by user.
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=protect_by_sample,
+        null=True,
+        related_name="+",
+        db_index=False,
+    )
+
+    objects = OutcomeQuerySet.as_manager()
+
+    class Meta:
+        db_table = "outcomes"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(value=None, label__isnull=False)
+                | Q(value__isnull=False, label__isnull=True),
+                name="outcome_value_or_label",
+            ),
+            models.CheckConstraint(
+                # NaN is greater than all numbers on PostgreSQL.
+                condition=Q(value=None)
+                | Q(value__gte=-MAX_OUTCOME_VALUE, value__lte=MAX_OUTCOME_VALUE),
+                name="outcome_value_can_be_squared",
+            ),
+        ]
+        indexes = [
+            # The outcome that counts of a prediction, GET /outcomes/?prediction_id=, and the
+            # foreign key's check when predictions are deleted.
+            models.Index("prediction", F("id").desc(), name="outcome_latest_of_prediction"),
+            # GET /outcomes/, newest first, by key.
+            models.Index(F("created_at").desc(), F("id").desc(), name="outcome_newest"),
+        ]
+
+    def __str__(self) -> str:
+        return f"Outcome {self.pk}"
+
+
+OUTCOME_FIELDS: Sequence[str] = [
+    "id",
+    "prediction_id",
+    "value",
+    "label",
+    "observed_at",
+    "created_at",
+]

@@ -1,0 +1,503 @@
+"""Replays over HTTP and from the command line, and the gate of a promotion."""
+
+import re
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.conf import LazySettings
+from django.contrib.auth.models import Permission, User
+from django.core.management import CommandError, call_command
+from rest_framework.test import APIClient
+
+from mlapi.tests.fixtures import Artifact, api_client
+from predictions.evaluation import promotion, replay, replay_results
+from predictions.models import Prediction, Replay, ReplayResult
+from predictions.tests.replays import (
+    MakeVersion,
+    iris_rows,
+    recorded_labels,
+    recorded_values,
+    replayed,
+)
+from predictions.tests.replays import coarse as coarse
+from predictions.tests.replays import coarse_artifact as coarse_artifact
+from registry.models import ModelVersion
+
+URL = "/api/v1/replays/"
+
+
+@pytest.fixture
+def analyst(db: None) -> APIClient:
+    """Somebody who may begin replays, and nothing else."""
+    user = User.objects.create_user("lin")
+    user.user_permissions.set(Permission.objects.filter(codename="add_replay"))
+    return api_client(user)
+
+
+@pytest.fixture
+def recorded(iris: ModelVersion, iris_artifact: Artifact) -> list[Prediction]:
+    return recorded_labels(iris, iris_artifact, iris_rows()[::10])
+
+
+def walk(client: APIClient, url: str) -> list[dict[str, Any]]:
+    """The rows on every page from `url` on."""
+    rows: list[dict[str, Any]] = []
+    while url:
+        response = client.get(url)
+        assert response.status_code == 200, response.content
+        rows += response.json()
+        match = re.fullmatch(r'<(http://testserver[^>]+)>; rel="next"', response.get("Link", ""))
+        url = match[1] if match else ""
+    return rows
+
+
+# -- POST
+
+
+def test_a_replay_is_run_and_answered_with_its_figures(
+    analyst: APIClient, coarse: ModelVersion, recorded: list[Prediction]
+) -> None:
+    body = {"from": "iris:1", "to": "iris:2", "limit": 12, "name": "before promotion"}
+
+    response = analyst.post(URL, body)
+
+    assert response.status_code == 201, response.content
+    answer = response.json()
+    assert (answer["from"], answer["to"], answer["status"]) == ("iris:1", "iris:2", "completed")
+    assert (answer["rows_done"], answer["created_by"], answer["limit"]) == (12, "lin", 12)
+    assert answer["name"] == "before promotion"
+    assert answer["report"]["rows"] == 12
+    assert answer["agreement"] == answer["report"]["agreement"]
+    assert analyst.get(f"{URL}{answer['id']}/").json() == answer
+
+
+def test_versions_are_named_or_numbered(
+    analyst: APIClient, coarse: ModelVersion, recorded: list[Prediction]
+) -> None:
+    response = analyst.post(URL, {"from": recorded[0].model_id, "to": str(coarse.pk)})
+
+    assert response.status_code == 201, response.content
+    assert response.json()["to_id"] == coarse.pk
+
+
+def test_more_rows_are_the_commands_work(
+    analyst: APIClient,
+    coarse: ModelVersion,
+    recorded: list[Prediction],
+    settings: LazySettings,
+) -> None:
+    settings.MAX_REPLAY_ROWS = 14
+    body = {"from": "iris:1", "to": "iris:2", "since": "2026-01-01T00:00:00Z"}
+
+    response = analyst.post(URL, body)
+
+    assert response.status_code == 413
+    command = "manage.py replay --from iris:1 --to iris:2 --since 2026-01-01T00:00:00+00:00"
+    assert command in response.json()["detail"]
+    assert not Replay.objects.exists()
+    assert analyst.post(URL, {**body, "limit": 15}).status_code == 413
+    assert analyst.post(URL, {**body, "limit": 14}).json()["report"]["rows"] == 14
+    assert analyst.post(URL, {**body, "until": "2026-01-01T12:14:00Z"}).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"from": None}, "from"),
+        ({"from": "iris"}, "from"),
+        ({"from": "iris:"}, "from"),
+        ({"from": "iris:1:2"}, "from"),
+        ({"from": ["iris:1"]}, "from"),
+        ({"from": True}, "from"),
+        ({"from": 0}, "from"),
+        ({"from": 2**63}, "from"),
+        ({"from": "9" * 19}, "from"),
+        ({"to": "x" * 1000 + ":1"}, "to"),
+        ({"to": "iris:1\n"}, "to"),
+        ({"since": "yesterday"}, "since"),
+        ({"limit": 0}, "limit"),
+        ({"limit": 2**63}, "limit"),
+        ({"limit": "1.5"}, "limit"),
+        ({"tolerance": -1}, "tolerance"),
+        ({"tolerance": "nan"}, "tolerance"),
+        ({"tolerance": "inf"}, "tolerance"),
+        ({"name": "x" * 101}, "name"),
+        ({"untill": "2026-01-01"}, "untill"),
+    ],
+)
+def test_a_request_that_makes_no_sense_is_refused(
+    analyst: APIClient, coarse: ModelVersion, iris: ModelVersion, change: Any, field: str
+) -> None:
+    response = analyst.post(URL, {"from": "iris:1", "to": "iris:2", **change})
+
+    assert response.status_code == 400
+    assert list(response.json()["errors"]) == [field]
+    assert not Replay.objects.exists()
+
+
+@pytest.mark.parametrize("missing", ["from", "to"])
+def test_both_versions_are_needed(analyst: APIClient, missing: str) -> None:
+    body = {"from": "iris:1", "to": "iris:2"}
+    del body[missing]
+
+    assert list(analyst.post(URL, body).json()["errors"]) == [missing]
+
+
+def test_a_version_that_can_not_answer_is_refused(
+    analyst: APIClient, iris: ModelVersion, coarse: ModelVersion, make_version: MakeVersion
+) -> None:
+    make_version("bare")
+    for to, status in (("iris:9", 404), ("bare:1", 409), (str(coarse.pk + 100), 404)):
+        assert analyst.post(URL, {"from": "iris:1", "to": to}).status_code == status
+    coarse.revise(is_active=False)
+    assert analyst.post(URL, {"from": "iris:1", "to": "iris:2"}).status_code == 404
+    assert analyst.post(URL, {"from": "iris:9", "to": "iris:1"}).status_code == 404
+    assert not Replay.objects.exists()
+
+
+def test_a_replay_needs_a_permission(
+    client: APIClient, coarse: ModelVersion, recorded: list[Prediction]
+) -> None:
+    body = {"from": "iris:1", "to": "iris:2"}
+
+    assert client.post(URL, body).status_code == 403
+    assert api_client().post(URL, body).status_code == 401
+    assert client.get(URL).status_code == 200
+    assert api_client().get(URL).status_code == 401
+    assert not Replay.objects.exists()
+
+
+def test_one_replay_runs_at_a_time(
+    analyst: APIClient,
+    coarse: ModelVersion,
+    recorded: list[Prediction],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    insert = replay_results.insert
+    met: list[int] = []
+
+    def asked_again(*arguments: Any) -> None:
+        response = analyst.post(URL, {"from": "iris:1", "to": "iris:2"})
+        met.append(response.status_code)
+        assert response["Retry-After"] == "5"
+        insert(*arguments)
+
+    monkeypatch.setattr(replay_results, "insert", asked_again)
+
+    assert analyst.post(URL, {"from": "iris:1", "to": "iris:2"}).status_code == 201
+    assert met == [503]
+
+
+# -- GET
+
+
+def test_replays_are_listed_newest_first_and_filtered(
+    client: APIClient, iris: ModelVersion, coarse: ModelVersion, recorded: list[Prediction]
+) -> None:
+    first, second = replayed(iris, coarse), replayed(coarse, iris)
+    begun = replay.start(replay.Plan(from_version=iris, to_version=iris))
+
+    def ids(query: str) -> list[int]:
+        return [row["id"] for row in walk(client, f"{URL}?{query}")]
+
+    assert ids("limit=1") == [begun.pk, second.pk, first.pk]
+    assert ids("from=iris:1") == ids(f"from={iris.pk}") == [begun.pk, first.pk]
+    assert ids("to=iris:1") == [begun.pk, second.pk]
+    assert ids("from=iris:1&to=iris:2") == [first.pk]
+    assert ids("from=no:1") == []
+    assert ids("status=running") == [begun.pk]
+    assert ids("status=completed") == [second.pk, first.pk]
+    [row] = client.get(f"{URL}?status=running").json()
+    assert (row["agreement"], row["finished_at"]) == (None, None)
+    assert "report" not in row
+
+
+@pytest.mark.parametrize(
+    "query", ["status=done", "from=iris", "to=", "form=iris:1", "from=1&from=2", "cursor=x"]
+)
+def test_a_wrong_filter_is_refused(client: APIClient, query: str) -> None:
+    assert client.get(f"{URL}?{query}").status_code == 400
+
+
+@pytest.mark.parametrize("n", [1, 5])
+def test_lists_cost_the_same_however_long(
+    client: APIClient,
+    iris: ModelVersion,
+    coarse: ModelVersion,
+    recorded: list[Prediction],
+    django_assert_num_queries: Any,
+    n: int,
+) -> None:
+    rows = [replayed(iris, coarse, limit=n * 3, chunk_rows=100) for _ in range(n)]
+
+    with django_assert_num_queries(2):  # the user and the rows
+        assert len(client.get(URL).json()) == n
+    with django_assert_num_queries(3):  # and the replay
+        assert len(client.get(f"{URL}{rows[0].pk}/results/").json()) == n * 3
+
+
+@pytest.mark.parametrize("chunk_rows", [4, 100])
+def test_a_replay_costs_few_queries(
+    analyst: APIClient,
+    coarse: ModelVersion,
+    recorded: list[Prediction],
+    monkeypatch: pytest.MonkeyPatch,
+    django_assert_max_num_queries: Any,
+    chunk_rows: int,
+) -> None:
+    monkeypatch.setattr(replay, "CHUNK_ROWS", chunk_rows)
+    chunks = 1 + len(recorded) // chunk_rows
+
+    # A chunk's rows, its transaction and its two statements; around them a fixed number.
+    with django_assert_max_num_queries(30 + 5 * chunks):
+        analyst.post(URL, {"from": "iris:1", "to": "iris:2"})
+
+
+def test_results_are_paged_worst_or_newest_first(
+    client: APIClient, iris: ModelVersion, coarse: ModelVersion, recorded: list[Prediction]
+) -> None:
+    Prediction.objects.filter(pk=recorded[7].pk).update(input_data={"features": [1]})
+    row = replayed(iris, coarse)
+    url = f"{URL}{row.pk}/results/"
+
+    worst = walk(client, f"{url}?limit=4")
+    newest = walk(client, f"{url}?order=newest&limit=4")
+
+    distances = [pair["distance"] for pair in worst]
+    assert distances == sorted(distances, reverse=True)
+    assert len(worst) == 14
+    assert walk(client, f"{url}?order=worst&limit=14") == worst
+    assert [pair["prediction_id"] for pair in newest] == [row.pk for row in reversed(recorded)]
+    pair = next(pair for pair in newest if pair["prediction_id"] == recorded[7].pk)
+    assert (pair["status"], pair["agrees"], pair["new"]["output"]) == ("refused", False, None)
+    assert pair["recorded"]["output"] == recorded[7].output
+    assert worst[0]["new"]["output"]["probabilities"].keys() == {
+        *("another", "setosa", "versicolor", "virginica")
+    }
+    assert [pair["prediction_id"] for pair in (row.report or {})["worst"]] == [
+        pair["prediction_id"] for pair in worst[:10]
+    ]
+
+
+def test_equal_distances_are_each_shown_once(
+    client: APIClient, diabetes: ModelVersion, make_version: MakeVersion
+) -> None:
+    old = make_version("old", framework="R")
+    recorded_values(old, [[0.0] * 10] * 9, [1e-300, 1.5, 1.5, 0.1, 0.1, 0.1, 7e250, 2.0, 2.0])
+    row = replayed(old, diabetes)
+
+    found = walk(client, f"{URL}{row.pk}/results/?limit=2")
+
+    assert sorted(pair["prediction_id"] for pair in found) == list(
+        Prediction.objects.order_by("pk").values_list("pk", flat=True)
+    )
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("limit=0", "limit=1001", "limit=x", "order=best", "page=2", "limit=1&limit=2"),
+        *("cursor=", "cursor=x", "cursor=1e999_1", "cursor=1_99999999999999999999"),
+        *("cursor=nan_1", "cursor=1.1.1_1", "order=newest&cursor=-1", "order=newest&cursor=1_1"),
+    ],
+)
+def test_a_wrong_page_is_refused(
+    client: APIClient, iris: ModelVersion, coarse: ModelVersion, query: str
+) -> None:
+    row = replayed(iris, coarse)
+
+    response = client.get(f"{URL}{row.pk}/results/?{query}")
+
+    assert response.status_code == 400, response.content
+
+
+def test_an_unknown_replay_answers_404(client: APIClient, db: None) -> None:
+    for path in ("1/", "1/results/", "9999999999999999999/"):
+        assert client.get(f"{URL}{path}").status_code == 404
+
+
+def test_a_version_is_deleted_with_the_replays_that_tried_it(
+    admin_api: APIClient, iris: ModelVersion, coarse: ModelVersion, recorded: list[Prediction]
+) -> None:
+    replayed(iris, coarse)
+
+    assert admin_api.delete(f"/api/v1/models/{iris.pk}/").status_code == 409
+    assert admin_api.delete(f"/api/v1/models/{coarse.pk}/").status_code == 204
+    assert not ReplayResult.objects.exists()
+    assert Prediction.objects.count() == len(recorded)
+
+
+# -- the command
+
+
+def command(*arguments: str) -> str:
+    out = StringIO()
+    call_command("replay", *arguments, stdout=out)
+    return out.getvalue()
+
+
+def test_the_command_replays_and_prints_the_figures(
+    coarse: ModelVersion, recorded: list[Prediction], settings: LazySettings
+) -> None:
+    settings.MAX_REPLAY_ROWS = 1
+
+    said = command("--from=iris:1", "--to=iris:2")
+
+    report = Replay.objects.get().report
+    assert report is not None
+    assert re.search(r"\n15 rows in \d+\.\d s, [\d,]+ rows/s\n", said)
+    assert re.search(rf"\nagreement +{report['agreement']:.4%} \(95 % interval", said)
+    assert f"prediction {report['worst'][0]['prediction_id']}" in said
+
+
+def test_the_same_command_goes_on_with_what_was_stopped(
+    coarse: ModelVersion, recorded: list[Prediction], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replay, "CHUNK_ROWS", 4)
+    with monkeypatch.context() as patch:
+        commit, calls = replay._commit, iter(range(9))
+
+        def killed(*arguments: Any) -> None:
+            if next(calls) == 2:
+                raise KeyboardInterrupt
+            commit(*arguments)
+
+        patch.setattr(replay, "_commit", killed)
+        with pytest.raises(KeyboardInterrupt):
+            command("--from=iris:1", "--to=iris:2")
+
+    row = Replay.objects.get()
+    assert (row.status, row.rows_done) == ("running", 8)
+    assert "\n7 rows in" in command("--from=iris:1", "--to=iris:2")
+    assert Replay.objects.get().report["rows"] == ReplayResult.objects.count() == 15
+    # One that is completed is shown again, and begun anew only by its command.
+    assert "agreement" in command(f"--resume={row.pk}")
+    assert Replay.objects.count() == 1
+    command("--from=iris:1", "--to=iris:2")
+    assert Replay.objects.count() == 2
+
+
+def test_the_command_fails_where_too_little_agrees(
+    coarse: ModelVersion, recorded: list[Prediction]
+) -> None:
+    with pytest.raises(CommandError, match=r"Agreement must be at least 0\.99; it is 0\."):
+        command("--from=iris:1", "--to=iris:2", "--min-agreement=0.99")
+    assert Replay.objects.get().status == "completed"
+    command("--from=iris:1", "--to=iris:2", "--min-agreement=0.1")
+    with pytest.raises(CommandError, match="nothing was compared"):
+        command("--from=iris:1", "--to=iris:2", "--until=1999-01-01", "--min-agreement=0")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--from=iris:1"], "--to: This field is required."),
+        (["--from=iris:1", "--to=iris"], "--to: Must be name:version"),
+        (["--from=iris:1", "--to=iris:7"], "Model iris:7 not found"),
+        (["--from=iris:1", "--to=iris:2", "--limit=0"], "--limit: "),
+        (["--from=iris:1", "--to=iris:2", "--since=soon"], "--since: "),
+        (["--from=iris:1", "--to=iris:2", "--min-agreement=98"], "is no number from 0 to 1"),
+        (["--resume=1", "--to=iris:2"], "give nothing beside"),
+        (["--resume=12345"], "Replay 12345 not found"),
+    ],
+)
+def test_a_wrong_command_says_what_is_wrong(
+    iris: ModelVersion, coarse: ModelVersion, arguments: list[str], said: str
+) -> None:
+    with pytest.raises(CommandError, match=re.escape(said)):
+        command(*arguments)
+    assert not Replay.objects.exists()
+
+
+# -- the gate
+
+
+def gate(from_version: ModelVersion | None, to_version: ModelVersion, require: Any) -> None:
+    from_id = from_version.pk if from_version else None
+    promotion.check(from_version_id=from_id, to_version_id=to_version.pk, require=require)
+
+
+def test_the_gate_lets_pass_what_agrees_often_enough(
+    iris: ModelVersion, coarse: ModelVersion, recorded: list[Prediction]
+) -> None:
+    row = replayed(iris, coarse)
+    assert row.report is not None
+    agreement = row.report["agreement"]
+
+    gate(iris, coarse, {"replay": row.pk, "min_agreement": agreement})
+    gate(None, coarse, {"replay": row.pk, "min_agreement": 0})
+    with pytest.raises(promotion.PromotionRefused) as caught:
+        gate(iris, coarse, {"replay": row.pk, "min_agreement": agreement + 1e-9})
+
+    figures = caught.value.extensions["figures"]
+    assert (figures["agreement"], figures["rows"]) == (agreement, 15)
+    assert figures["min_agreement"] == agreement + 1e-9
+    assert f"agrees on {row.report['agreed']} of 15 rows" in str(caught.value)
+
+
+def test_the_gate_refuses_a_replay_of_something_else(
+    iris: ModelVersion, coarse: ModelVersion, recorded: list[Prediction]
+) -> None:
+    done, empty = replayed(iris, coarse), replayed(coarse, iris)
+    begun = replay.start(replay.Plan(from_version=iris, to_version=coarse))
+
+    for from_version, to_version, replay_id, said in (
+        (iris, coarse, 12345, "Replay 12345 not found"),
+        (coarse, iris, done.pk, "tried iris:2, not this version"),
+        (coarse, coarse, done.pk, "compared with iris:1, which is not live"),
+        (iris, coarse, begun.pk, "is not completed: 0 of 15 rows, running"),
+        (coarse, iris, empty.pk, "had no rows to compare"),
+    ):
+        with pytest.raises(promotion.PromotionRefused, match=said):
+            gate(from_version, to_version, {"replay": replay_id, "min_agreement": 0.0})
+
+
+def test_a_promotion_that_falls_short_is_refused_with_the_figures(
+    admin_api: APIClient, iris: ModelVersion, coarse: ModelVersion, recorded: list[Prediction]
+) -> None:
+    url = "/api/v1/aliases/iris/champion/"
+    assert admin_api.put(url, {"version": "1"}).status_code == 201
+    row = replayed(iris, coarse)
+    assert row.report is not None
+    demand = {"replay": row.pk, "min_agreement": 0.99}
+
+    refused = admin_api.put(url, {"version": "2", "require": demand})
+    wrong = admin_api.put(url, {"version": "2", "require": {**demand, "rows": 1}})
+
+    assert (refused.status_code, wrong.status_code) == (409, 400)
+    assert refused.json()["figures"]["agreement"] == row.report["agreement"]
+    assert refused.json()["figures"]["rows"] == 15
+    assert wrong.json()["errors"] == {"require.rows": ["Unknown field."]}
+    assert admin_api.get(url).json()["version"] == "1"
+    demand["min_agreement"] = 0.5
+    assert admin_api.put(url, {"version": "2", "require": demand}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("require", "path"),
+    [
+        ([], "require"),
+        (None, "require"),
+        ({"replay": 1}, "require.min_agreement"),
+        ({"min_agreement": 1}, "require.replay"),
+        ({"replay": "1", "min_agreement": 1}, "require.replay"),
+        ({"replay": True, "min_agreement": 1}, "require.replay"),
+        ({"replay": 0, "min_agreement": 1}, "require.replay"),
+        ({"replay": 2**63, "min_agreement": 1}, "require.replay"),
+        ({"replay": 1.0, "min_agreement": 1}, "require.replay"),
+        ({"replay": 1, "min_agreement": "0.9"}, "require.min_agreement"),
+        ({"replay": 1, "min_agreement": 1.01}, "require.min_agreement"),
+        ({"replay": 1, "min_agreement": -0.1}, "require.min_agreement"),
+        ({"replay": 1, "min_agreement": True}, "require.min_agreement"),
+        ({"replay": 1, "min_agreement": float("nan")}, "require.min_agreement"),
+        ({"replay": 1, "min_agreement": 1, "rows": 5}, "require.rows"),
+    ],
+)
+def test_a_requirement_that_makes_no_sense_is_refused(
+    iris: ModelVersion, require: Any, path: str
+) -> None:
+    with pytest.raises(promotion.InvalidRequirement) as caught:
+        gate(iris, iris, require)
+
+    assert list(caught.value.errors) == [path]
