@@ -89,9 +89,8 @@ def _by_reference(reports: Sequence[Report]) -> Mapping[str, list[int]]:
     if not first:
         return found
     rows = Prediction.objects.filter(reference__in=first, primary=None).order_by()
-    for number, (reference, pk) in enumerate(
-        rows.values_list("reference", "pk")[: MAX_OUTCOME_ROWS + 1]
-    ):
+    keys: Any = rows.values_list("reference", "pk")[: MAX_OUTCOME_ROWS + 1]
+    for number, (reference, pk) in enumerate(keys):
         found[reference].append(pk)
         limit = "of one reference, more than", MAX_PREDICTIONS_OF_REFERENCE
         if number == MAX_OUTCOME_ROWS:
@@ -111,7 +110,7 @@ def _locked(
     Held to the end of the transaction: none is deleted meanwhile, and what is reported twice at
     once is recorded once. In the order of their ids, so that two never wait for each other.
     """
-    wanted = {report.prediction_id for report in reports} - {None}
+    wanted = {report.prediction_id for report in reports if report.prediction_id is not None}
     wanted.update(pk for keys in by_reference.values() for pk in keys)
     rows = Prediction.objects.filter(pk__in=wanted).order_by("pk").select_for_update(no_key=True)
     return {row.pk: (row.model_id, row.primary_id) for row in rows.only("model_id", "primary_id")}

@@ -22,7 +22,20 @@ from itertools import islice
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from django.db.models import Avg, Count, F, FloatField, Max, Min, Q, QuerySet, Sum, TextField
+from django.db.models import (
+    Avg,
+    Count,
+    DateTimeField,
+    F,
+    FloatField,
+    Max,
+    Min,
+    Q,
+    QuerySet,
+    Sum,
+    TextField,
+    Value,
+)
 from django.db.models.functions import Abs, Cast, Floor, Trunc
 
 from predictions.evaluation.scores import CALIBRATION_BINS, ClassifierTally, RegressorTally
@@ -69,7 +82,7 @@ def _joined(conditions: Mapping[str, Any], *, made: str, row: str) -> Pairs:
 def start_of(bucket: Bucket | None, path: str) -> Any:
     """The start of the bucket, in UTC, in which a time lies; without buckets all have one."""
     # A constant would be grouped by, which PostgreSQL takes for a column's number.
-    return Trunc(path, bucket, tzinfo=UTC) if bucket else Cast(None, FloatField())
+    return Trunc(path, bucket, tzinfo=UTC) if bucket else Cast(Value(None), DateTimeField())
 
 
 def tally(
@@ -163,7 +176,7 @@ def _row(output: Any, names: Sequence[str]) -> list[float] | None:
     if not isinstance(told, dict):
         return None
     row = [told.get(name) for name in names]
-    return row if all(isinstance(value, float | int) for value in row) else None
+    return row if all(isinstance(value, float | int) for value in row) else None  # type: ignore[return-value]
 
 
 def _index(predicted: float | None, classes: int) -> int | None:
@@ -191,7 +204,7 @@ def _tally_values(
     return total, parts
 
 
-def _sums(pairs: Pairs, bucket: Bucket | None, origin: float) -> Iterator[dict[str, Any]]:
+def _sums(pairs: Pairs, bucket: Bucket | None, origin: float) -> Iterator[Any]:
     """By start, the sums of RegressorTally under their names."""
     predicted = f"{pairs.row}__prediction"
     error, distance = F("error"), F("distance")

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from rest_framework import serializers
 
@@ -120,4 +120,4 @@ def _observed_at(value: Any) -> datetime | None:
     try:
         return MOMENT.run_validation(value)
     except serializers.ValidationError as error:
-        raise InvalidReport("observed_at", str(error.detail[0])) from error
+        raise InvalidReport("observed_at", str(cast(Any, error.detail)[0])) from error

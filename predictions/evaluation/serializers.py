@@ -119,7 +119,7 @@ class LabelField(serializers.JSONField):
 class OutcomeSerializer(serializers.ModelSerializer):
     prediction_id = serializers.IntegerField()
     reference = serializers.CharField(source="prediction.reference", allow_null=True)
-    label = LabelField(allow_null=True)
+    label = LabelField(allow_null=True)  # type: ignore[assignment]
 
     class Meta:
         model = Outcome
@@ -168,7 +168,7 @@ class RegressionFigures(serializers.Serializer):
 
 
 class ClassFigures(serializers.Serializer):
-    label = LabelField()
+    label = LabelField()  # type: ignore[assignment]
     precision = _number("Null where the class was never predicted.")
     recall = _number("Null where the class never occurred.")
     f1 = _number()

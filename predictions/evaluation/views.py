@@ -76,7 +76,8 @@ class ModelQualityViewSet(GenericViewSet[ModelVersion]):
     def list(self, request: Request, pk: str) -> Response:
         """Figures of the predictions made in a window, shadow rows included, by their outcomes."""
         version = ModelVersion.objects.find(int(pk))
-        return Response(quality_of(version, **self.filter_queryset(cast(Any, Asked()))))
+        window: Any = self.filter_queryset(cast(Any, Asked()))
+        return Response(quality_of(version, **window))
 
 
 class Asked:

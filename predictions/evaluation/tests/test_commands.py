@@ -141,6 +141,6 @@ def test_pruned_predictions_take_their_outcomes_along_in_few_statements(
     kept = estimated(classifier, [1.0])
     labelled(kept, [True])
 
-    assert statements(300) == statements(3)
+    assert statements(90) == statements(3)
     assert [row.pk for row in kept] == list(Prediction.objects.values_list("pk", flat=True))
     assert Outcome.objects.get().prediction_id == kept[0].pk
