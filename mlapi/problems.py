@@ -25,6 +25,7 @@ from registry.arrangement import InvalidInput
 from registry.artifacts import ArtifactRejected, ArtifactTooLarge
 from registry.loader import ArtifactMissing, ModelNotReady
 from registry.models import ModelNotFound
+from registry.promotion import AliasMoved, MoveRefused
 from registry.services import ArtifactExists, VersionExists, VersionInUse
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,8 @@ DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
     PredictionNotFound: HTTPStatus.NOT_FOUND,
     VersionExists: HTTPStatus.CONFLICT,
     VersionInUse: HTTPStatus.CONFLICT,
+    MoveRefused: HTTPStatus.CONFLICT,
+    AliasMoved: HTTPStatus.CONFLICT,
     ArtifactExists: HTTPStatus.CONFLICT,
     ArtifactMissing: HTTPStatus.CONFLICT,
     ArtifactTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,

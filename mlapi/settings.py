@@ -101,6 +101,8 @@ PROOF_TIMEOUT_SECONDS = environment.integer(
 )
 PROOF_MEMORY_BYTES = environment.integer("PROOF_MEMORY_BYTES", str(2**32), minimum=2**20)
 SKLEARN_TRUSTED_TYPES = environment.strings("SKLEARN_TRUSTED_TYPES")
+# Decides on a promotion's `require`: from id, to id, and what is required; it raises to refuse.
+PROMOTION_GATE = "predictions.evaluation.promotion.check"
 
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_REQUEST_BYTES
 # Uploads go to disk whatever their size: artifacts are hashed and proved from a file.

@@ -12,8 +12,13 @@ from rest_framework.routers import SimpleRouter
 from mlapi import auth, health, problems
 from mlapi import schema as schema  # registers its extension of drf-spectacular
 from mlapi.metrics import UNMATCHED
-from predictions.evaluation.views import ModelQualityViewSet, OutcomeViewSet
+from predictions.evaluation.views import (
+    AliasComparisonViewSet,
+    ModelQualityViewSet,
+    OutcomeViewSet,
+)
 from predictions.views import ModelPredictionViewSet, PredictionViewSet
+from registry.alias_views import AliasMoveViewSet, AliasViewSet
 from registry.views import ModelVersionViewSet
 
 
@@ -34,6 +39,8 @@ router.register("api/v1/predictions", PredictionViewSet, basename="prediction")
 router.register("api/v1/models", ModelVersionViewSet, basename="model")
 router.register("api/v1/outcomes", OutcomeViewSet, basename="outcome")
 
+ALIAS = r"^api/v1/aliases/(?P<name>[^/]+)/(?P<alias>[^/]+)"
+
 handler400 = problems.bad_request
 handler403 = problems.permission_denied
 handler404 = problems.not_found
@@ -50,6 +57,23 @@ urlpatterns = [
         r"^api/v1/models/(?P<pk>[0-9]{1,19})/quality/?$",
         ModelQualityViewSet.as_view({"get": "list"}),
         name="model-quality",
+    ),
+    re_path(r"^api/v1/aliases/?$", AliasViewSet.as_view({"get": "list"}), name="aliases"),
+    re_path(
+        ALIAS + r"/?$",
+        AliasViewSet.as_view({"get": "retrieve", "put": "update", "delete": "destroy"}),
+        name="alias",
+    ),
+    re_path(
+        ALIAS + r"/history/?$", AliasMoveViewSet.as_view({"get": "list"}), name="alias-history"
+    ),
+    re_path(
+        ALIAS + r"/rollback/?$", AliasViewSet.as_view({"post": "rollback"}), name="alias-rollback"
+    ),
+    re_path(
+        ALIAS + r"/comparison/?$",
+        AliasComparisonViewSet.as_view({"get": "list"}),
+        name="alias-comparison",
     ),
     re_path(r"^$", RedirectView.as_view(pattern_name="docs")),
     # The admin keeps Django's own addresses, slash included.

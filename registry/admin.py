@@ -5,7 +5,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -18,9 +17,11 @@ from django.utils.safestring import SafeString
 from django.views.decorators.csrf import csrf_protect
 from rest_framework import serializers
 
-from registry import artifacts, services
+from registry import activation, artifacts, services
+from registry import alias_admin as alias_admin  # registers its pages
 from registry.fields import ExactJSONFormField
 from registry.models import ModelNotFound, ModelVersion
+from registry.promotion import BY_ITSELF, Cause
 from registry.runtimes import FRAMEWORKS
 from registry.serializers import ExampleField, ModelVersionRequest, SignatureField
 
@@ -33,6 +34,7 @@ REGISTRY_ERRORS = (
     artifacts.ArtifactRejected,
     services.ArtifactExists,
     services.VersionExists,
+    services.VersionInUse,
     ModelNotFound,
 )
 
@@ -68,16 +70,24 @@ class ModelVersionForm(forms.ModelForm):
     )
 
     # Set by the admin, which knows who is signed in.
-    created_by: User | None = None
+    cause = BY_ITSELF
 
     class Meta:
         model = ModelVersion
         fields = ["name", "version", "framework", *CHANGEABLE]
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if version := self.fields.get("version"):
+            version.required = False
+            version.help_text = "By default, the next whole number of this name."
+
     def clean_name(self) -> Any:
         return self._checked("name", ModelVersionRequest().fields["name"])
 
     def clean_version(self) -> Any:
+        if not self.cleaned_data["version"]:
+            return ""
         return self._checked("version", ModelVersionRequest().fields["version"])
 
     def clean_tags(self) -> Any:
@@ -96,14 +106,12 @@ class ModelVersionForm(forms.ModelForm):
             self.add_error("framework", "Choose one, or send the model file.")
 
     def is_valid(self) -> bool:
-        """Whether the form is valid and its file, if it has one, was accepted and attached."""
+        """Whether the form is valid and what it says was accepted and written."""
         return super().is_valid() and self._settled()
 
     def _settled(self) -> bool:
-        if self.instance.pk and not self.cleaned_data.get("model_file"):
-            return True
         try:
-            self.instance = self._attach() if self.instance.pk else self._register()
+            self.instance = self._revise() if self.instance.pk else self._register()
         except REGISTRY_ERRORS as error:
             self._show(error)
         return not self.errors
@@ -120,22 +128,23 @@ class ModelVersionForm(forms.ModelForm):
 
     def _register(self) -> ModelVersion:
         given = self.cleaned_data
-        version = services.register_model(
+        return services.register_model(
             name=given["name"],
-            version=given["version"],
+            version=given["version"] or None,
             framework=given["framework"] or None,
-            created_by=self.created_by,
+            created_by=self.cause.user,
+            request_id=self.cause.request_id,
             upload=self._upload(),
-            **{name: given[name] for name in ("description", "metrics", "tags")},
+            **{name: given[name] for name in CHANGEABLE},
         )
-        if not given["is_active"]:
-            version.revise(is_active=False)
-        return version
 
-    def _attach(self) -> ModelVersion:
-        upload = self._upload()
-        assert upload is not None  # asked for before
-        return services.attach_artifact(model_id=self.instance.pk, upload=upload)
+    def _revise(self) -> ModelVersion:
+        """Attach the file, and write the changed notes alone."""
+        model_id = self.instance.pk
+        if (upload := self._upload()) is not None:
+            services.attach_artifact(model_id=model_id, upload=upload, cause=self.cause)
+        changes = {key: self.cleaned_data[key] for key in CHANGEABLE if key in self.changed_data}
+        return activation.revise(model_id=model_id, cause=self.cause, **changes)
 
     def _upload(self) -> services.Upload | None:
         given = self.cleaned_data
@@ -157,6 +166,11 @@ class ModelVersionForm(forms.ModelForm):
             raise ValidationError([str(said) for said in error.detail]) from error
 
 
+def _cause(request: HttpRequest) -> Cause:
+    user: Any = request.user
+    return Cause(user=user, request_id=getattr(request, "request_id", ""))
+
+
 @admin.register(ModelVersion)
 class ModelVersionAdmin(admin.ModelAdmin):
     form = ModelVersionForm
@@ -173,7 +187,7 @@ class ModelVersionAdmin(admin.ModelAdmin):
 
     def get_form(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         form = super().get_form(request, *args, **kwargs)
-        return type(form.__name__, (form,), {"created_by": request.user})
+        return type(form.__name__, (form,), {"cause": _cause(request)})
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return () if obj is None else (*TOLD, *SHOWN)
@@ -204,15 +218,17 @@ class ModelVersionAdmin(admin.ModelAdmin):
         )
 
     def save_model(self, request: HttpRequest, obj: ModelVersion, form: Any, change: bool) -> None:
-        """Write the changed notes alone: the form has registered or attached all the rest."""
-        if change:
-            obj.revise(
-                **{
-                    name: form.cleaned_data[name]
-                    for name in CHANGEABLE
-                    if name in form.changed_data
-                }
-            )
+        """The form has written it already."""
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        deleted, counts, needed, protected = super().get_deleted_objects(objs, request)
+        # A champion that nobody chose goes with its only version.
+        going = [
+            f'"{reverse("admin:registry_alias_change", args=[alias.pk])}"'
+            for alias in activation.automatic_champions(objs)
+        ]
+        staying = [text for text in protected if not any(link in text for link in going)]
+        return deleted, counts, needed, staying
 
     def delete_model(self, request: HttpRequest, obj: ModelVersion) -> None:
         services.delete_version(model_id=obj.pk)
@@ -223,13 +239,24 @@ class ModelVersionAdmin(admin.ModelAdmin):
 
     @admin.action(description="Activate selected versions", permissions=["change"])
     def activate(self, request: HttpRequest, queryset: QuerySet[ModelVersion]) -> None:
-        changed = queryset.update(is_active=True)
-        self.message_user(request, f"{changed} activated.", messages.SUCCESS)
+        self._switch(request, queryset, is_active=True, done="activated")
 
     @admin.action(description="Deactivate selected versions", permissions=["change"])
     def deactivate(self, request: HttpRequest, queryset: QuerySet[ModelVersion]) -> None:
-        changed = queryset.update(is_active=False)
-        self.message_user(request, f"{changed} deactivated.", messages.SUCCESS)
+        self._switch(request, queryset, is_active=False, done="deactivated")
+
+    def _switch(
+        self, request: HttpRequest, queryset: QuerySet[ModelVersion], *, is_active: bool, done: str
+    ) -> None:
+        changed = 0
+        for version in queryset.only("pk"):
+            try:
+                activation.revise(model_id=version.pk, is_active=is_active, cause=_cause(request))
+                changed += 1
+            except (ModelNotFound, services.VersionInUse) as error:
+                self.message_user(request, str(error), messages.ERROR)
+        if changed:
+            self.message_user(request, f"{changed} {done}.", messages.SUCCESS)
 
     @admin.display(description="file size", ordering="size_bytes")
     def size(self, version: ModelVersion) -> str:

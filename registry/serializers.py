@@ -106,19 +106,23 @@ class ArtifactRequest(StrictSerializer):
     example = ExampleField(required=False)
 
 
-def _safe_name(max_length: int) -> serializers.CharField:
+def safe_name(max_length: int, **how: Any) -> serializers.CharField:
+    """A name that may become a folder's."""
     message = "Must start with a letter or digit and hold only letters, digits and . _ + -"
     # Not trimmed: "iris\n" is a mistake of the caller's, and no other way to say "iris".
     return serializers.CharField(
         max_length=max_length,
         trim_whitespace=False,
         validators=[RegexValidator(NAME_PATTERN, message)],
+        **how,
     )
 
 
 class ModelVersionRequest(ArtifactRequest):
-    name = _safe_name(100)
-    version = _safe_name(50)
+    name = safe_name(100)
+    version = safe_name(
+        50, required=False, help_text="By default, the next whole number of this name."
+    )
     framework = serializers.ChoiceField(
         choices=list(FRAMEWORKS),
         error_messages={
@@ -144,6 +148,9 @@ class ModelVersionChange(StrictSerializer):
     description = serializers.CharField(required=False, allow_blank=True, max_length=5000)
     tags = JSONObjectField(required=False)
     is_active = serializers.BooleanField(required=False)
+    force = serializers.BooleanField(
+        required=False, help_text="Deactivate it even if an alias holds it."
+    )
 
 
 class ModelVersionQuery(serializers.Serializer):

@@ -13,10 +13,17 @@ from django.db import DatabaseError, IntegrityError, InterfaceError, transaction
 from django.db.models import ProtectedError
 
 from registry import artifacts, proof
+from registry.activation import VersionInUse as VersionInUse
+from registry.activation import crown_first, release_deleted
 from registry.jsonvalues import JSONObject
 from registry.loader import load_options
 from registry.models import ModelVersion
+from registry.promotion import BY_ITSELF, Cause
 from registry.runtimes import FRAMEWORKS
+
+ATTACHED = ("framework", "artifact", "sha256", "size_bytes", "signature", "libraries")
+# How many explicit registrations of just the next number may come first, one after the other.
+NUMBERING_TRIES = 10
 
 
 class VersionExists(Exception):
@@ -25,10 +32,6 @@ class VersionExists(Exception):
 
 class ArtifactExists(Exception):
     """The version already has another artifact; the message is for the caller."""
-
-
-class VersionInUse(Exception):
-    """Predictions refer to the version; the message is for the caller."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,40 +50,49 @@ class Upload:
 def register_model(
     *,
     name: str,
-    version: str,
+    version: str | None = None,
     framework: str | None = None,
     metrics: JSONObject | None = None,
     description: str = "",
     tags: JSONObject | None = None,
+    is_active: bool = True,
     created_by: User | None = None,
+    request_id: str = "",
     upload: Upload | None = None,
 ) -> ModelVersion:
     """Create a version, with its artifact if one is given: both are there afterwards, or neither.
 
-    Without a `framework` the file's content tells it. Raises VersionExists, ArtifactTooLarge or
+    Without a `version` it gets the name's next number, without a `framework` the file's content
+    tells it. The first that can answer becomes champion. Raises VersionExists, ArtifactTooLarge or
     ArtifactRejected.
     """
-    if ModelVersion.objects.filter(name=name, version=version).exists():
+    if version and ModelVersion.objects.filter(name=name, version=version).exists():
         raise VersionExists(f"Model {name}:{version} already exists")
     row = ModelVersion(
         name=name,
-        version=version,
+        version=version or "",
         framework=framework or "",
         metrics=metrics,
         description=description,
         tags=tags or {},
+        is_active=is_active,
         created_by=created_by,
     )
     if upload is None:
-        _create(row)
+        with transaction.atomic():
+            _create(row)
         return row
-    _prove_and_place(row, upload, framework)
-    with _file_removed_on_failure(row):
+    cause = Cause(user=created_by, request_id=request_id)
+    with _proved(row, upload, framework) as proved, _stored(row):
+        # The row comes first: it takes the number that is in the file's path.
         _create(row)
+        _place(row, *proved)
+        row.save(update_fields=ATTACHED)
+        crown_first(row, cause)
     return row
 
 
-def attach_artifact(*, model_id: int, upload: Upload) -> ModelVersion:
+def attach_artifact(*, model_id: int, upload: Upload, cause: Cause = BY_ITSELF) -> ModelVersion:
     """Give a version its artifact, once; the same file again changes nothing.
 
     Raises ModelNotFound, ArtifactExists, ArtifactTooLarge or ArtifactRejected.
@@ -88,26 +100,26 @@ def attach_artifact(*, model_id: int, upload: Upload) -> ModelVersion:
     row = ModelVersion.objects.find(model_id)
     if row.has_artifact:
         return _attached_already(row, upload)
-    _prove_and_place(row, upload, row.framework)
-    attached = {
-        name: getattr(row, name)
-        for name in ("framework", "artifact", "sha256", "size_bytes", "signature", "libraries")
-    }
-    with _file_removed_on_failure(row):
+    with _proved(row, upload, row.framework) as proved, _stored(row):
+        _place(row, *proved)
+        attached = {name: getattr(row, name) for name in ATTACHED}
         # The row as it was read decides: of two uploads at once, the second finds nothing to fill.
         if not ModelVersion.objects.filter(pk=model_id, artifact="").update(**attached):
             raise ArtifactExists(f"Model {model_id} got its artifact meanwhile, or is gone")
+        row.refresh_from_db(fields=["is_active"])
+        crown_first(row, cause)
     return row
 
 
 def delete_version(*, model_id: int) -> None:
-    """Delete a version that no prediction refers to, and then its file.
+    """Delete a version that no prediction or alias refers to, and then its file.
 
     Raises ModelNotFound or VersionInUse.
     """
     try:
         with transaction.atomic():
             row = ModelVersion.objects.select_for_update().find(model_id)
+            release_deleted(row)
             if row.has_artifact:
                 # Robust: the row is gone, and a file that can not be removed changes nothing of it.
                 transaction.on_commit(partial(_remove_file, row), robust=True)
@@ -119,6 +131,22 @@ def delete_version(*, model_id: int) -> None:
 
 
 def _create(row: ModelVersion) -> None:
+    """Write a new row, numbered where it has no version; raises VersionExists."""
+    if row.version:
+        _insert(row)
+        return
+    ModelVersion.objects.lock_numbers(row.name)
+    for _ in range(NUMBERING_TRIES - 1):
+        row.version = ModelVersion.objects.next_number(row.name)
+        # Whoever says a number himself does not wait for the lock, and may have taken this one.
+        with suppress(VersionExists):
+            _insert(row)
+            return
+    row.version = ModelVersion.objects.next_number(row.name)
+    _insert(row)
+
+
+def _insert(row: ModelVersion) -> None:
     try:
         # A savepoint where a transaction is open, else the look below would fail in it.
         with transaction.atomic():
@@ -144,10 +172,14 @@ def _receive(upload: Upload) -> artifacts.Staged:
     return artifacts.receive(upload.chunks, root, limit_bytes=settings.MAX_ARTIFACT_BYTES)
 
 
-def _prove_and_place(row: ModelVersion, upload: Upload, framework: str | None) -> None:
-    """Put the file in its place and what it tells into the unsaved `row`.
+@contextmanager
+def _proved(
+    row: ModelVersion, upload: Upload, framework: str | None
+) -> Iterator["tuple[artifacts.Staged, proof.Proof]"]:
+    """Receive and prove a file for `row`, whose framework it may tell.
 
-    No transaction is open meanwhile: loading a large model takes seconds.
+    What is not placed is discarded. No transaction is open meanwhile: loading a large model takes
+    seconds.
     """
     staged = _receive(upload)
     try:
@@ -161,32 +193,37 @@ def _prove_and_place(row: ModelVersion, upload: Upload, framework: str | None) -
             timeout_seconds=settings.PROOF_TIMEOUT_SECONDS,
             memory_bytes=settings.PROOF_MEMORY_BYTES,
         )
-        row.artifact = artifacts.place(
-            staged,
-            Path(settings.MODEL_PATH),
-            row.name,
-            row.version,
-            FRAMEWORKS[row.framework].suffixes[0],
-        )
-    except BaseException:
+        yield staged, proven
+    finally:
         staged.discard()
-        raise
+
+
+def _place(row: ModelVersion, staged: artifacts.Staged, proven: proof.Proof) -> None:
+    """Put the file in its place, and what it tells into `row`."""
+    row.artifact = artifacts.place(
+        staged,
+        Path(settings.MODEL_PATH),
+        row.name,
+        row.version,
+        FRAMEWORKS[row.framework].suffixes[0],
+    )
     row.sha256, row.size_bytes = staged.sha256, staged.size_bytes
     row.signature, row.libraries = proven.signature, proven.libraries
 
 
 @contextmanager
-def _file_removed_on_failure(row: ModelVersion) -> Iterator[None]:
-    """Take the placed file back where its row was not written.
+def _stored(row: ModelVersion) -> Iterator[None]:
+    """A transaction that takes the placed file back where its row was not written.
 
     After a lost connection the row may be committed all the same. Where that can not be asked, the
     file stays: without a row it harms nobody, and a row without its file could never answer.
     """
     try:
-        yield
+        with transaction.atomic():
+            yield
     except BaseException:
         with suppress(DatabaseError, InterfaceError):
-            if not ModelVersion.objects.filter(artifact=row.artifact).exists():
+            if row.artifact and not ModelVersion.objects.filter(artifact=row.artifact).exists():
                 _remove_file(row)
         raise
 

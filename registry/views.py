@@ -15,8 +15,9 @@ from rest_framework.response import Response
 from rest_framework.status import HTTP_201_CREATED, HTTP_204_NO_CONTENT
 from rest_framework.viewsets import GenericViewSet
 
-from registry import services
+from registry import activation, services
 from registry.models import ModelVersion
+from registry.promotion import Cause
 from registry.serializers import (
     ArtifactRequest,
     ModelVersionChange,
@@ -57,7 +58,10 @@ class ModelVersionViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Mod
         payload.is_valid(raise_exception=True)
         fields = payload.validated_data
         version = services.register_model(
-            upload=_upload(fields), created_by=cast(User, request.user), **fields
+            upload=_upload(fields),
+            created_by=cast(User, request.user),
+            request_id=_cause(request).request_id,
+            **fields,
         )
         return Response(self.get_serializer(version).data, status=HTTP_201_CREATED)
 
@@ -65,8 +69,9 @@ class ModelVersionViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Mod
     def partial_update(self, request: Request, pk: str) -> Response:
         payload = ModelVersionChange(data=request.data)
         payload.is_valid(raise_exception=True)
-        version = self.get_object()
-        version.revise(**payload.validated_data)
+        version = activation.revise(
+            model_id=int(pk), cause=_cause(request), **payload.validated_data
+        )
         return Response(self.get_serializer(version).data)
 
     @extend_schema(responses={204: OpenApiResponse(description="Deleted, with its file.")})
@@ -84,7 +89,7 @@ class ModelVersionViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Mod
         payload.is_valid(raise_exception=True)
         upload = _upload(payload.validated_data)
         assert upload is not None  # the file is required
-        version = services.attach_artifact(model_id=int(pk), upload=upload)
+        version = services.attach_artifact(model_id=int(pk), upload=upload, cause=_cause(request))
         return Response(self.get_serializer(version).data)
 
 
@@ -93,3 +98,7 @@ def _upload(fields: dict[str, Any]) -> services.Upload | None:
     file = fields.pop("artifact", None)
     signature, example = fields.pop("signature", None), fields.pop("example", ())
     return services.Upload(file.chunks(), signature, example) if file else None
+
+
+def _cause(request: Request) -> Cause:
+    return Cause(user=cast(User, request.user), request_id=getattr(request, "request_id", ""))

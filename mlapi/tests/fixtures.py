@@ -14,10 +14,11 @@ import pytest
 from django.conf import LazySettings
 from django.contrib.auth.models import Permission, User
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.test import Client
+from django.test import Client, TransactionTestCase
 from rest_framework.test import APIClient
 from rest_framework_simplejwt.tokens import AccessToken
 
+from mlapi.tests.history import triggers_off
 from registry import loader, proof
 from registry.models import ModelVersion
 from registry.runtimes.base import LoadOptions
@@ -42,6 +43,21 @@ class Artifact:
 
     def upload(self, name: str = "model.skops") -> SimpleUploadedFile:
         return SimpleUploadedFile(name, self.content)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def flush_takes_histories() -> Iterator[None]:
+    """Tests with transactions empty all tables at their end, those that refuse it too."""
+    patch = pytest.MonkeyPatch()
+    flush = TransactionTestCase._fixture_teardown  # type: ignore[attr-defined]
+
+    def without_triggers(test: TransactionTestCase) -> None:
+        with triggers_off():
+            flush(test)
+
+    patch.setattr(TransactionTestCase, "_fixture_teardown", without_triggers)
+    yield
+    patch.undo()
 
 
 # -- models, trained and proved once for all workers

@@ -116,7 +116,7 @@ def _tally_classes(
         for start, predicted, actual, tenth, rows, confidence in _confusion(part, bucket):
             for one in told(start):
                 one.count(
-                    _index(predicted, len(indices)),
+                    index_of_class(predicted, len(indices)),
                     indices.get(actual),
                     rows,
                     tenth=None if tenth is None else int(tenth),
@@ -161,7 +161,7 @@ def _probabilities(
         by_start: dict[datetime | None, tuple[list[list[float]], list[int]]] = {}
         for start, actual, predicted, output in chunk:
             place, row = indices.get(actual), _row(output, names)
-            if place is None or row is None or _index(predicted, len(names)) is None:
+            if place is None or row is None or index_of_class(predicted, len(names)) is None:
                 continue
             probabilities, classes = by_start.setdefault(start, ([], []))
             probabilities.append(row)
@@ -179,8 +179,8 @@ def _row(output: Any, names: Sequence[str]) -> list[float] | None:
     return row if all(isinstance(value, float | int) for value in row) else None  # type: ignore[return-value]
 
 
-def _index(predicted: float | None, classes: int) -> int | None:
-    """A class's index; what was recorded elsewhere may be none."""
+def index_of_class(predicted: float | None, classes: int) -> int | None:
+    """A recorded class index as one; what was recorded elsewhere may be none."""
     is_one = predicted is not None and predicted.is_integer() and 0 <= predicted < classes
     return int(predicted or 0) if is_one else None
 

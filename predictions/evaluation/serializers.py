@@ -214,3 +214,54 @@ class QualitySerializer(CountedSerializer):
 
     def get_fields(self) -> dict[str, Any]:
         return {"from": serializers.DateTimeField(), **super().get_fields()}
+
+
+# -- comparison
+
+
+class LatencySerializer(serializers.Serializer):
+    p50 = _number()
+    p90 = _number()
+    p99 = _number()
+
+
+class AgreementSerializer(serializers.Serializer):
+    compared = serializers.IntegerField(help_text="Rows that it and its primary both answered.")
+    agreed = serializers.IntegerField(help_text="The same label, or a value within 1e-9 of it.")
+    share = _number()
+    share_interval = _interval()
+
+
+class DifferenceSerializer(serializers.Serializer):
+    of = serializers.ChoiceField(choices=["value", "confidence"])
+    rows = serializers.IntegerField()
+    mean = _number("A shadow less its primary, row by row; the canary's mean less the champion's.")
+    mean_interval = _interval()
+
+
+class ArmSerializer(CountedSerializer):
+    model_id = serializers.IntegerField()
+    version = serializers.CharField()
+    arm = serializers.CharField(help_text="primary, canary or shadow")
+    task = serializers.CharField(
+        allow_null=True, help_text="Null where there is no quality: several outputs, or no file."
+    )
+    failure_rate = _number()
+    failure_rate_interval = _interval()
+    latency_ms = LatencySerializer()
+    agreement = AgreementSerializer(allow_null=True, help_text="Of shadows.")
+    difference = DifferenceSerializer(allow_null=True, help_text="Of shadows and the canary.")
+
+
+@extend_schema_serializer(many=False)
+class ComparisonSerializer(serializers.Serializer):
+    name = serializers.CharField()
+    alias = serializers.CharField()
+    to = serializers.DateTimeField()
+    canary_percent = serializers.FloatField(allow_null=True)
+    champion = ArmSerializer()
+    canary = ArmSerializer(allow_null=True)
+    shadows = ArmSerializer(many=True)
+
+    def get_fields(self) -> dict[str, Any]:
+        return {"from": serializers.DateTimeField(), **super().get_fields()}

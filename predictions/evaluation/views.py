@@ -1,4 +1,4 @@
-"""The endpoints of what became of predictions: outcomes, and quality."""
+"""The endpoints of what became of predictions: outcomes, quality, comparison."""
 
 from typing import Any, cast
 
@@ -10,19 +10,22 @@ from rest_framework.response import Response
 from rest_framework.status import HTTP_200_OK, HTTP_201_CREATED
 from rest_framework.viewsets import GenericViewSet
 
+from predictions.evaluation.comparison import compare
 from predictions.evaluation.outcomes import OutcomesRefused, record_outcomes
 from predictions.evaluation.quality import quality_of
 from predictions.evaluation.serializers import (
     OUTCOMES_SCHEMA,
+    ComparisonSerializer,
     OutcomeQuery,
     OutcomeSerializer,
     QualitySerializer,
     RecordedSerializer,
     read_reports,
 )
-from predictions.evaluation.windows import QualityQuery
+from predictions.evaluation.windows import ComparisonQuery, QualityQuery
 from predictions.models import Outcome, PredictionNotFound
-from registry.models import ModelVersion
+from registry.alias_serializers import AliasPlace
+from registry.models import Alias, ModelVersion
 
 
 class OutcomeViewSet(ListModelMixin, GenericViewSet[Outcome]):
@@ -78,6 +81,25 @@ class ModelQualityViewSet(GenericViewSet[ModelVersion]):
         version = ModelVersion.objects.find(int(pk))
         window: Any = self.filter_queryset(cast(Any, Asked()))
         return Response(quality_of(version, **window))
+
+
+class AliasComparisonViewSet(GenericViewSet[Alias]):
+    """The versions behind an alias, side by side."""
+
+    queryset = Alias.objects.all()
+    serializer_class = ComparisonSerializer
+    query_serializer_class = ComparisonQuery
+    pagination_class = None
+
+    @extend_schema(
+        operation_id="aliases_comparison_retrieve", responses={200: ComparisonSerializer}
+    )
+    def list(self, request: Request, name: str, alias: str) -> Response:
+        """What champion, canary and shadows answered in a window, with intervals at 95 %."""
+        place = AliasPlace(data={"name": name, "alias": alias})
+        place.is_valid(raise_exception=True)
+        window: Any = self.filter_queryset(cast(Any, Asked()))
+        return Response(compare(**place.validated_data, **window))
 
 
 class Asked:

@@ -19,7 +19,11 @@ class VersionCommand(BaseCommand):
 
 def add_version_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", required=True, help="The model's name.")
-    parser.add_argument("--version", required=True, dest="model_version", help="Its version.")
+    parser.add_argument(
+        "--version",
+        dest="model_version",
+        help="Its version; by default, the next whole number of this name.",
+    )
     parser.add_argument("--metrics", metavar="JSON", help='Such as {"accuracy": 0.97}.')
     parser.add_argument("--tags", metavar="JSON", help='Such as {"team": "risk"}.')
     parser.add_argument("--description", default="")
@@ -38,11 +42,12 @@ def version_fields(options: Mapping[str, Any]) -> dict[str, Any]:
     tags = json_argument("--tags", options["tags"])
     given = {
         "name": options["name"],
-        "version": options["model_version"],
         "metrics": json_argument("--metrics", options["metrics"]),
         "tags": {} if tags is None else tags,
         "description": options["description"],
     }
+    if options["model_version"] is not None:
+        given["version"] = options["model_version"]
     checked = ModelVersionRequest(data=given, partial=True)
     if not checked.is_valid():
         raise CommandError(

@@ -1,5 +1,17 @@
 """The tables of the registry."""
 
+from registry.models.aliases import (
+    CHAMPION,
+    MAX_ALIAS_LENGTH,
+    MAX_SHADOWS,
+    Alias,
+    AliasNotFound,
+    AliasQuerySet,
+    AliasShadow,
+    Arms,
+    Route,
+)
+from registry.models.moves import MAX_REASON_LENGTH, AliasMove
 from registry.models.versions import (
     MAX_FRAMEWORK_LENGTH,
     NAME_PATTERN,
@@ -9,9 +21,20 @@ from registry.models.versions import (
 )
 
 __all__ = [
+    "CHAMPION",
+    "MAX_ALIAS_LENGTH",
     "MAX_FRAMEWORK_LENGTH",
+    "MAX_REASON_LENGTH",
+    "MAX_SHADOWS",
     "NAME_PATTERN",
+    "Alias",
+    "AliasMove",
+    "AliasNotFound",
+    "AliasQuerySet",
+    "AliasShadow",
+    "Arms",
     "ModelNotFound",
     "ModelVersion",
     "ModelVersionQuerySet",
+    "Route",
 ]

@@ -3,8 +3,9 @@
 from typing import Any, Self
 
 from django.conf import settings
-from django.db import models
-from django.db.models import F, Q
+from django.db import connection, models
+from django.db.models import F, Max, Q
+from django.db.models.functions import Cast
 from django.utils import timezone
 
 from registry.fields import AnnotationField, ExactJSONField
@@ -12,6 +13,13 @@ from registry.fields import AnnotationField, ExactJSONField
 MAX_FRAMEWORK_LENGTH = 50
 # Names become folder names below MODEL_PATH: none may climb out of it or hide in it.
 NAME_PATTERN = r"\A[A-Za-z0-9][A-Za-z0-9._+-]*\Z"
+# More digits need not fit into 64 bits: such a version is a name like any other.
+NUMBER_PATTERN = r"\A[0-9]{1,18}\Z"
+# Tells this advisory lock from those of others in the same database.
+NUMBERING = 0x6D6C6170
+
+# Written out: building it anew by the ORM costs a prediction more than the database takes for it.
+_ID = "SELECT id FROM model_versions WHERE name = %s AND version = %s AND is_active"
 
 
 class ModelNotFound(LookupError):
@@ -48,17 +56,48 @@ class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
         return version
 
     def resolve_reference(self, reference: str) -> "ModelVersion":
-        """The active version that `name:version` or `name`, its newest, means.
+        """The active version that `name:version`, `name@alias` or `name`, its champion, means.
 
         Raises ModelNotFound.
         """
         name, colon, version = reference.partition(":")
-        rows = self.active().filter(name=name)
-        rows = rows.filter(version=version) if colon else rows.exclude(artifact="")
-        found = rows.newest_first().first()
+        if colon:
+            rows = self.active().filter(name=name, version=version)
+        else:
+            name, at, alias = reference.partition("@")
+            alias = alias if at else "champion"
+            rows = self.active().filter(aliases__name=name, aliases__alias=alias)
+        found = rows.first()
         if found is None:
             raise ModelNotFound(f"Model {reference} not found or inactive")
         return found
+
+    def id_of(self, name: str, version: str) -> int:
+        """The id of the active version `name:version`, in one query; raises ModelNotFound."""
+        with connection.cursor() as cursor:
+            cursor.execute(_ID, (name, version))
+            row = cursor.fetchone()
+        if row is None:
+            raise ModelNotFound(f"Model {name}:{version} not found or inactive")
+        return int(row[0])
+
+    def next_number(self, name: str) -> str:
+        """The number after the highest of a name's versions that are numbers; the first is 1.
+
+        To keep it until the version is written, `lock_numbers` first.
+        """
+        numbers = self.filter(name=name, version__regex=NUMBER_PATTERN)
+        highest = numbers.aggregate(highest=Max(Cast("version", models.BigIntegerField())))
+        return str((highest["highest"] or 0) + 1)
+
+    def lock_numbers(self, name: str) -> None:
+        """Until the transaction ends, let nobody else number a version of this name.
+
+        On SQLite a transaction has the whole database to itself already.
+        """
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (NUMBERING, name))
 
 
 class ModelVersion(models.Model):

@@ -16,7 +16,7 @@ from django.db import OperationalError, connections
 from rest_framework.test import APIClient
 
 from mlapi.tests.fixtures import Artifact, api_client
-from registry import artifacts, loader
+from registry import artifacts, loader, services
 from registry.models import ModelVersion
 from registry.services import Upload, register_model
 
@@ -215,11 +215,11 @@ def test_a_row_that_can_not_be_written_leaves_no_file(
     model_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def fail(self: ModelVersion, **kwargs: Any) -> None:
-        assert files_below(model_path) == [self.artifact]
+    def fail(row: ModelVersion, cause: object) -> None:
+        assert files_below(model_path) == [row.artifact]
         raise OperationalError("the disk is full")
 
-    monkeypatch.setattr(ModelVersion, "save", fail)
+    monkeypatch.setattr(services, "crown_first", fail)
 
     response = post_file(admin_api, iris_artifact.upload())
 

@@ -142,7 +142,7 @@ def test_a_bad_field_answers_400_and_is_named(
     assert ModelVersion.objects.count() == 0
 
 
-@pytest.mark.parametrize("missing", list(MINIMAL))
+@pytest.mark.parametrize("missing", ["name", "framework"])
 def test_a_missing_field_answers_400_and_is_named(admin_api: APIClient, missing: str) -> None:
     body = {key: value for key, value in MINIMAL.items() if key != missing}
 

@@ -5,9 +5,11 @@ from django.core.management import call_command
 from django.db import connection
 
 from predictions.models import Prediction
-from registry.models import ModelVersion
+from registry.models import Alias, AliasMove, AliasShadow, ModelVersion
 
-TABLES = {ModelVersion._meta.db_table, Prediction._meta.db_table}
+TABLES = {
+    model._meta.db_table for model in (Alias, AliasMove, AliasShadow, ModelVersion, Prediction)
+}
 
 
 def constraints() -> set[str]:
@@ -33,6 +35,12 @@ def test_the_tables_go_and_come_back_with_their_constraints() -> None:
     assert {
         "model_version_name_is_safe",
         "model_version_artifact_is_whole",
+        "alias_name_is_safe",
+        "alias_canary_has_percent",
+        "alias_canary_is_another",
+        "alias_newest",
+        "alias_move_newest",
+        "alias_move_newest_of_alias",
         "prediction_failed_has_error",
         "prediction_newest",
         "prediction_newest_of_model",

@@ -1,14 +1,13 @@
 """What the database itself guarantees of versions, and how references are resolved."""
 
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import IntegrityError, connection, transaction
 
 from mlapi.tests.fixtures import Artifact
-from registry.models import ModelNotFound, ModelVersion
+from registry.models import Alias, ModelNotFound, ModelVersion
 
 WHOLE = {
     "artifact": "a/1/x.onnx",
@@ -70,20 +69,33 @@ def test_a_version_has_a_whole_artifact_or_none(db: None, fields: dict[str, Any]
     assert create(**fields).has_artifact == bool(fields)
 
 
-def test_a_name_alone_means_its_newest_active_version_with_an_artifact(
-    make_version: Callable[..., ModelVersion], iris_artifact: Artifact
+def test_a_reference_means_a_version_an_alias_or_the_champion(
+    make_version: Callable[..., ModelVersion],
+    iris_artifact: Artifact,
+    django_assert_num_queries: Any,
 ) -> None:
-    make_version("iris", iris_artifact, version="1")
-    wanted = make_version("iris", iris_artifact, version="2")
-    make_version("iris", iris_artifact, version="3", is_active=False)
-    make_version("iris", version="4")
-    old = wanted.created_at - timedelta(days=1)
-    make_version("iris", iris_artifact, version="5", created_at=old)
+    first, second, third = (make_version("iris", iris_artifact, version=str(i)) for i in (1, 2, 3))
+    make_version("wine", iris_artifact)
+    Alias.objects.create(name="iris", alias="champion", version=first)
+    Alias.objects.create(name="iris", alias="challenger", version=second)
+    wanted = {"iris": first, "iris@champion": first, "iris@challenger": second, "iris:3": third}
 
-    assert ModelVersion.objects.resolve_reference("iris") == wanted
+    for reference, version in wanted.items():
+        with django_assert_num_queries(1):
+            assert ModelVersion.objects.resolve_reference(reference) == version
 
 
-@pytest.mark.parametrize("reference", ["iris:2", "wine", "wine:1", "iris:", ":1", ""])
+def test_an_alias_of_an_inactive_version_is_not_resolved(iris: ModelVersion) -> None:
+    Alias.objects.create(name="iris", alias="champion", version=iris)
+    iris.revise(is_active=False)
+
+    with pytest.raises(ModelNotFound, match="Model iris not found or inactive"):
+        ModelVersion.objects.resolve_reference("iris")
+
+
+@pytest.mark.parametrize(
+    "reference", ["iris", "iris@", "iris@x", "iris:2", "wine", "wine:1", "iris:", ":1", "@", ""]
+)
 def test_an_unknown_reference_is_named_in_the_error(iris: ModelVersion, reference: str) -> None:
     with pytest.raises(ModelNotFound, match=f"Model {reference} not found or inactive"):
         ModelVersion.objects.resolve_reference(reference)

@@ -18,7 +18,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
-            "model", metavar="NAME[:VERSION]", help="Without a version, the newest active one."
+            "model",
+            metavar="NAME[:VERSION|@ALIAS]",
+            help="A name alone means its champion.",
         )
         parser.add_argument(
             "input_data",

@@ -36,7 +36,8 @@ SOURCE_TAG, PARITY_TAG = "converted_from", "parity"
 class Command(VersionCommand):
     help = (
         "Register a model file as a version: it is copied below MODEL_PATH, loaded and scored"
-        " once. The same file under the same name and version again changes nothing."
+        " once. The same file under the same name and version again changes nothing; without a"
+        " version, each run registers a new one."
     )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
@@ -169,7 +170,7 @@ class Command(VersionCommand):
 
     def _is_converted_already(self, source: str, fields: dict[str, Any]) -> bool:
         version = ModelVersion.objects.filter(
-            name=fields["name"], version=fields["version"]
+            name=fields["name"], version=fields.get("version")
         ).first()
         if version is None:
             return False
@@ -185,6 +186,8 @@ class Command(VersionCommand):
         return True
 
     def _settle_existing(self, file: Path, fields: dict[str, Any], error: VersionExists) -> None:
+        if "version" not in fields:
+            raise CommandError(f"{error} by now: others register it too. Try again.") from error
         version = ModelVersion.objects.get(name=fields["name"], version=fields["version"])
         if artifacts.digest(file) != version.sha256:
             raise CommandError(f"{error}, with another file. Choose another version.") from error

@@ -1,0 +1,208 @@
+"""An alias's versions side by side, against the same rows in numpy."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from rest_framework.test import APIClient
+
+from mlapi.tests.fixtures import api_client
+from predictions.evaluation.statistics import wilson_interval
+from predictions.evaluation.tests.rows import (
+    PAIR_SIGNATURE,
+    REGRESSOR_SIGNATURE,
+    classifier_signature,
+    estimated,
+    labelled,
+    make_version,
+    measured,
+)
+from predictions.models import Prediction
+from registry.models import Alias, AliasShadow, ModelVersion
+
+WINDOW = "from=2026-01-01T00:00:00Z&to=2026-02-01T00:00:00Z"
+URL = f"/api/v1/aliases/wine/live/comparison/?{WINDOW}"
+
+
+def make_alias(
+    champion: ModelVersion, canary: ModelVersion | None = None, *shadows: ModelVersion
+) -> Alias:
+    share = {"canary": canary, "canary_percent": 10.0} if canary else {}
+    alias = Alias.objects.create(name="wine", alias="live", version=champion, **share)
+    for shadow in shadows:
+        AliasShadow.objects.create(alias=alias, version=shadow)
+    return alias
+
+
+def answered(
+    version: ModelVersion, values: list[float], arm: str, **fields: Any
+) -> list[Prediction]:
+    return estimated(version, values, alias="live", arm=arm, **fields)
+
+
+def versions(signature: Any, n: int) -> list[ModelVersion]:
+    return [make_version(signature, name=f"wine{i}") for i in range(n)]
+
+
+def test_regressors_are_compared_with_intervals(client: APIClient, db: None) -> None:
+    champion, canary, shadow = versions(REGRESSOR_SIGNATURE, 3)
+    make_alias(champion, canary, shadow)
+    random = np.random.default_rng(0)
+    values = 1e6 + random.standard_normal(200)
+    answers = answered(champion, values.tolist(), "primary")
+    other = 1e6 + 0.5 + random.standard_normal(50)
+    answered(canary, other.tolist(), "canary")
+    # The same but for rounding, every other one.
+    seen = values * (1 + 1e-12) + np.tile([0.0, 0.25], 100)
+    for row, value in zip(answers, seen.tolist(), strict=True):
+        answered(shadow, [value], "shadow", primary=row)
+    measured(answers, (values - 1).tolist())
+
+    body = client.get(URL).json()
+
+    [told] = body["shadows"]
+    assert told["agreement"] == {
+        "compared": 200,
+        "agreed": 100,
+        "share": 0.5,
+        "share_interval": list(wilson_interval(100, 200) or ()),
+    }
+    differences = seen - values
+    reach = 1.959964 * differences.std(ddof=1) / np.sqrt(200)
+    assert told["difference"]["mean"] == pytest.approx(differences.mean(), rel=1e-6)
+    assert told["difference"]["mean_interval"] == pytest.approx(
+        [differences.mean() - reach, differences.mean() + reach], rel=1e-5
+    )
+    difference = body["canary"]["difference"]
+    reach = 1.959964 * np.sqrt(other.var(ddof=1) / 50 + values.var(ddof=1) / 200)
+    assert (difference["of"], difference["rows"]) == ("value", 50)
+    assert difference["mean_interval"] == pytest.approx(
+        [other.mean() - values.mean() - reach, other.mean() - values.mean() + reach], rel=1e-5
+    )
+    assert body["champion"]["regression"]["mae"] == pytest.approx(1.0)
+    assert told["regression"]["mae"] == pytest.approx(1.125, rel=1e-4)
+    assert body["canary"]["regression"] is None
+    assert (body["champion"]["coverage"], body["canary"]["coverage"]) == (1.0, 0.0)
+
+
+def test_classifiers_agree_by_label_whatever_the_order_of_classes(
+    client: APIClient, db: None
+) -> None:
+    champion = make_version(classifier_signature(["a", "b"]), "one")
+    shadow = make_version(classifier_signature(["b", "a"]), "two")
+    make_alias(champion, None, shadow)
+    rows = answered(champion, [0.0, 0.0, 1.0], "primary", confidence=0.5)
+    for row, index in zip(rows, [1.0, 0.0, 0.0], strict=True):
+        answered(shadow, [index], "shadow", primary=row, confidence=0.75)
+    labelled(rows, ["a", "b", "b"])
+
+    body = client.get(URL).json()
+
+    [told] = body["shadows"]
+    assert (told["agreement"]["compared"], told["agreement"]["agreed"]) == (3, 2)
+    assert (told["difference"]["of"], told["difference"]["mean"]) == ("confidence", 0.25)
+    assert told["classification"]["accuracy"] == 1.0
+    assert body["champion"]["classification"]["accuracy"] == pytest.approx(2 / 3)
+    assert body["canary"] is None
+
+
+def test_failures_have_a_rate_and_latencies_quantiles(client: APIClient, db: None) -> None:
+    [champion] = versions(REGRESSOR_SIGNATURE, 1)
+    make_alias(champion)
+    latencies = np.random.default_rng(1).exponential(5, 30)
+    for value in latencies.tolist():
+        answered(champion, [1.0], "primary", latency_ms=value)
+    answered(champion, [1.0], "primary", status="failed", error="no")
+
+    arm = client.get(URL).json()["champion"]
+
+    assert (arm["rows"], arm["failed"], arm["failure_rate"]) == (31, 1, 1 / 31)
+    assert arm["failure_rate_interval"] == list(wilson_interval(1, 31) or ())
+    assert list(arm["latency_ms"]) == ["p50", "p90", "p99"]
+    assert list(arm["latency_ms"].values()) == pytest.approx(
+        np.quantile(latencies, [0.5, 0.9, 0.99]).tolist(), rel=1e-12
+    )
+
+
+def test_only_what_was_asked_under_the_alias_counts(client: APIClient, db: None) -> None:
+    [champion] = versions(REGRESSOR_SIGNATURE, 1)
+    make_alias(champion)
+    answered(champion, [1.0], "primary")
+    answered(champion, [1.0], "canary")
+    estimated(champion, [1.0], alias="other", arm="primary")
+    estimated(champion, [1.0])
+
+    assert client.get(URL).json()["champion"]["rows"] == 1
+
+
+def test_without_rows_nothing_is_told(client: APIClient, db: None) -> None:
+    champion, canary, shadow = versions(REGRESSOR_SIGNATURE, 3)
+    make_alias(champion, canary, shadow)
+
+    body = client.get(URL).json()
+
+    for arm in (body["champion"], body["canary"], *body["shadows"]):
+        assert (arm["rows"], arm["failure_rate"], arm["failure_rate_interval"]) == (0, None, None)
+        assert set(arm["latency_ms"].values()) == {None}
+    assert body["canary"]["difference"]["mean"] is None
+    assert body["shadows"][0]["agreement"]["share"] is None
+
+
+def test_versions_of_several_outputs_are_compared_without_quality(
+    client: APIClient, db: None
+) -> None:
+    champion, shadow = versions(PAIR_SIGNATURE, 2)
+    make_alias(champion, None, shadow)
+    [row] = estimated(champion, [1.0], prediction=None, alias="live", arm="primary")
+    estimated(shadow, [1.0], prediction=None, alias="live", arm="shadow", primary=row)
+
+    body = client.get(URL).json()
+
+    assert (body["champion"]["rows"], body["champion"]["task"]) == (1, None)
+    assert body["shadows"][0]["agreement"] is None
+
+
+def test_huge_values_are_compared_without_squares(client: APIClient, db: None) -> None:
+    champion, shadow = versions(REGRESSOR_SIGNATURE, 2)
+    make_alias(champion, None, shadow)
+    [row] = answered(champion, [1.7e308], "primary")
+    answered(shadow, [-1.7e308], "shadow", primary=row)
+
+    response = client.get(URL)
+
+    assert response.status_code == 200
+    assert response.json()["shadows"][0]["difference"]["mean"] is None
+
+
+def test_an_unknown_alias_is_404(client: APIClient, db: None) -> None:
+    assert client.get(URL).status_code == 404
+    assert client.get("/api/v1/aliases/a%00b/live/comparison/").status_code in (400, 404)
+
+
+@pytest.mark.parametrize("query", ["from=x", "bucket=day", "from=2026-02-01&to=2026-01-01"])
+def test_a_bad_query_is_400(client: APIClient, db: None, query: str) -> None:
+    assert client.get(f"/api/v1/aliases/wine/live/comparison/?{query}").status_code == 400
+
+
+def test_a_comparison_needs_a_token(db: None) -> None:
+    assert api_client().get(URL).status_code == 401
+
+
+def test_a_comparison_takes_as_many_queries_whatever_the_rows(client: APIClient, db: None) -> None:
+    champion, shadow = versions(REGRESSOR_SIGNATURE, 2)
+    make_alias(champion, None, shadow)
+
+    def statements() -> int:
+        with CaptureQueriesContext(connection) as queries:
+            assert client.get(URL).status_code == 200
+        return len(queries)
+
+    for row in answered(champion, [1.0] * 2, "primary"):
+        answered(shadow, [1.0], "shadow", primary=row)
+    few = statements()
+    for row in answered(champion, [1.0] * 20, "primary"):
+        answered(shadow, [1.0], "shadow", primary=row)
+
+    assert statements() == few

@@ -1,0 +1,125 @@
+"""Moves are kept: the database refuses to change them, whoever asks."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import IntegrityError, connection, transaction
+from django.db.migrations.executor import MigrationExecutor
+
+from mlapi.tests.fixtures import Artifact
+from registry import promotion
+from registry.models import Alias, AliasMove, ModelVersion
+
+MakeVersion = Callable[..., ModelVersion]
+
+
+@pytest.fixture
+def move(iris: ModelVersion) -> AliasMove:
+    promotion.set_alias(name="iris", alias="champion", version="1")
+    return AliasMove.objects.get()
+
+
+def refused(act: Callable[[], Any]) -> None:
+    with pytest.raises(IntegrityError, match="moves of aliases are kept"), transaction.atomic():
+        act()
+
+
+def execute(sql: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+
+
+def test_a_move_is_neither_changed_nor_deleted(move: AliasMove) -> None:
+    move.reason = "another"
+
+    refused(move.save)
+    refused(move.delete)
+    refused(lambda: AliasMove.objects.update(to_version="2"))
+    refused(lambda: AliasMove.objects.all().delete())
+    refused(lambda: execute("DELETE FROM model_alias_moves"))
+    assert AliasMove.objects.get().reason == ""
+
+
+def test_a_move_is_not_replaced(move: AliasMove) -> None:
+    move.reason = "another"
+
+    refused(
+        lambda: AliasMove.objects.bulk_create(
+            [move], update_conflicts=True, unique_fields=["id"], update_fields=["reason"]
+        )
+    )
+    if connection.vendor == "sqlite":
+        columns = ", ".join(str(field.column) for field in AliasMove._meta.concrete_fields)
+        refused(
+            lambda: execute(
+                f"INSERT OR REPLACE INTO model_alias_moves ({columns})"  # noqa: S608
+                f" SELECT {columns} FROM model_alias_moves"
+            )
+        )
+    assert AliasMove.objects.get().reason == ""
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="Only PostgreSQL truncates.")
+@pytest.mark.django_db(transaction=True)
+def test_the_moves_are_not_emptied(move: AliasMove) -> None:
+    refused(lambda: execute("TRUNCATE model_alias_moves"))
+    refused(lambda: execute("TRUNCATE model_alias_moves CASCADE"))
+
+
+def test_a_number_is_given_once(move: AliasMove) -> None:
+    again = AliasMove(name="iris", alias="champion", number=1, action="set")
+
+    with pytest.raises(IntegrityError), transaction.atomic():
+        again.save()
+
+
+# -- migrations
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_first_version_that_can_answer_is_champion_by_migration(
+    make_version: MakeVersion, iris_artifact: Artifact
+) -> None:
+    make_version("iris", version="bare")
+    make_version("iris", iris_artifact, version="retired", is_active=False)
+    first = make_version("iris", iris_artifact, version="9")
+    make_version("iris", iris_artifact, version="1")
+    wine = make_version("wine", iris_artifact)
+    make_version("nothing")
+    try:
+        call_command("migrate", "registry", "0001", verbosity=0)
+        assert ModelVersion.objects.count() == 6
+    finally:
+        call_command("migrate", verbosity=0)
+
+    assert dict(Alias.objects.values_list("name", "version")) == {"iris": first.pk, "wine": wine.pk}
+    assert set(Alias.objects.values_list("alias", flat=True)) == {"champion"}
+    move = AliasMove.objects.get(name="iris")
+    assert (move.number, move.action, move.to_version_id, move.to_version) == (
+        1,
+        "automatic",
+        first.pk,
+        "9",
+    )
+    assert "when aliases came" in move.reason
+    assert Alias.objects.route("iris").version_id == first.pk
+    assert len(set(Alias.objects.values_list("salt", flat=True))) == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_triggers_go_and_come_back_and_champions_are_made_once(iris: ModelVersion) -> None:
+    promotion.set_alias(name="iris", alias="champion", version="1", cause=promotion.Cause("mine"))
+    try:
+        call_command("migrate", "registry", "0002", verbosity=0)
+        AliasMove.objects.update(request_id="changed")
+    finally:
+        call_command("migrate", verbosity=0)
+
+    move = AliasMove.objects.get()
+    assert (move.reason, move.request_id) == ("mine", "changed")
+    refused(move.delete)
+    assert (
+        MigrationExecutor(connection).migration_plan([("registry", "0004_history_is_kept")]) == []
+    )

@@ -1,0 +1,538 @@
+"""Moves of aliases: whole, kept, refused where callers would suffer, and never lost to a race."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from random import Random
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import IntegrityError, connections, transaction
+from django.utils import timezone
+
+from mlapi.tests.fixtures import Artifact
+from registry import activation, promotion, services
+from registry.models import (
+    Alias,
+    AliasMove,
+    AliasNotFound,
+    AliasShadow,
+    Arms,
+    ModelNotFound,
+    ModelVersion,
+)
+from registry.models.moves import SHORTEST_LIFE
+from registry.promotion import AliasMoved, Cause, MoveRefused
+
+N_THREADS = 50
+
+MakeVersion = Callable[..., ModelVersion]
+
+
+@pytest.fixture
+def versions(make_version: MakeVersion, iris_artifact: Artifact) -> list[ModelVersion]:
+    """Five versions of wine, and no alias yet."""
+    return [make_version("wine", iris_artifact, version=str(number)) for number in range(1, 6)]
+
+
+def put(version: str, alias: str = "champion", **how: Any) -> tuple[Alias, bool]:
+    return promotion.set_alias(name="wine", alias=alias, version=version, **how)
+
+
+def back() -> Alias:
+    return promotion.rollback(name="wine", alias="champion")
+
+
+def arms(alias: str = "champion") -> Arms:
+    return Alias.objects.find("wine", alias).arms
+
+
+def moves(alias: str = "champion") -> list[AliasMove]:
+    return list(AliasMove.objects.of("wine", alias).order_by("number"))
+
+
+# -- setting
+
+
+def test_an_alias_is_made_moved_and_its_moves_are_kept(
+    versions: list[ModelVersion], user: User
+) -> None:
+    _, is_new = put("1", cause=Cause("first", user, "r-1"))
+    _, is_new_again = put("2", cause=Cause("better"))
+
+    assert (is_new, is_new_again) == (True, False)
+    assert arms() == Arms(versions[1])
+    first, second = moves()
+    assert (first.number, first.action, first.from_version_id, first.to_version_id) == (
+        1,
+        "set",
+        None,
+        versions[0].pk,
+    )
+    assert (first.reason, first.user, first.request_id) == ("first", user, "r-1")
+    assert (second.number, second.from_version, second.to_version) == (2, "1", "2")
+    assert (second.reason, second.user) == ("better", None)
+    assert first.created_at < second.created_at
+
+
+def test_a_move_to_what_is_there_changes_nothing(versions: list[ModelVersion]) -> None:
+    put("1", canary=("2", 10.0), shadows=["3", "4"])
+
+    _, is_new = put("1", canary=("2", 10.0), shadows=["4", "3"])
+    put("1")
+
+    assert not is_new
+    assert len(moves()) == 1
+
+
+def test_a_canary_and_shadows_stay_until_they_are_named(versions: list[ModelVersion]) -> None:
+    put("1", canary=("2", 10.0), shadows=["3"])
+
+    put("4")
+
+    assert arms() == Arms(versions[3], versions[1], 10.0, (versions[2],))
+    put("4", canary=None, shadows=[])
+    assert arms() == Arms(versions[3])
+    assert [move.action for move in moves()] == ["set", "set", "configured"]
+
+
+def test_who_is_promoted_is_no_longer_canary_or_shadow(versions: list[ModelVersion]) -> None:
+    put("1", canary=("2", 10.0), shadows=["3", "4"])
+
+    put("2")
+    assert arms() == Arms(versions[1], shadows=(versions[2], versions[3]))
+    put("3")
+    assert arms() == Arms(versions[2], shadows=(versions[3],))
+
+
+def test_the_salt_never_changes(versions: list[ModelVersion]) -> None:
+    put("1", canary=("2", 10.0))
+    salt = Alias.objects.get().salt
+
+    put("3", canary=("4", 50.0))
+
+    assert Alias.objects.get().salt == salt
+    put("1", alias="other")
+    assert Alias.objects.get(alias="other").salt != salt
+
+
+def test_a_route_is_one_query(versions: list[ModelVersion], django_assert_num_queries: Any) -> None:
+    put("1", canary=("2", 12.5), shadows=["5", "3"])
+    put("1", alias="plain")
+    salt = Alias.objects.get(alias="champion").salt
+
+    with django_assert_num_queries(1):
+        route = Alias.objects.route("wine")
+
+    first, second, third, _, fifth = (version.pk for version in versions)
+    assert (route.name, route.alias, route.version_id) == ("wine", "champion", first)
+    assert (route.canary_id, route.canary_percent, route.salt) == (second, 12.5, salt)
+    assert route.shadow_ids == (third, fifth)
+    assert Alias.objects.route("wine", "plain").shadow_ids == ()
+    assert Alias.objects.route("wine", "plain").canary_id is None
+
+
+def test_an_unknown_alias_has_no_route(versions: list[ModelVersion]) -> None:
+    with pytest.raises(ModelNotFound, match="Model wine@x not found: no such alias"):
+        Alias.objects.route("wine", "x")
+
+
+def test_the_id_of_a_version_is_one_query(
+    versions: list[ModelVersion], django_assert_num_queries: Any
+) -> None:
+    with django_assert_num_queries(1):
+        assert ModelVersion.objects.id_of("wine", "2") == versions[1].pk
+    versions[1].revise(is_active=False)
+    for version in ("2", "9"):
+        with pytest.raises(ModelNotFound, match=f"Model wine:{version} not found or inactive"):
+            ModelVersion.objects.id_of("wine", version)
+
+
+# -- refusals
+
+
+@pytest.mark.parametrize("role", ["version", "canary", "shadow"])
+@pytest.mark.parametrize(
+    ("broken", "said"), [("inactive", "is inactive"), ("bare", "has no artifact yet")]
+)
+def test_a_version_that_can_not_answer_is_refused_in_every_role(
+    versions: list[ModelVersion], make_version: MakeVersion, role: str, broken: str, said: str
+) -> None:
+    versions[4].revise(is_active=False)
+    make_version("wine", version="bare")
+    wrong = {"inactive": "5", "bare": "bare"}[broken]
+    put("1")
+    how: dict[str, Any] = {"canary": {"canary": (wrong, 5.0)}, "shadow": {"shadows": [wrong]}}
+
+    with pytest.raises(MoveRefused, match=said):
+        put(wrong if role == "version" else "2", **how.get(role, {}), force=True)
+
+    assert arms() == Arms(versions[0])
+    assert len(moves()) == 1
+
+
+def test_an_unknown_version_is_named_and_no_alias_is_left(versions: list[ModelVersion]) -> None:
+    with pytest.raises(ModelNotFound, match="Model wine:9 not found"):
+        put("9")
+    with pytest.raises(ModelNotFound, match="Model wine:8 not found"):
+        put("1", canary=("8", 1.0))
+
+    assert not Alias.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [({"canary": ("1", 5.0)}, "its own canary"), ({"shadows": ["1"]}, "its own shadow")],
+)
+def test_a_version_is_not_its_own_canary_or_shadow(
+    versions: list[ModelVersion], how: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(MoveRefused, match=said):
+        put("1", **how)
+
+
+def test_an_alias_has_a_bounded_number_of_shadows(
+    versions: list[ModelVersion], make_version: MakeVersion, iris_artifact: Artifact
+) -> None:
+    for number in range(6, 9):
+        make_version("wine", iris_artifact, version=str(number))
+
+    with pytest.raises(MoveRefused, match="5 shadows at most, not 6"):
+        put("1", shadows=list("345678"))
+
+
+@pytest.mark.parametrize("role", ["version", "canary", "shadow"])
+def test_a_version_that_could_not_answer_the_callers_needs_force(
+    versions: list[ModelVersion],
+    make_version: MakeVersion,
+    diabetes_artifact: Artifact,
+    role: str,
+) -> None:
+    make_version("wine", diabetes_artifact, version="other")
+    put("1")
+    how: dict[str, Any] = {"canary": {"canary": ("other", 5.0)}, "shadow": {"shadows": ["other"]}}
+    version = "other" if role == "version" else "1"
+
+    with pytest.raises(MoveRefused, match=r"wine:other could not answer the callers of wine:1: it"):
+        put(version, **how.get(role, {}))
+
+    assert arms() == Arms(versions[0])
+    put(version, **how.get(role, {}), force=True)
+    assert len(moves()) == 2
+
+
+def test_the_database_refuses_half_a_canary(versions: list[ModelVersion]) -> None:
+    first, second = versions[:2]
+    wrong: list[dict[str, Any]] = [
+        {"canary": second},
+        {"canary_percent": 5.0},
+        {"canary": second, "canary_percent": 0.0},
+        {"canary": second, "canary_percent": 100.1},
+        {"canary": first, "canary_percent": 5.0},
+        {"alias": "a@b"},
+        {"name": ""},
+    ]
+    for fields in wrong:
+        with pytest.raises(IntegrityError, match="alias_"), transaction.atomic():
+            Alias.objects.create(**{"name": "wine", "alias": "x", "version": first, **fields})
+
+
+# -- the gate
+
+
+def gate_of(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> list[Any]:
+    seen: list[Any] = []
+
+    def check(from_id: int, to_id: int, require: Any) -> None:
+        seen.append((from_id, to_id, require, connections["default"].in_atomic_block))
+        act()
+
+    monkeypatch.setattr(promotion, "import_string", lambda path: check)
+    return seen
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_gate_compares_the_two_versions_outside_the_transaction(
+    versions: list[ModelVersion], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put("1")
+    seen = gate_of(monkeypatch, lambda: None)
+
+    put("2", require={"replay": 7})
+    put("2", require={"replay": 8})
+
+    assert seen == [(versions[0].pk, versions[1].pk, {"replay": 7}, False)]
+    assert arms().version == versions[1]
+
+
+def test_what_a_gate_refuses_is_not_promoted(
+    versions: list[ModelVersion], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put("1")
+
+    def refuse() -> None:
+        raise RuntimeError("0.97 of 0.98")
+
+    gate_of(monkeypatch, refuse)
+    with pytest.raises(RuntimeError):
+        put("2", require={}, force=True)
+
+    assert arms().version == versions[0]
+
+
+@pytest.mark.parametrize("asked", ["2", "1"])
+def test_what_a_gate_compared_must_still_be_there(
+    versions: list[ModelVersion], monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    put("1")
+    gate_of(monkeypatch, lambda: None)
+    real = promotion._pass_gate
+
+    def meanwhile(*given: Any) -> int:
+        compared = real(*given)
+        put("3")
+        return compared
+
+    monkeypatch.setattr(promotion, "_pass_gate", meanwhile)
+    with pytest.raises(AliasMoved, match="moved by somebody else"):
+        put(asked, require={})
+
+    assert arms().version == versions[2]
+
+
+def test_a_gate_has_nothing_to_compare_for_a_new_alias(versions: list[ModelVersion]) -> None:
+    with pytest.raises(MoveRefused, match="holds no version yet"):
+        put("1", require={})
+
+
+# -- rolling back
+
+
+def test_a_rollback_goes_back_and_a_second_one_further(versions: list[ModelVersion]) -> None:
+    for version in "123":
+        put(version)
+
+    back()
+    assert arms().version == versions[1]
+    back()
+    assert arms().version == versions[0]
+    with pytest.raises(MoveRefused, match="no other version before"):
+        back()
+    assert [(move.action, move.restores) for move in moves()[3:]] == [
+        ("rolled_back", 2),
+        ("rolled_back", 1),
+    ]
+
+
+def test_what_was_rolled_back_is_not_gone_back_to(versions: list[ModelVersion]) -> None:
+    put("1")
+    put("2")
+    back()
+    put("1", shadows=["5"])
+    put("3")
+
+    assert back().version == versions[0]
+    assert arms().shadows == (versions[4],)
+    with pytest.raises(MoveRefused):
+        back()
+
+
+def test_a_rollback_leaves_out_the_canary_and_shadows_that_can_not_answer(
+    versions: list[ModelVersion],
+) -> None:
+    put("1", canary=("2", 50.0), shadows=["3", "4"])
+    put("2", shadows=[])
+    versions[3].revise(is_active=False)
+
+    back()
+
+    assert arms() == Arms(versions[0], shadows=(versions[2],))
+
+
+def test_changes_of_canary_and_shadows_are_no_version_to_go_back_to(
+    versions: list[ModelVersion],
+) -> None:
+    put("1")
+    put("2")
+    put("2", canary=("3", 1.0))
+    put("2", canary=("3", 2.0), shadows=["4"])
+
+    assert back().version == versions[0]
+
+
+def test_an_inactive_version_is_not_gone_back_to(versions: list[ModelVersion]) -> None:
+    put("1")
+    put("2")
+    versions[0].revise(is_active=False)
+
+    with pytest.raises(MoveRefused, match="wine:1, which wine@champion was before, is inactive"):
+        back()
+
+
+def test_a_deleted_version_is_not_gone_back_to(versions: list[ModelVersion]) -> None:
+    put("1")
+    put("2")
+    versions[0].delete()
+
+    with pytest.raises(MoveRefused, match="inactive or deleted"):
+        back()
+
+
+def test_there_is_nothing_before_an_alias_was_made_again(versions: list[ModelVersion]) -> None:
+    put("1")
+    promotion.remove_alias(name="wine", alias="champion")
+    with pytest.raises(AliasNotFound):
+        back()
+    put("2")
+
+    with pytest.raises(MoveRefused, match="no other version before"):
+        back()
+
+
+def test_a_rollback_of_what_was_moved_meanwhile_is_refused(
+    versions: list[ModelVersion], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put("1")
+    put("2")
+    real = promotion._locked
+
+    def meanwhile(**which: Any) -> Any:
+        monkeypatch.setattr(promotion, "_locked", real)
+        put("3")
+        return real(**which)
+
+    monkeypatch.setattr(promotion, "_locked", meanwhile)
+    with pytest.raises(AliasMoved):
+        back()
+
+
+# -- removing, and the history
+
+
+def test_the_history_outlives_its_alias_and_counts_on(versions: list[ModelVersion]) -> None:
+    put("1", shadows=["2"])
+    promotion.remove_alias(name="wine", alias="champion", cause=Cause("retired"))
+    put("3")
+
+    assert [(move.number, move.action, move.to_version) for move in moves()] == [
+        (1, "set", "1"),
+        (2, "removed", ""),
+        (3, "set", "3"),
+    ]
+    assert moves()[1].from_version_id == versions[0].pk
+    assert moves()[2].from_version_id is None
+    assert not AliasShadow.objects.exists()
+
+
+def test_what_was_live_at_a_time_is_one_query(
+    versions: list[ModelVersion], django_assert_num_queries: Any
+) -> None:
+    put("1")
+    put("2", canary=("3", 10.0), shadows=["4"])
+    promotion.remove_alias(name="wine", alias="champion")
+    first, second, third = moves()
+    at = AliasMove.objects.live_at
+
+    assert at("wine", "champion", first.created_at) == first
+    with django_assert_num_queries(1):
+        live = at("wine", "champion", third.created_at - SHORTEST_LIFE)
+    assert live == second
+    assert (live.canary_id, live.canary_percent) == (versions[2].pk, 10.0)
+    assert live.shadows == [{"model_id": versions[3].pk, "version": "4"}]
+    for when in (first.created_at - SHORTEST_LIFE, third.created_at):
+        with pytest.raises(AliasNotFound, match="no such alias at"):
+            at("wine", "champion", when)
+
+
+def test_times_of_moves_rise_even_if_the_clock_does_not(
+    versions: list[ModelVersion], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put("1")
+    now = moves()[0].created_at
+    monkeypatch.setattr(timezone, "now", lambda: now)
+    put("2")
+    put("3")
+
+    times = [move.created_at for move in moves()]
+    assert times == sorted(set(times))
+
+
+# -- many at once
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(N_THREADS) as threads:
+        yield threads
+
+
+def hung_up(act: Callable[[], Any]) -> Any:
+    try:
+        return act()
+    except Exception as error:
+        return error
+    finally:
+        connections.close_all()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_promotions_at_once_leave_one_holder_and_no_gap(
+    versions: list[ModelVersion], pool: ThreadPoolExecutor
+) -> None:
+    outcomes = list(pool.map(lambda i: hung_up(lambda: put(str(i % 5 + 1))), range(N_THREADS)))
+
+    assert [outcome for outcome in outcomes if isinstance(outcome, Exception)] == []
+    assert sum(is_new for _, is_new in outcomes) == 1
+    kept = moves()
+    assert [move.number for move in kept] == list(range(1, len(kept) + 1))
+    assert [move.from_version_id for move in kept[1:]] == [move.to_version_id for move in kept[:-1]]
+    assert all(move.from_version_id != move.to_version_id for move in kept)
+    times = [move.created_at for move in kept]
+    assert times == sorted(set(times))
+    assert Alias.objects.get().version_id == kept[-1].to_version_id
+
+
+@pytest.mark.django_db(transaction=True)
+def test_every_kind_of_change_at_once_neither_hangs_nor_breaks_the_history(
+    versions: list[ModelVersion], pool: ThreadPoolExecutor
+) -> None:
+    put("1")
+    by_id = {version.version: version.pk for version in versions}
+
+    def change(seed: int) -> Any:
+        random = Random(seed)  # noqa: S311
+        one, two, three = random.sample("12345", 3)
+        kind = random.choice(
+            ["put", "put", "arms", "back", "remove", "off", "forced", "on", "delete"]
+        )
+        return {
+            "put": lambda: put(one),
+            "arms": lambda: put(one, canary=(two, 5.0), shadows=[three]),
+            "back": back,
+            "remove": lambda: promotion.remove_alias(name="wine", alias="champion"),
+            "off": lambda: activation.revise(model_id=by_id[one], is_active=False),
+            "forced": lambda: activation.revise(model_id=by_id[one], is_active=False, force=True),
+            "on": lambda: activation.revise(model_id=by_id[one], is_active=True),
+            "delete": lambda: services.delete_version(model_id=by_id["5"]),
+        }[kind]()
+
+    outcomes = list(pool.map(lambda i: hung_up(lambda: change(i)), range(300)))
+
+    refused = (MoveRefused, AliasMoved, ModelNotFound, activation.VersionInUse)
+    wrong = [
+        each
+        for each in outcomes
+        if isinstance(each, Exception) and type(each) not in (*refused, AliasNotFound)
+    ]
+    assert wrong == []
+    kept = moves()
+    assert [move.number for move in kept] == list(range(1, len(kept) + 1))
+    assert [move.from_version_id for move in kept[1:]] == [move.to_version_id for move in kept[:-1]]
+    for alias in Alias.objects.all():
+        assert (alias.version_id, alias.canary_id) == (kept[-1].to_version_id, kept[-1].canary_id)
+        live = alias.arms
+        assert [each.pk for each in live.shadows] == [
+            shadow["model_id"] for shadow in kept[-1].shadows
+        ]
+        # Whoever deactivated a version by force took it out of these.
+        assert all(each.is_active for each in (live.canary, *live.shadows) if each)
