@@ -4,30 +4,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.contrib import admin
-from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from predictions.bounded_paginator import BoundedPaginator
+from predictions.evaluation import admin as evaluation_admin  # noqa: F401 -- registers its pages
 from predictions.models import Prediction
 from registry.admin import readable_json
-
-# Pages reach this far; older rows are a date filter away.
-MAX_LISTED_ROWS = 10_000
-
-
-class BoundedPaginator(Paginator):
-    """Counts at most `limit` rows, never the table."""
-
-    limit = MAX_LISTED_ROWS
-
-    @cached_property
-    def count(self) -> int:
-        rows: Any = self.object_list
-        return rows.order_by()[: self.limit].count()
 
 
 class MadeBefore(admin.SimpleListFilter):

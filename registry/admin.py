@@ -264,8 +264,12 @@ class ModelVersionAdmin(admin.ModelAdmin):
 
     @admin.display(description="predictions")
     def log(self, version: ModelVersion) -> SafeString:
-        url = reverse("admin:predictions_prediction_changelist")
-        return format_html('<a href="{}?model__id__exact={}">Predictions</a>', url, version.pk)
+        return format_html(
+            '<a href="{}?model__id__exact={}">Predictions</a> · <a href="{}">Quality</a>',
+            reverse("admin:predictions_prediction_changelist"),
+            version.pk,
+            reverse("admin:predictions_quality", args=[version.pk]),
+        )
 
     @admin.display(description="file")
     def file(self, version: ModelVersion) -> SafeString | str:

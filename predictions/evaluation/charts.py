@@ -1,0 +1,174 @@
+"""Small charts as SVG, drawn here. Their colours are the admin's own variables, by class, so that
+light and dark follow by themselves.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+WIDTH, HEIGHT = 640, 220
+LEFT, RIGHT, TOP, BOTTOM = 64, 16, 12, 28
+TICKS = 4
+# More labels below a chart would touch each other.
+MAX_LABELS = 6
+ROW_HEIGHT = 28
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One figure under its name, and where it lies at 95 %."""
+
+    name: str
+    value: float | None
+    interval: tuple[float, float] | None = None
+
+    @property
+    def reach(self) -> list[float]:
+        return [number for number in (self.value, *(self.interval or ())) if number is not None]
+
+
+class Axis:
+    """A range of figures, widened to round numbers, and where each lies between two pixels."""
+
+    def __init__(self, figures: Iterable[float], *, start: float, end: float) -> None:
+        given = [*figures]
+        low, high = min(given, default=0.0), max(given, default=1.0)
+        if low == high:
+            low, high = low - (abs(low) or 1.0) / 2, high + (abs(high) or 1.0) / 2
+        step = _round_step((high - low) / TICKS)
+        self._low = math.floor(low / step) * step
+        count = max(1, math.ceil((high - self._low) / step - 1e-9))
+        self.ticks = [self._low + step * i for i in range(count + 1)]
+        self._start, self._end = start, end
+
+    def __call__(self, figure: float) -> str:
+        share = (figure - self._low) / (self.ticks[-1] - self._low)
+        return f"{self._start + share * (self._end - self._start):.1f}"
+
+
+def series(title: str, marks: Sequence[Mark], *, figures: Sequence[float] = ()) -> SafeString:
+    """A line through figures in their order, with whiskers; the axis shows `figures` as well."""
+    reach = [number for mark in marks for number in mark.reach]
+    y = Axis([*figures, *reach], start=HEIGHT - BOTTOM, end=TOP)
+    step = (WIDTH - LEFT - RIGHT) / max(len(marks), 1)
+    places = [f"{LEFT + step * (i + 0.5):.1f}" for i in range(len(marks))]
+    every = math.ceil(len(marks) / MAX_LABELS)
+    labels = format_html_join(
+        "",
+        '<text x="{}" y="{}" text-anchor="middle">{}</text>',
+        [
+            (place, HEIGHT - 8, mark.name)
+            for place, mark in list(zip(places, marks, strict=True))[::every]
+        ],
+    )
+    dots = [
+        _dot(place, y(mark.value), mark)
+        + (
+            _line(place, y(mark.interval[0]), place, y(mark.interval[1]), "whisker")
+            if mark.interval
+            else ""
+        )
+        for place, mark in zip(places, marks, strict=True)
+        if mark.value is not None
+    ]
+    path = " ".join(
+        f"{place},{y(mark.value)}"
+        for place, mark in zip(places, marks, strict=True)
+        if mark.value is not None
+    )
+    line = format_html('<polyline class="trend" points="{}"/>', path)
+    return _svg(title, HEIGHT, [_grid(y), labels, line, *dots])
+
+
+def calibration(title: str, marks: Sequence[tuple[float, Mark]]) -> SafeString:
+    """How often what was said with a confidence was right, beside how often it should be."""
+    x = Axis([0.0, 1.0], start=LEFT, end=WIDTH - RIGHT)
+    y = Axis([0.0, 1.0], start=HEIGHT - BOTTOM, end=TOP)
+    labels = format_html_join(
+        "",
+        '<text x="{}" y="{}" text-anchor="middle">{}</text>',
+        [(x(tick), HEIGHT - 8, f"{tick:.0%}") for tick in x.ticks],
+    )
+    diagonal = _line(x(0.0), y(0.0), x(1.0), y(1.0), "ideal")
+    dots = [
+        _dot(x(confidence), y(mark.value), mark)
+        for confidence, mark in marks
+        if mark.value is not None
+    ]
+    return _svg(title, HEIGHT, [_grid(y), labels, diagonal, *dots])
+
+
+def intervals(title: str, marks: Sequence[Mark], *, figures: Sequence[float] = ()) -> SafeString:
+    """One figure a row, each with its interval, on one axis."""
+    left = 170
+    height = ROW_HEIGHT * len(marks) + BOTTOM + TOP
+    reach = [number for mark in marks for number in mark.reach]
+    x = Axis([*figures, *reach], start=left, end=WIDTH - RIGHT - 24)
+    grid = [
+        _line(x(tick), str(TOP), x(tick), str(height - BOTTOM), "grid")
+        + format_html(
+            '<text x="{}" y="{}" text-anchor="middle">{}</text>', x(tick), height - 8, f"{tick:g}"
+        )
+        for tick in x.ticks
+    ]
+    rows = []
+    for i, mark in enumerate(marks):
+        y = f"{TOP + ROW_HEIGHT * (i + 0.5):.1f}"
+        rows.append(
+            format_html(
+                '<text x="{}" y="{}" dy="4" text-anchor="end">{}</text>', left - 12, y, mark.name
+            )
+        )
+        if mark.interval:
+            rows.append(_line(x(mark.interval[0]), y, x(mark.interval[1]), y, "whisker"))
+        if mark.value is not None:
+            rows.append(_dot(x(mark.value), y, mark))
+    return _svg(title, height, [*grid, *rows])
+
+
+def _grid(y: Axis) -> SafeString:
+    lines = [_line(str(LEFT), y(tick), str(WIDTH - RIGHT), y(tick), "grid") for tick in y.ticks]
+    labels = [
+        format_html(
+            '<text x="{}" y="{}" dy="4" text-anchor="end">{}</text>', LEFT - 8, y(tick), f"{tick:g}"
+        )
+        for tick in y.ticks
+    ]
+    return format_html_join("", "{}", [(part,) for part in (*lines, *labels)])
+
+
+def _line(x1: str, y1: str, x2: str, y2: str, kind: str) -> SafeString:
+    return format_html('<line class="{}" x1="{}" y1="{}" x2="{}" y2="{}"/>', kind, x1, y1, x2, y2)
+
+
+def _dot(x: str, y: str, mark: Mark) -> SafeString:
+    within = f" ({mark.interval[0]:.4g} to {mark.interval[1]:.4g})" if mark.interval else ""
+    return format_html(
+        '<circle class="dot" cx="{}" cy="{}" r="4"><title>{}: {}{}</title></circle>',
+        x,
+        y,
+        mark.name,
+        f"{mark.value:.4g}",
+        within,
+    )
+
+
+def _svg(title: str, height: float, parts: Iterable[SafeString]) -> SafeString:
+    return format_html(
+        '<figure class="chart"><figcaption>{}</figcaption>'
+        '<svg viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg></figure>',
+        title,
+        WIDTH,
+        height,
+        title,
+        format_html_join("", "{}", [(part,) for part in parts]),
+    )
+
+
+def _round_step(step: float) -> float:
+    """The next of 1, 2, 2.5, 5 times a power of ten."""
+    power = 10.0 ** math.floor(math.log10(step))
+    return next(power * times for times in (1, 2, 2.5, 5, 10) if power * times >= step * (1 - 1e-9))
