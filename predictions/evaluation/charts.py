@@ -64,16 +64,13 @@ def series(title: str, marks: Sequence[Mark], *, figures: Sequence[float] = ()) 
             for place, mark in list(zip(places, marks, strict=True))[::every]
         ],
     )
-    dots = [
-        _dot(place, y(mark.value), mark)
-        + (
-            _line(place, y(mark.interval[0]), place, y(mark.interval[1]), "whisker")
-            if mark.interval
-            else ""
-        )
-        for place, mark in zip(places, marks, strict=True)
-        if mark.value is not None
-    ]
+    dots: list[SafeString] = []
+    for place, mark in zip(places, marks, strict=True):
+        if mark.value is not None:
+            dots.append(_dot(place, y(mark.value), mark))
+            if mark.interval:
+                low, high = mark.interval
+                dots.append(_line(place, y(low), place, y(high), "whisker"))
     path = " ".join(
         f"{place},{y(mark.value)}"
         for place, mark in zip(places, marks, strict=True)

@@ -42,7 +42,7 @@ class PercentileCont(Aggregate):
 def compare(name: str, alias: str, *, since: datetime, until: datetime) -> dict[str, Any]:
     """The alias's champion, canary and shadows, by what each was asked under it in the window.
 
-    A version's rows on other arms are not counted. All reading begins at the index
+    A version's rows on other arms are not counted. All rows are found by the index
     `prediction_newest_of_model`. Raises AliasNotFound.
     """
     arms = Alias.objects.find(name, alias).arms
@@ -87,7 +87,7 @@ class _Arm:
         numbers = self.rows.aggregate(
             rows=Count("pk"), failed=Count("pk", filter=Q(status=Prediction.Status.FAILED))
         )
-        judged = self.task and tally(self.task, pairs_of(self.conditions))[0]
+        judged = tally(self.task, pairs_of(self.conditions))[0] if self.task else None
         rows, failed = numbers["rows"], numbers["failed"]
         return {
             "model_id": self.version.pk,
@@ -182,9 +182,9 @@ def _paired(shadow: _Arm) -> dict[str, Any]:
     own, other = shadow.measured, f"primary__{shadow.measured}"
     difference = ExpressionWrapper(F(own) - F(other), FloatField())
     moments = _moments(shadow.rows.filter(_finite(own), _finite(other)), difference)
-    return _difference(
-        shadow, moments.n if moments else 0, moments and moments.mean, moments and moments.interval
-    )
+    if moments is None:
+        return _difference(shadow, 0, None, None)
+    return _difference(shadow, moments.n, moments.mean, moments.interval)
 
 
 def _unpaired(canary: _Arm, champion: _Arm) -> dict[str, Any]:

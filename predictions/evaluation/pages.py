@@ -6,6 +6,7 @@ from typing import Any
 from django.contrib import admin
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.utils.safestring import SafeString
 
 from predictions.evaluation import charts
 from predictions.evaluation.charts import Mark
@@ -69,7 +70,7 @@ def _window(
     request: HttpRequest, query_class: type[WindowQuery], defaults: Mapping[str, str]
 ) -> tuple[dict[str, Any] | None, list[str]]:
     """The window that was asked, None where it can not be read; and what is wrong with it."""
-    given = {name: value for name, value in request.GET.items() if value}
+    given = {name: value for name, value in request.GET.dict().items() if value}
     for name in ("from", "to"):
         # A date input's value; the day begins in UTC.
         if len(given.get(name, "")) == len("2026-01-01"):
@@ -104,7 +105,7 @@ def _page(
     )
 
 
-def _quality_charts(quality: Mapping[str, Any]) -> list[str]:
+def _quality_charts(quality: Mapping[str, Any]) -> list[SafeString]:
     name, figures = SHOWN[quality["task"]]
     date_format = DATE_FORMATS[quality["bucket"]]
     by_time = [
@@ -123,7 +124,7 @@ def _quality_charts(quality: Mapping[str, Any]) -> list[str]:
     return drawn
 
 
-def _comparison_charts(arms: Sequence[Mapping[str, Any]]) -> list[str]:
+def _comparison_charts(arms: Sequence[Mapping[str, Any]]) -> list[SafeString]:
     drawn = []
     names = [f"{arm['version']} ({arm['arm']})" for arm in arms]
     named = list(zip(names, arms, strict=True))
@@ -147,10 +148,10 @@ def _comparison_charts(arms: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
     if any(mark.reach for mark in agreements):
         drawn.append(charts.intervals("Agreement with the primary", agreements, figures=(1.0,)))
-    for task, (figure, figures) in SHOWN.items():
+    for task, (figure, _) in SHOWN.items():
         marks = [_mark(name, arm, figure) for name, arm in named if arm["task"] == task]
         if any(mark.reach for mark in marks):
-            drawn.append(charts.intervals(_title(figure), marks, figures=figures))
+            drawn.append(charts.intervals(_title(figure), marks))
     return drawn
 
 

@@ -18,7 +18,7 @@ def quality_of(
 ) -> dict[str, Any]:
     """The figures of a version's rows, shadow rows included, made from `since` to before `until`.
 
-    All reading begins at the index `prediction_newest_of_model`: the work is that of the rows in
+    The index `prediction_newest_of_model` finds all rows, by version and time: the work is that of
     the window, however long the log. Raises NoQuality.
     """
     task = task_of(version)

@@ -11,6 +11,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from predictions import admin
+from predictions.bounded_paginator import BoundedPaginator
 from predictions.models import Prediction
 from registry.models import ModelVersion
 
@@ -124,7 +125,7 @@ def test_the_list_costs_the_same_however_long(
 def test_pages_end_where_the_count_does(
     admin_client: Client, iris: ModelVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(admin.BoundedPaginator, "limit", 3)
+    monkeypatch.setattr(BoundedPaginator, "limit", 3)
     monkeypatch.setattr(admin.PredictionAdmin, "list_per_page", 2)
     log(iris, 5)
 

@@ -161,7 +161,7 @@ def test_whoever_may_not_look_at_predictions_sees_no_figures(db: None) -> None:
 
 @pytest.mark.parametrize("values", [[0.0], [1e-300, 1e300], [5.0, 5.0], [-1e6, 1e6], [None, 1.0]])
 def test_charts_are_drawn_of_any_figures(values: list[float | None]) -> None:
-    marks = [Mark("<x>", value, value and (value, value)) for value in values]
+    marks = [Mark("<x>", value, None if value is None else (value, value)) for value in values]
 
     for chart in (charts.series("t", marks), charts.intervals("t", marks)):
         assert "nan" not in chart
