@@ -83,7 +83,11 @@ def register_model(
             _create(row)
         return row
     cause = Cause(user=created_by, request_id=request_id)
-    with _proved(row, upload, framework) as proved, _stored(row):
+    with (
+        _proved(row, upload, framework) as proved,
+        _file_removed_on_failure(row),
+        transaction.atomic(),
+    ):
         # The row comes first: it takes the number that is in the file's path.
         _create(row)
         _place(row, *proved)
@@ -100,14 +104,15 @@ def attach_artifact(*, model_id: int, upload: Upload, cause: Cause = BY_ITSELF) 
     row = ModelVersion.objects.find(model_id)
     if row.has_artifact:
         return _attached_already(row, upload)
-    with _proved(row, upload, row.framework) as proved, _stored(row):
+    with _proved(row, upload, row.framework) as proved, _file_removed_on_failure(row):
         _place(row, *proved)
         attached = {name: getattr(row, name) for name in ATTACHED}
-        # The row as it was read decides: of two uploads at once, the second finds nothing to fill.
-        if not ModelVersion.objects.filter(pk=model_id, artifact="").update(**attached):
-            raise ArtifactExists(f"Model {model_id} got its artifact meanwhile, or is gone")
-        row.refresh_from_db(fields=["is_active"])
-        crown_first(row, cause)
+        with transaction.atomic():
+            # The row as it was read decides: the second of two uploads finds nothing to fill.
+            if not ModelVersion.objects.filter(pk=model_id, artifact="").update(**attached):
+                raise ArtifactExists(f"Model {model_id} got its artifact meanwhile, or is gone")
+            row.refresh_from_db(fields=["is_active"])
+            crown_first(row, cause)
     return row
 
 
@@ -212,15 +217,14 @@ def _place(row: ModelVersion, staged: artifacts.Staged, proven: proof.Proof) -> 
 
 
 @contextmanager
-def _stored(row: ModelVersion) -> Iterator[None]:
-    """A transaction that takes the placed file back where its row was not written.
+def _file_removed_on_failure(row: ModelVersion) -> Iterator[None]:
+    """Take the placed file back where its row was not written.
 
     After a lost connection the row may be committed all the same. Where that can not be asked, the
     file stays: without a row it harms nobody, and a row without its file could never answer.
     """
     try:
-        with transaction.atomic():
-            yield
+        yield
     except BaseException:
         with suppress(DatabaseError, InterfaceError):
             if row.artifact and not ModelVersion.objects.filter(artifact=row.artifact).exists():

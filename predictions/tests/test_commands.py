@@ -13,7 +13,7 @@ from django.core.management import CommandError, call_command
 from mlapi.tests.fixtures import Artifact
 from predictions.management.commands import prune_predictions
 from predictions.models import Prediction
-from registry.models import ModelVersion
+from registry.models import Alias, ModelVersion
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -257,11 +257,13 @@ def test_no_moment_is_refused(db: None, before: str) -> None:
 # -- predict
 
 
-@pytest.mark.parametrize("reference", ["iris", "iris:1"])
+@pytest.mark.parametrize("reference", ["iris", "iris@champion", "iris:1"])
 @pytest.mark.parametrize("row", ['{"features": [5.1, 3.5, 1.4, 0.2]}', "[5.1, 3.5, 1.4, 0.2]"])
 def test_an_input_is_scored_recorded_and_printed(
     iris: ModelVersion, reference: str, row: str
 ) -> None:
+    Alias.objects.create(name="iris", alias="champion", version=iris)
+
     printed = json.loads(run("predict", reference, row))
 
     recorded = Prediction.objects.get()
@@ -276,7 +278,7 @@ def test_the_input_is_read_from_standard_input(
 ) -> None:
     monkeypatch.setattr("sys.stdin", StringIO("[5.1, 3.5, 1.4, 0.2]"))
 
-    assert json.loads(run("predict", "iris", "-"))["output"]["label"] == "setosa"
+    assert json.loads(run("predict", "iris:1", "-"))["output"]["label"] == "setosa"
 
 
 @pytest.mark.parametrize(
@@ -284,10 +286,11 @@ def test_the_input_is_read_from_standard_input(
     [
         ("wine", "[1]", "Model wine not found or inactive"),
         ("iris:2", "[1]", "Model iris:2 not found or inactive"),
-        ("iris", "[1]", "Must hold 4 values, not 1"),
-        ("iris", "{", "not valid JSON"),
-        ("iris", "5", "must be a list of features"),
-        ("iris", "[NaN, 1, 2, 3]", "not valid JSON"),
+        ("iris", "[1]", "Model iris not found or inactive"),
+        ("iris:1", "[1]", "Must hold 4 values, not 1"),
+        ("iris:1", "{", "not valid JSON"),
+        ("iris:1", "5", "must be a list of features"),
+        ("iris:1", "[NaN, 1, 2, 3]", "not valid JSON"),
         ("bare:1", "[1]", "has no artifact yet"),
     ],
 )
@@ -306,6 +309,6 @@ def test_a_model_that_fails_is_said_and_recorded(
     mixed: ModelVersion, mixed_artifact: Artifact
 ) -> None:
     with pytest.raises(CommandError, match="failed on this input"):
-        run("predict", "mixed", json.dumps({**mixed_artifact.row, "city": "Paris"}))
+        run("predict", "mixed:1", json.dumps({**mixed_artifact.row, "city": "Paris"}))
 
     assert Prediction.objects.get().status == "failed"
