@@ -10,7 +10,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 WIDTH, HEIGHT = 640, 220
-LEFT, RIGHT, TOP, BOTTOM = 64, 16, 12, 28
+LEFT, RIGHT, TOP, BOTTOM = 64, 40, 12, 28
 TICKS = 4
 # More labels below a chart would touch each other.
 MAX_LABELS = 6
@@ -103,7 +103,7 @@ def intervals(title: str, marks: Sequence[Mark], *, figures: Sequence[float] = (
     left = 170
     height = ROW_HEIGHT * len(marks) + BOTTOM + TOP
     reach = [number for mark in marks for number in mark.reach]
-    x = Axis([*figures, *reach], start=left, end=WIDTH - RIGHT - 24)
+    x = Axis([*figures, *reach], start=left, end=WIDTH - RIGHT)
     grid = [
         _line(x(tick), str(TOP), x(tick), str(height - BOTTOM), "grid")
         + format_html(
