@@ -1,5 +1,8 @@
 """Who answers a request that names a model: its champion, an alias, one arm of a canary."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +16,16 @@ from registry.models import Alias, ModelVersion
 
 URL = "/api/v1/predictions/"
 ROW = {"features": [5.1, 3.5, 1.4, 0.2]}
+
+
+def in_python(code: str, **environment: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **environment},
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
 
 
 @pytest.fixture
@@ -181,8 +194,22 @@ def test_ten_percent_are_a_tenth_of_a_hundred_thousand_subjects() -> None:
     assert abs(chosen / n - share) <= 3 * (share * (1 - share) / n) ** 0.5
 
 
-def test_shares_are_the_same_in_every_process() -> None:
-    # Taken down once: another value would deal all subjects anew with an upgrade.
+SHARES = """
+from predictions.routing import share_of
+print(*(share_of(f"subject-{i}", "salt") for i in range(100_000)))
+"""
+
+
+def test_every_subject_stays_on_its_arm_through_a_restart() -> None:
+    # A new process, with another seed of Python's own hashes.
+    done = in_python(f"import django; django.setup()\n{SHARES}", PYTHONHASHSEED="1")
+
+    here = [share_of(f"subject-{i}", "salt") for i in range(100_000)]
+    assert [float(share) for share in done.split()] == here
+
+
+def test_shares_outlive_an_upgrade() -> None:
+    # Taken down once: another value would deal all subjects anew.
     assert share_of("ada", "salt") == pytest.approx(97.03817683367599, abs=1e-9)
 
 
