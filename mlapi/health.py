@@ -16,13 +16,16 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
+from drf_spectacular.utils import extend_schema
 from prometheus_client import CONTENT_TYPE_LATEST
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
+from rest_framework.views import APIView
 from rest_framework_simplejwt.authentication import JWTAuthentication
 
 from mlapi.metrics import exposition
 from mlapi.problems import Problem
+from predictions.open_inference.schema import LIVE, READY
 from registry import loader
 
 logger = logging.getLogger(__name__)
@@ -88,6 +91,31 @@ def metrics(request: HttpRequest) -> HttpResponse:
             headers={"WWW-Authenticate": 'Bearer realm="metrics"'},
         ).response(request)
     return HttpResponse(exposition(), content_type=CONTENT_TYPE_LATEST)
+
+
+class OpenInferenceLiveView(APIView):
+    """`live` as the Open Inference Protocol's clients ask for it."""
+
+    authentication_classes = []
+    permission_classes = []
+
+    @extend_schema(operation_id="v2_live", responses={(200, "application/json"): LIVE})
+    def get(self, request: Request) -> HttpResponse:
+        """200 as long as this process answers at all."""
+        return JsonResponse({"live": True})
+
+
+class OpenInferenceReadyView(APIView):
+    """`ready`, likewise."""
+
+    authentication_classes = []
+    permission_classes = []
+
+    @extend_schema(operation_id="v2_ready", responses={(200, "application/json"): READY})
+    def get(self, request: Request) -> HttpResponse:
+        """200 once the database answers and its migrations are applied, else 503."""
+        state = database_state()
+        return _by_state({"ready": _is_ready(state)}, state)
 
 
 def database_state() -> dict[str, str]:

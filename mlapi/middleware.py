@@ -5,7 +5,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
-from functools import cache
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -159,7 +159,7 @@ class ShortWayMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if request.method != "POST" or request.path_info not in settings.SHORT_WAYS:
+        if request.method != "POST" or not settings.SHORT_WAYS.fullmatch(request.path_info):
             return self.get_response(request)
         # Raises for a host that is not allowed, as the middlewares behind do.
         request.get_host()
@@ -168,7 +168,8 @@ class ShortWayMiddleware:
         return response
 
 
-@cache
+# As many as there are models that are asked often: callers write these paths.
+@lru_cache(1024)
 def _route(path: str) -> ResolverMatch:
     return resolve(path)
 

@@ -1,4 +1,6 @@
-"""The one error shape (RFC 9457), and which exception becomes which status."""
+"""The one error shape (RFC 9457; below /v2 that protocol's), and which exception becomes which
+status.
+"""
 
 import logging
 import re
@@ -30,12 +32,15 @@ from registry.loader import ArtifactMissing, ModelNotReady
 from registry.models import ModelNotFound
 from registry.promotion import AliasMoved, MoveRefused
 from registry.services import ArtifactExists, VersionExists, VersionInUse
+from registry.tensors import TensorError
 
 logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 MAX_DETAIL_LENGTH = 1000
 NON_FIELD_ERRORS = "non_field_errors"
+# Below it errors have the Open Inference Protocol's shape.
+OPEN_INFERENCE_PATH = "/v2"
 
 # Exceptions of the apps; str(error) is their message for the caller. They may carry `errors`
 # (messages by field path), `retry_after` (seconds) and `extensions` (further members of the
@@ -53,6 +58,7 @@ DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
     ArtifactRejected: HTTPStatus.BAD_REQUEST,
     ModelNotReady: HTTPStatus.SERVICE_UNAVAILABLE,
     InvalidInput: HTTPStatus.BAD_REQUEST,
+    TensorError: HTTPStatus.BAD_REQUEST,
     CallerInactive: HTTPStatus.UNAUTHORIZED,
     InvalidKey: HTTPStatus.BAD_REQUEST,
     KeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -82,6 +88,8 @@ class Problem:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def response(self, request: HttpRequest) -> HttpResponse:
+        if is_open_inference(request.path_info):
+            return self._open_inference_response()
         body: dict[str, Any] = {
             "type": self.type,
             "title": self.title or HTTPStatus(self.status).phrase,
@@ -98,6 +106,28 @@ class Problem:
             content_type=MEDIA_TYPE,
             headers=dict(self.headers),
         )
+
+    def _open_inference_response(self) -> HttpResponse:
+        untold = (
+            f"{path}: {message}"
+            for path, messages in self.errors.items()
+            for message in messages
+            if message not in self.detail
+        )
+        return HttpResponse(
+            orjson.dumps({"error": _cut("; ".join([self.detail, *untold]))}),
+            status=self.status,
+            content_type="application/json",
+            headers=dict(self.headers),
+        )
+
+
+def is_open_inference(path: str) -> bool:
+    return path == OPEN_INFERENCE_PATH or path.startswith(f"{OPEN_INFERENCE_PATH}/")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_DETAIL_LENGTH else text[: MAX_DETAIL_LENGTH - 1] + "…"
 
 
 def exception_handler(error: Exception, context: Mapping[str, Any]) -> HttpResponse:
@@ -203,9 +233,7 @@ def _api_problem(error: exceptions.APIException) -> Problem:
         for path, messages in errors.items()
         for message in messages
     )
-    if len(summary) > MAX_DETAIL_LENGTH:
-        summary = summary[: MAX_DETAIL_LENGTH - 1] + "…"
-    return Problem(error.status_code, summary, errors=errors, headers=headers)
+    return Problem(error.status_code, _cut(summary), errors=errors, headers=headers)
 
 
 def _plain_detail(detail: Any) -> str:

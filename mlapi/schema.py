@@ -7,7 +7,7 @@ from typing import Any
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 
-from mlapi.problems import MEDIA_TYPE
+from mlapi.problems import MEDIA_TYPE, is_open_inference
 
 PROBLEM_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -26,6 +26,13 @@ PROBLEM_SCHEMA: dict[str, Any] = {
         },
     },
 }
+PROTOCOL_ERROR_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "description": "An error, as the Open Inference Protocol describes it.",
+    "required": ["error"],
+    "properties": {"error": {"type": "string"}},
+}
+PROTOCOL_ERROR_REFERENCE = {"$ref": "#/components/schemas/ProtocolError"}
 PROBLEM_REFERENCE = {"$ref": "#/components/schemas/Problem"}
 
 
@@ -47,7 +54,8 @@ def document_problems(result: dict[str, Any], **_: Any) -> dict[str, Any]:
 
     A view declares what only it can answer (`responses={409: None}`); the body is added here.
     """
-    result["components"].setdefault("schemas", {})["Problem"] = PROBLEM_SCHEMA
+    schemas = result["components"].setdefault("schemas", {})
+    schemas |= {"Problem": PROBLEM_SCHEMA, "ProtocolError": PROTOCOL_ERROR_SCHEMA}
     for path, operation in _operations(result):
         responses = operation["responses"]
         for status in _shared_statuses(path, operation):
@@ -55,9 +63,15 @@ def document_problems(result: dict[str, Any], **_: Any) -> dict[str, Any]:
         for code, response in responses.items():
             if code.isdigit() and int(code) >= HTTPStatus.BAD_REQUEST:
                 response["description"] = HTTPStatus(int(code)).phrase
-                response["content"] = {MEDIA_TYPE: {"schema": PROBLEM_REFERENCE}}
+                response["content"] = _error_content(path)
         operation["responses"] = dict(sorted(responses.items()))
     return result
+
+
+def _error_content(path: str) -> dict[str, Any]:
+    if is_open_inference(path):
+        return {"application/json": {"schema": PROTOCOL_ERROR_REFERENCE}}
+    return {MEDIA_TYPE: {"schema": PROBLEM_REFERENCE}}
 
 
 def _operations(result: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

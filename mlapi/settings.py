@@ -1,5 +1,6 @@
 """All configuration, from the environment or `.env`; `.env.example` documents every variable."""
 
+import re
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -73,7 +74,7 @@ MIDDLEWARE = [
 ]
 
 # Asked thousands of times a second: what stands behind ShortWayMiddleware is spared them.
-SHORT_WAYS = frozenset({"/api/v1/predictions", "/api/v1/predictions/"})
+SHORT_WAYS = re.compile(r"/api/v1/predictions/?|/v2/models/[^/]+(/versions/[^/]+)?/infer/?")
 
 TEMPLATES = [
     {
@@ -177,10 +178,16 @@ CORS_ALLOW_HEADERS = [
     "authorization",
     "content-type",
     "idempotency-key",
+    "inference-header-content-length",
     "x-csrftoken",
     "x-request-id",
 ]
-CORS_EXPOSE_HEADERS = ["Link", "Retry-After", "X-Request-ID"]
+CORS_EXPOSE_HEADERS = [
+    "Inference-Header-Content-Length",
+    "Link",
+    "Retry-After",
+    "X-Request-ID",
+]
 CSRF_TRUSTED_ORIGINS = environment.origins("CSRF_TRUSTED_ORIGINS", wildcard=True)
 CSRF_FAILURE_VIEW = "mlapi.problems.csrf_failure"
 
@@ -190,7 +197,7 @@ SECURE_PROXY_SSL_HEADER = (
 )
 SECURE_SSL_REDIRECT = environment.boolean("SSL_REDIRECT", "false")
 # Probes of an orchestrator come past the proxy, by plain http.
-SECURE_REDIRECT_EXEMPT = [r"^health(/|$)"]
+SECURE_REDIRECT_EXEMPT = [r"^(v2/)?health(/|$)"]
 SECURE_HSTS_SECONDS = environment.integer("HSTS_SECONDS", "0", maximum=2**31 - 1)
 SECURE_HSTS_INCLUDE_SUBDOMAINS = environment.boolean("HSTS_INCLUDE_SUBDOMAINS", "false")
 SECURE_HSTS_PRELOAD = environment.boolean("HSTS_PRELOAD", "false")

@@ -19,6 +19,7 @@ from predictions.evaluation.views import (
     OutcomeViewSet,
 )
 from predictions.mlflow_views import InvocationsView
+from predictions.open_inference import views as v2
 from predictions.views import ModelPredictionViewSet, PredictionViewSet
 from registry.alias_views import AliasMoveViewSet, AliasViewSet
 from registry.views import ModelVersionViewSet
@@ -43,6 +44,10 @@ router.register("api/v1/replays", ReplayViewSet, basename="replay")
 router.register("api/v1/outcomes", OutcomeViewSet, basename="outcome")
 
 ALIAS = r"^api/v1/aliases/(?P<name>[^/]+)/(?P<alias>[^/]+)"
+
+# What a model may be called there: `name`, `name@alias` or `name:version`.
+V2_MODEL = r"^v2/models/(?P<name>[A-Za-z0-9._+@:-]{1,151})"
+V2_VERSION = V2_MODEL + r"/versions/(?P<version>[A-Za-z0-9._+-]{1,50})"
 
 handler400 = problems.bad_request
 handler403 = problems.permission_denied
@@ -88,6 +93,18 @@ urlpatterns = [
         AliasComparisonViewSet.as_view({"get": "list"}),
         name="alias-comparison",
     ),
+    re_path(V2_MODEL + r"/infer/?$", v2.InferView.as_view(), name="v2-infer"),
+    re_path(V2_VERSION + r"/infer/?$", v2.VersionInferView.as_view(), name="v2-version-infer"),
+    re_path(V2_MODEL + r"/?$", v2.ModelView.as_view(), name="v2-model"),
+    re_path(V2_VERSION + r"/?$", v2.VersionView.as_view(), name="v2-version"),
+    re_path(V2_MODEL + r"/ready/?$", v2.ModelReadyView.as_view(), name="v2-model-ready"),
+    re_path(V2_VERSION + r"/ready/?$", v2.VersionReadyView.as_view(), name="v2-version-ready"),
+    re_path(V2_MODEL + r"/stats/?$", v2.ModelStatisticsView.as_view(), name="v2-model-stats"),
+    re_path(V2_VERSION + r"/stats/?$", v2.VersionStatisticsView.as_view(), name="v2-version-stats"),
+    re_path(r"^v2/repository/index/?$", v2.RepositoryIndexView.as_view(), name="v2-index"),
+    re_path(r"^v2/health/live/?$", health.OpenInferenceLiveView.as_view(), name="v2-live"),
+    re_path(r"^v2/health/ready/?$", health.OpenInferenceReadyView.as_view(), name="v2-ready"),
+    re_path(r"^v2/?$", v2.ServerView.as_view(), name="v2-server"),
     re_path(r"^$", RedirectView.as_view(pattern_name="docs")),
     # The admin keeps Django's own addresses, slash included.
     re_path(r"^admin$", RedirectView.as_view(pattern_name="admin:index")),

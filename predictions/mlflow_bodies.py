@@ -10,8 +10,9 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
+from predictions.outputs import Scored, cells_of_target, targets_of
 from registry.arrangement import InvalidInput
 from registry.jsonvalues import JSONObject
 from registry.signature import DTYPES, Output, Signature
@@ -19,13 +20,6 @@ from registry.signature import DTYPES, Output, Signature
 FORMATS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 _ROW_PATH = re.compile(r"inputs\[(\d+)\](.*)", re.DOTALL)
 _MISSING = frozenset({"", "NaN", "nan", "NA", "N/A", "null", "NULL", "None"})
-
-
-class Scored(Protocol):
-    """What is read of a committed prediction."""
-
-    prediction: float | None
-    output: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,13 +194,15 @@ def predictions_of(
     A label or a value a row, a list of them for several; the probabilities for a Booster of XGBoost
     or LightGBM; for ONNX each output by name, in records where the body was a table.
     """
-    targets = _targets(signature.outputs)
+    targets = targets_of(signature.outputs)
     if origin.get("flavor") == "onnx":
         records = [
             {
                 output.name: value
                 for target in targets
-                for output, value in zip(target, _cells(target, row, len(targets)), strict=True)
+                for output, value in zip(
+                    target, cells_of_target(target, row, len(targets)), strict=True
+                )
             }
             for row in rows
         ]
@@ -215,40 +211,13 @@ def predictions_of(
         return {output.name: [row[output.name] for row in records] for output in signature.outputs}
     is_booster = str(origin.get("model_class", "")).endswith(".Booster")
     answers = [
-        [_answer(target, _cells(target, row, len(targets)), is_booster) for target in targets]
+        [
+            _answer(target, cells_of_target(target, row, len(targets)), is_booster)
+            for target in targets
+        ]
         for row in rows
     ]
     return [row[0] for row in answers] if len(targets) == 1 else answers
-
-
-def _targets(outputs: Sequence[Output]) -> list[list[Output]]:
-    """Each label with its probabilities, and every other output alone."""
-    targets: list[list[Output]] = []
-    for output in outputs:
-        if output.kind == "probabilities" and targets and targets[-1][-1].kind == "label":
-            targets[-1].append(output)
-        else:
-            targets.append([output])
-    return targets
-
-
-def _cells(target: Sequence[Output], row: Scored, n_targets: int) -> list[Any]:
-    """What the record holds of each output of a target."""
-    first = target[0]
-    told = row.output if n_targets == 1 else row.output[first.name]
-    if first.kind == "value":
-        value = told[first.name] if isinstance(told, Mapping) else told
-        return [_exact(row.prediction if value is None else value, first)]
-    cells = {"label": told["label"], "probabilities": list(told.get("probabilities", {}).values())}
-    return [cells[output.kind] for output in target]
-
-
-def _exact(value: Any, output: Output) -> Any:
-    """A number as the model answered it, which the record keeps as a float."""
-    kind = DTYPES[output.datatype].kind
-    if isinstance(value, float) and kind in "iub":
-        return bool(value) if kind == "b" else int(value)
-    return value
 
 
 def _answer(target: Sequence[Output], cells: Sequence[Any], is_booster: bool) -> Any:

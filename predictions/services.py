@@ -80,6 +80,7 @@ def predict(
     *,
     model_id: int | None = None,
     model: str | None = None,
+    target: Target | None = None,
     input_data: JSONObject,
     metadata: JSONObject | None = None,
     subject: str | None = None,
@@ -89,18 +90,20 @@ def predict(
 ) -> Record:
     """Score one input by `model_id`, or by what `model` refers to, and return its committed record.
 
+    Who has asked that already gives the `target`, so that it stays the same.
+
     Raises ModelNotFound, ArtifactMissing, ModelNotReady, InvalidInput (its paths below
     `input_data`), CallerInactive, AlreadyAnswered or PredictionFailed; only the last leaves a
     record.
     """
-    target = target_of(model_id=model_id, model=model, subject=subject, caller=caller)
+    target = target or target_of(model_id=model_id, model=model, subject=subject, caller=caller)
     loaded = loader.get(target.model_id)
     try:
         inputs = arrange(loaded.signature, [input_data])
     except InvalidInput as error:
         raise _placed(error, "input_data") from error
     record = _record(loaded, input_data, metadata, caller, target, subject, reference, claim)
-    if model is not None or claim is not None:
+    if model_id is None or claim is not None:
         _give_back_connection()
     record = lanes.join(Draft(loaded, record, inputs))
     if target.shadow_ids:
@@ -114,6 +117,7 @@ def predict_batch(
     *,
     model_id: int | None = None,
     model: str | None = None,
+    target: Target | None = None,
     inputs: Sequence[JSONObject],
     metadata: JSONObject | None = None,
     subject: str | None = None,
@@ -131,7 +135,7 @@ def predict_batch(
     if metadata is not None and copied > settings.MAX_REQUEST_BYTES:
         message = f"Takes {copied} bytes in all records, where {settings.MAX_REQUEST_BYTES} may be."
         raise InvalidInput(0, {"metadata": [message]})
-    target = target_of(model_id=model_id, model=model, subject=subject, caller=caller)
+    target = target or target_of(model_id=model_id, model=model, subject=subject, caller=caller)
     loaded = loader.get(target.model_id)
     try:
         arranged = arrange(loaded.signature, inputs)

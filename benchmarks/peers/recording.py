@@ -9,16 +9,24 @@ from benchmarks.client import Client
 from benchmarks.environments import PROJECT
 from benchmarks.load import Target
 from benchmarks.peers.base import IRIS, Bench, Launch, Peer
+from benchmarks.peers.serving import infer_request
 from benchmarks.processes import Server, free_port
 from benchmarks.service import PREDICTIONS, READY_SECONDS, Service, prediction_request
 from benchmarks.trained import TrainedModel
 
 
 def prepare_mlapi(
-    model: TrainedModel, bench: Bench, *, suffix: str, on_sqlite: bool = False, pin: bool = False
+    model: TrainedModel,
+    bench: Bench,
+    *,
+    suffix: str,
+    on_sqlite: bool = False,
+    pin: bool = False,
+    v2: bool = False,
 ) -> Callable[[], Launch]:
     name = f"mlapi_{model.name}_{suffix}_{'sqlite' if on_sqlite else 'postgresql'}"
     name += "_pinned" if pin else ""
+    name += "_v2" if v2 else ""
     folder = bench.workshop(name)
     if on_sqlite:
         url = f"sqlite:///{folder / 'db.sqlite3'}"
@@ -32,14 +40,20 @@ def prepare_mlapi(
     # Once for the token and the id; the measured starts then ask for nothing else.
     with service.server() as running:
         model_id = running.model_id(model.name)
-    bodies = [json.dumps(prediction_request(model_id, row)) for row in model.rows]
+    if v2:
+        # What MLServer is asked, by the name as there.
+        path, status = f"/v2/models/{model.name}/infer", 200
+        bodies = [json.dumps(infer_request(row)) for row in model.rows]
+    else:
+        path, status = PREDICTIONS, 201
+        bodies = [json.dumps(prediction_request(model_id, row)) for row in model.rows]
     headers = {"Authorization": f"Bearer {service.token}"}
     recorded = partial(records.count, url)
 
     def launch() -> Launch:
         running = service.server(pin=pin)
-        target = Target(f"http://127.0.0.1:{running.port}{PREDICTIONS}", headers, bodies)
-        return Launch(running.server, running.is_ready, target, 201, recorded)
+        target = Target(f"http://127.0.0.1:{running.port}{path}", headers, bodies)
+        return Launch(running.server, running.is_ready, target, status, recorded)
 
     return launch
 
@@ -94,6 +108,12 @@ PEERS = [
         environments.MLAPI,
         partial(prepare_mlapi, suffix="onnx", pin=True),
         (IRIS,),
+    ),
+    Peer(
+        "mlapi-v2",
+        "the same through /v2, by name, with MLServer's requests",
+        environments.MLAPI,
+        partial(prepare_mlapi, suffix="onnx", v2=True),
     ),
     Peer(
         "mlapi-skops",

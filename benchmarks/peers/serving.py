@@ -34,7 +34,7 @@ def prepare_mlserver(model: TrainedModel, bench: Bench) -> Callable[[], Launch]:
         "parameters": {"uri": str(model.file("joblib")), "version": "1"},
     }
     (folder / "model-settings.json").write_text(json.dumps(settings))
-    bodies = [json.dumps({"inputs": [_tensor(row)]}) for row in model.rows]
+    bodies = [json.dumps(infer_request(row)) for row in model.rows]
 
     def launch() -> Launch:
         port = free_port()
@@ -58,8 +58,10 @@ def prepare_mlserver(model: TrainedModel, bench: Bench) -> Callable[[], Launch]:
     return launch
 
 
-def _tensor(row: tuple[float, ...]) -> dict[str, Any]:
-    return {"name": "input", "shape": [1, len(row)], "datatype": "FP64", "data": list(row)}
+def infer_request(row: tuple[float, ...]) -> dict[str, Any]:
+    """A row in the Open Inference Protocol."""
+    tensor = {"name": "input", "shape": [1, len(row)], "datatype": "FP64", "data": list(row)}
+    return {"inputs": [tensor]}
 
 
 def prepare_mlflow(model: TrainedModel, bench: Bench) -> Callable[[], Launch]:

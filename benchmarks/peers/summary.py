@@ -112,8 +112,8 @@ def _start_table(medians: Medians, peers: Sequence[str]) -> str:
 def peer_targets(medians: Medians, connections: int) -> list[Target]:
     """The targets of what was measured, at this number of connections."""
 
-    def rates(peer: str, model: str = IRIS) -> float | None:
-        own = medians.of_runs(SUBJECT, model, connections, "per_second")
+    def rates(peer: str, model: str = IRIS, subject: str = SUBJECT) -> float | None:
+        own = medians.of_runs(subject, model, connections, "per_second")
         return ratio(own, medians.of_runs(peer, model, connections, "per_second"))
 
     def starts(what: str) -> float | None:
@@ -125,10 +125,12 @@ def peer_targets(medians: Medians, connections: int) -> list[Target]:
         medians.of_runs("guide", IRIS, connections, "p99_ms"),
     )
     forest = rates("mlserver", WINE)
+    v2 = rates("mlserver", subject="mlapi-v2")
     return [
         Target("requests/s against the guide's stack", 5, "at least", rates("guide")),
         Target("p99 against the guide's stack", 0.25, "at most", p99),
         Target("requests/s against MLServer", 1.5, "at least", rates("mlserver")),
+        Target("/v2 infer, requests/s against MLServer", 1.5, "at least", v2),
         Target("requests/s against MLflow", 2, "at least", rates("mlflow")),
         Target("requests/s against BentoML", 3, "at least", rates("bentoml")),
         Target("requests/s against the bare Django view", 0.35, "at least", rates("django")),

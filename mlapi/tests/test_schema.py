@@ -7,7 +7,7 @@ from drf_spectacular.drainage import GENERATOR_STATS
 from drf_spectacular.generators import SchemaGenerator
 from rest_framework.test import APIClient
 
-from mlapi.schema import PROBLEM_REFERENCE
+from mlapi.schema import PROBLEM_REFERENCE, PROTOCOL_ERROR_REFERENCE
 
 
 @pytest.fixture(scope="module")
@@ -28,14 +28,17 @@ def test_paths_are_shown_once_with_a_slash(schema: dict[str, Any]) -> None:
     assert all(path.endswith("/") and "?" not in path for path in schema["paths"])
 
 
-def test_every_error_is_a_problem(schema: dict[str, Any]) -> None:
-    for methods in schema["paths"].values():
+def test_every_error_has_its_shape(schema: dict[str, Any]) -> None:
+    for path, methods in schema["paths"].items():
         for operation in methods.values():
             errors = {code: r for code, r in operation["responses"].items() if code >= "400"}
             assert {"500", "503"} <= errors.keys()
             for response in errors.values():
-                content = response["content"]["application/problem+json"]
-                assert content["schema"] == PROBLEM_REFERENCE
+                if path.startswith("/v2/"):
+                    content = {"application/json": {"schema": PROTOCOL_ERROR_REFERENCE}}
+                else:
+                    content = {"application/problem+json": {"schema": PROBLEM_REFERENCE}}
+                assert response["content"] == content
 
 
 def test_operations_behind_a_token_show_401(schema: dict[str, Any]) -> None:
@@ -72,6 +75,18 @@ def test_lists_show_their_parameters(schema: dict[str, Any]) -> None:
         "/api/v1/models/1/predictions",
         "/api/v1/predictions",
         "/api/v1/predictions/1",
+        "/v2",
+        "/v2/health/live",
+        "/v2/health/ready",
+        "/v2/models/wine",
+        "/v2/models/wine@live/ready",
+        "/v2/models/wine/infer",
+        "/v2/models/wine/stats",
+        "/v2/models/wine/versions/1",
+        "/v2/models/wine/versions/1/ready",
+        "/v2/models/wine/versions/1/infer",
+        "/v2/models/wine/versions/1/stats",
+        "/v2/repository/index",
         "/api/schema",
         "/api/docs",
         "/api/redoc",

@@ -18,7 +18,7 @@ from registry.runtimes._breaker import CircuitBreaker
 from registry.runtimes._remote_client import MAX_RETRY_SECONDS, Answer, RemoteClient
 from registry.runtimes._remote_document import RemoteModel, read_document
 from registry.runtimes._remote_signature import Told, read_signature, require_usable
-from registry.runtimes._remote_tensors import AnswerError, Tensor, read_answer, write_request
+from registry.runtimes._remote_tensors import Tensor, read_answer, write_request
 from registry.runtimes.base import (
     InferenceError,
     LoadError,
@@ -27,6 +27,7 @@ from registry.runtimes.base import (
     RuntimeUnavailable,
 )
 from registry.signature import DTYPES, Input, Output, Signature
+from registry.tensors import TensorError
 
 # After so many calls in a row that found no server, nobody waits for it for so long.
 BREAKER_FAILURES = 5
@@ -80,7 +81,7 @@ class _Remote:
                 raise
             try:
                 return read_answer(answer.body, answer.headers)
-            except AnswerError as error:
+            except TensorError as error:
                 raise InferenceError(f"The answer can not be used: {error}") from error
 
     def _infer(

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from registry.runtimes._remote_tensors import LENGTH_HEADER
 from registry.signature import DTYPES, Input
+from registry.tensors import LENGTH_HEADER
 
 IRIS = {
     "name": "iris",

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from registry.runtimes import _remote_client, open_inference
-from registry.runtimes._remote_tensors import LENGTH_HEADER
 from registry.runtimes.base import (
     InferenceError,
     LoadError,
@@ -22,6 +21,7 @@ from registry.runtimes.base import (
 )
 from registry.runtimes.open_inference import OpenInferenceRuntime, load
 from registry.signature import DTYPES, Signature
+from registry.tensors import LENGTH_HEADER
 from registry.tests.remote_server import Reply, StandIn, standing_in
 
 ROWS = np.array([[1.0, 2.0], [3.0, 4.5], [-1.0, 1.0]])
@@ -424,7 +424,7 @@ def test_nested_and_flat_data_are_alike(server: StandIn, runtime: OpenInferenceR
     ("length", "size", "raw", "said"),
     [
         ("x", 24, bytes(24), "is no number"),
-        ("99999", 24, bytes(24), "longer than it is"),
+        ("99999", 24, bytes(24), "longer than the body"),
         (None, 24, bytes(24), "it is no JSON"),
         ("", 24, bytes(23), "more binary data than came"),
         ("", 16, bytes(24), "has 16 bytes, not as many as"),

@@ -1,0 +1,261 @@
+"""/v2 beside the infer call: health, what the server and its models are, and statistics."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import LazySettings
+from rest_framework.test import APIClient
+
+from mlapi.tests.fixtures import Artifact, api_client
+from predictions.models import Prediction
+from predictions.open_inference import statistics
+from registry.models import Alias, ModelVersion
+
+MakeVersion = Callable[..., ModelVersion]
+
+
+@pytest.fixture
+def champion(iris: ModelVersion) -> Alias:
+    return Alias.objects.create(name="iris", alias="champion", version=iris)
+
+
+# -- the server
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("path", "body"), [("live", {"live": True}), ("ready", {"ready": True})])
+def test_health_is_open(path: str, body: Any) -> None:
+    response = APIClient().get(f"/v2/health/{path}")
+
+    assert (response.status_code, response.json()) == (200, body)
+
+
+@contextmanager
+def no_database(*_: Any) -> Iterator[Any]:
+    from django.db import OperationalError
+
+    raise OperationalError("gone")
+    yield
+
+
+def test_a_server_without_its_database_is_not_ready(
+    db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlapi.health.probe_connection", no_database)
+
+    response = APIClient().get("/v2/health/ready")
+
+    assert (response.status_code, response.json()) == (503, {"ready": False})
+
+
+def test_the_server_tells_its_extensions(client: APIClient, settings: LazySettings) -> None:
+    for path in ("/v2", "/v2/"):
+        assert client.get(path).json() == {
+            "name": "mlapi",
+            "version": settings.VERSION,
+            "extensions": ["binary_tensor_data", "model_repository", "statistics", "parameters"],
+        }
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "path", ["/v2", "/v2/models/iris", "/v2/models/iris/ready", "/v2/models/iris/stats"]
+)
+def test_the_rest_needs_a_token(path: str) -> None:
+    response = api_client().get(path)
+
+    assert response.status_code == 401
+    assert list(response.json()) == ["error"]
+
+
+# -- models
+
+
+def test_a_models_metadata_is_its_signature(
+    client: APIClient, champion: Alias, make_version: MakeVersion, iris_artifact: Artifact
+) -> None:
+    make_version("iris", iris_artifact, version="2")
+    make_version("iris", version="3")
+    make_version("iris", iris_artifact, version="4", is_active=False)
+
+    assert client.get("/v2/models/iris").json() == {
+        "name": "iris",
+        "versions": ["2", "1"],
+        "platform": "sklearn_skops",
+        "inputs": [{"name": "features", "datatype": "FP64", "shape": [-1, 4]}],
+        "outputs": [
+            {"name": "label", "datatype": "BYTES", "shape": [-1]},
+            {"name": "probabilities", "datatype": "FP64", "shape": [-1, 3]},
+        ],
+    }
+
+
+@pytest.mark.parametrize("name", ["iris", "diabetes", "mixed", "pair"])
+def test_answers_are_as_the_metadata_says(
+    client: APIClient, make_version: MakeVersion, request: pytest.FixtureRequest, name: str
+) -> None:
+    artifact = request.getfixturevalue(f"{name}_artifact")
+    make_version(name, artifact)
+    path = f"/v2/models/{name}/versions/1"
+    told = client.get(path).json()
+    row = artifact.row.get("features") or list(artifact.row.values())
+    values = iter(row)
+    inputs = []
+    for tensor in told["inputs"]:
+        shape = [1, *tensor["shape"][1:]]
+        size = shape[1] if len(shape) > 1 else 1
+        data = [next(values) for _ in range(size)]
+        inputs.append({**tensor, "shape": shape, "data": data})
+
+    answer = client.post(f"{path}/infer", {"inputs": inputs}).json()
+
+    outputs = [{**one, "shape": [-1, *one["shape"][1:]]} for one in answer["outputs"]]
+    for output in outputs:
+        del output["data"]
+    assert outputs == [
+        {"name": one["name"], "shape": one["shape"], "datatype": one["datatype"]}
+        for one in told["outputs"]
+    ]
+
+
+def test_a_model_is_ready_while_its_file_is_there(
+    client: APIClient, champion: Alias, model_path: Path
+) -> None:
+    for path in ("/v2/models/iris/ready", "/v2/models/iris/versions/1/ready"):
+        response = client.get(path)
+        assert (response.status_code, response.json()) == (200, {"name": "iris", "ready": True})
+
+    (model_path / champion.version.artifact).unlink()
+
+    response = client.get("/v2/models/iris/ready")
+    assert (response.status_code, response.json()) == (503, {"name": "iris", "ready": False})
+
+
+def test_a_version_without_an_artifact_is_not_ready(
+    client: APIClient, make_version: MakeVersion
+) -> None:
+    make_version("bare")
+
+    assert client.get("/v2/models/bare/versions/1/ready").status_code == 503
+
+
+@pytest.mark.parametrize("path", ["", "/ready", "/stats"])
+@pytest.mark.parametrize("model", ["wine", "iris/versions/9", "iris@none"])
+def test_unknown_models_answer_404(
+    client: APIClient, champion: Alias, model: str, path: str
+) -> None:
+    response = client.get(f"/v2/models/{model}{path}")
+
+    assert response.status_code == 404
+    assert "not found or inactive" in response.json()["error"]
+
+
+def test_an_inactive_version_answers_404(client: APIClient, iris: ModelVersion) -> None:
+    iris.revise(is_active=False)
+
+    assert client.get("/v2/models/iris/versions/1").status_code == 404
+
+
+# -- the repository's index
+
+
+def test_the_index_lists_every_version(
+    client: APIClient, champion: Alias, make_version: MakeVersion, iris_artifact: Artifact
+) -> None:
+    make_version("bare")
+    make_version("iris", iris_artifact, version="2", is_active=False)
+
+    everything = client.post("/v2/repository/index").json()
+    ready = client.post("/v2/repository/index", {"ready": True}).json()
+
+    iris = {"name": "iris", "version": "1", "state": "READY", "reason": ""}
+    assert everything == [
+        {"name": "iris", "version": "2", "state": "UNAVAILABLE", "reason": "inactive"},
+        {"name": "bare", "version": "1", "state": "UNAVAILABLE", "reason": "no artifact yet"},
+        iris,
+    ]
+    assert ready == [iris]
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b'{"ready": 1}', b'"x"'])
+def test_a_bad_index_request_answers_400(client: APIClient, body: bytes) -> None:
+    response = client.generic("POST", "/v2/repository/index", body)
+
+    assert response.status_code == 400
+    assert list(response.json()) == ["error"]
+
+
+def test_the_index_costs_two_queries(
+    client: APIClient,
+    champion: Alias,
+    make_version: MakeVersion,
+    django_assert_num_queries: Any,
+) -> None:
+    for i in range(5):
+        make_version(f"bare{i}")
+
+    # The user, and the versions.
+    with django_assert_num_queries(2):
+        client.post("/v2/repository/index")
+
+
+# -- statistics
+
+
+def test_statistics_are_the_logs(client: APIClient, champion: Alias) -> None:
+    Prediction.objects.create(model=champion.version, input_data={}, latency_ms=1.5)
+    Prediction.objects.create(model=champion.version, input_data={}, latency_ms=0.5)
+    last = Prediction.objects.create(
+        model=champion.version, input_data={}, latency_ms=3, status="failed", error="no"
+    )
+
+    [told] = client.get("/v2/models/iris/stats").json()["model_stats"]
+
+    nothing = {"count": 0, "ns": 0}
+    stats = told.pop("inference_stats")
+    assert told == {
+        "name": "iris",
+        "version": "1",
+        "last_inference": round(last.created_at.timestamp() * 1000),
+        "inference_count": 2,
+        "execution_count": 2,
+        "batch_stats": [],
+    }
+    assert stats.pop("success") == stats.pop("compute_infer") == {"count": 2, "ns": 2_000_000}
+    assert stats.pop("fail") == {"count": 1, "ns": 3_000_000}
+    assert stats == {
+        "queue": nothing,
+        "compute_input": nothing,
+        "compute_output": nothing,
+        "cache_hit": nothing,
+        "cache_miss": nothing,
+    }
+
+
+def test_statistics_of_a_version_that_nobody_asked(client: APIClient, iris: ModelVersion) -> None:
+    [told] = client.get("/v2/models/iris/versions/1/stats").json()["model_stats"]
+
+    assert (told["last_inference"], told["inference_count"]) == (0, 0)
+
+
+def test_statistics_read_the_newest_alone(
+    client: APIClient, iris: ModelVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(statistics, "NEWEST", 3)
+    for _ in range(5):
+        Prediction.objects.create(model=iris, input_data={}, latency_ms=1)
+
+    [told] = client.get("/v2/models/iris/versions/1/stats").json()["model_stats"]
+
+    assert told["inference_count"] == 3
+
+
+def test_statistics_cost_three_queries(
+    client: APIClient, champion: Alias, django_assert_num_queries: Any
+) -> None:
+    # The user, the version, and one over its predictions.
+    with django_assert_num_queries(3):
+        client.get("/v2/models/iris/stats")
