@@ -9,7 +9,10 @@ from rest_framework.request import Request
 from rest_framework_simplejwt.authentication import JWTStatelessUserAuthentication
 from rest_framework_simplejwt.tokens import Token
 
+BEARER = "Bearer "
 REMEMBERED_TOKENS = 4096
+# A token has a few hundred; headers of any length would fill the memory.
+MAX_REMEMBERED_CHARACTERS = 2048
 
 
 class RememberingAuthentication(JWTStatelessUserAuthentication):
@@ -23,19 +26,19 @@ class RememberingAuthentication(JWTStatelessUserAuthentication):
         header = request.META.get("HTTP_AUTHORIZATION")
         if header is None:
             return None
-        known = _verified(header)
-        if known is None or known[1].payload["exp"] <= time.time():
-            # Says why.
-            return JWTStatelessUserAuthentication.authenticate(self, request)  # type: ignore[arg-type]
-        return known
+        if header.startswith(BEARER) and len(header) <= MAX_REMEMBERED_CHARACTERS:
+            known = _verified(header)
+            if known[1].payload["exp"] > time.time():
+                return known
+        # Says why not, or is no token's.
+        return JWTStatelessUserAuthentication.authenticate(self, request)  # type: ignore[arg-type]
 
 
 @lru_cache(REMEMBERED_TOKENS)
-def _verified(header: str) -> tuple[Any, Token] | None:
+def _verified(header: str) -> tuple[Any, Token]:
     # Exceptions are not remembered: what is invalid is looked at again.
     by_token = JWTStatelessUserAuthentication()
     raw_token = by_token.get_raw_token(header.encode("iso-8859-1"))
-    if raw_token is None:
-        return None
+    assert raw_token is not None  # the scheme was looked at
     token = by_token.get_validated_token(raw_token)
     return by_token.get_user(token), token

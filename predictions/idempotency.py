@@ -67,7 +67,7 @@ def find_answer(claim: Claim) -> list[Prediction] | None:
         return None
     if row.digest != claim.digest:
         raise KeyReused(f"{HEADER} {claim.key!r} was used for another request")
-    found = Prediction.objects.select_related("model").in_bulk(row.prediction_ids)
+    found = Prediction.objects.listed().in_bulk(row.prediction_ids)
     if len(found) != len(row.prediction_ids):
         raise PredictionNotFound(f"The predictions of {HEADER} {claim.key!r} were deleted since")
     return [found[pk] for pk in row.prediction_ids]

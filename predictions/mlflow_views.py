@@ -18,7 +18,7 @@ from rest_framework.views import APIView
 from predictions import services
 from predictions.authentication import RememberingAuthentication
 from predictions.mlflow_bodies import Invocation, predictions_of, read_body, read_csv
-from predictions.ndjson import BodyTooLarge, body_length
+from predictions.ndjson import body_length
 from predictions.services import PredictionFailed
 from registry import loader
 from registry.arrangement import InvalidInput
@@ -78,9 +78,7 @@ class CSVParser(BaseParser):
         media_type: str | None = None,
         parser_context: Mapping[str, Any] | None = None,
     ) -> Any:
-        length, limit = body_length((parser_context or {})["request"]), settings.MAX_REQUEST_BYTES
-        if length > limit:
-            raise BodyTooLarge(f"The body is {length} bytes, where {limit} are allowed.")
+        body_length((parser_context or {})["request"], limit_bytes=settings.MAX_REQUEST_BYTES)
         try:
             text = stream.read().decode("utf-8-sig")
             check_json(text)

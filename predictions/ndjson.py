@@ -23,6 +23,7 @@ from predictions.models import Prediction
 from predictions.recorder import Record
 from predictions.routing import Target
 from predictions.services import Caller, draft_of
+from registry import loader
 from registry.arrangement import InvalidInput
 from registry.jsonvalues import parse_json
 from registry.loader import LoadedModel
@@ -36,16 +37,17 @@ COPY_BYTES = 2**16
 
 class LengthRequired(APIException):
     status_code = 411
-    default_detail = "An NDJSON body needs a Content-Length."
+    default_detail = "The body needs a Content-Length."
 
 
 class BodyTooLarge(APIException):
     status_code = 413
-    default_detail = "The NDJSON body is too large."
+    default_detail = "The body is too large."
 
 
-def body_length(request: HttpRequest | Request) -> int:
-    """What Content-Length announces; raises LengthRequired or, for an empty body, ParseError.
+def body_length(request: HttpRequest | Request, *, limit_bytes: int) -> int:
+    """What Content-Length announces; raises LengthRequired, BodyTooLarge or, for an empty body,
+    ParseError.
 
     DRF asks no parser about a body without a length.
     """
@@ -54,7 +56,9 @@ def body_length(request: HttpRequest | Request) -> int:
         raise LengthRequired
     if int(announced) == 0:
         raise ParseError("The body is empty: it needs one input a line.")
-    return int(announced)
+    if (length := int(announced)) > limit_bytes:
+        raise BodyTooLarge(f"The body is {length} bytes, where {limit_bytes} are allowed.")
+    return length
 
 
 class NDJSONParser(BaseParser):
@@ -70,9 +74,8 @@ class NDJSONParser(BaseParser):
         media_type: str | None = None,
         parser_context: Mapping[str, Any] | None = None,
     ) -> Any:
-        length, limit = body_length((parser_context or {})["request"]), settings.MAX_NDJSON_BYTES
-        if length > limit:
-            raise BodyTooLarge(f"The body is {length} bytes, where {limit} are allowed.")
+        request = (parser_context or {})["request"]
+        length = body_length(request, limit_bytes=settings.MAX_NDJSON_BYTES)
         # Closed with the response; until then it has no name that could be left behind.
         file = tempfile.TemporaryFile()  # noqa: SIM115
         while chunk := stream.read(COPY_BYTES):
@@ -140,6 +143,8 @@ def _results(
     drafts = [_draft(line, model, target, caller) for line in lines]
     valid = [draft for draft in drafts if isinstance(draft, Draft)]
     outcomes = list(score_and_record(valid) if valid else ())
+    # The client may be slow to read them.
+    loader.give_back_connection()
     if target.shadow_ids:
         shadows.follow(target.shadow_ids, [one for one in outcomes if isinstance(one, Record)])
     answers = iter(outcomes)

@@ -152,13 +152,18 @@ def _write_once(records: Sequence[Record]) -> list[Record | Exception]:
             if one.error or not one.claim or (one.claim in taken and first[one.claim] is one)
         ]
         _insert(wanted)
-        idempotency.keep({pk: [first[claim].pk] for claim, pk in taken.items() if first[claim].pk})
-        idempotency.free(pk for claim, pk in taken.items() if not first[claim].pk)
+        refused = {claim for claim in taken if not first[claim].pk}
+        idempotency.keep({taken[claim]: [first[claim].pk] for claim in taken.keys() - refused})
+        idempotency.free(taken[claim] for claim in refused)
     written = {id(one) for one in wanted}
-    return [
-        one if one.pk else _refusal(one) if id(one) in written else AlreadyAnswered()
-        for one in records
-    ]
+
+    def outcome(one: Record) -> Record | Exception:
+        if id(one) in written:
+            return one if one.pk else _refusal(one)
+        # Beside one with the same claim that was refused, for the same reason.
+        return _refusal(one) if one.claim in refused else AlreadyAnswered()
+
+    return [outcome(one) for one in records]
 
 
 def record_all(records: Sequence[Record], claim: Claim | None = None) -> None:

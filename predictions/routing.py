@@ -25,8 +25,8 @@ def resolve(reference: str, *, subject: str) -> Target:
     name, colon, version = reference.partition(":")
     if colon:
         return Target(ModelVersion.objects.id_of(name, version))
-    name, _, alias = reference.partition("@")
-    return _arm(Alias.objects.route(name, alias or CHAMPION), subject)
+    name, at, alias = reference.partition("@")
+    return _arm(Alias.objects.route(name, alias if at else CHAMPION), subject)
 
 
 def _arm(route: Route, subject: str) -> Target:

@@ -119,13 +119,23 @@ class InputsField(serializers.Field):
         return data
 
 
+class ReferencesField(serializers.ListField):
+    """A name or null for each input; how many may be given is looked at before what they are."""
+
+    child = CallersName()
+
+    def to_internal_value(self, data: Any) -> Any:
+        limit = settings.MAX_BATCH_ROWS
+        if isinstance(data, list) and len(data) > limit:
+            raise serializers.ValidationError(f"Must be a list of 1 to {limit} names.")
+        return super().to_internal_value(data)
+
+
 class BatchRequest(TargetRequest):
     inputs = InputsField()
     metadata = JSONObjectField(required=False, allow_null=True)
     subject = CallersName(help_text="Whom all of it is about: one version answers the batch.")
-    references = serializers.ListField(
-        child=CallersName(), required=False, help_text="One an input, or null, in their order."
-    )
+    references = ReferencesField(required=False, help_text="One an input, or null, in their order.")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         references, inputs = attrs.get("references"), attrs["inputs"]

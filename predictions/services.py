@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import orjson
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.http import HttpRequest
 from rest_framework.request import Request
 from rest_framework_simplejwt.settings import api_settings
@@ -104,7 +104,8 @@ def predict(
         raise _placed(error, "input_data") from error
     record = _record(loaded, input_data, metadata, caller, target, subject, reference, claim)
     if model_id is None or claim is not None:
-        _give_back_connection()
+        # There was a query, and whoever commits for all who wait may need the connection.
+        loader.give_back_connection()
     record = lanes.join(Draft(loaded, record, inputs))
     if target.shadow_ids:
         shadows.follow(target.shadow_ids, [record])
@@ -187,12 +188,6 @@ def answer_once(
     if found is None:
         raise KeyReused(f"{idempotency.HEADER} {claim.key!r} expired meanwhile")
     return found, False
-
-
-def _give_back_connection() -> None:
-    """After a query: whoever waits for a joined commit must not hold the connection it needs."""
-    if not connection.in_atomic_block:
-        connection.close_if_unusable_or_obsolete()
 
 
 def draft_of(model: LoadedModel, input_data: Any, *, target: Target, caller: Caller) -> Draft:

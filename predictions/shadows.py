@@ -38,8 +38,9 @@ MAX_WAITING_BYTES = 64 * 2**20
 BATCH_ROWS = 32
 # A slow shadow has one of them; the others keep to the rest.
 MAX_THREADS = 8
-# Threads share the interpreter's lock with the callers': for each second of its processor time a
-# thread pauses for so many, so that a shadow takes a thirtieth of the process at most.
+# Threads share the interpreter's lock with the callers': for each second of processor time that a
+# shadow takes, it pauses for so many, so that it takes a thirtieth of the process; one whose
+# batches take longer than a thirtieth of a second takes more.
 PAUSE_RATIO = 29.0
 MAX_PAUSE_SECONDS = 1.0
 
@@ -92,8 +93,17 @@ class Backlog:
 
     def _start_thread(self) -> None:
         # They end as soon as nothing waits: an idle service has none.
-        if len(self._busy) <= MAX_THREADS:
+        if len(self._busy) > MAX_THREADS:
+            return
+        try:
             threading.Thread(target=self._work, name="shadow", daemon=True).start()
+        except RuntimeError:
+            # The process may have no more. Others that are busy have a thread, which comes here
+            # too; where there is none, the next input tries again.
+            logger.warning("No thread can be started for shadows")
+            if len(self._busy) == 1:
+                self._busy.clear()
+                self._ready.clear()
 
     def _work(self) -> None:
         while True:
@@ -105,13 +115,14 @@ class Backlog:
             started = time.thread_time()
             self._run(model_id, batch)
             pause = PAUSE_RATIO * (time.thread_time() - started)
+            # Still busy: else the next input would start a thread that has not to pause.
+            time.sleep(min(pause, MAX_PAUSE_SECONDS))
             with self._lock:
                 if self._waiting[model_id]:
                     self._ready.append(model_id)
                 else:
                     self._busy.discard(model_id)
                     del self._waiting[model_id]
-            time.sleep(min(pause, MAX_PAUSE_SECONDS))
 
     def _take(self, model_id: int) -> list[Input]:
         queue = self._waiting[model_id]

@@ -20,7 +20,7 @@ from rest_framework.viewsets import GenericViewSet
 from predictions import ndjson, services
 from predictions.authentication import RememberingAuthentication
 from predictions.idempotency import HEADER, Claim, InvalidKey
-from predictions.models import Prediction
+from predictions.models import MAX_KEY_LENGTH, Prediction
 from predictions.serializers import (
     BatchRequest,
     ModelPredictionQuery,
@@ -45,10 +45,13 @@ AUTHENTICATION = RememberingAuthentication()
 IDEMPOTENCY_KEY = f"HTTP_{HEADER.upper().replace('-', '_')}"
 KEY_PARAMETER = OpenApiParameter(
     HEADER,
-    str,
+    {"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH},
     OpenApiParameter.HEADER,
     description="Your own name of this request: sent again, it gets the same answer, with 200.",
 )
+
+# Of the model that is asked for, and of what it says.
+REFUSALS = (404, 409, 422)
 
 
 class PredictionViewSet(ListModelMixin, GenericViewSet[Prediction]):
@@ -85,7 +88,11 @@ class PredictionViewSet(ListModelMixin, GenericViewSet[Prediction]):
     @extend_schema(
         request=PredictionRequest,
         parameters=[KEY_PARAMETER],
-        responses={201: PredictionSerializer, 200: PredictionSerializer, 422: None},
+        responses={
+            201: PredictionSerializer,
+            200: PredictionSerializer,
+            **dict.fromkeys(REFUSALS),
+        },
     )
     def create(self, request: Request) -> HttpResponse:
         """Score one input. A 201 means that the record is committed; a 200 repeats the answer to
@@ -106,7 +113,8 @@ class PredictionViewSet(ListModelMixin, GenericViewSet[Prediction]):
             (201, "application/json"): PredictionSerializer(many=True),
             (200, "application/json"): PredictionSerializer(many=True),
             (200, ndjson.MEDIA_TYPE): OpenApiTypes.BINARY,
-            422: None,
+            411: None,
+            **dict.fromkeys(REFUSALS),
         },
         filters=False,
     )
@@ -132,7 +140,7 @@ class PredictionViewSet(ListModelMixin, GenericViewSet[Prediction]):
     def _stream(self, request: Request) -> HttpResponseBase:
         if IDEMPOTENCY_KEY in request.META:
             raise InvalidKey(f"{HEADER} is not taken with NDJSON, whose lines commit one by one.")
-        ndjson.body_length(request)
+        ndjson.body_length(request, limit_bytes=settings.MAX_NDJSON_BYTES)
         query = StreamQuery(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
         caller = services.Caller.of(request, request.auth)
@@ -153,7 +161,8 @@ def _predict_at_once(request: HttpRequest) -> HttpResponse | None:
     given = request.META
     if given.get("CONTENT_TYPE") != "application/json" or IDEMPOTENCY_KEY in given:
         return None
-    if int(given.get("CONTENT_LENGTH") or 0) > settings.MAX_REQUEST_BYTES:
+    announced = given.get("CONTENT_LENGTH") or ""
+    if not announced.isdecimal() or int(announced) > settings.MAX_REQUEST_BYTES:
         return None
     known = AUTHENTICATION.authenticate(request)
     if known is None:

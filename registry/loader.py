@@ -75,7 +75,11 @@ class ModelCache:
             future = self._loading.get(model_id)
             if is_first := future is None:
                 future = self._loading[model_id] = Future()
-        return self._load_first(model_id, future) if is_first else future.result()
+        if is_first:
+            return self._load_first(model_id, future)
+        # The load that is waited for may need it.
+        give_back_connection()
+        return future.result()
 
     def models(self) -> list[LoadedModel]:
         """What is in memory, least recently used first."""
@@ -108,9 +112,19 @@ def load_options() -> LoadOptions:
     )
 
 
+def give_back_connection() -> None:
+    """Let others have this thread's connection, before a wait for them or for a file.
+
+    The next query takes one again. Inside a transaction it stays.
+    """
+    if not connection.in_atomic_block:
+        connection.close_if_unusable_or_obsolete()
+
+
 def _load_active(model_id: int) -> LoadedModel:
     """Load the file that was registered, and no other: its digest is compared first."""
     version = ModelVersion.objects.resolve(model_id)
+    give_back_connection()
     if not version.has_artifact:
         raise ArtifactMissing(f"Model {model_id} has no artifact yet")
     try:

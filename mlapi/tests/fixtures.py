@@ -14,6 +14,7 @@ import pytest
 from django.conf import LazySettings
 from django.contrib.auth.models import Permission, User
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
 from django.test import Client, TransactionTestCase
 from rest_framework.test import APIClient
 from rest_framework_simplejwt.tokens import AccessToken
@@ -58,6 +59,27 @@ def flush_takes_histories() -> Iterator[None]:
     patch.setattr(TransactionTestCase, "_fixture_teardown", without_triggers)
     yield
     patch.undo()
+
+
+postgresql = pytest.mark.skipif(
+    connection.vendor != "postgresql", reason="SQLite has no pool of connections"
+)
+
+
+@contextmanager
+def pool_of(max_size: int, *, timeout_seconds: float) -> Iterator[None]:
+    """The pool of the test database, reopened with other limits; its tests have transactions."""
+    options = connection.settings_dict["OPTIONS"]
+    usual = options["pool"]
+    connection.close()
+    connection.close_pool()  # type: ignore[attr-defined]
+    options["pool"] = {**usual, "min_size": 1, "max_size": max_size, "timeout": timeout_seconds}
+    yield
+    connection.close()
+    connection.close_pool()  # type: ignore[attr-defined]
+    # Not by monkeypatch, which may be undone only after the database was flushed: that would open
+    # the next tests' pool with these options.
+    options["pool"] = usual
 
 
 # -- models, trained and proved once for all workers

@@ -7,6 +7,7 @@ from django.db import OperationalError, connection, connections
 from rest_framework.test import APIClient
 
 from mlapi import health, metrics
+from mlapi.tests.fixtures import pool_of, postgresql
 from registry import loader
 
 READY = "/health/ready/"
@@ -81,25 +82,11 @@ def test_probes_take_no_other_method(client: APIClient) -> None:
     assert response["Allow"] == "GET, HEAD"
 
 
-postgresql = pytest.mark.skipif(
-    connection.vendor != "postgresql", reason="SQLite has no pool of connections"
-)
-
-
 @pytest.fixture
 def small_pool(transactional_db: None) -> Iterator[None]:
-    """The pool of the test database, reopened with two connections at most and no patience."""
-    options = connection.settings_dict["OPTIONS"]
-    usual = options["pool"]
-    connection.close()
-    connection.close_pool()  # type: ignore[attr-defined]
-    options["pool"] = {**usual, "min_size": 1, "max_size": 2, "timeout": 0.2}
-    yield
-    connection.close()
-    connection.close_pool()  # type: ignore[attr-defined]
-    # Not by monkeypatch, which may be undone only after the database was flushed: that would open
-    # the next tests' pool with these options.
-    options["pool"] = usual
+    """Two connections at most and no patience."""
+    with pool_of(2, timeout_seconds=0.2):
+        yield
 
 
 def take_connections(stack: ExitStack, count: int) -> None:

@@ -48,6 +48,13 @@ def test_operations_behind_a_token_show_401(schema: dict[str, Any]) -> None:
     assert "401" in operation["responses"]
 
 
+@pytest.mark.parametrize("path", ["/api/v1/predictions/", "/api/v1/predictions/batch/"])
+def test_predictions_show_what_the_model_may_refuse(schema: dict[str, Any], path: str) -> None:
+    operation = schema["paths"][path]["post"]
+
+    assert {"404", "409", "422"} <= operation["responses"].keys()
+
+
 def test_lists_show_their_parameters(schema: dict[str, Any]) -> None:
     parameters = {p["name"]: p for p in schema["paths"]["/api/v1/models/"]["get"]["parameters"]}
 

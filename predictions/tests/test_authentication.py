@@ -42,10 +42,18 @@ def test_a_remembered_token_expires_on_time(user: User) -> None:
         validate(str(token))
 
 
-def test_a_header_of_another_scheme_names_nobody() -> None:
+def test_a_header_of_another_scheme_names_nobody_and_is_not_remembered() -> None:
     request = RequestFactory().post("/", headers={"Authorization": "Basic YWRhOmFkYQ=="})
 
     assert RememberingAuthentication().authenticate(request) is None
+    assert authentication._verified.cache_info().currsize == 0
+
+
+def test_a_header_longer_than_any_token_is_not_remembered(user: User) -> None:
+    token = str(AccessToken.for_user(user))
+
+    assert validate(" " * 5000 + token)["user_id"] == str(user.pk)
+    assert authentication._verified.cache_info().currsize == 0
 
 
 def test_a_forged_token_is_refused_every_time(user: User) -> None:

@@ -1,5 +1,6 @@
 """Many callers at once: each gets the answer to its own input, and the row with its id holds it."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from threading import Barrier
@@ -10,11 +11,13 @@ from django.contrib.auth.models import User
 from django.db import connections
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rest_framework.test import APIClient
 
-from mlapi.tests.fixtures import Artifact
+from mlapi.tests.fixtures import Artifact, pool_of, postgresql
 from predictions import services
 from predictions.models import Prediction
 from predictions.recorder import Record
+from registry import loader
 from registry.models import ModelVersion
 
 # Fewer than the tests' pool has connections: each thread keeps one.
@@ -122,3 +125,39 @@ def test_callers_at_once_each_get_their_own_committed_row(iris: ModelVersion, us
         assert kept.input_data["features"][0] == i
         assert (kept.prediction, kept.output) == (row.prediction, row.output)
     assert Prediction.objects.count() == N_THREADS
+
+
+@postgresql
+@pytest.mark.django_db(transaction=True)
+def test_one_connection_is_enough_for_callers_of_every_kind_while_the_model_loads(
+    iris: ModelVersion, client: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(model_id: int) -> loader.LoadedModel:
+        # All the others have made their queries and wait.
+        time.sleep(0.5)
+        return loader._load_active(model_id)
+
+    monkeypatch.setattr(loader, "cache", loader.ModelCache(load, 1))
+    by_id: dict[str, Any] = {"model_id": iris.pk}
+    by_name: dict[str, Any] = {"model": "iris:1"}
+    kinds: list[tuple[dict[str, Any], dict[str, str]]] = [
+        (by_id, {}),
+        (by_name, {}),
+        (by_id, {"Idempotency-Key": "a"}),
+        (by_name, {}),
+    ]
+    row = {"features": [5.1, 3.5, 1.4, 0.2]}
+
+    def ask(i: int) -> int:
+        target, headers = kinds[i % len(kinds)]
+        time.sleep(0.01 * i)
+        try:
+            body = {**target, "input_data": row}
+            return client.post("/api/v1/predictions/", body, headers=headers).status_code
+        finally:
+            connections.close_all()
+
+    with pool_of(1, timeout_seconds=5), ThreadPoolExecutor(N_THREADS) as threads:
+        codes = list(threads.map(ask, range(N_THREADS)))
+
+    assert set(codes) <= {200, 201}

@@ -8,7 +8,8 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, OperationalError
 
 from predictions import recorder
-from predictions.models import Prediction
+from predictions.idempotency import Claim
+from predictions.models import IdempotencyKey, Prediction
 from predictions.recorder import CallerInactive, Record
 from registry.models import ModelNotFound, ModelVersion
 
@@ -144,3 +145,13 @@ def test_record_all_leaves_nothing_where_one_row_is_refused(
         recorder.record_all([draft(version, 1), draft(retired, 2)])
 
     assert not Prediction.objects.exists()
+
+
+def test_equal_claims_are_refused_for_the_same_reason(version: ModelVersion, user: User) -> None:
+    ModelVersion.objects.update(is_active=False)
+    claim = Claim.of(user.pk, "k", b"asked")
+
+    outcomes = recorder.record_once([draft(version, _claim=claim) for _ in range(2)])
+
+    assert [type(outcome) for outcome in outcomes] == [ModelNotFound] * 2
+    assert not IdempotencyKey.objects.exists()

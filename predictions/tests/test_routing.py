@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.conf import LazySettings
 from rest_framework.test import APIClient
 
 from predictions import routing
@@ -81,7 +82,8 @@ def test_a_moved_alias_holds_from_the_next_request(
         ("iris@live", "Model iris@live not found: no such alias"),
         ("iris:9", "Model iris:9 not found or inactive"),
         ("iris:", "Model iris: not found or inactive"),
-        ("@", "Model @champion not found: no such alias"),
+        ("iris@", "Model iris@ not found: no such alias"),
+        ("@", "Model @ not found: no such alias"),
     ],
 )
 def test_what_is_not_there_answers_404(
@@ -182,6 +184,18 @@ def test_references_come_one_an_input(client: APIClient, champion: Alias) -> Non
 
     assert response.status_code == 400
     assert "one for each of the 2 inputs" in response.json()["errors"]["references"][0]
+
+
+def test_too_many_references_are_refused_as_one(
+    client: APIClient, champion: Alias, settings: LazySettings
+) -> None:
+    settings.MAX_BATCH_ROWS = 3
+
+    response = client.post(
+        f"{URL}batch/", {"model": "iris", "inputs": [ROW], "references": [{}] * 100}
+    )
+
+    assert response.json()["errors"] == {"references": ["Must be a list of 1 to 3 names."]}
 
 
 def test_ten_percent_are_a_tenth_of_a_hundred_thousand_subjects() -> None:

@@ -194,3 +194,39 @@ def test_more_shadows_than_threads_get_their_turns() -> None:
 
     busy.finish()
     assert sorted(busy.ran) == [(model_id, 1) for model_id in range(3 * shadows.MAX_THREADS)]
+
+
+def test_a_shadow_that_keeps_up_pauses_too() -> None:
+    ran = []
+
+    def run(model_id: int, batch: list[Input]) -> None:
+        ran.append(len(batch))
+        until = time.thread_time() + 0.02
+        while time.thread_time() < until:
+            pass
+
+    backlog = Backlog(run, lambda *drop: None)
+    until = time.monotonic() + 0.7
+    while time.monotonic() < until:
+        if not backlog._waiting.get(1):
+            backlog.add(1, inputs(1))
+        time.sleep(0.001)
+
+    wait_until(lambda: not backlog._busy)
+    # A turn takes 0.02 seconds and 0.18 of pause.
+    assert len(ran) <= 6
+
+
+def test_a_thread_that_can_not_be_started_fails_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    busy = Busy()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        busy.backlog.add(1, inputs(1))
+
+    busy.backlog.add(1, inputs(1))
+
+    busy.finish()
+    assert busy.ran == [(1, 2)]
