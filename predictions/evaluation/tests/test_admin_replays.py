@@ -8,16 +8,16 @@ from django.test import Client
 
 from mlapi.tests.fixtures import Artifact
 from predictions.evaluation import replay
-from predictions.models import Prediction
-from predictions.tests.replays import (
+from predictions.evaluation.tests.replays import (
     MakeVersion,
     iris_rows,
     recorded_labels,
     recorded_values,
     replayed,
 )
-from predictions.tests.replays import coarse as coarse
-from predictions.tests.replays import coarse_artifact as coarse_artifact
+from predictions.evaluation.tests.replays import coarse as coarse
+from predictions.evaluation.tests.replays import coarse_artifact as coarse_artifact
+from predictions.models import Prediction
 from registry.models import ModelVersion
 
 URL = "/admin/predictions/replay/"
