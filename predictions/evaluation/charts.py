@@ -18,7 +18,7 @@ TINY = 1e-300
 MAX_LABELS = 6
 # Charts of one figure a row have its name at the left.
 ROW_HEIGHT, NAME_WIDTH = 28, 170
-MAX_NAME = 24
+MAX_NAME, NAME_END = 22, 13
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +150,12 @@ def bars(title: str, rows: Sequence[tuple[str, float, str]], *, most: float) -> 
 
 
 def _name(name: str, y: str) -> SafeString:
-    """What a row is called; a longer name would begin outside."""
+    """What a row is called; a longer name would begin outside. Its end tells the arm."""
     return format_html(
         '<text x="{}" y="{}" dy="4" text-anchor="end">{}</text>',
         NAME_WIDTH - 12,
         y,
-        name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 1]}…",
+        name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - NAME_END - 1]}…{name[-NAME_END:]}",
     )
 
 

@@ -168,3 +168,9 @@ def test_charts_are_drawn_of_any_figures(values: list[float | None]) -> None:
     for chart in (charts.series("t", marks), charts.intervals("t", marks)):
         assert "nan" not in chart
         assert "<x>" not in chart
+
+
+def test_a_long_name_is_cut_in_its_middle() -> None:
+    chart = charts.intervals("t", [Mark(f"{'v' * 50} (canary) p99", 1.0)])
+
+    assert ">vvvvvvvv… (canary) p99<" in chart
