@@ -1,6 +1,7 @@
 """Aliases in the admin: moved with a reason, rolled back, and looked back at."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -129,9 +130,9 @@ class AliasAdmin(admin.ModelAdmin):
     @admin.display(description="history")
     def log(self, row: Alias) -> SafeString:
         url = reverse("admin:registry_aliasmove_changelist")
-        return format_html(
-            '<a href="{}?name__exact={}&amp;alias__exact={}">Moves</a>', url, row.name, row.alias
-        )
+        # Names may hold a plus, which a query takes for a space.
+        query = urlencode({"name__exact": row.name, "alias__exact": row.alias})
+        return format_html('<a href="{}?{}">Moves</a>', url, query)
 
     @admin.display(description="holds")
     def holds(self, row: Alias) -> SafeString:

@@ -17,7 +17,7 @@ from registry.arrangement import arrange
 from registry.completion import complete
 from registry.made_up_rows import make_rows, with_gaps
 from registry.parity import Parity, compare
-from registry.proof import load_completed, run_bounded, score_example, serve
+from registry.proof import load_completed, request_of, run_bounded, score_example, serve
 from registry.runtimes import runtime_module
 from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Outputs, Runtime
 from registry.signature import Signature
@@ -74,17 +74,12 @@ def convert(
             f"{len(example):,} example rows prove too little: give at least {MIN_ROWS:,}, or none.",
             field="example",
         )
-    request = {
-        "path": str(path.resolve()),
-        "folder": str(folder.resolve()),
-        "framework": framework,
-        "trusted_types": sorted(options.trusted_types),
-        "declared": declared,
-        "example": list(example),
-    }
+    request = request_of(
+        path, framework=framework, options=options, declared=declared, example=example
+    )
     answer = run_bounded(
         "registry.conversion",
-        request,
+        request | {"folder": str(folder.resolve())},
         timeout_seconds=timeout_seconds,
         memory_bytes=memory_bytes,
         file_bytes=file_bytes,

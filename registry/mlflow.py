@@ -188,7 +188,7 @@ def _column(spec: object, place: str) -> dict[str, Any] | None:
         return None
     if not isinstance(name, str) or not name:
         raise _signature_error(f"{place}.name must be a non-empty text")
-    if kind not in _DATATYPES:
+    if not isinstance(kind, str) or kind not in _DATATYPES:
         raise _signature_error(
             f"'{name[:100]}' is of the type {str(kind)[:40]}, "
             f"and mlapi takes {', '.join(_DATATYPES)}"
@@ -212,7 +212,11 @@ def _signature_error(reason: str) -> ArtifactRejected:
 def _metrics(told: object) -> dict[str, float] | None:
     """Metrics by name, from a mapping or a list of {key, value}; others are nobody's."""
     if isinstance(told, list):
-        told = {one.get("key"): one.get("value") for one in told if isinstance(one, dict)}
+        told = {
+            one["key"]: one.get("value")
+            for one in told
+            if isinstance(one, dict) and isinstance(one.get("key"), str)
+        }
     if not isinstance(told, dict):
         return None
     metrics = {

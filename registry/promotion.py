@@ -101,9 +101,7 @@ def set_alias(
             _require_sensible(after)
             if not force:
                 _require_accepting(after, before)
-            moves = before is None or before.version != after.version
-            action = AliasMove.Action.SET if moves else AliasMove.Action.CONFIGURED
-            write(row, before, after, action, cause)
+            _set(row, before, after, cause)
     return row, is_new
 
 
@@ -230,6 +228,12 @@ def _record(
         move.to_version or "-",
     )
     return move
+
+
+def _set(row: Alias, before: Arms | None, after: Arms, cause: Cause) -> None:
+    moves = before is None or before.version != after.version
+    action = AliasMove.Action.SET if moves else AliasMove.Action.CONFIGURED
+    write(row, before, after, action, cause)
 
 
 def _lock_versions(name: str, texts: Iterable[str]) -> dict[str, ModelVersion]:

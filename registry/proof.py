@@ -73,18 +73,33 @@ def prove(
     Raises ArtifactRejected, with the field that is to blame, for everything that the file, the
     declared signature or the example rows do wrong, death, time and memory included.
     """
-    request = {
-        "path": str(path.resolve()),
-        "framework": framework,
-        "trusted_types": sorted(options.trusted_types),
-        "remote": _remote(options) if framework == "open-inference" else None,
-        "declared": declared,
-        "example": list(example),
-    }
+    request = request_of(
+        path, framework=framework, options=options, declared=declared, example=example
+    )
+    if framework == "open-inference":
+        request["remote"] = _remote(options)
     answer = run_bounded(
         "registry.proof", request, timeout_seconds=timeout_seconds, memory_bytes=memory_bytes
     )
     return Proof(answer["signature"], answer["libraries"])
+
+
+def request_of(
+    path: Path,
+    *,
+    framework: str,
+    options: LoadOptions,
+    declared: Mapping[str, Any] | None,
+    example: Sequence[object],
+) -> dict[str, Any]:
+    """What `load_completed` in the subprocess needs of a model, as JSON."""
+    return {
+        "path": str(path.resolve()),
+        "framework": framework,
+        "trusted_types": sorted(options.trusted_types),
+        "declared": declared,
+        "example": list(example),
+    }
 
 
 def _remote(options: LoadOptions) -> dict[str, Any]:
@@ -203,7 +218,7 @@ def _examine(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def load_completed(request: Mapping[str, Any]) -> tuple[Runtime, Signature]:
-    """The model of a request as `prove` makes it, and its completed signature; raises
+    """The model of a request as `request_of` makes it, and its completed signature; raises
     ArtifactRejected.
     """
     options = _options(request)

@@ -10,11 +10,15 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 WIDTH, HEIGHT = 640, 220
-LEFT, RIGHT, TOP, BOTTOM = 64, 40, 12, 28
+LEFT, RIGHT, TOP, BOTTOM = 64, 24, 12, 28
 TICKS = 4
+# Figures nearer than this have no power of ten between them.
+TINY = 1e-300
 # More labels below a chart would touch each other.
 MAX_LABELS = 6
-ROW_HEIGHT = 28
+# Charts of one figure a row have its name at the left.
+ROW_HEIGHT, NAME_WIDTH = 28, 170
+MAX_NAME, NAME_END = 22, 13
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +40,9 @@ class Axis:
     def __init__(self, figures: Iterable[float], *, start: float, end: float) -> None:
         given = [*figures]
         low, high = min(given, default=0.0), max(given, default=1.0)
-        if low == high:
-            low, high = low - (abs(low) or 1.0) / 2, high + (abs(high) or 1.0) / 2
+        if high - low < TINY:
+            margin = (abs(low) if abs(low) > TINY else 1.0) / 2
+            low, high = low - margin, high + margin
         step = _round_step((high - low) / TICKS)
         self._low = math.floor(low / step) * step
         count = max(1, math.ceil((high - self._low) / step - 1e-9))
@@ -100,10 +105,9 @@ def calibration(title: str, marks: Sequence[tuple[float, Mark]]) -> SafeString:
 
 def intervals(title: str, marks: Sequence[Mark], *, figures: Sequence[float] = ()) -> SafeString:
     """One figure a row, each with its interval, on one axis."""
-    left = 170
     height = ROW_HEIGHT * len(marks) + BOTTOM + TOP
     reach = [number for mark in marks for number in mark.reach]
-    x = Axis([*figures, *reach], start=left, end=WIDTH - RIGHT)
+    x = Axis([*figures, *reach], start=NAME_WIDTH, end=WIDTH - RIGHT - 24)
     grid = [
         _line(x(tick), str(TOP), x(tick), str(height - BOTTOM), "grid")
         + format_html(
@@ -114,16 +118,45 @@ def intervals(title: str, marks: Sequence[Mark], *, figures: Sequence[float] = (
     rows = []
     for i, mark in enumerate(marks):
         y = f"{TOP + ROW_HEIGHT * (i + 0.5):.1f}"
-        rows.append(
-            format_html(
-                '<text x="{}" y="{}" dy="4" text-anchor="end">{}</text>', left - 12, y, mark.name
-            )
-        )
+        rows.append(_name(mark.name, y))
         if mark.interval:
             rows.append(_line(x(mark.interval[0]), y, x(mark.interval[1]), y, "whisker"))
         if mark.value is not None:
             rows.append(_dot(x(mark.value), y, mark))
     return _svg(title, height, [*grid, *rows])
+
+
+def bars(title: str, rows: Sequence[tuple[str, float, str]], *, most: float) -> SafeString:
+    """One bar a row: its name, its size out of `most`, and the size as it is read."""
+    room = WIDTH - NAME_WIDTH - 120
+    drawn: list[SafeString] = []
+    for i, (name, size, said) in enumerate(rows):
+        y = f"{TOP + ROW_HEIGHT * (i + 0.5):.1f}"
+        width = room * (size / most if most else 0.0)
+        drawn.append(_name(name, y))
+        drawn.append(
+            format_html(
+                '<rect class="bar" x="{}" y="{}" width="{}" height="14" rx="2"/>'
+                '<text x="{}" y="{}" dy="4">{}</text>',
+                NAME_WIDTH,
+                f"{float(y) - 7:.1f}",
+                f"{max(1.0, width):.1f}",
+                f"{NAME_WIDTH + width + 8:.1f}",
+                y,
+                said,
+            )
+        )
+    return _svg(title, ROW_HEIGHT * len(rows) + 2 * TOP, drawn)
+
+
+def _name(name: str, y: str) -> SafeString:
+    """What a row is called; a longer name would begin outside. Its end tells the arm."""
+    return format_html(
+        '<text x="{}" y="{}" dy="4" text-anchor="end">{}</text>',
+        NAME_WIDTH - 12,
+        y,
+        name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - NAME_END - 1]}…{name[-NAME_END:]}",
+    )
 
 
 def _grid(y: Axis) -> SafeString:

@@ -16,9 +16,11 @@ from django.db.models import (
     Q,
     QuerySet,
     Sum,
+    Value,
 )
 from django.db.models.functions import Abs, Greatest
 
+from predictions.evaluation.agreement import ROUNDING
 from predictions.evaluation.pairs import index_of_class, pairs_of, tally
 from predictions.evaluation.quality import counted
 from predictions.evaluation.statistics import Moments, difference_interval, wilson_interval
@@ -27,8 +29,6 @@ from predictions.models import MAX_OUTCOME_VALUE, Prediction
 from registry.models import Alias, ModelVersion
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
-# Values this near, relative to the larger one, are the same but for rounding.
-TOLERANCE = 1e-9
 
 
 class PercentileCont(Aggregate):
@@ -124,7 +124,9 @@ def _quantiles(rows: QuerySet[Prediction], column: str) -> dict[str, float | Non
 
 
 def _agreement(shadow: _Arm) -> dict[str, Any] | None:
-    """How often a shadow answered as its primary: the same label, or a value within TOLERANCE."""
+    """How often a shadow answered as its primary: the same label, or a value that a replay would
+    count as the same (`agreement.agree`).
+    """
     if shadow.task is None:
         return None
     answered = shadow.rows.filter(prediction__isnull=False, primary__prediction__isnull=False)
@@ -132,9 +134,9 @@ def _agreement(shadow: _Arm) -> dict[str, Any] | None:
         compared, agreed = _same_labels(answered, shadow.task)
     else:
         nearness = Abs(F("prediction") - F("primary__prediction"))
-        reach = Greatest(Abs("prediction"), Abs("primary__prediction")) * TOLERANCE
+        larger = Greatest(Value(1.0), Abs("prediction"), Abs("primary__prediction"))
         answered = answered.filter(_finite("prediction"), _finite("primary__prediction"))
-        counts = answered.annotate(nearness=nearness, reach=reach).aggregate(
+        counts = answered.annotate(nearness=nearness, reach=larger * ROUNDING).aggregate(
             compared=Count("pk"), agreed=Count("pk", filter=Q(nearness__lte=F("reach")))
         )
         compared, agreed = counts["compared"], counts["agreed"]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from predictions.evaluation.reports import MAX_ID
 from predictions.models import Replay
 
 KNOWN = ("replay", "min_agreement")
@@ -75,7 +76,7 @@ def _read(require: Mapping[str, Any]) -> tuple[int, float]:
         f"require.{str(key)[:100]}": ["Unknown field."] for key in require if key not in KNOWN
     }
     replay, least = require.get("replay"), require.get("min_agreement")
-    if type(replay) is not int or not 0 < replay < 2**63:
+    if type(replay) is not int or not 0 < replay <= MAX_ID:
         errors["require.replay"] = ["Must be the id of a replay."]
     if isinstance(least, bool) or not isinstance(least, int | float) or not 0 <= least <= 1:
         errors["require.min_agreement"] = ["Must be a number from 0 to 1."]

@@ -1,5 +1,6 @@
 """Replays in the admin: read-only, with their figures and their worst rows linked."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.contrib import admin
@@ -10,9 +11,11 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from predictions.evaluation.replay_charts import class_chart, difference_chart
+from predictions.evaluation.charts import bars
 from predictions.models import Replay
 from registry.models import ModelVersion
+
+MAX_SHOWN_CLASSES = 20
 
 
 def version_link(version: ModelVersion) -> SafeString:
@@ -64,7 +67,7 @@ class ReplayAdmin(admin.ModelAdmin):
     )
 
     class Media:
-        css = {"all": ["registry/admin.css", "predictions/replay.css"]}
+        css = {"all": ["registry/admin.css", "predictions/evaluation.css"]}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Replay]:
         return Replay.objects.with_versions()
@@ -110,13 +113,13 @@ class ReplayAdmin(admin.ModelAdmin):
 
     @admin.display(description="distance of the answers")
     def differences(self, replay: Replay) -> str:
-        return difference_chart(replay.report) if replay.report else "-"
+        return _difference_chart(replay.report) if replay.report else "-"
 
     @admin.display(description="agreement by class")
     def classes(self, replay: Replay) -> str:
         if not replay.report or not replay.report["classes"]:
             return "-"
-        return format_html("{}{}", class_chart(replay.report), _table("pairs", replay))
+        return format_html("{}{}", _class_chart(replay.report), _table("pairs", replay))
 
     @admin.display(description="quality, by outcomes")
     def quality(self, replay: Replay) -> str:
@@ -131,6 +134,24 @@ class ReplayAdmin(admin.ModelAdmin):
         if not replay.report or not replay.report["unanswered"]:
             return "-"
         return _table("unanswered", replay)
+
+
+def _difference_chart(report: Mapping[str, Any]) -> SafeString | str:
+    found = report["difference"]
+    if not found:
+        return "-"
+    names = {"mean_absolute": "mean", "p50": "half within", "p90": "90 % within"}
+    names |= {"p99": "99 % within", "max": "furthest"}
+    rows = [(said, found[name], f"{found[name]:.6g}") for name, said in names.items()]
+    return bars("How far apart the answers are", rows, most=found["max"])
+
+
+def _class_chart(report: Mapping[str, Any]) -> SafeString:
+    rows = [
+        (str(one["label"]), one["agreement"], f"{one['agreement']:.1%} of {one['rows']:,}")
+        for one in report["classes"]["agreement"][:MAX_SHOWN_CLASSES]
+    ]
+    return bars("Agreement by recorded class", rows, most=1.0)
 
 
 def _table(name: str, replay: Replay) -> str:

@@ -7,12 +7,12 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from predictions.evaluation.reports import MAX_ID, MomentField
 from predictions.models import MAX_REPLAY_NAME_LENGTH, Replay, ReplayResult
 from predictions.serializers import OutputField
 from registry.models import NAME_PATTERN
 from registry.serializers import StrictSerializer
 
-MAX_ID = 2**63 - 1
 MAX_REFERENCE_LENGTH = 151
 
 
@@ -50,12 +50,10 @@ class _FromField:
 
 class ReplayRequest(_FromField, StrictSerializer):
     to = VersionReferenceField(source="to_version", help_text="The version that answers anew.")
-    since = serializers.DateTimeField(
+    since = MomentField(
         required=False, allow_null=True, help_text="Only predictions made from then on."
     )
-    until = serializers.DateTimeField(
-        required=False, allow_null=True, help_text="Only predictions made before."
-    )
+    until = MomentField(required=False, allow_null=True, help_text="Only predictions made before.")
     limit = serializers.IntegerField(
         required=False,
         allow_null=True,
@@ -73,6 +71,12 @@ class ReplayRequest(_FromField, StrictSerializer):
     name = serializers.CharField(
         required=False, allow_blank=True, max_length=MAX_REPLAY_NAME_LENGTH
     )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        since, until = attrs.get("since"), attrs.get("until")
+        if since is not None and until is not None and since >= until:
+            raise serializers.ValidationError({"since": ["Must be before `until`."]})
+        return attrs
 
 
 class ReplayQuery(_FromField, serializers.Serializer):

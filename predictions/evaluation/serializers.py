@@ -5,7 +5,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
-from predictions.evaluation.reports import InvalidReport, Report, read_report
+from predictions.evaluation.reports import MAX_ID, InvalidReport, Report, read_report
 from predictions.models import MAX_CALLERS_NAME_LENGTH, MAX_OUTCOME_VALUE, Outcome
 from registry.serializers import StrictSerializer
 
@@ -105,7 +105,7 @@ class RecordedSerializer(serializers.Serializer):
 class OutcomeQuery(serializers.Serializer):
     """The filters of the list of outcomes."""
 
-    prediction_id = serializers.IntegerField(required=False, min_value=1, max_value=2**63 - 1)
+    prediction_id = serializers.IntegerField(required=False, min_value=1, max_value=MAX_ID)
     reference = serializers.CharField(required=False, max_length=MAX_CALLERS_NAME_LENGTH)
 
 
@@ -227,7 +227,9 @@ class LatencySerializer(serializers.Serializer):
 
 class AgreementSerializer(serializers.Serializer):
     compared = serializers.IntegerField(help_text="Rows that it and its primary both answered.")
-    agreed = serializers.IntegerField(help_text="The same label, or a value within 1e-9 of it.")
+    agreed = serializers.IntegerField(
+        help_text="The same label, or the same value but for rounding, as a replay counts it."
+    )
     share = _number()
     share_interval = _interval()
 

@@ -1,5 +1,6 @@
 """Aliases in the admin: moved with a reason, rolled back, and kept from who may not."""
 
+import re
 from collections.abc import Callable
 from html import unescape
 from typing import Any
@@ -123,6 +124,19 @@ def test_the_moves_are_listed_and_looked_at_alone(admin_client: Client, alias: A
     assert admin_client.post(f"{MOVES}{move.pk}/change/", {"reason": "x"}).status_code == 403
     assert admin_client.post(f"{MOVES}{move.pk}/delete/", {"post": "yes"}).status_code == 403
     assert admin_client.get(f"{MOVES}add/").status_code == 403
+
+
+def test_a_name_with_a_plus_links_to_its_moves(
+    admin_client: Client, make_version: MakeVersion, iris_artifact: Artifact
+) -> None:
+    make_version("c++", iris_artifact)
+    promotion.set_alias(name="c++", alias="champion", version="1")
+
+    page = text_of(admin_client.get(URL))
+    link = re.search(r'href="([^"]+)">Moves<', page)
+
+    assert link is not None
+    assert "c++@champion" in text_of(admin_client.get(link[1]))
 
 
 # -- moving

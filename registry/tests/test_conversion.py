@@ -1,11 +1,6 @@
-"""Models of other frameworks as ONNX: converted, compared, registered, refused."""
+"""Models of other frameworks as ONNX: converted and compared."""
 
-import hashlib
-import json
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +9,6 @@ import numpy as np
 import pytest
 import skops.io
 import xgboost
-from django.core.management import CommandError, call_command
 from sklearn.datasets import make_classification, make_regression
 from sklearn.ensemble import (
     GradientBoostingClassifier,
@@ -32,7 +26,6 @@ from sklearn.svm import LinearSVC
 from registry import conversion
 from registry.arrangement import arrange
 from registry.completion import complete
-from registry.models import ModelVersion
 from registry.parity import TOLERANCE, compare
 from registry.runtimes import runtime_module
 from registry.runtimes.base import LoadOptions, Outputs
@@ -353,127 +346,3 @@ def test_differences_are_counted_by_row() -> None:
     assert (parity.rows, parity.labels_differ, parity.rows_differ) == (3, 1, 2)
     assert not parity.is_proved
     assert compare(signature, theirs, theirs).is_proved
-
-
-# -- the command
-
-
-@pytest.fixture(scope="module")
-def iris(tmp_path_factory: pytest.TempPathFactory) -> models.Trained:
-    return models.iris_skops(tmp_path_factory.mktemp("iris") / "iris.skops")
-
-
-def run(file: Path, *more: str) -> str:
-    out = StringIO()
-    call_command("register_model", str(file), "--name=m", "--version=1", *more, stdout=out)
-    return out.getvalue()
-
-
-def refused(file: Path, *more: str) -> str:
-    with pytest.raises(CommandError) as caught:
-        run(file, *more)
-    assert not ModelVersion.objects.exists()
-    return str(caught.value)
-
-
-@pytest.mark.django_db
-def test_the_onnx_file_is_the_artifact_and_the_tags_tell_where_it_came_from(
-    iris: models.Trained, model_path: Path, tmp_path: Path
-) -> None:
-    rows = np.resize(iris.rows, (1200, 4))
-    example = tmp_path / "rows.ndjson"
-    example.write_text("\n".join(map(json.dumps, rows.tolist())))
-    more = ("--to=onnx", f"--example-file={example}", '--tags={"team": "risk"}')
-
-    said = run(iris.path, *more)
-
-    version = ModelVersion.objects.get()
-    assert "Compared on 1,200 example rows: all labels equal" in said
-    assert version.framework == "onnx"
-    assert [path.suffix for path in model_path.rglob("*.*") if path.is_file()] == [".onnx"]
-    source = hashlib.sha256(iris.path.read_bytes()).hexdigest()
-    came, parity = version.tags["converted_from"], version.tags["parity"]
-    assert version.tags["team"] == "risk"
-    assert (came["framework"], came["sha256"], came["file"]) == ("sklearn", source, "iris.skops")
-    assert came["libraries"].keys() == {"scikit-learn", "skops"}
-    assert parity["max_difference"] < TOLERANCE
-    assert parity | {"max_difference": 0} == {
-        "rows": 1200,
-        "generated": False,
-        "labels_equal": True,
-        "max_difference": 0,
-        "tolerance": TOLERANCE,
-    }
-    assert version.signature["outputs"][0]["classes"] == [0, 1, 2]
-
-    assert "registered already" in run(iris.path, *more)
-    assert ModelVersion.objects.count() == 1
-
-
-@pytest.mark.django_db
-def test_another_file_under_a_converted_version_is_refused(
-    iris: models.Trained, make_version: Any, tmp_path: Path
-) -> None:
-    make_version("m", tags={"converted_from": {"sha256": "0" * 64}})
-
-    with pytest.raises(CommandError, match="not converted from this file"):
-        run(iris.path, "--to=onnx")
-
-
-@pytest.mark.django_db
-def test_generated_rows_are_called_so(iris: models.Trained, model_path: Path) -> None:
-    said = run(iris.path, "--to=onnx")
-
-    assert "2,000 rows generated from the signature, as none were given" in said
-    assert ModelVersion.objects.get().tags["parity"]["generated"] is True
-
-
-@pytest.mark.django_db
-def test_too_few_example_rows_are_refused_by_number(iris: models.Trained, model_path: Path) -> None:
-    example = json.dumps(iris.rows[:20].tolist())
-
-    said = refused(iris.path, "--to=onnx", f"--example={example}")
-
-    assert "20 example rows prove too little: give at least 1,000" in said
-
-
-@pytest.mark.django_db
-def test_an_onnx_file_is_not_converted(model_path: Path, tmp_path: Path) -> None:
-    said = refused(models.iris_onnx(tmp_path / "m.onnx").path, "--to=onnx")
-
-    assert "is ONNX already" in said
-
-
-@pytest.mark.django_db
-def test_a_remote_model_is_not_converted(model_path: Path, tmp_path: Path) -> None:
-    path = tmp_path / "remote.json"
-    path.write_text('{"url": "http://127.0.0.1:1", "model": "m"}')
-
-    assert "there is no file to convert" in refused(path, "--to=onnx")
-
-
-@pytest.mark.django_db
-def test_the_tags_of_a_conversion_are_not_the_users(iris: models.Trained, model_path: Path) -> None:
-    assert "parity" in refused(iris.path, "--to=onnx", '--tags={"parity": 1}')
-
-
-@pytest.mark.django_db
-def test_a_bad_line_of_an_example_file_is_named(
-    iris: models.Trained, model_path: Path, tmp_path: Path
-) -> None:
-    example = tmp_path / "rows.ndjson"
-    example.write_text("[1, 2, 3, 4]\n{oops\n")
-
-    assert "line 2" in refused(iris.path, f"--example-file={example}")
-
-
-def test_the_command_imports_no_converter() -> None:
-    code = (
-        "import sys, registry.conversion as c; "
-        "print([m for m in ('sklearn', 'skl2onnx', 'onnx', 'xgboost', 'lightgbm') "
-        "if m in sys.modules])"
-    )
-
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
-
-    assert answer.stdout.strip() == b"[]"

@@ -182,6 +182,7 @@ def test_without_named_columns_the_file_tells_all(folder: Any, told: Any) -> Non
         (signature(3), r"inputs\[0\] is no object"),
         (signature({"type": "datetime", "name": "day"}), "'day' is of the type datetime"),
         (signature({"type": "array", "name": "xs"}), "'xs' is of the type array"),
+        (signature({"type": ["long"], "name": "xs"}), "'xs' is of the type"),
         (signature({"type": "long", "name": ""}), r"inputs\[0\].name must be"),
         (signature({"type": "long", "name": "a"}, {"type": "long"}), "with and without names"),
     ],
@@ -201,6 +202,7 @@ def test_a_signature_that_can_not_be_used_is_refused(folder: Any, told: Any, sai
     [
         ({"accuracy": 0.9, "n": 3}, {"accuracy": 0.9, "n": 3}),
         ([{"key": "accuracy", "value": 0.9, "step": 0}], {"accuracy": 0.9}),
+        ([{"key": ["a"], "value": 1}, {"value": 2}, 3], None),
         ({"a": "x", "b": True, "c": None}, None),
         (None, None),
         (7, None),

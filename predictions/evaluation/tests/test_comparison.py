@@ -9,6 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from mlapi.tests.fixtures import api_client
+from predictions.evaluation.agreement import agree
 from predictions.evaluation.statistics import wilson_interval
 from predictions.evaluation.tests.rows import (
     PAIR_SIGNATURE,
@@ -85,6 +86,19 @@ def test_regressors_are_compared_with_intervals(client: APIClient, db: None) -> 
     assert told["regression"]["mae"] == pytest.approx(1.125, rel=1e-4)
     assert body["canary"]["regression"] is None
     assert (body["champion"]["coverage"], body["canary"]["coverage"]) == (1.0, 0.0)
+
+
+def test_values_near_zero_agree_as_a_replay_says(client: APIClient, db: None) -> None:
+    champion, shadow = versions(REGRESSOR_SIGNATURE, 2)
+    make_alias(champion, None, shadow)
+    values, seen = [0.0, 1e-12, 1.0, 1e9], [1e-10, 0.0, 1.0 + 2e-9, 1e9 + 0.5]
+    rows = answered(champion, values, "primary")
+    for row, value in zip(rows, seen, strict=True):
+        answered(shadow, [value], "shadow", primary=row)
+
+    [told] = client.get(URL).json()["shadows"]
+
+    assert told["agreement"]["agreed"] == sum(map(agree, values, seen)) == 3
 
 
 def test_classifiers_agree_by_label_whatever_the_order_of_classes(

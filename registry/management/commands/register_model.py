@@ -3,6 +3,7 @@ import contextlib
 import functools
 import os
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,17 @@ CHUNK_BYTES = 2**20
 # A conversion loads and scores a model in several forms, and builds them.
 CONVERSION_PROOFS = 10
 SOURCE_TAG, PARITY_TAG = "converted_from", "parity"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A model file, what is said of it, and the version's fields as `register_model` takes them."""
+
+    file: Path
+    framework: str | None
+    signature: Any
+    example: list[Any]
+    fields: dict[str, Any]
 
 
 class Command(VersionCommand):
@@ -84,10 +96,11 @@ class Command(VersionCommand):
             if file.is_dir():
                 file, signature, fields = _of_mlflow(file, signature, fields)
                 self._warn_of_function(fields["tags"][MLFLOW_TAG])
+            source = Source(file, options["framework"], signature, example, fields)
             if options["to"] == "onnx":
-                self._convert(file, options["framework"], signature, example, fields)
+                self._convert(source)
             else:
-                self._register(file, options["framework"], signature, example, fields)
+                self._register(source)
         except OSError as error:
             raise CommandError(f"{file} can not be read or copied: {error}") from error
         except artifacts.ArtifactRejected as error:
@@ -102,19 +115,12 @@ class Command(VersionCommand):
                 )
             )
 
-    def _register(
-        self,
-        file: Path,
-        framework: str | None,
-        signature: Any,
-        example: list[Any],
-        fields: dict[str, Any],
-    ) -> None:
+    def _register(self, source: Source) -> None:
         try:
             with (
-                file.open("rb") as content,
+                source.file.open("rb") as content,
                 tqdm(
-                    total=file.stat().st_size,
+                    total=source.file.stat().st_size,
                     unit="B",
                     unit_scale=True,
                     desc="Copied",
@@ -124,12 +130,12 @@ class Command(VersionCommand):
             ):
                 chunks = _counted(iter(functools.partial(content.read, CHUNK_BYTES), b""), progress)
                 version = register_model(
-                    framework=framework,
-                    upload=Upload(chunks, signature, example[:MAX_EXAMPLE_ROWS]),
-                    **fields,
+                    framework=source.framework,
+                    upload=Upload(chunks, source.signature, source.example[:MAX_EXAMPLE_ROWS]),
+                    **source.fields,
                 )
         except VersionExists as error:
-            self._settle_existing(file, fields, error)
+            self._settle_existing(source.file, source.fields, error)
             return
         self.stdout.write(
             self.style.SUCCESS(
@@ -139,38 +145,32 @@ class Command(VersionCommand):
         )
         self.stdout.write(f"Kept as {Path(settings.MODEL_PATH) / version.artifact}")
 
-    def _convert(
-        self,
-        file: Path,
-        framework: str | None,
-        signature: Any,
-        example: list[Any],
-        fields: dict[str, Any],
-    ) -> None:
+    def _convert(self, source: Source) -> None:
         """Register the ONNX form of the file; a version that is one already stays as it is."""
-        taken = sorted({SOURCE_TAG, PARITY_TAG} & fields["tags"].keys())
+        taken = sorted({SOURCE_TAG, PARITY_TAG} & source.fields["tags"].keys())
         if taken:
             raise CommandError(f"--tags: {' and '.join(taken)} are written by --to onnx.")
-        source = artifacts.digest(file)
-        if self._is_converted_already(source, fields):
+        sha256 = artifacts.digest(source.file)
+        if self._is_converted_already(sha256, source.fields):
             return
-        framework = artifacts.check_framework(file, framework)
-        self.stdout.write(f"Converting {file.name} to ONNX")
+        framework = artifacts.check_framework(source.file, source.framework)
+        self.stdout.write(f"Converting {source.file.name} to ONNX")
         with tempfile.TemporaryDirectory(prefix="mlapi-") as folder:
             done = convert(
-                file,
+                source.file,
                 Path(folder),
                 framework=framework,
                 options=load_options(),
-                declared=signature,
-                example=example,
+                declared=source.signature,
+                example=source.example,
                 timeout_seconds=CONVERSION_PROOFS * settings.PROOF_TIMEOUT_SECONDS,
                 memory_bytes=settings.PROOF_MEMORY_BYTES,
                 file_bytes=settings.MAX_ARTIFACT_BYTES,
             )
             self._report(done)
-            tags = fields["tags"] | _conversion_tags(done, file, framework, source)
-            self._register(done.path, "onnx", done.signature, example, fields | {"tags": tags})
+            tags = source.fields["tags"] | _conversion_tags(done, source.file, framework, sha256)
+            fields = source.fields | {"tags": tags}
+            self._register(Source(done.path, "onnx", done.signature, source.example, fields))
 
     def _report(self, done: Conversion) -> None:
         rows = f"{done.parity.rows:,} example rows"
@@ -187,14 +187,14 @@ class Command(VersionCommand):
                 )
             )
 
-    def _is_converted_already(self, source: str, fields: dict[str, Any]) -> bool:
+    def _is_converted_already(self, sha256: str, fields: dict[str, Any]) -> bool:
         version = ModelVersion.objects.filter(
             name=fields["name"], version=fields.get("version")
         ).first()
         if version is None:
             return False
         told = version.tags.get(SOURCE_TAG)
-        if not isinstance(told, dict) or told.get("sha256") != source:
+        if not isinstance(told, dict) or told.get("sha256") != sha256:
             raise CommandError(
                 f"Model {version} already exists, not converted from this file. Choose another"
                 " version."
@@ -228,11 +228,11 @@ def _of_mlflow(
     return model.path, model.signature or signature, fields | {"metrics": metrics, "tags": tags}
 
 
-def _conversion_tags(done: Conversion, file: Path, framework: str, source: str) -> dict[str, Any]:
+def _conversion_tags(done: Conversion, file: Path, framework: str, sha256: str) -> dict[str, Any]:
     return {
         SOURCE_TAG: {
             "framework": framework,
-            "sha256": source,
+            "sha256": sha256,
             # A name that is no UTF-8 could not be stored.
             "file": os.fsencode(file.name).decode(errors="replace"),
             "libraries": done.libraries,

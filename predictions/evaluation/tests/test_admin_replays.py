@@ -8,16 +8,16 @@ from django.test import Client
 
 from mlapi.tests.fixtures import Artifact
 from predictions.evaluation import replay
-from predictions.models import Prediction
-from predictions.tests.replays import (
+from predictions.evaluation.tests.replays import (
     MakeVersion,
     iris_rows,
     recorded_labels,
     recorded_values,
     replayed,
 )
-from predictions.tests.replays import coarse as coarse
-from predictions.tests.replays import coarse_artifact as coarse_artifact
+from predictions.evaluation.tests.replays import coarse as coarse
+from predictions.evaluation.tests.replays import coarse_artifact as coarse_artifact
+from predictions.models import Prediction
 from registry.models import ModelVersion
 
 URL = "/admin/predictions/replay/"
@@ -40,7 +40,7 @@ def test_a_replay_shows_its_figures_and_links_its_worst_rows(
     page = text_of(response)
 
     assert f"{row.report['agreement']:.2%}" in page
-    assert page.count('<svg class="chart"') == 2
+    assert page.count('<figure class="chart">') == 2
     for pair in (*row.report["worst"], *row.report["unanswered"]):
         assert f'/admin/predictions/prediction/{pair["prediction_id"]}/change/"' in page
     assert "of 5" in page
@@ -57,7 +57,7 @@ def test_a_replay_of_values_is_shown(
 
     page = text_of(admin_client.get(f"{URL}{row.pk}/change/"))
 
-    assert page.count('<svg class="chart"') == 1
+    assert page.count('<figure class="chart">') == 1
     assert "half within" in page
 
 

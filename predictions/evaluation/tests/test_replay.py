@@ -1,29 +1,26 @@
-"""Replays: which rows, what of them, how they go on, and what they report."""
+"""Replays: which rows, what becomes of them, and how they go on."""
 
-import math
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-import numpy as np
 import pytest
 from django.core.management import call_command
 
 from mlapi.tests.fixtures import Artifact
 from predictions.evaluation import replay, replay_results, rescoring
-from predictions.evaluation.agreement import Answered, Pair, compare
-from predictions.evaluation.statistics import wilson_interval
-from predictions.models import Outcome, Prediction, Replay, ReplayResult
-from predictions.tests.replays import (
+from predictions.evaluation.tests.replays import (
     NOON,
     MakeVersion,
     iris_rows,
     recorded_labels,
     recorded_values,
     replayed,
+    report_of,
 )
-from predictions.tests.replays import coarse as coarse
-from predictions.tests.replays import coarse_artifact as coarse_artifact
+from predictions.evaluation.tests.replays import coarse as coarse
+from predictions.evaluation.tests.replays import coarse_artifact as coarse_artifact
+from predictions.models import Prediction, Replay, ReplayResult
 from registry import loader
 from registry.models import ModelNotFound, ModelVersion
 from registry.runtimes.base import InferenceError
@@ -31,209 +28,6 @@ from registry.runtimes.base import InferenceError
 
 class Stopped(Exception):
     """What a test stops a replay with."""
-
-
-def report_of(row: Replay) -> dict[str, Any]:
-    assert row.status == Replay.Status.COMPLETED
-    assert row.report is not None
-    return row.report
-
-
-# -- what agrees
-
-
-def label(name: Any, **probabilities: float) -> Answered:
-    output = {"label": name} | ({"probabilities": probabilities} if probabilities else {})
-    return Answered(0.0, output)
-
-
-@pytest.mark.parametrize(
-    ("recorded", "new", "expected"),
-    [
-        (Answered(1.0), Answered(1.0), Pair(True, 0.0, 0.0)),
-        (Answered(1.0), Answered(1.0 + 1e-10), Pair(True, 1e-10, 1e-10)),
-        (Answered(1e6), Answered(1e6 + 9e-4), Pair(True, 9e-4, 9e-4)),
-        (Answered(1.0), Answered(0.5), Pair(False, 0.5, -0.5)),
-        (Answered(-1.7e308), Answered(1.7e308), Pair(False, 1e300, 1e300)),
-        (label("a"), label("a"), Pair(True, 0.0)),
-        (label("a"), label("b"), Pair(False, 1.0)),
-        (label(1), label(1.0), Pair(True, 0.0)),
-        (label(1), label(True), Pair(False, 1.0)),
-        (label(1), label("1"), Pair(False, 1.0)),
-        (label("a", a=0.75, b=0.25), label("b", b=0.75, a=0.25), Pair(False, 0.5, -0.5)),
-        (label("a", a=0.75), label("b", b=1.0), Pair(False, 1.0)),
-        (Answered(None, {"y": [1.0, 2]}), Answered(None, {"z": [1.0, 2]}), Pair(True, 0.0)),
-        (Answered(None, {"y": 1, "z": 2}), Answered(None, {"y": 1, "z": 3}), Pair(False, 1.0)),
-        (Answered(None, {"y": 1, "z": 2}), Answered(None, {"y": 1, "x": 2}), Pair(False, 1.0)),
-        (Answered(1.0), label("a"), None),
-        (label("a"), Answered(1.0), None),
-        (Answered(None), Answered(1.0), None),
-        (Answered(1.0), Answered(None, {"y": [1.0, 2.0]}), None),
-        (Answered(math.nan), Answered(1.0), None),
-    ],
-)
-def test_answers_are_compared(recorded: Answered, new: Answered, expected: Pair | None) -> None:
-    found = compare(recorded, new)
-
-    assert (found is None) == (expected is None)
-    if found is not None and expected is not None:
-        assert found.agrees == expected.agrees
-        assert found.distance == pytest.approx(expected.distance, rel=1e-6)
-        assert (found.difference is None) == (expected.difference is None)
-        assert (found.difference or 0.0) == pytest.approx(expected.difference or 0.0, rel=1e-6)
-
-
-def test_a_tolerance_is_absolute() -> None:
-    assert compare(Answered(10.0), Answered(10.5), tolerance=0.5) == Pair(True, 0.5, 0.5)
-    assert compare(Answered(10.0), Answered(10.75), tolerance=0.5) == Pair(False, 0.75, 0.75)
-    assert compare(Answered(1e6), Answered(1e6 + 1e-4), tolerance=0.0) is not None
-    assert not compare(Answered(1e6), Answered(1e6 + 1e-4), tolerance=0.0).agrees  # type: ignore[union-attr]
-
-
-# -- the figures
-
-
-def test_figures_of_a_classifier_equal_a_direct_computation(
-    iris: ModelVersion, coarse: ModelVersion, iris_artifact: Artifact, coarse_artifact: Artifact
-) -> None:
-    rows = iris_rows()
-    recorded = recorded_labels(iris, iris_artifact, rows)
-
-    report = report_of(replayed(iris, coarse))
-
-    old, new = iris_artifact.model, coarse_artifact.model
-    before, after = old.predict(rows), new.predict(rows)
-    agreed = int((before == after).sum())
-    assert 0 < agreed < len(rows)
-    assert list(old.classes_) != list(new.classes_)
-    assert (report["rows"], report["compared"], report["agreed"]) == (150, 150, agreed)
-    assert report["agreement"] == agreed / 150
-    assert tuple(report["agreement_interval"]) == wilson_interval(agreed, 150)
-    old_class = old.predict_proba(rows).argmax(axis=1)
-    column = [list(new.classes_).index(old.classes_[i]) for i in old_class]
-    difference = new.predict_proba(rows)[range(150), column] - old.predict_proba(rows).max(axis=1)
-    assert_differences(report, difference)
-    for found in report["classes"]["agreement"]:
-        mask = before == found["label"]
-        assert (found["rows"], found["agreed"]) == (mask.sum(), (mask & (before == after)).sum())
-    assert {
-        (pair["recorded"], pair["new"]): pair["rows"] for pair in report["classes"]["pairs"]
-    } == {
-        (a, b): int(((before == a) & (after == b)).sum())
-        for a, b in set(zip(before.tolist(), after.tolist(), strict=True))
-        if a != b
-    }
-    furthest = np.argsort(-abs(difference), kind="stable")[:10]
-    assert {pair["prediction_id"] for pair in report["worst"]} == {recorded[i].pk for i in furthest}
-    assert report["worst"][0]["recorded"] == before[furthest[0]]
-    assert report["worst"][0]["new"] == after[furthest[0]]
-
-
-def assert_differences(report: dict[str, Any], difference: Any) -> None:
-    sizes = abs(difference)
-    assert report["difference"] == pytest.approx(
-        {
-            "rows": len(difference),
-            "mean": difference.mean(),
-            "mean_absolute": sizes.mean(),
-            "p50": np.quantile(sizes, 0.5),
-            "p90": np.quantile(sizes, 0.9),
-            "p99": np.quantile(sizes, 0.99),
-            "max": sizes.max(),
-        },
-        rel=1e-9,
-    )
-
-
-@pytest.mark.parametrize("n", [1, 2, 442])
-def test_figures_of_a_regressor_equal_a_direct_computation(
-    diabetes: ModelVersion, diabetes_artifact: Artifact, n: int
-) -> None:
-    from sklearn.datasets import load_diabetes
-
-    rows = load_diabetes().data[:n]
-    values = diabetes_artifact.model.predict(rows)
-    recorded = values + np.where(np.arange(n) % 3 == 0, 1.0, 0.0) * np.arange(n)
-    recorded_values(diabetes, rows, recorded)
-
-    report = report_of(replayed(diabetes, diabetes, chunk_rows=100))
-
-    assert report["agreed"] == np.isclose(values, recorded, rtol=1e-9, atol=0).sum()
-    assert_differences(report, values - recorded)
-    assert report["classes"] is None
-    assert [abs(pair["difference"]) for pair in report["worst"]] == pytest.approx(
-        sorted(abs(values - recorded), reverse=True)[:10], rel=1e-9
-    )
-
-
-def test_a_replay_of_no_rows_reports_none(iris: ModelVersion, coarse: ModelVersion) -> None:
-    report = report_of(replayed(iris, coarse))
-
-    assert (report["rows"], report["agreement"], report["difference"]) == (0, None, None)
-    assert report["agreement_interval"] is None
-    assert report["worst"] == report["unanswered"] == []
-
-
-def test_a_tolerance_decides_what_agrees(
-    diabetes: ModelVersion, diabetes_artifact: Artifact
-) -> None:
-    from sklearn.datasets import load_diabetes
-
-    rows = load_diabetes().data[:10]
-    recorded_values(diabetes, rows, diabetes_artifact.model.predict(rows) + np.arange(10))
-
-    assert report_of(replayed(diabetes, diabetes, tolerance=4.5))["agreed"] == 5
-    assert report_of(replayed(diabetes, diabetes))["agreed"] == 1
-
-
-def test_both_qualities_are_reported_where_outcomes_exist(
-    iris: ModelVersion, coarse: ModelVersion, iris_artifact: Artifact, coarse_artifact: Artifact
-) -> None:
-    rows = recorded_labels(iris, iris_artifact, iris_rows())
-    assert report_of(replayed(iris, coarse))["quality"] is None
-    truth = ["setosa"] * 50 + ["versicolor"] * 50 + ["virginica"] * 50
-    known = [0, 3, 4, *range(6, 150, 3)]
-    # A shadow's row is judged by the outcome of its primary, and a correction counts alone.
-    Prediction.objects.filter(pk=rows[3].pk).update(
-        alias="champion", arm="shadow", primary=rows[4].pk
-    )
-    Outcome.objects.bulk_create(
-        Outcome(prediction_id=rows[i].pk, label=label)
-        for i in known
-        if i != 3
-        for label in ("another", truth[i])
-    )
-
-    quality = report_of(replayed(iris, coarse))["quality"]
-
-    asked = iris_rows()[known]
-    right = np.array(truth)[known]
-    for name, artifact in (("recorded", iris_artifact), ("new", coarse_artifact)):
-        expected = (artifact.model.predict(asked) == right).mean()
-        assert quality[name]["figures"]["accuracy"] == pytest.approx(expected, abs=1e-12)
-        assert quality[name]["scored"] == quality[name]["with_outcome"] == len(known)
-    assert quality["recorded"]["figures"]["accuracy"] > quality["new"]["figures"]["accuracy"]
-
-
-def test_qualities_of_values_are_reported_too(
-    diabetes: ModelVersion, diabetes_artifact: Artifact, make_version: MakeVersion
-) -> None:
-    from sklearn.datasets import load_diabetes
-
-    rows, truth = load_diabetes(return_X_y=True)
-    old = make_version("old", framework="R")
-    recorded = recorded_values(old, rows[:20], [0.0] * 20)
-    Outcome.objects.bulk_create(
-        Outcome(prediction=row, value=float(value))
-        for row, value in zip(recorded, truth, strict=False)
-    )
-
-    quality = report_of(replayed(old, diabetes))["quality"]
-
-    error = diabetes_artifact.model.predict(rows[:20]) - truth[:20]
-    # Without a signature nothing tells what the old version's numbers mean.
-    assert quality["recorded"] is None
-    assert quality["new"]["figures"]["mae"] == pytest.approx(abs(error).mean(), rel=1e-9)
 
 
 # -- which rows

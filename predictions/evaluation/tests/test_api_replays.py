@@ -1,27 +1,20 @@
-"""Replays over HTTP and from the command line, and the gate of a promotion."""
+"""Replays over HTTP."""
 
 import re
-from io import StringIO
 from typing import Any
 
 import pytest
 from django.conf import LazySettings
 from django.contrib.auth.models import Permission, User
-from django.core.management import CommandError, call_command
 from rest_framework.test import APIClient
 
-from mlapi.tests.fixtures import Artifact, api_client
-from predictions.evaluation import promotion, replay, replay_results
+from mlapi.tests.fixtures import api_client
+from predictions.evaluation import replay, replay_results
+from predictions.evaluation.tests.replays import MakeVersion, recorded_values, replayed
+from predictions.evaluation.tests.replays import coarse as coarse
+from predictions.evaluation.tests.replays import coarse_artifact as coarse_artifact
+from predictions.evaluation.tests.replays import recorded as recorded
 from predictions.models import Prediction, Replay, ReplayResult
-from predictions.tests.replays import (
-    MakeVersion,
-    iris_rows,
-    recorded_labels,
-    recorded_values,
-    replayed,
-)
-from predictions.tests.replays import coarse as coarse
-from predictions.tests.replays import coarse_artifact as coarse_artifact
 from registry.models import ModelVersion
 
 URL = "/api/v1/replays/"
@@ -33,11 +26,6 @@ def analyst(db: None) -> APIClient:
     user = User.objects.create_user("lin")
     user.user_permissions.set(Permission.objects.filter(codename="add_replay"))
     return api_client(user)
-
-
-@pytest.fixture
-def recorded(iris: ModelVersion, iris_artifact: Artifact) -> list[Prediction]:
-    return recorded_labels(iris, iris_artifact, iris_rows()[::10])
 
 
 def walk(client: APIClient, url: str) -> list[dict[str, Any]]:
@@ -116,6 +104,9 @@ def test_more_rows_are_the_commands_work(
         ({"to": "x" * 1000 + ":1"}, "to"),
         ({"to": "iris:1\n"}, "to"),
         ({"since": "yesterday"}, "since"),
+        ({"since": "1969-12-31T23:59:59Z"}, "since"),
+        ({"until": "9999-12-31T23:59:59Z"}, "until"),
+        ({"since": "2026-01-02T00:00:00Z", "until": "2026-01-01T00:00:00Z"}, "since"),
         ({"limit": 0}, "limit"),
         ({"limit": 2**63}, "limit"),
         ({"limit": "1.5"}, "limit"),
@@ -326,178 +317,3 @@ def test_a_version_is_deleted_with_the_replays_that_tried_it(
     assert admin_api.delete(f"/api/v1/models/{coarse.pk}/").status_code == 204
     assert not ReplayResult.objects.exists()
     assert Prediction.objects.count() == len(recorded)
-
-
-# -- the command
-
-
-def command(*arguments: str) -> str:
-    out = StringIO()
-    call_command("replay", *arguments, stdout=out)
-    return out.getvalue()
-
-
-def test_the_command_replays_and_prints_the_figures(
-    coarse: ModelVersion, recorded: list[Prediction], settings: LazySettings
-) -> None:
-    settings.MAX_REPLAY_ROWS = 1
-
-    said = command("--from=iris:1", "--to=iris:2")
-
-    report = Replay.objects.get().report
-    assert report is not None
-    assert re.search(r"\n15 rows in \d+\.\d s, [\d,]+ rows/s\n", said)
-    assert re.search(rf"\nagreement +{report['agreement']:.4%} \(95 % interval", said)
-    assert f"prediction {report['worst'][0]['prediction_id']}" in said
-
-
-def test_the_same_command_goes_on_with_what_was_stopped(
-    coarse: ModelVersion, recorded: list[Prediction], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(replay, "CHUNK_ROWS", 4)
-    with monkeypatch.context() as patch:
-        commit, calls = replay._commit, iter(range(9))
-
-        def killed(*arguments: Any) -> None:
-            if next(calls) == 2:
-                raise KeyboardInterrupt
-            commit(*arguments)
-
-        patch.setattr(replay, "_commit", killed)
-        with pytest.raises(KeyboardInterrupt):
-            command("--from=iris:1", "--to=iris:2")
-
-    row = Replay.objects.get()
-    assert (row.status, row.rows_done) == ("running", 8)
-    assert "\n7 rows in" in command("--from=iris:1", "--to=iris:2")
-    assert Replay.objects.get().report["rows"] == ReplayResult.objects.count() == 15
-    # One that is completed is shown again, and begun anew only by its command.
-    assert "agreement" in command(f"--resume={row.pk}")
-    assert Replay.objects.count() == 1
-    command("--from=iris:1", "--to=iris:2")
-    assert Replay.objects.count() == 2
-
-
-def test_the_command_fails_where_too_little_agrees(
-    coarse: ModelVersion, recorded: list[Prediction]
-) -> None:
-    with pytest.raises(CommandError, match=r"Agreement must be at least 0\.99; it is 0\."):
-        command("--from=iris:1", "--to=iris:2", "--min-agreement=0.99")
-    assert Replay.objects.get().status == "completed"
-    command("--from=iris:1", "--to=iris:2", "--min-agreement=0.1")
-    with pytest.raises(CommandError, match="nothing was compared"):
-        command("--from=iris:1", "--to=iris:2", "--until=1999-01-01", "--min-agreement=0")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["--from=iris:1"], "--to: This field is required."),
-        (["--from=iris:1", "--to=iris"], "--to: Must be name:version"),
-        (["--from=iris:1", "--to=iris:7"], "Model iris:7 not found"),
-        (["--from=iris:1", "--to=iris:2", "--limit=0"], "--limit: "),
-        (["--from=iris:1", "--to=iris:2", "--since=soon"], "--since: "),
-        (["--from=iris:1", "--to=iris:2", "--min-agreement=98"], "is no number from 0 to 1"),
-        (["--resume=1", "--to=iris:2"], "give nothing beside"),
-        (["--resume=12345"], "Replay 12345 not found"),
-    ],
-)
-def test_a_wrong_command_says_what_is_wrong(
-    iris: ModelVersion, coarse: ModelVersion, arguments: list[str], said: str
-) -> None:
-    with pytest.raises(CommandError, match=re.escape(said)):
-        command(*arguments)
-    assert not Replay.objects.exists()
-
-
-# -- the gate
-
-
-def gate(from_version: ModelVersion | None, to_version: ModelVersion, require: Any) -> None:
-    from_id = from_version.pk if from_version else None
-    promotion.check(from_version_id=from_id, to_version_id=to_version.pk, require=require)
-
-
-def test_the_gate_lets_pass_what_agrees_often_enough(
-    iris: ModelVersion, coarse: ModelVersion, recorded: list[Prediction]
-) -> None:
-    row = replayed(iris, coarse)
-    assert row.report is not None
-    agreement = row.report["agreement"]
-
-    gate(iris, coarse, {"replay": row.pk, "min_agreement": agreement})
-    gate(None, coarse, {"replay": row.pk, "min_agreement": 0})
-    with pytest.raises(promotion.PromotionRefused) as caught:
-        gate(iris, coarse, {"replay": row.pk, "min_agreement": agreement + 1e-9})
-
-    figures = caught.value.extensions["figures"]
-    assert (figures["agreement"], figures["rows"]) == (agreement, 15)
-    assert figures["min_agreement"] == agreement + 1e-9
-    assert f"agrees on {row.report['agreed']} of 15 rows" in str(caught.value)
-
-
-def test_the_gate_refuses_a_replay_of_something_else(
-    iris: ModelVersion, coarse: ModelVersion, recorded: list[Prediction]
-) -> None:
-    done, empty = replayed(iris, coarse), replayed(coarse, iris)
-    begun = replay.start(replay.Plan(from_version=iris, to_version=coarse))
-
-    for from_version, to_version, replay_id, said in (
-        (iris, coarse, 12345, "Replay 12345 not found"),
-        (coarse, iris, done.pk, "tried iris:2, not this version"),
-        (coarse, coarse, done.pk, "compared with iris:1, which is not live"),
-        (iris, coarse, begun.pk, "is not completed: 0 of 15 rows, running"),
-        (coarse, iris, empty.pk, "had no rows to compare"),
-    ):
-        with pytest.raises(promotion.PromotionRefused, match=said):
-            gate(from_version, to_version, {"replay": replay_id, "min_agreement": 0.0})
-
-
-def test_a_promotion_that_falls_short_is_refused_with_the_figures(
-    admin_api: APIClient, iris: ModelVersion, coarse: ModelVersion, recorded: list[Prediction]
-) -> None:
-    url = "/api/v1/aliases/iris/champion/"
-    assert admin_api.put(url, {"version": "1"}).status_code == 201
-    row = replayed(iris, coarse)
-    assert row.report is not None
-    demand = {"replay": row.pk, "min_agreement": 0.99}
-
-    refused = admin_api.put(url, {"version": "2", "require": demand})
-    wrong = admin_api.put(url, {"version": "2", "require": {**demand, "rows": 1}})
-
-    assert (refused.status_code, wrong.status_code) == (409, 400)
-    assert refused.json()["figures"]["agreement"] == row.report["agreement"]
-    assert refused.json()["figures"]["rows"] == 15
-    assert wrong.json()["errors"] == {"require.rows": ["Unknown field."]}
-    assert admin_api.get(url).json()["version"] == "1"
-    demand["min_agreement"] = 0.5
-    assert admin_api.put(url, {"version": "2", "require": demand}).status_code == 200
-
-
-@pytest.mark.parametrize(
-    ("require", "path"),
-    [
-        ([], "require"),
-        (None, "require"),
-        ({"replay": 1}, "require.min_agreement"),
-        ({"min_agreement": 1}, "require.replay"),
-        ({"replay": "1", "min_agreement": 1}, "require.replay"),
-        ({"replay": True, "min_agreement": 1}, "require.replay"),
-        ({"replay": 0, "min_agreement": 1}, "require.replay"),
-        ({"replay": 2**63, "min_agreement": 1}, "require.replay"),
-        ({"replay": 1.0, "min_agreement": 1}, "require.replay"),
-        ({"replay": 1, "min_agreement": "0.9"}, "require.min_agreement"),
-        ({"replay": 1, "min_agreement": 1.01}, "require.min_agreement"),
-        ({"replay": 1, "min_agreement": -0.1}, "require.min_agreement"),
-        ({"replay": 1, "min_agreement": True}, "require.min_agreement"),
-        ({"replay": 1, "min_agreement": float("nan")}, "require.min_agreement"),
-        ({"replay": 1, "min_agreement": 1, "rows": 5}, "require.rows"),
-    ],
-)
-def test_a_requirement_that_makes_no_sense_is_refused(
-    iris: ModelVersion, require: Any, path: str
-) -> None:
-    with pytest.raises(promotion.InvalidRequirement) as caught:
-        gate(iris, iris, require)
-
-    assert list(caught.value.errors) == [path]

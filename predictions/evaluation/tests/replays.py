@@ -85,3 +85,14 @@ def coarse_artifact(make_artifact: Any) -> Artifact:
 @pytest.fixture
 def coarse(make_version: MakeVersion, coarse_artifact: Artifact) -> ModelVersion:
     return make_version("iris", coarse_artifact, version="2")
+
+
+def report_of(row: Replay) -> dict[str, Any]:
+    assert row.status == Replay.Status.COMPLETED
+    assert row.report is not None
+    return row.report
+
+
+@pytest.fixture
+def recorded(iris: ModelVersion, iris_artifact: Artifact) -> list[Prediction]:
+    return recorded_labels(iris, iris_artifact, iris_rows()[::10])
