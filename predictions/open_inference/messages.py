@@ -19,7 +19,7 @@ from predictions.open_inference.tensors import (
 from registry.jsonvalues import parse_json
 from registry.tensors import LENGTH_HEADER, TensorError, split_body
 
-# As long as the longest column name that a message quotes whole.
+# It comes back in the answer.
 MAX_ID_LENGTH = 1000
 BINARY = "application/octet-stream"
 JSON = "application/json"

@@ -20,8 +20,7 @@ def statistics_of(version: ModelVersion) -> dict[str, Any]:
 
     Rows that were scored together each have the time of all: `ns` is what callers waited.
     """
-    newest = Prediction.objects.filter(model=version).newest_first()
-    rows = Prediction.objects.filter(pk__in=newest.values("pk")[:NEWEST])
+    rows = Prediction.objects.filter(model=version).newest_first()[:NEWEST]
     has_failed = Q(status=Prediction.Status.FAILED)
     told = rows.aggregate(
         succeeded=Count("pk", filter=~has_failed),

@@ -121,7 +121,7 @@ def _claim(request: HttpRequest, asked: InferRequest) -> Claim | None:
     if not isinstance(key, str):
         raise TensorError(f"{KEY_PARAMETER} must be text")
     # May be answered without a recording.
-    CAREFUL_AUTHENTICATION.authenticate(request)
+    CAREFUL_AUTHENTICATION.authenticate(Request(request))
     path, body = request.path.rstrip("/").encode(), request.body
     # What lies before the binary data is as much a part of what is asked as the data.
     length = request.META.get(JSON_LENGTH, "").encode()

@@ -236,7 +236,7 @@ def test_references_come_one_a_row(client: APIClient, champion: Alias) -> None:
 def test_a_retry_gets_the_same_answer_and_no_second_row(
     client: APIClient, champion: Alias, second: ModelVersion, n: int, in_header: bool
 ) -> None:
-    body = {"id": "1", "inputs": [tensor("x", "FP64", [n, 4], ROW * n)]}
+    body: dict[str, Any] = {"id": "1", "inputs": [tensor("x", "FP64", [n, 4], ROW * n)]}
     headers = {"Idempotency-Key": "k"} if in_header else {}
     if not in_header:
         body["parameters"] = {"idempotency_key": "k"}
@@ -443,7 +443,7 @@ def test_what_is_wrong_answers_400_in_the_protocols_shape(
     ],
 )
 def test_what_is_no_json_answers_400(
-    client: APIClient, champion: Alias, body: bytes, said: str
+    client: APIClient, champion: Alias, body: Any, said: str
 ) -> None:
     response = client.generic("POST", INFER, body, content_type="application/json")
 
