@@ -55,6 +55,23 @@ class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
             raise ModelNotFound(f"Model {model_id} not found or inactive")
         return version
 
+    def resolve_reference(self, reference: str) -> "ModelVersion":
+        """The active version that `name:version`, `name@alias` or `name`, its champion, means.
+
+        Raises ModelNotFound.
+        """
+        name, colon, version = reference.partition(":")
+        if colon:
+            rows = self.active().filter(name=name, version=version)
+        else:
+            name, at, alias = reference.partition("@")
+            alias = alias if at else "champion"
+            rows = self.active().filter(aliases__name=name, aliases__alias=alias)
+        found = rows.first()
+        if found is None:
+            raise ModelNotFound(f"Model {reference} not found or inactive")
+        return found
+
     def id_of(self, name: str, version: str) -> int:
         """The id of the active version `name:version`, in one query; raises ModelNotFound."""
         with connection.cursor() as cursor:

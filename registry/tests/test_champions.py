@@ -155,11 +155,11 @@ def test_an_alias_keeps_the_version_it_has_lost_and_answers_nothing(
     activation.revise(model_id=held[0].pk, is_active=False, force=True)
 
     assert Alias.objects.route("iris").version_id == held[0].pk
-    with pytest.raises(LookupError, match=f"Model {held[0].pk} not found or inactive"):
-        ModelVersion.objects.resolve(held[0].pk)
+    with pytest.raises(LookupError, match="Model iris not found or inactive"):
+        ModelVersion.objects.resolve_reference("iris")
     assert AliasMove.objects.of("iris", "champion").count() == 1
     put(held[1])
-    assert Alias.objects.route("iris").version_id == held[1].pk
+    assert ModelVersion.objects.resolve_reference("iris") == held[1]
 
 
 def test_an_inactive_version_is_deactivated_again(held: list[ModelVersion]) -> None:

@@ -1,11 +1,13 @@
-"""What the database itself guarantees of versions, and how they are found."""
+"""What the database itself guarantees of versions, and how references are resolved."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.db import IntegrityError, connection, transaction
 
-from registry.models import ModelNotFound, ModelVersion
+from mlapi.tests.fixtures import Artifact
+from registry.models import Alias, ModelNotFound, ModelVersion
 
 WHOLE = {
     "artifact": "a/1/x.onnx",
@@ -67,13 +69,45 @@ def test_a_version_has_a_whole_artifact_or_none(db: None, fields: dict[str, Any]
     assert create(**fields).has_artifact == bool(fields)
 
 
+def test_a_reference_means_a_version_an_alias_or_the_champion(
+    make_version: Callable[..., ModelVersion],
+    iris_artifact: Artifact,
+    django_assert_num_queries: Any,
+) -> None:
+    first, second, third = (make_version("iris", iris_artifact, version=str(i)) for i in (1, 2, 3))
+    make_version("wine", iris_artifact)
+    Alias.objects.create(name="iris", alias="champion", version=first)
+    Alias.objects.create(name="iris", alias="challenger", version=second)
+    wanted = {"iris": first, "iris@champion": first, "iris@challenger": second, "iris:3": third}
+
+    for reference, version in wanted.items():
+        with django_assert_num_queries(1):
+            assert ModelVersion.objects.resolve_reference(reference) == version
+
+
+def test_an_alias_of_an_inactive_version_is_not_resolved(iris: ModelVersion) -> None:
+    Alias.objects.create(name="iris", alias="champion", version=iris)
+    iris.revise(is_active=False)
+
+    with pytest.raises(ModelNotFound, match="Model iris not found or inactive"):
+        ModelVersion.objects.resolve_reference("iris")
+
+
+@pytest.mark.parametrize(
+    "reference", ["iris", "iris@", "iris@x", "iris:2", "wine", "wine:1", "iris:", ":1", "@", ""]
+)
+def test_an_unknown_reference_is_named_in_the_error(iris: ModelVersion, reference: str) -> None:
+    with pytest.raises(ModelNotFound, match=f"Model {reference} not found or inactive"):
+        ModelVersion.objects.resolve_reference(reference)
+
+
 def test_an_inactive_version_is_not_resolved(iris: ModelVersion) -> None:
     iris.revise(is_active=False)
 
     with pytest.raises(ModelNotFound, match=f"Model {iris.pk} not found or inactive"):
         ModelVersion.objects.resolve(iris.pk)
-    with pytest.raises(ModelNotFound, match="Model iris:1 not found or inactive"):
-        ModelVersion.objects.id_of("iris", "1")
+    with pytest.raises(ModelNotFound):
+        ModelVersion.objects.resolve_reference("iris:1")
 
 
 def test_revising_writes_the_named_fields_alone(iris: ModelVersion) -> None:
