@@ -69,12 +69,12 @@ def serve(*, host: str, port: int, workers: int, threads: int, pin: bool) -> Non
 
 def load_application(seats: Any = None) -> Callable[..., Any]:
     """The WSGI application, loaded in a new worker; its models follow beside the first requests."""
-    if seats is not None:
-        _take_seat(seats)
     # A worker inherits handlers that only make sense in its parent, until the server sets its own:
     # a stop that came while it imports would be lost, and waited for until STOP_SECONDS are over.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
+    if seats is not None:
+        _take_seat(seats)
     parent = os.getppid()
     threading.Thread(target=_end_with, args=[parent], name="end-with-parent", daemon=True).start()
     # Imported after the fork.
