@@ -1,10 +1,13 @@
 """Which version answers a request: the id it gives, or what its reference means at this moment."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from predictions.batching import Batcher
+from predictions.lanes import MAX_JOINED_CALLS
 from predictions.models import Prediction
-from registry.models import CHAMPION, Alias, ModelVersion, Route
+from registry.models import CHAMPION, Alias, ModelNotFound, ModelVersion, Route
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,15 +21,34 @@ class Target:
 
 
 def resolve(reference: str, *, subject: str) -> Target:
-    """What `name` (its champion), `name@alias` or `name:version` means now, in one query.
+    """What `name` (its champion), `name@alias` or `name:version` means now, in one query at most.
 
     Under a canary the subject decides, and always alike. Raises ModelNotFound.
     """
+    meant = _lookups(reference)
+    return _arm(meant, subject) if isinstance(meant, Route) else Target(meant)
+
+
+def _look_up(references: Sequence[str]) -> list[Route | int | Exception]:
+    """What each reference means: a route, or a version's id."""
+    found = {reference: _meaning(reference) for reference in set(references)}
+    return [found[reference] for reference in references]
+
+
+def _meaning(reference: str) -> Route | int | Exception:
     name, colon, version = reference.partition(":")
-    if colon:
-        return Target(ModelVersion.objects.id_of(name, version))
-    name, at, alias = reference.partition("@")
-    return _arm(Alias.objects.route(name, alias if at else CHAMPION), subject)
+    try:
+        if colon:
+            return ModelVersion.objects.id_of(name, version)
+        name, at, alias = reference.partition("@")
+        return Alias.objects.route(name, alias if at else CHAMPION)
+    except ModelNotFound as error:
+        return error
+
+
+# Callers who come while one asks the database share the next query. It begins after all of them
+# came, so that each sees every move that was answered before.
+_lookups: Batcher[str, Route | int] = Batcher(_look_up, limit=MAX_JOINED_CALLS)
 
 
 def _arm(route: Route, subject: str) -> Target:

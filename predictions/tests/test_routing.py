@@ -3,11 +3,14 @@
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from django.conf import LazySettings
+from django.db import connections
 from rest_framework.test import APIClient
 
 from predictions import routing
@@ -240,3 +243,30 @@ def test_a_name_costs_one_query_more(
 
     with django_assert_num_queries(1):
         assert routing.resolve("iris", subject="ada").model_id == champion.version_id
+
+
+@pytest.mark.django_db(transaction=True)
+def test_callers_at_once_share_a_query_and_see_each_move(
+    champion: Alias, second: ModelVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, slow = [], threading.Event()
+    look_up = routing._meaning
+
+    def note(reference: str) -> Any:
+        asked.append(reference)
+        slow.wait(0.2)
+        return look_up(reference)
+
+    monkeypatch.setattr(routing, "_meaning", note)
+
+    def resolve(_: int) -> int:
+        try:
+            return routing.resolve("iris", subject="ada").model_id
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(20) as threads:
+        assert set(threads.map(resolve, range(20))) == {champion.version_id}
+        assert len(asked) < 20
+        Alias.objects.update(version=second)
+        assert set(threads.map(resolve, range(20))) == {second.pk}
