@@ -4,11 +4,12 @@ import secrets
 from dataclasses import dataclass
 from typing import Self
 
-from django.db import connection, models
+from django.db import models
 from django.db.models import F, Prefetch, Q
 from django.utils import timezone
 
 from registry.models.versions import NAME_PATTERN, ModelNotFound, ModelVersion
+from registry.statements import fetch
 
 # The alias that a name alone means.
 CHAMPION = "champion"
@@ -102,9 +103,7 @@ class AliasQuerySet(models.QuerySet["Alias"]):
 
     def route(self, name: str, alias: str = CHAMPION) -> Route:
         """Which versions answer for `name@alias`, in one query; raises AliasNotFound."""
-        with connection.cursor() as cursor:
-            cursor.execute(_ROUTE, (name, alias))
-            rows = cursor.fetchall()
+        rows = fetch(_ROUTE, (name, alias))
         if not rows:
             raise AliasNotFound(f"Model {name}@{alias} not found: no such alias")
         version_id, canary_id, percent, salt, _ = rows[0]

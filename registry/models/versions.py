@@ -9,6 +9,7 @@ from django.db.models.functions import Cast
 from django.utils import timezone
 
 from registry.fields import AnnotationField, ExactJSONField
+from registry.statements import fetch
 
 MAX_FRAMEWORK_LENGTH = 50
 # Names become folder names below MODEL_PATH: none may climb out of it or hide in it.
@@ -74,12 +75,10 @@ class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
 
     def id_of(self, name: str, version: str) -> int:
         """The id of the active version `name:version`, in one query; raises ModelNotFound."""
-        with connection.cursor() as cursor:
-            cursor.execute(_ID, (name, version))
-            row = cursor.fetchone()
-        if row is None:
+        rows = fetch(_ID, (name, version))
+        if not rows:
             raise ModelNotFound(f"Model {name}:{version} not found or inactive")
-        return int(row[0])
+        return int(rows[0][0])
 
     def next_number(self, name: str) -> str:
         """The number after the highest of a name's versions that are numbers; the first is 1.
