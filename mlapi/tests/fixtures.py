@@ -20,7 +20,7 @@ from rest_framework.test import APIClient
 from rest_framework_simplejwt.tokens import AccessToken
 
 from mlapi.tests.history import triggers_off
-from registry import loader, proof
+from registry import loader, proof, statements
 from registry.models import ModelVersion
 from registry.runtimes.base import LoadOptions
 
@@ -265,6 +265,20 @@ def diabetes(
 @pytest.fixture
 def mixed(make_version: Callable[..., ModelVersion], mixed_artifact: Artifact) -> ModelVersion:
     return make_version("mixed", mixed_artifact)
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The statements that go past Django's cursor, and so past what counts its queries."""
+    sent = []
+
+    def noted(statement: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+        sent.append(statement)
+        return statements.fetch(statement, parameters)
+
+    for module in ("aliases", "versions"):
+        monkeypatch.setattr(f"registry.models.{module}.fetch", noted)
+    return sent
 
 
 # -- who asks
