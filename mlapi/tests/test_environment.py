@@ -9,7 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 from mlapi import settings
 from mlapi.databases import read_database
 from mlapi.environment import Environment, load_environment
-from mlapi.tests.plugin import example_defaults
+from registry.testing.plugin import example_defaults
 
 BASE_DIR = Path("/srv/mlapi")
 

@@ -7,8 +7,8 @@ from django.db import OperationalError, connection, connections
 from rest_framework.test import APIClient
 
 from mlapi import health, metrics
-from mlapi.tests.fixtures import pool_of, postgresql
 from registry import loader
+from registry.testing.fixtures import pool_of, postgresql
 
 READY = "/health/ready/"
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from mlapi.tests.processes import MANAGE, manage
 from predictions.management.commands.serve import should_pin
+from registry.testing.processes import MANAGE, manage
 
 START_SECONDS = 30
 STOP_SECONDS = 15

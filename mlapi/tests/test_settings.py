@@ -9,7 +9,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from mlapi.secret_key import generated_secret_key
-from mlapi.tests.processes import manage, python
+from registry.testing.processes import manage, python
 
 ML_LIBRARIES = {
     *(

@@ -11,11 +11,11 @@ from django.test import RequestFactory
 from rest_framework.exceptions import ParseError
 from rest_framework.test import APIClient
 
-from mlapi.tests.fixtures import Artifact
 from predictions import lanes, ndjson, recorder
 from predictions.models import Prediction
 from predictions.ndjson import LengthRequired, NDJSONParser
 from registry.models import ModelVersion
+from registry.testing.fixtures import Artifact
 
 URL = "/api/v1/predictions/batch/"
 NDJSON = "application/x-ndjson"

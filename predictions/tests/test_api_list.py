@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from rest_framework.test import APIClient
 
-from mlapi.tests.fixtures import api_client
 from predictions.models import Prediction
 from registry.models import ModelVersion
+from registry.testing.fixtures import api_client
 
 URL = "/api/v1/predictions/"
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

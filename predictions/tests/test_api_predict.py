@@ -9,9 +9,9 @@ from django.contrib.auth.models import User
 from django.db import connection
 from rest_framework.test import APIClient
 
-from mlapi.tests.fixtures import Artifact, api_client
 from predictions.models import Prediction
 from registry.models import ModelVersion
+from registry.testing.fixtures import Artifact, api_client
 
 URL = "/api/v1/predictions/"
 LISTED = [

@@ -8,9 +8,9 @@ import pytest
 from django.conf import LazySettings
 from rest_framework.test import APIClient
 
-from mlapi.tests.fixtures import Artifact
 from predictions.models import Prediction
 from registry.models import ModelVersion
+from registry.testing.fixtures import Artifact
 
 URL = "/api/v1/predictions/"
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from mlapi.tests.fixtures import Artifact
 from predictions.management.commands import prune_predictions
 from predictions.models import Prediction
 from registry.models import Alias, ModelVersion
+from registry.testing.fixtures import Artifact
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

@@ -13,12 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
-from mlapi.tests.fixtures import Artifact, pool_of, postgresql
 from predictions import services
 from predictions.models import Prediction
 from predictions.recorder import Record
 from registry import loader
 from registry.models import ModelVersion
+from registry.testing.fixtures import Artifact, pool_of, postgresql
 
 # Fewer than the tests' pool has connections: each thread keeps one.
 N_THREADS = 16

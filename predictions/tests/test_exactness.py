@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
-from mlapi.tests.fixtures import Artifact
 from predictions.models import Prediction
 from registry.models import ModelVersion
+from registry.testing.fixtures import Artifact
 
 URL = "/api/v1/predictions/"
 

@@ -9,10 +9,10 @@ from django.conf import LazySettings
 from django.db import OperationalError
 from rest_framework.test import APIClient
 
-from mlapi.tests.fixtures import Artifact, api_client
 from predictions.models import Prediction
 from predictions.open_inference import statistics
 from registry.models import Alias, ModelVersion
+from registry.testing.fixtures import Artifact, api_client
 
 MakeVersion = Callable[..., ModelVersion]
 

@@ -10,9 +10,9 @@ from django.conf import LazySettings
 from django.contrib.auth.models import User
 from rest_framework.test import APIClient
 
-from mlapi.tests.fixtures import Artifact, api_client
 from predictions.models import IdempotencyKey, Prediction
 from registry.models import Alias, ModelVersion
+from registry.testing.fixtures import Artifact, api_client
 
 INFER = "/v2/models/iris/infer"
 ROW = [5.1, 3.5, 1.4, 0.2]

@@ -18,10 +18,10 @@ from onnx import TensorProto, helper
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
 from tritonclient.utils import InferenceServerException
 
-from mlapi.tests.processes import MANAGE, manage
 from mlapi.tests.test_serve import free_port
 from registry.signature import DTYPES
-from registry.tests.models import (
+from registry.testing.processes import MANAGE, manage
+from registry.testing.trained_models import (
     Trained,
     columns_onnx,
     diabetes_onnx,

@@ -11,7 +11,7 @@ from rest_framework.test import APIClient
 
 from predictions.models import Prediction
 from registry.models import ModelVersion
-from registry.tests.remote_server import Reply, StandIn, standing_in
+from registry.testing.remote_server import Reply, StandIn, standing_in
 
 MODELS, PREDICTIONS = "/api/v1/models/", "/api/v1/predictions/"
 

@@ -12,10 +12,10 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test import Client
 
-from mlapi.tests.fixtures import Artifact
 from predictions.models import Prediction
 from registry import proof
 from registry.models import ModelVersion
+from registry.testing.fixtures import Artifact
 
 URL = "/admin/registry/modelversion/"
 EMPTY = {

@@ -9,9 +9,9 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
-from mlapi.tests.fixtures import Artifact
 from registry import promotion
 from registry.models import Alias, AliasMove, Arms, ModelVersion
+from registry.testing.fixtures import Artifact
 
 URL = "/admin/registry/alias/"
 MOVES = "/admin/registry/aliasmove/"

@@ -11,9 +11,9 @@ from django.contrib.auth.models import Permission, User
 from django.db import connections
 from rest_framework.test import APIClient
 
-from mlapi.tests.fixtures import Artifact, api_client
 from registry import promotion
 from registry.models import MAX_SHADOWS, Alias, AliasMove, ModelVersion
+from registry.testing.fixtures import Artifact, api_client
 
 LIST = "/api/v1/aliases/"
 URL = "/api/v1/aliases/wine/champion/"

@@ -15,10 +15,10 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import OperationalError, connections
 from rest_framework.test import APIClient
 
-from mlapi.tests.fixtures import Artifact, api_client
 from registry import artifacts, loader, services
 from registry.models import ModelVersion
 from registry.services import Upload, register_model
+from registry.testing.fixtures import Artifact, api_client
 
 URL = "/api/v1/models/"
 PREDICTIONS = "/api/v1/predictions/"

@@ -12,9 +12,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
-from mlapi.tests.fixtures import Artifact, api_client
 from predictions.models import Prediction
 from registry.models import ModelVersion
+from registry.testing.fixtures import Artifact, api_client
 
 URL = "/api/v1/models/"
 NEW = {"name": "new", "version": "1", "framework": "sklearn"}

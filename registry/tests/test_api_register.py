@@ -11,8 +11,8 @@ from django.contrib.auth.models import User
 from django.db import connections
 from rest_framework.test import APIClient
 
-from mlapi.tests.fixtures import api_client
 from registry.models import ModelVersion
+from registry.testing.fixtures import api_client
 
 URL = "/api/v1/models/"
 MINIMAL = {"name": "iris", "version": "1", "framework": "sklearn"}

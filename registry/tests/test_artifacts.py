@@ -17,7 +17,7 @@ import pytest
 
 from registry import artifacts
 from registry.artifacts import ArtifactRejected, ArtifactTooLarge
-from registry.tests import models
+from registry.testing import trained_models
 
 PICKLED = pickle.dumps({"model": [1, 2, 3]})
 
@@ -171,15 +171,15 @@ def test_removing_a_missing_file_is_no_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("train", "name", "framework"),
     [
-        (models.iris_skops, "m.skops", "sklearn"),
-        (models.iris_onnx, "m.onnx", "onnx"),
-        (models.iris_xgboost, "m.ubj", "xgboost"),
-        (models.iris_xgboost, "m.json", "xgboost"),
-        (models.iris_lightgbm, "m.txt", "lightgbm"),
+        (trained_models.iris_skops, "m.skops", "sklearn"),
+        (trained_models.iris_onnx, "m.onnx", "onnx"),
+        (trained_models.iris_xgboost, "m.ubj", "xgboost"),
+        (trained_models.iris_xgboost, "m.json", "xgboost"),
+        (trained_models.iris_lightgbm, "m.txt", "lightgbm"),
     ],
 )
 def test_a_framework_is_told_by_content_alone(
-    train: Callable[[Path], models.Trained], name: str, framework: str, tmp_path: Path
+    train: Callable[[Path], trained_models.Trained], name: str, framework: str, tmp_path: Path
 ) -> None:
     misnamed = train(tmp_path / name).path.rename(tmp_path / "model.bin")
 
@@ -188,7 +188,7 @@ def test_a_framework_is_told_by_content_alone(
 
 
 def test_a_framework_that_contradicts_the_content_is_rejected(tmp_path: Path) -> None:
-    path = models.iris_onnx(tmp_path / "m.onnx").path
+    path = trained_models.iris_onnx(tmp_path / "m.onnx").path
 
     with pytest.raises(ArtifactRejected, match=r"'sklearn'.*'onnx'") as caught:
         artifacts.check_framework(path, "sklearn")
@@ -201,7 +201,7 @@ def test_a_framework_that_contradicts_the_content_is_rejected(tmp_path: Path) ->
 def test_a_renamed_pickle_of_any_protocol_is_named(
     protocol: int, name: str, tmp_path: Path
 ) -> None:
-    estimator = models.diabetes_skops(tmp_path / "m").estimator
+    estimator = trained_models.diabetes_skops(tmp_path / "m").estimator
     path = file(tmp_path, pickle.dumps(estimator, protocol), name)
 
     with pytest.raises(ArtifactRejected, match=r"pickle.*skops\.io\.dump"):
@@ -250,7 +250,7 @@ def test_a_zip_bomb_is_rejected(tmp_path: Path) -> None:
     "ending", [b"pandas_categorical:nu", b'pandas_categorical:[["a"', b"pandas_cat"]
 )
 def test_lightgbm_text_cut_in_its_last_line_is_rejected(ending: bytes, tmp_path: Path) -> None:
-    path = models.iris_lightgbm(tmp_path / "m.txt").path
+    path = trained_models.iris_lightgbm(tmp_path / "m.txt").path
     whole = path.read_bytes()
     path.write_bytes(whole[: whole.index(b"pandas_categorical")] + ending)
 
@@ -259,7 +259,7 @@ def test_lightgbm_text_cut_in_its_last_line_is_rejected(ending: bytes, tmp_path:
 
 
 def test_lightgbm_text_of_the_command_line_tool_is_taken(tmp_path: Path) -> None:
-    path = models.iris_lightgbm(tmp_path / "m.txt").path
+    path = trained_models.iris_lightgbm(tmp_path / "m.txt").path
     whole = path.read_bytes()
     path.write_bytes(whole[: whole.index(b"pandas_categorical")])
 

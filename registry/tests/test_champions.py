@@ -8,11 +8,11 @@ import pytest
 from django.contrib.auth.models import User
 from rest_framework.test import APIClient
 
-from mlapi.tests.fixtures import Artifact
 from registry import activation, promotion, services
 from registry.activation import VersionInUse
 from registry.models import Alias, AliasMove, AliasShadow, Arms, ModelVersion
 from registry.services import Upload
+from registry.testing.fixtures import Artifact
 
 MODELS = "/api/v1/models/"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 
-from mlapi.tests.fixtures import Artifact
 from registry.models import ModelVersion
+from registry.testing.fixtures import Artifact
 
 pytestmark = pytest.mark.usefixtures("proofs_once", "model_path", "db")
 

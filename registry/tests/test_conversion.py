@@ -31,7 +31,7 @@ from registry.runtimes import runtime_module
 from registry.runtimes.base import LoadOptions, Outputs
 from registry.signature import Output, Signature
 from registry.sniffing import ArtifactRejected, sniff
-from registry.tests import models
+from registry.testing import trained_models
 
 FITTED = 1500
 Data = tuple[np.ndarray, np.ndarray]
@@ -232,12 +232,12 @@ def _near_thresholds(model: Any, rows: np.ndarray) -> np.ndarray:
 
 
 def test_named_columns_of_text_and_numbers_become_an_input_each(tmp_path: Path) -> None:
-    trained = models.mixed_skops(tmp_path / "m.skops")
+    trained = trained_models.mixed_skops(tmp_path / "m.skops")
     declared = {"inputs": [{"name": "seats", "datatype": "INT64"}]}
 
     answer = convert_here(trained.path, declared=declared)
 
-    table = models.reviews_table(200).to_pydict()
+    table = trained_models.reviews_table(200).to_pydict()
     rows = [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
     for row in rows:
         row["age"] = None if row["age"] != row["age"] else row["age"]
@@ -248,7 +248,7 @@ def test_named_columns_of_text_and_numbers_become_an_input_each(tmp_path: Path) 
 
 
 def test_labels_that_are_true_or_false_stay_so(tmp_path: Path) -> None:
-    trained = models.text_skops(tmp_path / "m.skops")
+    trained = trained_models.text_skops(tmp_path / "m.skops")
 
     answer = convert_here(trained.path)
 
@@ -259,7 +259,7 @@ def test_labels_that_are_true_or_false_stay_so(tmp_path: Path) -> None:
 
 
 def test_a_forest_that_was_shown_no_gaps_refuses_them_as_onnx(tmp_path: Path) -> None:
-    trained = models.wine_skops(tmp_path / "m.skops")
+    trained = trained_models.wine_skops(tmp_path / "m.skops")
 
     answer = convert_here(trained.path)
 

@@ -14,12 +14,12 @@ from django.core.management import CommandError, call_command
 
 from registry.models import ModelVersion
 from registry.parity import TOLERANCE
-from registry.tests import models
+from registry.testing import trained_models
 
 
 @pytest.fixture(scope="module")
-def iris(tmp_path_factory: pytest.TempPathFactory) -> models.Trained:
-    return models.iris_skops(tmp_path_factory.mktemp("iris") / "iris.skops")
+def iris(tmp_path_factory: pytest.TempPathFactory) -> trained_models.Trained:
+    return trained_models.iris_skops(tmp_path_factory.mktemp("iris") / "iris.skops")
 
 
 def run(file: Path, *more: str) -> str:
@@ -37,7 +37,7 @@ def refused(file: Path, *more: str) -> str:
 
 @pytest.mark.django_db
 def test_the_onnx_file_is_the_artifact_and_the_tags_tell_where_it_came_from(
-    iris: models.Trained, model_path: Path, tmp_path: Path
+    iris: trained_models.Trained, model_path: Path, tmp_path: Path
 ) -> None:
     rows = np.resize(iris.rows, (1200, 4))
     example = tmp_path / "rows.ndjson"
@@ -71,7 +71,7 @@ def test_the_onnx_file_is_the_artifact_and_the_tags_tell_where_it_came_from(
 
 @pytest.mark.django_db
 def test_another_file_under_a_converted_version_is_refused(
-    iris: models.Trained, make_version: Any, tmp_path: Path
+    iris: trained_models.Trained, make_version: Any, tmp_path: Path
 ) -> None:
     make_version("m", tags={"converted_from": {"sha256": "0" * 64}})
 
@@ -80,7 +80,7 @@ def test_another_file_under_a_converted_version_is_refused(
 
 
 @pytest.mark.django_db
-def test_generated_rows_are_called_so(iris: models.Trained, model_path: Path) -> None:
+def test_generated_rows_are_called_so(iris: trained_models.Trained, model_path: Path) -> None:
     said = run(iris.path, "--to=onnx")
 
     assert "2,000 rows generated from the signature, as none were given" in said
@@ -88,7 +88,9 @@ def test_generated_rows_are_called_so(iris: models.Trained, model_path: Path) ->
 
 
 @pytest.mark.django_db
-def test_too_few_example_rows_are_refused_by_number(iris: models.Trained, model_path: Path) -> None:
+def test_too_few_example_rows_are_refused_by_number(
+    iris: trained_models.Trained, model_path: Path
+) -> None:
     example = json.dumps(iris.rows[:20].tolist())
 
     said = refused(iris.path, "--to=onnx", f"--example={example}")
@@ -98,7 +100,7 @@ def test_too_few_example_rows_are_refused_by_number(iris: models.Trained, model_
 
 @pytest.mark.django_db
 def test_an_onnx_file_is_not_converted(model_path: Path, tmp_path: Path) -> None:
-    said = refused(models.iris_onnx(tmp_path / "m.onnx").path, "--to=onnx")
+    said = refused(trained_models.iris_onnx(tmp_path / "m.onnx").path, "--to=onnx")
 
     assert "is ONNX already" in said
 
@@ -112,13 +114,15 @@ def test_a_remote_model_is_not_converted(model_path: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.django_db
-def test_the_tags_of_a_conversion_are_not_the_users(iris: models.Trained, model_path: Path) -> None:
+def test_the_tags_of_a_conversion_are_not_the_users(
+    iris: trained_models.Trained, model_path: Path
+) -> None:
     assert "parity" in refused(iris.path, "--to=onnx", '--tags={"parity": 1}')
 
 
 @pytest.mark.django_db
 def test_a_bad_line_of_an_example_file_is_named(
-    iris: models.Trained, model_path: Path, tmp_path: Path
+    iris: trained_models.Trained, model_path: Path, tmp_path: Path
 ) -> None:
     example = tmp_path / "rows.ndjson"
     example.write_text("[1, 2, 3, 4]\n{oops\n")

@@ -8,9 +8,9 @@ from django.core.management import call_command
 from django.db import IntegrityError, connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 
-from mlapi.tests.fixtures import Artifact
 from registry import promotion
 from registry.models import Alias, AliasMove, ModelVersion
+from registry.testing.fixtures import Artifact
 
 MakeVersion = Callable[..., ModelVersion]
 

@@ -11,10 +11,10 @@ import pytest
 from django.db import connections
 from rest_framework.test import APIClient
 
-from mlapi.tests.fixtures import Artifact
 from registry import artifacts, loader
 from registry.loader import ArtifactMissing, LoadedModel, ModelCache, ModelNotReady
 from registry.models import ModelNotFound, ModelVersion
+from registry.testing.fixtures import Artifact
 
 PREDICTIONS = "/api/v1/predictions/"
 N_THREADS = 16

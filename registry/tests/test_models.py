@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, connection, transaction
 
-from mlapi.tests.fixtures import Artifact
 from registry.models import Alias, ModelNotFound, ModelVersion
+from registry.testing.fixtures import Artifact
 
 WHOLE = {
     "artifact": "a/1/x.onnx",

@@ -12,10 +12,10 @@ from django.core.management import call_command
 from django.db import connection, connections, transaction
 from rest_framework.test import APIClient
 
-from mlapi.tests.fixtures import Artifact, api_client
 from registry import services
 from registry.models import Alias, AliasMove, ModelVersion
 from registry.services import Upload, VersionExists
+from registry.testing.fixtures import Artifact, api_client
 
 URL = "/api/v1/models/"
 N_THREADS = 50

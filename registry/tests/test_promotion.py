@@ -7,12 +7,12 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import IntegrityError, connections, transaction
 
-from mlapi.tests.fixtures import Artifact
 from registry import promotion
 from registry.models import Alias, Arms, ModelNotFound, ModelVersion
 from registry.promotion import AliasMoved, Cause, MoveRefused
-from registry.tests.aliases import MakeVersion, arms, moves, put
-from registry.tests.aliases import versions as versions
+from registry.testing.aliases import MakeVersion, arms, moves, put
+from registry.testing.aliases import versions as versions
+from registry.testing.fixtures import Artifact
 
 # -- setting
 

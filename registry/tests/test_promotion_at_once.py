@@ -11,8 +11,8 @@ from django.db import connections
 from registry import activation, promotion, services
 from registry.models import Alias, AliasNotFound, ModelNotFound, ModelVersion
 from registry.promotion import AliasMoved, MoveRefused
-from registry.tests.aliases import N_THREADS, back, moves, put
-from registry.tests.aliases import versions as versions
+from registry.testing.aliases import N_THREADS, back, moves, put
+from registry.testing.aliases import versions as versions
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from registry import artifacts, proof
 from registry.artifacts import ArtifactRejected
 from registry.proof import Proof, prove
 from registry.runtimes.base import LoadOptions
-from registry.tests import models
+from registry.testing import trained_models
 
 MEMORY_BYTES = 2**30
 
@@ -67,14 +67,14 @@ def endless(path: Path, turns: int = 2**62) -> Path:
 @pytest.mark.parametrize(
     ("train", "name", "framework"),
     [
-        (models.iris_skops, "m.skops", "sklearn"),
-        (models.iris_onnx, "m.onnx", "onnx"),
-        (models.iris_xgboost, "m.ubj", "xgboost"),
-        (models.iris_lightgbm, "m.txt", "lightgbm"),
+        (trained_models.iris_skops, "m.skops", "sklearn"),
+        (trained_models.iris_onnx, "m.onnx", "onnx"),
+        (trained_models.iris_xgboost, "m.ubj", "xgboost"),
+        (trained_models.iris_lightgbm, "m.txt", "lightgbm"),
     ],
 )
 def test_a_sound_model_is_proved(
-    train: Callable[[Path], models.Trained], name: str, framework: str, tmp_path: Path
+    train: Callable[[Path], trained_models.Trained], name: str, framework: str, tmp_path: Path
 ) -> None:
     trained = train(tmp_path / name)
 
@@ -86,7 +86,7 @@ def test_a_sound_model_is_proved(
 
 
 def test_example_rows_give_the_types_that_the_file_does_not(tmp_path: Path) -> None:
-    trained = models.mixed_skops(tmp_path / "m.skops")
+    trained = trained_models.mixed_skops(tmp_path / "m.skops")
     row = {"age": 44.5, "city": "Bern", "review": "good film", "seats": 2}
 
     proven = proved(trained.path, "sklearn", example=[row])
@@ -96,7 +96,7 @@ def test_example_rows_give_the_types_that_the_file_does_not(tmp_path: Path) -> N
 
 
 def test_a_column_of_unknown_type_is_named(tmp_path: Path) -> None:
-    trained = models.mixed_skops(tmp_path / "m.skops")
+    trained = trained_models.mixed_skops(tmp_path / "m.skops")
 
     with pytest.raises(ArtifactRejected, match="'seats'") as caught:
         proved(trained.path, "sklearn")
@@ -115,7 +115,7 @@ def test_a_column_of_unknown_type_is_named(tmp_path: Path) -> None:
 def test_an_example_row_that_does_not_fit_is_named(
     example: list[object], field: str, tmp_path: Path
 ) -> None:
-    trained = models.iris_onnx(tmp_path / "m.onnx")
+    trained = trained_models.iris_onnx(tmp_path / "m.onnx")
 
     with pytest.raises(ArtifactRejected) as caught:
         proved(trained.path, "onnx", example=example)
@@ -124,7 +124,7 @@ def test_an_example_row_that_does_not_fit_is_named(
 
 
 def test_a_malformed_signature_is_named(tmp_path: Path) -> None:
-    trained = models.iris_onnx(tmp_path / "m.onnx")
+    trained = trained_models.iris_onnx(tmp_path / "m.onnx")
 
     with pytest.raises(ArtifactRejected) as caught:
         proved(trained.path, "onnx", declared={"inputs": [{"name": "Y"}]})
@@ -197,7 +197,7 @@ def test_a_model_above_the_memory_limit_is_rejected(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("part", [0.3, 0.6, 0.9])
 def test_a_parser_that_dies_is_a_rejection(part: float, tmp_path: Path) -> None:
-    path = models.iris_lightgbm(tmp_path / "m.txt").path
+    path = trained_models.iris_lightgbm(tmp_path / "m.txt").path
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * part)])
 
@@ -208,16 +208,16 @@ def test_a_parser_that_dies_is_a_rejection(part: float, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("train", "name"),
     [
-        (models.iris_skops, "m.skops"),
-        (models.iris_onnx, "m.onnx"),
-        (models.iris_xgboost, "m.ubj"),
-        (models.iris_xgboost, "m.json"),
-        (models.iris_lightgbm, "m.txt"),
+        (trained_models.iris_skops, "m.skops"),
+        (trained_models.iris_onnx, "m.onnx"),
+        (trained_models.iris_xgboost, "m.ubj"),
+        (trained_models.iris_xgboost, "m.json"),
+        (trained_models.iris_lightgbm, "m.txt"),
     ],
 )
 @pytest.mark.parametrize("part", [0.05, 0.5, 0.98])
 def test_a_truncated_file_is_rejected(
-    train: Callable[[Path], models.Trained], name: str, part: float, tmp_path: Path
+    train: Callable[[Path], trained_models.Trained], name: str, part: float, tmp_path: Path
 ) -> None:
     path = train(tmp_path / name).path
     whole = path.read_bytes()
@@ -241,7 +241,7 @@ def test_the_subprocess_sees_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_working_directory_elsewhere_is_no_matter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trained = models.diabetes_onnx(tmp_path / "m.onnx")
+    trained = trained_models.diabetes_onnx(tmp_path / "m.onnx")
     monkeypatch.chdir(tmp_path)
 
     assert proved(Path(trained.path.name), "onnx").signature["outputs"][0]["kind"] == "value"

@@ -11,11 +11,11 @@ from registry.runtimes import _remote_client, open_inference
 from registry.runtimes.base import LoadError, RuntimeUnavailable
 from registry.runtimes.open_inference import OpenInferenceRuntime
 from registry.tensors import LENGTH_HEADER
-from registry.tests.remote_models import ROWS
-from registry.tests.remote_models import open_remote as open_remote
-from registry.tests.remote_models import runtime as runtime
-from registry.tests.remote_models import server as server
-from registry.tests.remote_server import Reply, StandIn, standing_in
+from registry.testing.remote_models import ROWS
+from registry.testing.remote_models import open_remote as open_remote
+from registry.testing.remote_models import runtime as runtime
+from registry.testing.remote_models import server as server
+from registry.testing.remote_server import Reply, StandIn, standing_in
 
 
 @pytest.mark.parametrize("status", [404, 408, 429, 502, 503, 504])

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from registry.runtimes.base import LoadError
-from registry.tests.remote_models import ROWS, tensor
-from registry.tests.remote_models import open_remote as open_remote
-from registry.tests.remote_models import server as server
-from registry.tests.remote_server import Reply, StandIn, standing_in
+from registry.testing.remote_models import ROWS, tensor
+from registry.testing.remote_models import open_remote as open_remote
+from registry.testing.remote_models import server as server
+from registry.testing.remote_server import Reply, StandIn, standing_in
 
 # -- what the server tells of the model
 

@@ -9,8 +9,8 @@ from registry import promotion
 from registry.models import AliasMove, AliasNotFound, AliasShadow, Arms, ModelVersion
 from registry.models.moves import SHORTEST_LIFE
 from registry.promotion import AliasMoved, Cause, MoveRefused
-from registry.tests.aliases import arms, back, moves, put
-from registry.tests.aliases import versions as versions
+from registry.testing.aliases import arms, back, moves, put
+from registry.testing.aliases import versions as versions
 
 # -- rolling back
 

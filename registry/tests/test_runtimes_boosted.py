@@ -13,21 +13,21 @@ from sklearn.datasets import load_iris
 from registry.runtimes import lightgbm as lightgbm_runtime
 from registry.runtimes import xgboost as xgboost_runtime
 from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Runtime
-from registry.tests import models
+from registry.testing import trained_models
 
 OPTIONS = LoadOptions()
 ROWS, SPECIES = load_iris(return_X_y=True)
-Train = Callable[[Path], models.Trained]
+Train = Callable[[Path], trained_models.Trained]
 
 CLASSIFIERS: list[tuple[Train, str]] = [
-    (models.iris_xgboost, "m.ubj"),
-    (models.iris_xgboost, "m.json"),
-    (models.iris_lightgbm, "m.txt"),
+    (trained_models.iris_xgboost, "m.ubj"),
+    (trained_models.iris_xgboost, "m.json"),
+    (trained_models.iris_lightgbm, "m.txt"),
 ]
 REGRESSORS: list[tuple[Train, str]] = [
-    (models.diabetes_xgboost, "m.ubj"),
-    (models.diabetes_xgboost, "m.json"),
-    (models.diabetes_lightgbm, "m.txt"),
+    (trained_models.diabetes_xgboost, "m.ubj"),
+    (trained_models.diabetes_xgboost, "m.json"),
+    (trained_models.diabetes_lightgbm, "m.txt"),
 ]
 
 
@@ -162,7 +162,7 @@ def test_feature_names_are_told(name: str, tmp_path: Path) -> None:
 
 
 def test_lightgbms_own_column_names_are_no_names(tmp_path: Path) -> None:
-    trained = models.iris_lightgbm(tmp_path / "m.txt")
+    trained = trained_models.iris_lightgbm(tmp_path / "m.txt")
 
     assert loaded(trained.path).signature.inputs[0].features == ()
 
@@ -177,7 +177,7 @@ def test_xgboost_categories_are_refused(tmp_path: Path) -> None:
 
 
 def test_lightgbm_categories_of_a_frame_are_refused(tmp_path: Path) -> None:
-    trained = models.iris_lightgbm(tmp_path / "m.txt")
+    trained = trained_models.iris_lightgbm(tmp_path / "m.txt")
     text = trained.path.read_text()
     trained.path.write_text(
         text.replace("pandas_categorical:null", 'pandas_categorical:[["a", "b"]]')
@@ -199,7 +199,7 @@ def test_a_row_of_another_width_is_an_inference_error(
 
 @pytest.mark.parametrize("name", ["m.ubj", "m.json"])
 def test_the_writers_version_is_read_from_the_file(name: str, tmp_path: Path) -> None:
-    runtime = loaded(models.iris_xgboost(tmp_path / name).path)
+    runtime = loaded(trained_models.iris_xgboost(tmp_path / name).path)
 
     assert runtime.libraries == {"xgboost": xgboost.__version__}
     assert xgboost_runtime._written_by(b'{},"version":[1,7,12]}') == "1.7.12"

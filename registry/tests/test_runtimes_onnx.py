@@ -13,7 +13,7 @@ from sklearn.svm import LinearSVC
 
 from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Outputs
 from registry.runtimes.onnx import OnnxRuntime, load
-from registry.tests import models
+from registry.testing import trained_models
 
 OPTIONS = LoadOptions()
 N: list[str | int] = ["n"]
@@ -52,7 +52,7 @@ def labels(runtime: OnnxRuntime, outputs: Outputs) -> list[Any]:
 def test_classifier_answers_as_the_library(
     n_rows: int, zipmap: bool, batch: int | None, tmp_path: Path
 ) -> None:
-    trained = models.iris_onnx(tmp_path / "m.onnx", zipmap=zipmap, batch=batch)
+    trained = trained_models.iris_onnx(tmp_path / "m.onnx", zipmap=zipmap, batch=batch)
     rows = trained.rows[:n_rows]
     runtime = load(trained.path, OPTIONS)
 
@@ -66,7 +66,7 @@ def test_classifier_answers_as_the_library(
 
 
 def test_regressor_answers_as_the_library(tmp_path: Path) -> None:
-    trained = models.diabetes_onnx(tmp_path / "m.onnx")
+    trained = trained_models.diabetes_onnx(tmp_path / "m.onnx")
 
     outputs = load(trained.path, OPTIONS).predict({"X": trained.rows})
 
@@ -76,7 +76,7 @@ def test_regressor_answers_as_the_library(tmp_path: Path) -> None:
 
 
 def test_a_text_and_a_number_column_answer_as_the_library(tmp_path: Path) -> None:
-    trained = models.columns_onnx(tmp_path / "m.onnx")
+    trained = trained_models.columns_onnx(tmp_path / "m.onnx")
     runtime = load(trained.path, OPTIONS)
     city, seats = trained.rows[:, :1], trained.rows[:, 1:].astype(np.float32)
 

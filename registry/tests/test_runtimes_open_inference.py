@@ -8,10 +8,10 @@ import pytest
 from registry.runtimes.base import InferenceError, RuntimeUnavailable
 from registry.signature import DTYPES
 from registry.tensors import LENGTH_HEADER
-from registry.tests.remote_models import ROWS, answering, tensor
-from registry.tests.remote_models import open_remote as open_remote
-from registry.tests.remote_models import server as server
-from registry.tests.remote_server import Reply, StandIn, standing_in
+from registry.testing.remote_models import ROWS, answering, tensor
+from registry.testing.remote_models import open_remote as open_remote
+from registry.testing.remote_models import server as server
+from registry.testing.remote_server import Reply, StandIn, standing_in
 
 # -- scoring
 

@@ -25,7 +25,7 @@ from sklearn.svm import SVC
 
 from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Outputs
 from registry.runtimes.sklearn import SklearnRuntime, load
-from registry.tests import models
+from registry.testing import trained_models
 
 OPTIONS = LoadOptions()
 ROWS = np.random.default_rng(1).normal(size=(40, 3))
@@ -52,9 +52,11 @@ def arrays_of(table: Any) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("n_rows", [1, 150])
-@pytest.mark.parametrize("train", [models.iris_skops, models.wine_skops, models.histogram_skops])
+@pytest.mark.parametrize(
+    "train", [trained_models.iris_skops, trained_models.wine_skops, trained_models.histogram_skops]
+)
 def test_classifier_answers_as_the_library(
-    train: Callable[[Path], models.Trained], n_rows: int, tmp_path: Path
+    train: Callable[[Path], trained_models.Trained], n_rows: int, tmp_path: Path
 ) -> None:
     trained = train(tmp_path / "model.skops")
     rows = trained.rows[:n_rows]
@@ -70,7 +72,7 @@ def test_classifier_answers_as_the_library(
 
 
 def test_regressor_answers_as_the_library(tmp_path: Path) -> None:
-    trained = models.diabetes_skops(tmp_path / "model.skops")
+    trained = trained_models.diabetes_skops(tmp_path / "model.skops")
 
     outputs = load(trained.path, OPTIONS).predict({"features": trained.rows})
 
@@ -78,7 +80,7 @@ def test_regressor_answers_as_the_library(tmp_path: Path) -> None:
 
 
 def test_text_and_number_columns_answer_as_the_library(tmp_path: Path) -> None:
-    trained = models.mixed_skops(tmp_path / "model.skops")
+    trained = trained_models.mixed_skops(tmp_path / "model.skops")
     runtime = load(trained.path, OPTIONS)
 
     outputs = runtime.predict(arrays_of(trained.rows))
@@ -89,7 +91,7 @@ def test_text_and_number_columns_answer_as_the_library(tmp_path: Path) -> None:
 
 
 def test_named_columns_are_one_input_each_with_the_types_the_file_tells(tmp_path: Path) -> None:
-    trained = models.mixed_skops(tmp_path / "model.skops")
+    trained = trained_models.mixed_skops(tmp_path / "model.skops")
 
     inputs = load(trained.path, OPTIONS).signature.inputs
 
@@ -102,7 +104,7 @@ def test_named_columns_are_one_input_each_with_the_types_the_file_tells(tmp_path
 
 
 def test_a_bare_text_pipeline_takes_one_text(tmp_path: Path) -> None:
-    trained = models.text_skops(tmp_path / "model.skops")
+    trained = trained_models.text_skops(tmp_path / "model.skops")
     runtime = load(trained.path, OPTIONS)
 
     outputs = runtime.predict({"text": trained.rows})
@@ -131,7 +133,7 @@ def test_columns_without_names_are_numbered(tmp_path: Path) -> None:
 
 
 def test_feature_names_are_told_and_no_call_warns(tmp_path: Path) -> None:
-    trained = models.wine_skops(tmp_path / "model.skops")
+    trained = trained_models.wine_skops(tmp_path / "model.skops")
     runtime = load(trained.path, OPTIONS)
 
     runtime.predict({"features": trained.rows})
@@ -250,7 +252,7 @@ def test_the_label_is_the_librarys_own_where_probabilities_disagree(tmp_path: Pa
 
 
 def test_what_the_library_raises_is_an_inference_error(tmp_path: Path) -> None:
-    trained = models.iris_skops(tmp_path / "model.skops")
+    trained = trained_models.iris_skops(tmp_path / "model.skops")
     runtime = load(trained.path, OPTIONS)
 
     with pytest.raises(InferenceError, match="NaN"):
@@ -260,7 +262,7 @@ def test_what_the_library_raises_is_an_inference_error(tmp_path: Path) -> None:
 def test_another_version_of_the_library_is_logged_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    trained = models.diabetes_skops(tmp_path / "model.skops")
+    trained = trained_models.diabetes_skops(tmp_path / "model.skops")
     _rewrite(trained.path, "schema.json", lambda schema: schema.replace(b"1.9", b"1.8"))
 
     with caplog.at_level(logging.WARNING):
@@ -271,7 +273,7 @@ def test_another_version_of_the_library_is_logged_once(
 
 
 def test_threads_share_a_runtime(tmp_path: Path) -> None:
-    trained = models.histogram_skops(tmp_path / "model.skops")
+    trained = trained_models.histogram_skops(tmp_path / "model.skops")
     runtime = load(trained.path, OPTIONS)
     expected = trained.estimator.predict_proba(trained.rows)
     wrong: list[int] = []

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from mlapi.tests.fixtures import Artifact
 from predictions.evaluation import replay
 from predictions.models import Prediction, Replay
 from registry.models import ModelVersion
+from registry.testing.fixtures import Artifact
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

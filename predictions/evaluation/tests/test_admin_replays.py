@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from mlapi.tests.fixtures import Artifact
 from predictions.evaluation import replay
 from predictions.evaluation.tests.replays import (
     MakeVersion,
@@ -19,6 +18,7 @@ from predictions.evaluation.tests.replays import coarse as coarse
 from predictions.evaluation.tests.replays import coarse_artifact as coarse_artifact
 from predictions.models import Prediction
 from registry.models import ModelVersion
+from registry.testing.fixtures import Artifact
 
 URL = "/admin/predictions/replay/"
 

@@ -10,7 +10,6 @@ from django.db.models import ProtectedError
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
-from mlapi.tests.fixtures import api_client
 from predictions.evaluation.tests.rows import (
     NOON,
     PAIR_SIGNATURE,
@@ -22,6 +21,7 @@ from predictions.evaluation.tests.rows import (
 )
 from predictions.models import Outcome, Prediction
 from registry.models import ModelVersion
+from registry.testing.fixtures import api_client
 
 URL = "/api/v1/outcomes/"
 

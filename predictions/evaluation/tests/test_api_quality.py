@@ -9,7 +9,6 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from mlapi.tests.fixtures import api_client
 from predictions.evaluation.tests.rows import (
     NOON,
     PAIR_SIGNATURE,
@@ -22,6 +21,7 @@ from predictions.evaluation.tests.rows import (
 )
 from predictions.models import Prediction
 from registry.models import ModelVersion
+from registry.testing.fixtures import api_client
 
 WINDOW = "from=2026-01-01T00:00:00Z&to=2026-02-01T00:00:00Z"
 

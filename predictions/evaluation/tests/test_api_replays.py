@@ -8,7 +8,6 @@ from django.conf import LazySettings
 from django.contrib.auth.models import Permission, User
 from rest_framework.test import APIClient
 
-from mlapi.tests.fixtures import api_client
 from predictions.evaluation import replay, replay_results
 from predictions.evaluation.tests.replays import MakeVersion, recorded_values, replayed
 from predictions.evaluation.tests.replays import coarse as coarse
@@ -16,6 +15,7 @@ from predictions.evaluation.tests.replays import coarse_artifact as coarse_artif
 from predictions.evaluation.tests.replays import recorded as recorded
 from predictions.models import Prediction, Replay, ReplayResult
 from registry.models import ModelVersion
+from registry.testing.fixtures import api_client
 
 URL = "/api/v1/replays/"
 

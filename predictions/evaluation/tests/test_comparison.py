@@ -8,7 +8,6 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
-from mlapi.tests.fixtures import api_client
 from predictions.evaluation.agreement import agree
 from predictions.evaluation.statistics import wilson_interval
 from predictions.evaluation.tests.rows import (
@@ -22,6 +21,7 @@ from predictions.evaluation.tests.rows import (
 )
 from predictions.models import Prediction
 from registry.models import Alias, AliasShadow, ModelVersion
+from registry.testing.fixtures import api_client
 
 WINDOW = "from=2026-01-01T00:00:00Z&to=2026-02-01T00:00:00Z"
 URL = f"/api/v1/aliases/wine/live/comparison/?{WINDOW}"

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
-from mlapi.tests.fixtures import Artifact
 from predictions.evaluation import replay, replay_results, rescoring
 from predictions.evaluation.tests.replays import (
     NOON,
@@ -24,6 +23,7 @@ from predictions.models import Prediction, Replay, ReplayResult
 from registry import loader
 from registry.models import ModelNotFound, ModelVersion
 from registry.runtimes.base import InferenceError
+from registry.testing.fixtures import Artifact
 
 
 class Stopped(Exception):

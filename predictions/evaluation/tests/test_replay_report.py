@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlapi.tests.fixtures import Artifact
 from predictions.evaluation.statistics import wilson_interval
 from predictions.evaluation.tests.replays import (
     MakeVersion,
@@ -19,6 +18,7 @@ from predictions.evaluation.tests.replays import coarse as coarse
 from predictions.evaluation.tests.replays import coarse_artifact as coarse_artifact
 from predictions.models import Outcome, Prediction
 from registry.models import ModelVersion
+from registry.testing.fixtures import Artifact
 
 
 def test_figures_of_a_classifier_equal_a_direct_computation(

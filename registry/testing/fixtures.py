@@ -19,10 +19,10 @@ from django.test import Client, TransactionTestCase
 from rest_framework.test import APIClient
 from rest_framework_simplejwt.tokens import AccessToken
 
-from mlapi.tests.history import triggers_off
 from registry import loader, proof, statements
 from registry.models import ModelVersion
 from registry.runtimes.base import LoadOptions
+from registry.testing.history import triggers_off
 
 PROOF_LIMITS: dict[str, Any] = {"timeout_seconds": 60, "memory_bytes": 2**32}
 

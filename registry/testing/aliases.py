@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from mlapi.tests.fixtures import Artifact
 from registry import promotion
 from registry.models import Alias, AliasMove, Arms, ModelVersion
+from registry.testing.fixtures import Artifact
 
 N_THREADS = 50
 

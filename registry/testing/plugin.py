@@ -1,6 +1,6 @@
 """Prepares the environment of a test run, before the settings are read.
 
-pytest imports this first (`-p mlapi.tests.plugin`). The tests run on DATABASE_URL where it is set,
+pytest imports this first (`-p registry.testing.plugin`). The tests run on DATABASE_URL where it is set,
 else on a PostgreSQL of their own, which ends with them. Nothing of a developer's `.env` reaches
 them: a variable that is set, even to nothing, wins over that file.
 """
@@ -62,7 +62,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # The real ones are slow by design, and the tests of the lock-out log in dozens of times.
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     # Not by `-p`: it imports models, and Django is set up only now.
-    config.pluginmanager.import_plugin("mlapi.tests.fixtures")
+    config.pluginmanager.import_plugin("registry.testing.fixtures")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
