@@ -9,7 +9,7 @@ from django.http.multipartparser import MultiPartParserError
 from rest_framework import parsers
 from rest_framework.exceptions import APIException, ParseError
 
-from registry.jsonvalues import parse_json
+from registry.exact_json.values import parse_json
 
 
 class PayloadTooLarge(APIException):

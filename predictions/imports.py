@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from predictions.serializers import PastPrediction
-from registry.jsonvalues import parse_json
+from registry.exact_json.values import parse_json
 
 # A line longer than this is no prediction; reading it whole would fill the memory.
 MAX_LINE_CHARACTERS = 10_000_000

@@ -14,7 +14,7 @@ from typing import Any
 
 from predictions.outputs import Scored, cells_of_target, targets_of
 from registry.arrangement import InvalidInput
-from registry.jsonvalues import JSONObject
+from registry.exact_json.values import JSONObject
 from registry.signature import DTYPES, Output, Signature
 
 FORMATS = ("dataframe_split", "dataframe_records", "instances", "inputs")

@@ -22,7 +22,7 @@ from predictions.ndjson import body_length
 from predictions.services import PredictionFailed
 from registry import loader
 from registry.arrangement import InvalidInput
-from registry.jsonvalues import check_json
+from registry.exact_json.values import check_json
 from registry.mlflow import MLFLOW_TAG
 from registry.signature import Signature
 

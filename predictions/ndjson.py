@@ -25,7 +25,7 @@ from predictions.routing import Target
 from predictions.services import Caller, draft_of
 from registry import loader
 from registry.arrangement import InvalidInput
-from registry.jsonvalues import parse_json
+from registry.exact_json.values import parse_json
 from registry.loader import LoadedModel
 
 logger = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from predictions import idempotency
 from predictions.idempotency import AlreadyAnswered, Claim
 from predictions.metrics import PREDICTIONS, RECORDING_SECONDS
 from predictions.models import MAX_ERROR_LENGTH, Prediction
-from registry.jsonvalues import JSONObject
+from registry.exact_json.values import JSONObject
 from registry.models import ModelNotFound, ModelVersion
 from registry.runtimes.base import RuntimeUnavailable
 

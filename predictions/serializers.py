@@ -10,7 +10,7 @@ from rest_framework import serializers
 
 from predictions.models import MAX_CALLERS_NAME_LENGTH, Prediction
 from predictions.recorder import Record
-from registry.jsonvalues import check_json
+from registry.exact_json.values import check_json
 from registry.serializers import (
     ExactJSON,
     JSONObjectField,

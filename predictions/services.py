@@ -20,7 +20,7 @@ from predictions.recorder import Record
 from predictions.routing import Target
 from registry import loader
 from registry.arrangement import InvalidInput, arrange
-from registry.jsonvalues import JSONObject
+from registry.exact_json.values import JSONObject
 from registry.loader import LoadedModel
 from registry.models import ModelVersion
 from registry.services import register_model

@@ -32,7 +32,7 @@ from predictions.serializers import (
     StreamQuery,
 )
 from registry import loader
-from registry.jsonvalues import parse_json
+from registry.exact_json.values import parse_json
 from registry.models import ModelVersion
 from registry.serializers import ModelVersionSerializer
 

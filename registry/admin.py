@@ -19,7 +19,7 @@ from rest_framework import serializers
 
 from registry import activation, artifacts, services
 from registry import alias_admin as alias_admin  # registers its pages
-from registry.fields import ExactJSONFormField
+from registry.exact_json.fields import ExactJSONFormField
 from registry.models import ModelNotFound, ModelVersion
 from registry.promotion import BY_ITSELF, Cause
 from registry.runtimes import FRAMEWORKS

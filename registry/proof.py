@@ -21,7 +21,7 @@ import numpy as np
 
 from registry.arrangement import InvalidInput, arrange
 from registry.completion import complete
-from registry.jsonvalues import check_json
+from registry.exact_json.values import check_json
 from registry.runtimes import runtime_module
 from registry.runtimes.base import (
     InferenceError,

@@ -8,7 +8,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from registry.jsonvalues import check_annotation, check_json
+from registry.exact_json.values import check_annotation, check_json
 from registry.models import NAME_PATTERN, ModelVersion
 from registry.runtimes import FRAMEWORKS
 from registry.signature import Signature, SignatureError

@@ -15,7 +15,7 @@ from django.db.models import ProtectedError
 from registry import artifacts, proof
 from registry.activation import VersionInUse as VersionInUse
 from registry.activation import crown_first, release_deleted
-from registry.jsonvalues import JSONObject
+from registry.exact_json.values import JSONObject
 from registry.loader import load_options
 from registry.models import ModelVersion
 from registry.promotion import BY_ITSELF, Cause

@@ -5,7 +5,7 @@ from django.conf import settings
 from django.db import migrations, models
 
 import predictions.models
-import registry.fields
+import registry.exact_json.fields
 
 
 class Migration(migrations.Migration):
@@ -26,7 +26,7 @@ class Migration(migrations.Migration):
                         auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
                 ),
-                ("input_data", registry.fields.ExactJSONField()),
+                ("input_data", registry.exact_json.fields.ExactJSONField()),
                 (
                     "prediction",
                     models.FloatField(
@@ -40,12 +40,12 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "output",
-                    registry.fields.ExactJSONField(
+                    registry.exact_json.fields.ExactJSONField(
                         help_text="Label and probabilities by class, or all outputs by name.",
                         null=True,
                     ),
                 ),
-                ("metadata", registry.fields.AnnotationField(blank=True, null=True)),
+                ("metadata", registry.exact_json.fields.AnnotationField(blank=True, null=True)),
                 (
                     "status",
                     models.CharField(

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.db import migrations, models
 
 import predictions.models.log
-import registry.fields
+import registry.exact_json.fields
 
 
 class Migration(migrations.Migration):
@@ -31,7 +31,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "label",
-                    registry.fields.ExactJSONField(
+                    registry.exact_json.fields.ExactJSONField(
                         help_text="Of a classifier: the true class, as it names it.", null=True
                     ),
                 ),

@@ -5,7 +5,7 @@ import django.utils.timezone
 from django.conf import settings
 from django.db import migrations, models
 
-import registry.fields
+import registry.exact_json.fields
 
 
 class Migration(migrations.Migration):
@@ -69,7 +69,7 @@ class Migration(migrations.Migration):
                 ("rows_done", models.BigIntegerField(default=0)),
                 (
                     "report",
-                    registry.fields.ExactJSONField(
+                    registry.exact_json.fields.ExactJSONField(
                         help_text="The figures, once it is completed.", null=True
                     ),
                 ),
@@ -128,7 +128,7 @@ class Migration(migrations.Migration):
                 ),
                 ("prediction", models.FloatField(null=True)),
                 ("confidence", models.FloatField(null=True)),
-                ("output", registry.fields.ExactJSONField(null=True)),
+                ("output", registry.exact_json.fields.ExactJSONField(null=True)),
                 ("error", models.CharField(blank=True, default="", max_length=2000)),
                 (
                     "difference",

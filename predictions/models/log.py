@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import F, ProtectedError, Q
 from django.utils import timezone
 
-from registry.fields import AnnotationField, ExactJSONField
+from registry.exact_json.fields import AnnotationField, ExactJSONField
 from registry.models import ModelVersion
 
 # The stock PROTECT loads every row that stands in the way; a few are enough to say which.

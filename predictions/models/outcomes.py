@@ -9,7 +9,7 @@ from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 
 from predictions.models.log import Prediction, protect_by_sample
-from registry.fields import ExactJSONField
+from registry.exact_json.fields import ExactJSONField
 
 # Figures square the square of an error; past this they would leave what a float can hold.
 MAX_OUTCOME_VALUE = 1e70

@@ -8,7 +8,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from predictions.models.log import MAX_ERROR_LENGTH, Prediction
-from registry.fields import ExactJSONField
+from registry.exact_json.fields import ExactJSONField
 from registry.models import ModelVersion
 
 MAX_REPLAY_NAME_LENGTH = 100

@@ -16,7 +16,7 @@ from predictions.routing import Target
 from predictions.services import Caller, PredictionFailed
 from registry import loader
 from registry.arrangement import InvalidInput
-from registry.jsonvalues import JSONObject, check_annotation, parse_json
+from registry.exact_json.values import JSONObject, check_annotation, parse_json
 from registry.signature import Signature
 from registry.tensors import TensorError
 

@@ -16,7 +16,7 @@ from predictions.open_inference.tensors import (
     read_shape,
     write_bytes,
 )
-from registry.jsonvalues import parse_json
+from registry.exact_json.values import parse_json
 from registry.tensors import LENGTH_HEADER, TensorError, split_body
 
 # It comes back in the answer.

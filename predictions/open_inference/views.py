@@ -27,7 +27,7 @@ from predictions.open_inference.asking import KEY_PARAMETER, ask
 from predictions.open_inference.messages import BINARY, InferRequest, read_request
 from predictions.open_inference.statistics import statistics_of
 from registry import artifacts
-from registry.jsonvalues import parse_json
+from registry.exact_json.values import parse_json
 from registry.loader import ArtifactMissing
 from registry.models import ModelVersion
 from registry.signature import Signature

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from registry.jsonvalues import parse_json
+from registry.exact_json.values import parse_json
 from registry.serializers import ModelVersionRequest
 
 

@@ -5,7 +5,7 @@ import django.utils.timezone
 from django.conf import settings
 from django.db import migrations, models
 
-import registry.fields
+import registry.exact_json.fields
 
 
 class Migration(migrations.Migration):
@@ -29,8 +29,8 @@ class Migration(migrations.Migration):
                 ("version", models.CharField(max_length=50)),
                 ("framework", models.CharField(max_length=50)),
                 ("description", models.TextField(blank=True, default="", max_length=5000)),
-                ("metrics", registry.fields.AnnotationField(blank=True, null=True)),
-                ("tags", registry.fields.AnnotationField(blank=True, default=dict)),
+                ("metrics", registry.exact_json.fields.AnnotationField(blank=True, null=True)),
+                ("tags", registry.exact_json.fields.AnnotationField(blank=True, default=dict)),
                 ("is_active", models.BooleanField(default=True)),
                 (
                     "created_at",
@@ -44,11 +44,15 @@ class Migration(migrations.Migration):
                 ("size_bytes", models.BigIntegerField(blank=True, editable=False, null=True)),
                 (
                     "signature",
-                    registry.fields.ExactJSONField(blank=True, editable=False, null=True),
+                    registry.exact_json.fields.ExactJSONField(
+                        blank=True, editable=False, null=True
+                    ),
                 ),
                 (
                     "libraries",
-                    registry.fields.ExactJSONField(blank=True, default=dict, editable=False),
+                    registry.exact_json.fields.ExactJSONField(
+                        blank=True, default=dict, editable=False
+                    ),
                 ),
                 (
                     "created_by",

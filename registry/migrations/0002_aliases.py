@@ -5,7 +5,7 @@ import django.utils.timezone
 from django.conf import settings
 from django.db import migrations, models
 
-import registry.fields
+import registry.exact_json.fields
 import registry.models.aliases
 
 
@@ -119,7 +119,7 @@ class Migration(migrations.Migration):
                 ("canary_percent", models.FloatField(null=True)),
                 (
                     "shadows",
-                    registry.fields.ExactJSONField(
+                    registry.exact_json.fields.ExactJSONField(
                         default=list, help_text="Model id and version of each."
                     ),
                 ),

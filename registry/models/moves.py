@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import F
 from django.utils import timezone
 
-from registry.fields import ExactJSONField
+from registry.exact_json.fields import ExactJSONField
 from registry.models.aliases import MAX_ALIAS_LENGTH, AliasNotFound, Arms
 from registry.models.versions import ModelVersion
 

@@ -8,7 +8,7 @@ from django.db.models import F, Max, Q
 from django.db.models.functions import Cast
 from django.utils import timezone
 
-from registry.fields import AnnotationField, ExactJSONField
+from registry.exact_json.fields import AnnotationField, ExactJSONField
 from registry.statements import fetch
 
 MAX_FRAMEWORK_LENGTH = 50

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from predictions.evaluation.outcomes import OutcomesRefused, record_outcomes
 from predictions.evaluation.reports import InvalidReport, Report, read_report
 from predictions.imports import InvalidLine, is_csv, rows_of
-from registry.jsonvalues import parse_json
+from registry.exact_json.values import parse_json
 
 CHUNK_ROWS = 5000
 

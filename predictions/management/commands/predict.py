@@ -9,7 +9,7 @@ from predictions import services
 from predictions.models import Prediction
 from predictions.serializers import PredictionDetailSerializer
 from registry.arrangement import InvalidInput
-from registry.jsonvalues import parse_json
+from registry.exact_json.values import parse_json
 from registry.loader import ArtifactMissing, ModelNotReady
 from registry.models import ModelNotFound
 

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from registry import artifacts
 from registry.conversion import GENERATED_ROWS, MIN_ROWS, Conversion, convert
-from registry.jsonvalues import check_annotation, parse_json
+from registry.exact_json.values import check_annotation, parse_json
 from registry.loader import load_options
 from registry.management.arguments import (
     VersionCommand,

@@ -11,7 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.fields.json import KeyTransform
 from django.forms.fields import InvalidJSONInput
 
-from registry.jsonvalues import check_annotation, check_json
+from registry.exact_json.values import check_annotation, check_json
 
 
 class ExactJSONFormField(forms.JSONField):
