@@ -8,7 +8,7 @@ import numpy as np
 
 from registry.loader import LoadedModel
 from registry.runtimes.base import InferenceError, Outputs, RuntimeUnavailable
-from registry.signature import Output, Signature
+from registry.signatures.signature import Output, Signature
 
 # Arranged rows: one array of shape (n, ...) for each input of a signature.
 Inputs: TypeAlias = dict[str, np.ndarray]

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from predictions.outputs import Scored, cells_of_target, targets_of
-from registry.arrangement import InvalidInput
 from registry.exact_json.values import JSONObject
-from registry.signature import DTYPES, Output, Signature
+from registry.signatures.arrangement import InvalidInput
+from registry.signatures.signature import DTYPES, Output, Signature
 
 FORMATS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 _ROW_PATH = re.compile(r"inputs\[(\d+)\](.*)", re.DOTALL)

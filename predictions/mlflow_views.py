@@ -21,10 +21,10 @@ from predictions.mlflow_bodies import Invocation, predictions_of, read_body, rea
 from predictions.ndjson import body_length
 from predictions.services import PredictionFailed
 from registry import loader
-from registry.arrangement import InvalidInput
 from registry.exact_json.values import check_json
 from registry.mlflow import MLFLOW_TAG
-from registry.signature import Signature
+from registry.signatures.arrangement import InvalidInput
+from registry.signatures.signature import Signature
 
 CSV = "text/csv"
 _ROW = {"oneOf": [{"type": "array", "items": {}}, {"type": "object"}]}

@@ -24,9 +24,9 @@ from predictions.recorder import Record
 from predictions.routing import Target
 from predictions.services import Caller, draft_of
 from registry import loader
-from registry.arrangement import InvalidInput
 from registry.exact_json.values import parse_json
 from registry.loader import LoadedModel
+from registry.signatures.arrangement import InvalidInput
 
 logger = logging.getLogger(__name__)
 

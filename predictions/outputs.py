@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from registry.signature import DTYPES, Output
+from registry.signatures.signature import DTYPES, Output
 
 
 class Scored(Protocol):

@@ -19,11 +19,11 @@ from predictions.models import Prediction
 from predictions.recorder import Record
 from predictions.routing import Target
 from registry import loader
-from registry.arrangement import InvalidInput, arrange
 from registry.exact_json.values import JSONObject
 from registry.loader import LoadedModel
 from registry.models import ModelVersion
 from registry.services import register_model
+from registry.signatures.arrangement import InvalidInput, arrange
 
 IMPORT_CHUNK_ROWS = 1000
 # Of a batch's failures, as many as someone reads.

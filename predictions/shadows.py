@@ -25,9 +25,9 @@ from predictions.metrics import SHADOWS_DROPPED
 from predictions.models import Prediction
 from predictions.recorder import Record
 from registry import loader
-from registry.arrangement import InvalidInput, arrange
 from registry.loader import ArtifactMissing, LoadedModel, ModelNotReady
 from registry.models import ModelNotFound
+from registry.signatures.arrangement import InvalidInput, arrange
 
 logger = logging.getLogger(__name__)
 

@@ -13,14 +13,14 @@ from typing import Any, Self
 
 import numpy as np
 
-from registry.arrangement import arrange
-from registry.completion import complete
 from registry.made_up_rows import make_rows, with_gaps
 from registry.parity import Parity, compare
 from registry.proof import load_completed, request_of, run_bounded, score_example, serve
 from registry.runtimes import runtime_module
 from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Outputs, Runtime
-from registry.signature import Signature
+from registry.signatures.arrangement import arrange
+from registry.signatures.completion import complete
+from registry.signatures.signature import Signature
 from registry.sniffing import ArtifactRejected
 
 MIN_ROWS = 1000

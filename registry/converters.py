@@ -20,7 +20,7 @@ from skl2onnx import convert_sklearn
 from skl2onnx.common import data_types
 from skl2onnx.sklapi import CastTransformer
 
-from registry.signature import Input, Output, Signature
+from registry.signatures.signature import Input, Output, Signature
 
 # From this opset on, Split must be told into how many parts.
 SPLIT_COUNTS = 18

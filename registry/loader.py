@@ -24,7 +24,7 @@ from registry.runtimes.base import (
     RemoteOptions,
     Runtime,
 )
-from registry.signature import Signature
+from registry.signatures.signature import Signature
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from registry.signature import Input, Signature
+from registry.signatures.signature import Input, Signature
 
 SEED = 0
 MISSING_SHARE = 0.1

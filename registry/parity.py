@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from registry.runtimes.base import Outputs
-from registry.signature import Signature
+from registry.signatures.signature import Signature
 
 # Of values and probabilities; of values above 1, relative.
 TOLERANCE = 1e-5

@@ -16,7 +16,6 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from registry.compatibility import refusals
 from registry.models import (
     MAX_SHADOWS,
     Alias,
@@ -28,7 +27,8 @@ from registry.models import (
     ModelVersion,
 )
 from registry.models.moves import SHORTEST_LIFE
-from registry.signature import Signature
+from registry.signatures.compatibility import refusals
+from registry.signatures.signature import Signature
 
 logger = logging.getLogger(__name__)
 

@@ -19,8 +19,6 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from registry.arrangement import InvalidInput, arrange
-from registry.completion import complete
 from registry.exact_json.values import check_json
 from registry.runtimes import runtime_module
 from registry.runtimes.base import (
@@ -31,7 +29,9 @@ from registry.runtimes.base import (
     RemoteOptions,
     Runtime,
 )
-from registry.signature import Output, Signature, SignatureError
+from registry.signatures.arrangement import InvalidInput, arrange
+from registry.signatures.completion import complete
+from registry.signatures.signature import Output, Signature, SignatureError
 from registry.sniffing import ArtifactRejected
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent

@@ -11,7 +11,7 @@ from rest_framework import serializers
 from registry.exact_json.values import check_annotation, check_json
 from registry.models import NAME_PATTERN, ModelVersion
 from registry.runtimes import FRAMEWORKS
-from registry.signature import Signature, SignatureError
+from registry.signatures.signature import Signature, SignatureError
 
 MAX_EXAMPLE_ROWS = 1000
 

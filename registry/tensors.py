@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from registry.signature import DTYPES
+from registry.signatures.signature import DTYPES
 
 LENGTH_HEADER = "Inference-Header-Content-Length"
 _LENGTH = struct.Struct("<I")

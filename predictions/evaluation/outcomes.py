@@ -12,7 +12,7 @@ from predictions.evaluation.reports import Report
 from predictions.evaluation.tasks import NoQuality, Task, label_text, labels_by_form, task_of
 from predictions.models import MAX_PREDICTIONS_OF_REFERENCE, Outcome, Prediction
 from registry.models import ModelVersion
-from registry.signature import ClassLabel, listed
+from registry.signatures.signature import ClassLabel, listed
 
 # Of reports that can not be recorded, as many as someone reads.
 MAX_FAULTS = 20

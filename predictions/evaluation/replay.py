@@ -23,10 +23,10 @@ from predictions.evaluation.rescoring import Outcome, rescore
 from predictions.inference import Answer
 from predictions.models import MAX_ERROR_LENGTH, Prediction, Replay, ReplayResult
 from registry import loader
-from registry.arrangement import InvalidInput
 from registry.loader import ArtifactMissing, LoadedModel
 from registry.models import ModelNotFound, ModelVersion
-from registry.signature import Signature
+from registry.signatures.arrangement import InvalidInput
+from registry.signatures.signature import Signature
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 from rest_framework import serializers
 
 from predictions.models import MAX_CALLERS_NAME_LENGTH, MAX_OUTCOME_VALUE
-from registry.signature import ClassLabel
+from registry.signatures.signature import ClassLabel
 
 FIELDS = frozenset({"prediction_id", "reference", "value", "label", "observed_at"})
 # Times outside would overflow in one zone or another.

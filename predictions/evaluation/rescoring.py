@@ -5,10 +5,10 @@ from typing import Any, TypeAlias
 
 from predictions import inference
 from predictions.inference import Answer, Inputs
-from registry.arrangement import InvalidInput, arrange
 from registry.loader import LoadedModel
 from registry.runtimes.base import InferenceError
-from registry.signature import Signature
+from registry.signatures.arrangement import InvalidInput, arrange
+from registry.signatures.signature import Signature
 
 # Where a model fails on all rows of one call, they are scored again one by one: not too many.
 CALL_ROWS = 500

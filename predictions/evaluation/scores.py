@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from predictions.evaluation.statistics import Moments, wilson_interval
-from registry.signature import ClassLabel
+from registry.signatures.signature import ClassLabel
 
 CALIBRATION_BINS = 10
 # As scikit-learn clips probabilities before it takes their logarithm: `log_loss`.

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from registry.models import ModelVersion
-from registry.signature import ClassLabel, Signature
+from registry.signatures.signature import ClassLabel, Signature
 
 
 class NoQuality(Exception):

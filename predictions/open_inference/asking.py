@@ -15,9 +15,9 @@ from predictions.recorder import Record
 from predictions.routing import Target
 from predictions.services import Caller, PredictionFailed
 from registry import loader
-from registry.arrangement import InvalidInput
 from registry.exact_json.values import JSONObject, check_annotation, parse_json
-from registry.signature import Signature
+from registry.signatures.arrangement import InvalidInput
+from registry.signatures.signature import Signature
 from registry.tensors import TensorError
 
 KEY_PARAMETER = "idempotency_key"

@@ -7,7 +7,7 @@ from predictions.open_inference.messages import Wanted
 from predictions.open_inference.tensors import Tensor
 from predictions.outputs import Scored, cells_of_target, targets_of
 from registry.exact_json.values import JSONObject
-from registry.signature import Input, Output, Signature, listed
+from registry.signatures.signature import Input, Output, Signature, listed
 from registry.tensors import TensorError
 
 # -- requests

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from registry.signature import DTYPES
+from registry.signatures.signature import DTYPES
 
 TEXT: dict[str, Any] = {"type": "string"}
 SHAPE: dict[str, Any] = {"type": "array", "items": {"type": "integer"}}

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from registry.signature import DTYPES, listed
+from registry.signatures.signature import DTYPES, listed
 from registry.tensors import TensorError, flatten, read_binary, write_binary
 
 MAX_DIMENSIONS = 10

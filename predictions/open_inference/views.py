@@ -30,7 +30,7 @@ from registry import artifacts
 from registry.exact_json.values import parse_json
 from registry.loader import ArtifactMissing
 from registry.models import ModelVersion
-from registry.signature import Signature
+from registry.signatures.signature import Signature
 from registry.tensors import LENGTH_HEADER, TensorError
 
 EXTENSIONS = ["binary_tensor_data", "model_repository", "statistics", "parameters"]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from predictions.open_inference.messages import read_request, write_answer
 from predictions.open_inference.rows import rows_of
 from predictions.open_inference.tensors import Tensor, read_bytes, read_json, write_bytes
-from registry.signature import DTYPES, Input, Signature
+from registry.signatures.signature import DTYPES, Input, Signature
 from registry.tensors import TensorError, write_binary
 
 FLOATS = ("FP16", "FP32", "FP64")

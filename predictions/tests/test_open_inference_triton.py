@@ -19,7 +19,7 @@ from tritonclient.http import InferenceServerClient, InferInput, InferRequestedO
 from tritonclient.utils import InferenceServerException
 
 from mlapi.tests.test_serve import free_port
-from registry.signature import DTYPES
+from registry.signatures.signature import DTYPES
 from registry.testing.processes import MANAGE, manage
 from registry.testing.trained_models import (
     Trained,

@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import numpy_helper
 
 from registry.runtimes.base import LoadError
-from registry.signature import ClassLabel, listed
+from registry.signatures.signature import ClassLabel, listed
 
 DOMAINS = frozenset(("", "ai.onnx", "ai.onnx.ml", "com.microsoft"))
 _CLASS_ATTRIBUTES = ("classlabels_strings", "classlabels_int64s", "classlabels_ints")

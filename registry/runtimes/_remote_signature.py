@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from registry.runtimes.base import LoadError
-from registry.signature import DTYPES, Input, Output, Signature, SignatureError, label_datatype
+from registry.signatures.signature import (
+    DTYPES,
+    Input,
+    Output,
+    Signature,
+    SignatureError,
+    label_datatype,
+)
 
 MAX_TENSORS = 1000
 MAX_DIMENSIONS = 10

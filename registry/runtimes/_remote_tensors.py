@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from registry.signature import DTYPES, Input
+from registry.signatures.signature import DTYPES, Input
 from registry.tensors import (
     LENGTH_HEADER,
     TensorError,

@@ -12,7 +12,7 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils import get_tags
 
 from registry.runtimes.base import LoadError
-from registry.signature import Input
+from registry.signatures.signature import Input
 
 Layout: TypeAlias = Literal["tensor", "table", "objects", "text"]
 """How rows reach the model: one float array, a table of named columns, an array of objects, or one

@@ -9,7 +9,7 @@ from typing import Protocol, TypeAlias
 
 import numpy as np
 
-from registry.signature import ClassLabel, Output, Signature, label_datatype
+from registry.signatures.signature import ClassLabel, Output, Signature, label_datatype
 
 Outputs: TypeAlias = dict[str, np.ndarray]
 

@@ -9,7 +9,7 @@ import lightgbm
 import numpy as np
 
 from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Outputs, class_outputs
-from registry.signature import Input, Output, Signature
+from registry.signatures.signature import Input, Output, Signature
 
 logger = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ from registry.runtimes.base import (
     LoadOptions,
     Outputs,
 )
-from registry.signature import (
+from registry.signatures.signature import (
     DTYPES,
     ClassLabel,
     Input,

@@ -26,7 +26,7 @@ from registry.runtimes.base import (
     Outputs,
     RuntimeUnavailable,
 )
-from registry.signature import DTYPES, Input, Output, Signature
+from registry.signatures.signature import DTYPES, Input, Output, Signature
 from registry.tensors import TensorError
 
 # After so many calls in a row that found no server, nobody waits for it for so long.

@@ -33,7 +33,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from registry.runtimes._sklearn_signature import Reading, read_inputs
 from registry.runtimes._sklearn_trust import TRUSTED_TYPES, check_structure, parts_of
 from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Outputs, class_outputs
-from registry.signature import DATATYPES, ClassLabel, Output, Signature, listed
+from registry.signatures.signature import DATATYPES, ClassLabel, Output, Signature, listed
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import numpy as np
 import xgboost
 
 from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Outputs, class_outputs
-from registry.signature import Input, Output, Signature
+from registry.signatures.signature import Input, Output, Signature
 
 TAIL_BYTES = 200
 # The writer's version is the last thing in the file: [3,2,0] in JSON, and in UBJSON three one-byte

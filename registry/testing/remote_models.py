@@ -10,7 +10,7 @@ import pytest
 
 from registry.runtimes.base import LoadOptions, RemoteOptions
 from registry.runtimes.open_inference import OpenInferenceRuntime, load
-from registry.signature import Signature
+from registry.signatures.signature import Signature
 from registry.testing.remote_server import Reply, StandIn, standing_in
 
 ROWS = np.array([[1.0, 2.0], [3.0, 4.5], [-1.0, 1.0]])

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from registry.signature import DTYPES, Input
+from registry.signatures.signature import DTYPES, Input
 from registry.tensors import LENGTH_HEADER
 
 IRIS = {

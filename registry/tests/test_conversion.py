@@ -24,12 +24,12 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 from registry import conversion
-from registry.arrangement import arrange
-from registry.completion import complete
 from registry.parity import TOLERANCE, compare
 from registry.runtimes import runtime_module
 from registry.runtimes.base import LoadOptions, Outputs
-from registry.signature import Output, Signature
+from registry.signatures.arrangement import arrange
+from registry.signatures.completion import complete
+from registry.signatures.signature import Output, Signature
 from registry.sniffing import ArtifactRejected, sniff
 from registry.testing import trained_models
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from registry.runtimes.base import InferenceError, RuntimeUnavailable
-from registry.signature import DTYPES
+from registry.signatures.signature import DTYPES
 from registry.tensors import LENGTH_HEADER
 from registry.testing.remote_models import ROWS, answering, tensor
 from registry.testing.remote_models import open_remote as open_remote

@@ -326,7 +326,7 @@ def test_an_inactive_version_may_be_replayed_but_not_answer(
 
 
 def test_wide_inputs_make_smaller_chunks(iris: ModelVersion) -> None:
-    from registry.signature import Input, Signature
+    from registry.signatures.signature import Input, Signature
 
     def rows(*shape: int) -> int:
         return replay._chunk_rows(Signature((Input("x", "FP32", (-1, *shape)),)))
@@ -340,7 +340,7 @@ def test_wide_inputs_make_smaller_chunks(iris: ModelVersion) -> None:
 def test_rows_of_varying_shape_are_scored_together_by_shape(
     iris: ModelVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from registry.signature import Input, Output, Signature
+    from registry.signatures.signature import Input, Output, Signature
 
     calls: list[int] = []
 

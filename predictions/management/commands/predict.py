@@ -8,10 +8,10 @@ from django.core.management.base import BaseCommand, CommandError
 from predictions import services
 from predictions.models import Prediction
 from predictions.serializers import PredictionDetailSerializer
-from registry.arrangement import InvalidInput
 from registry.exact_json.values import parse_json
 from registry.loader import ArtifactMissing, ModelNotReady
 from registry.models import ModelNotFound
+from registry.signatures.arrangement import InvalidInput
 
 
 class Command(BaseCommand):

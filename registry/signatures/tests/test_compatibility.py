@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from registry.compatibility import refusals
-from registry.signature import Input, Signature
+from registry.signatures.compatibility import refusals
+from registry.signatures.signature import Input, Signature
 
 VECTOR = Input("features", "FP64", (-1, 4))
 COLUMNS = tuple(Input(name, "FP64", (-1,)) for name in "abcd")

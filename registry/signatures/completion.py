@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from registry.arrangement import InvalidInput, cells_of
-from registry.signature import (
+from registry.signatures.arrangement import InvalidInput, cells_of
+from registry.signatures.signature import (
     DTYPES,
     ClassLabel,
     Input,

@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from registry.completion import complete
-from registry.signature import Input, Output, Signature, SignatureError
+from registry.signatures.completion import complete
+from registry.signatures.signature import Input, Output, Signature, SignatureError
 
 COLUMNS = Signature(
     (Input("age", "FP64", (-1,)), Input("city", None, (-1,)), Input("seats", None, (-1,))),

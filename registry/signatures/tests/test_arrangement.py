@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from registry.arrangement import InvalidInput, arrange
-from registry.signature import DTYPES, Input, Signature
+from registry.signatures.arrangement import InvalidInput, arrange
+from registry.signatures.signature import DTYPES, Input, Signature
 
 # A busy machine is no failure.
 unhurried = settings(deadline=None)

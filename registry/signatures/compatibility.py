@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from registry.signature import DTYPES, MAX_REPORTED_ERRORS, Input, Signature, listed
+from registry.signatures.signature import DTYPES, MAX_REPORTED_ERRORS, Input, Signature, listed
 
 
 @dataclass(frozen=True, slots=True)

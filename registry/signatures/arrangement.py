@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from registry.signature import (
+from registry.signatures.signature import (
     DATATYPES,
     DTYPES,
     MAX_REPORTED_ERRORS,
