@@ -26,7 +26,7 @@ from predictions.idempotency import InvalidKey, KeyReused
 from predictions.models import PredictionNotFound, ReplayNotFound
 from predictions.recorder import CallerInactive
 from predictions.services import PredictionFailed, PredictionUnavailable
-from registry.artifacts import ArtifactRejected, ArtifactTooLarge
+from registry.artifacts.store import ArtifactRejected, ArtifactTooLarge
 from registry.loader import ArtifactMissing, ModelNotReady
 from registry.models import ModelNotFound
 from registry.promotion import AliasMoved, MoveRefused

@@ -21,8 +21,8 @@ from predictions.mlflow_bodies import Invocation, predictions_of, read_body, rea
 from predictions.ndjson import body_length
 from predictions.services import PredictionFailed
 from registry import loader
+from registry.artifacts.mlflow_folder import MLFLOW_TAG
 from registry.exact_json.values import check_json
-from registry.mlflow import MLFLOW_TAG
 from registry.signatures.arrangement import InvalidInput
 from registry.signatures.signature import Signature
 

@@ -17,8 +17,9 @@ from django.utils.safestring import SafeString
 from django.views.decorators.csrf import csrf_protect
 from rest_framework import serializers
 
-from registry import activation, artifacts, services
+from registry import activation, services
 from registry import alias_admin as alias_admin  # registers its pages
+from registry.artifacts import store
 from registry.exact_json.fields import ExactJSONFormField
 from registry.models import ModelNotFound, ModelVersion
 from registry.promotion import BY_ITSELF, Cause
@@ -31,7 +32,7 @@ SHOWN = ("file", "signature_table", "libraries_table", "metrics_table")
 # A form field must not be called like a model field that nobody edits.
 FIELD_OF_ERROR = {"artifact": "model_file", "signature": "declared_signature"}
 REGISTRY_ERRORS = (
-    artifacts.ArtifactRejected,
+    store.ArtifactRejected,
     services.ArtifactExists,
     services.VersionExists,
     services.VersionInUse,

@@ -1,7 +1,7 @@
 """Turns a model of another framework into ONNX, and proves that both answer alike. No Django here.
 
 Run as `-m registry.conversion`, it is the bounded subprocess in which that happens: see
-`registry.proof`. Only there are the converters imported, and the frameworks they convert from.
+`registry.artifacts.proof`. Only there are the converters imported, and the frameworks they convert from.
 """
 
 import importlib
@@ -13,15 +13,15 @@ from typing import Any, Self
 
 import numpy as np
 
+from registry.artifacts.proof import load_completed, request_of, run_bounded, score_example, serve
+from registry.artifacts.sniffing import ArtifactRejected
 from registry.made_up_rows import make_rows, with_gaps
 from registry.parity import Parity, compare
-from registry.proof import load_completed, request_of, run_bounded, score_example, serve
 from registry.runtimes import runtime_module
 from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Outputs, Runtime
 from registry.signatures.arrangement import arrange
 from registry.signatures.completion import complete
 from registry.signatures.signature import Signature
-from registry.sniffing import ArtifactRejected
 
 MIN_ROWS = 1000
 GENERATED_ROWS = 2000

@@ -13,7 +13,7 @@ from pathlib import Path
 from django.conf import settings
 from django.db import connection
 
-from registry import artifacts
+from registry.artifacts import store
 from registry.metrics import LOAD_SECONDS, LOADED_MODELS
 from registry.models import ModelNotFound, ModelVersion
 from registry.runtimes import runtime_module
@@ -128,8 +128,8 @@ def _load_active(model_id: int) -> LoadedModel:
     if not version.has_artifact:
         raise ArtifactMissing(f"Model {model_id} has no artifact yet")
     try:
-        path = artifacts.resolve(Path(settings.MODEL_PATH), version.artifact)
-        if artifacts.digest(path) != version.sha256:
+        path = store.resolve(Path(settings.MODEL_PATH), version.artifact)
+        if store.digest(path) != version.sha256:
             logger.error("Artifact of %s has changed on disk: not served", version)
             raise ModelNotReady(f"Model {model_id}: its artifact has changed on disk")
         signature = Signature.from_json(version.signature)

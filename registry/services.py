@@ -12,9 +12,9 @@ from django.contrib.auth.models import User
 from django.db import DatabaseError, IntegrityError, InterfaceError, transaction
 from django.db.models import ProtectedError
 
-from registry import artifacts, proof
 from registry.activation import VersionInUse as VersionInUse
 from registry.activation import crown_first, release_deleted
+from registry.artifacts import proof, store
 from registry.exact_json.values import JSONObject
 from registry.loader import load_options
 from registry.models import ModelVersion
@@ -172,9 +172,9 @@ def _attached_already(row: ModelVersion, upload: Upload) -> ModelVersion:
     return row
 
 
-def _receive(upload: Upload) -> artifacts.Staged:
+def _receive(upload: Upload) -> store.Staged:
     root = Path(settings.MODEL_PATH)
-    return artifacts.receive(upload.chunks, root, limit_bytes=settings.MAX_ARTIFACT_BYTES)
+    return store.receive(upload.chunks, root, limit_bytes=settings.MAX_ARTIFACT_BYTES)
 
 
 @contextmanager
@@ -188,7 +188,7 @@ def _proved(
     """
     staged = _receive(upload)
     try:
-        row.framework = artifacts.check_framework(staged.path, framework)
+        row.framework = store.check_framework(staged.path, framework)
         proven = proof.prove(
             staged.path,
             framework=row.framework,
@@ -203,9 +203,9 @@ def _proved(
         staged.discard()
 
 
-def _place(row: ModelVersion, staged: artifacts.Staged, proven: proof.Proof) -> None:
+def _place(row: ModelVersion, staged: store.Staged, proven: proof.Proof) -> None:
     """Put the file in its place, and what it tells into `row`."""
-    row.artifact = artifacts.place(
+    row.artifact = store.place(
         staged,
         Path(settings.MODEL_PATH),
         row.name,
@@ -233,4 +233,4 @@ def _file_removed_on_failure(row: ModelVersion) -> Iterator[None]:
 
 
 def _remove_file(row: ModelVersion) -> None:
-    artifacts.remove(Path(settings.MODEL_PATH), row.artifact)
+    store.remove(Path(settings.MODEL_PATH), row.artifact)

@@ -26,7 +26,7 @@ from predictions.open_inference import schema
 from predictions.open_inference.asking import KEY_PARAMETER, ask
 from predictions.open_inference.messages import BINARY, InferRequest, read_request
 from predictions.open_inference.statistics import statistics_of
-from registry import artifacts
+from registry.artifacts import store
 from registry.exact_json.values import parse_json
 from registry.loader import ArtifactMissing
 from registry.models import ModelVersion
@@ -198,7 +198,7 @@ def _has_file(row: ModelVersion) -> bool:
     if not row.has_artifact:
         return False
     try:
-        path = artifacts.resolve(Path(settings.MODEL_PATH), row.artifact)
+        path = store.resolve(Path(settings.MODEL_PATH), row.artifact)
         return path.stat().st_size == row.size_bytes
     except (OSError, ValueError):
         return False

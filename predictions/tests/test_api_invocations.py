@@ -10,10 +10,10 @@ from django.conf import LazySettings
 from rest_framework.test import APIClient
 
 from predictions.models import Prediction
+from registry.artifacts.tests import test_mlflow_folder
 from registry.models import ModelVersion
-from registry.tests import test_mlflow
 
-FOLDERS = test_mlflow.FOLDERS
+FOLDERS = test_mlflow_folder.FOLDERS
 CASES = json.loads((FOLDERS / "invocations.json").read_text())
 IRIS_ROW = [5.1, 3.5, 1.4, 0.2]
 
@@ -32,7 +32,7 @@ def ask_csv(client: APIClient, version: ModelVersion, text: str | bytes) -> Any:
 
 
 def register(folder: Path) -> ModelVersion:
-    test_mlflow.register(folder)
+    test_mlflow_folder.register(folder)
     return ModelVersion.objects.get()
 
 

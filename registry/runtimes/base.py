@@ -108,5 +108,5 @@ class RuntimeModule(Protocol):
 
     def load(self, path: Path, options: LoadOptions) -> Runtime:
         """Load the model in `path`; raises LoadError. A native parser may end the process: see
-        `registry.proof`.
+        `registry.artifacts.proof`.
         """

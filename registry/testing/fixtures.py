@@ -19,7 +19,8 @@ from django.test import Client, TransactionTestCase
 from rest_framework.test import APIClient
 from rest_framework_simplejwt.tokens import AccessToken
 
-from registry import loader, proof, statements
+from registry import loader, statements
+from registry.artifacts import proof
 from registry.models import ModelVersion
 from registry.runtimes.base import LoadOptions
 from registry.testing.history import triggers_off

@@ -13,7 +13,7 @@ from django.db import connection
 from django.test import Client
 
 from predictions.models import Prediction
-from registry import proof
+from registry.artifacts import proof
 from registry.models import ModelVersion
 from registry.testing.fixtures import Artifact
 

@@ -15,7 +15,8 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import OperationalError, connections
 from rest_framework.test import APIClient
 
-from registry import artifacts, loader, services
+from registry import loader, services
+from registry.artifacts import store
 from registry.models import ModelVersion
 from registry.services import Upload, register_model
 from registry.testing.fixtures import Artifact, api_client
@@ -328,13 +329,13 @@ def test_of_two_artifacts_at_once_one_is_attached_and_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     proved = Barrier(2)
-    place = artifacts.place
+    place = store.place
 
     def place_together(*args: Any) -> str:
         proved.wait(timeout=20)
         return place(*args)
 
-    monkeypatch.setattr(artifacts, "place", place_together)
+    monkeypatch.setattr(store, "place", place_together)
 
     def put(artifact: Artifact) -> int:
         try:

@@ -24,13 +24,13 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 from registry import conversion
+from registry.artifacts.sniffing import ArtifactRejected, sniff
 from registry.parity import TOLERANCE, compare
 from registry.runtimes import runtime_module
 from registry.runtimes.base import LoadOptions, Outputs
 from registry.signatures.arrangement import arrange
 from registry.signatures.completion import complete
 from registry.signatures.signature import Output, Signature
-from registry.sniffing import ArtifactRejected, sniff
 from registry.testing import trained_models
 
 FITTED = 1500

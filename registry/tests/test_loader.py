@@ -11,7 +11,8 @@ import pytest
 from django.db import connections
 from rest_framework.test import APIClient
 
-from registry import artifacts, loader
+from registry import loader
+from registry.artifacts import store
 from registry.loader import ArtifactMissing, LoadedModel, ModelCache, ModelNotReady
 from registry.models import ModelNotFound, ModelVersion
 from registry.testing.fixtures import Artifact
@@ -170,14 +171,14 @@ def test_threads_that_predict_at_once_load_the_file_once(
     iris: ModelVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digests = []
-    digest, barrier = artifacts.digest, threading.Barrier(N_THREADS)
+    digest, barrier = store.digest, threading.Barrier(N_THREADS)
 
     def counted(path: Path) -> str:
         digests.append(path)
         time.sleep(0.1)
         return digest(path)
 
-    monkeypatch.setattr(artifacts, "digest", counted)
+    monkeypatch.setattr(store, "digest", counted)
 
     def ask(_: int) -> LoadedModel:
         barrier.wait(timeout=20)

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from django.db import connection, transaction
 
-from registry import artifacts, proof, services
+from registry import services
+from registry.artifacts import proof, store
 from registry.models import ModelVersion
 
 
@@ -42,12 +43,12 @@ def test_no_transaction_is_open_while_an_artifact_is_proved(
 
     def prove(path: Path, **given: object) -> None:
         seen.append(connection.in_atomic_block)
-        raise artifacts.ArtifactRejected("no")
+        raise store.ArtifactRejected("no")
 
     monkeypatch.setattr(proof, "prove", prove)
     upload = services.Upload([b"tree\nversion=v4\n\nend of trees\n\nend of parameters\n"])
 
-    with pytest.raises(artifacts.ArtifactRejected):
+    with pytest.raises(store.ArtifactRejected):
         services.register_model(name="a", version="1", upload=upload)
 
     assert seen == [False]

@@ -12,7 +12,8 @@ from django.core.management.base import CommandError
 from rest_framework.exceptions import ValidationError
 from tqdm import tqdm
 
-from registry import artifacts
+from registry.artifacts import store
+from registry.artifacts.mlflow_folder import MLFLOW_TAG, read_folder
 from registry.conversion import GENERATED_ROWS, MIN_ROWS, Conversion, convert
 from registry.exact_json.values import check_annotation, parse_json
 from registry.loader import load_options
@@ -22,7 +23,6 @@ from registry.management.arguments import (
     json_argument,
     version_fields,
 )
-from registry.mlflow import MLFLOW_TAG, read_folder
 from registry.models import ModelVersion
 from registry.parity import TOLERANCE
 from registry.runtimes import FRAMEWORKS
@@ -103,7 +103,7 @@ class Command(VersionCommand):
                 self._register(source)
         except OSError as error:
             raise CommandError(f"{file} can not be read or copied: {error}") from error
-        except artifacts.ArtifactRejected as error:
+        except store.ArtifactRejected as error:
             raise CommandError(f"{file} was not registered: {error}") from error
 
     def _warn_of_function(self, origin: dict[str, str]) -> None:
@@ -150,10 +150,10 @@ class Command(VersionCommand):
         taken = sorted({SOURCE_TAG, PARITY_TAG} & source.fields["tags"].keys())
         if taken:
             raise CommandError(f"--tags: {' and '.join(taken)} are written by --to onnx.")
-        sha256 = artifacts.digest(source.file)
+        sha256 = store.digest(source.file)
         if self._is_converted_already(sha256, source.fields):
             return
-        framework = artifacts.check_framework(source.file, source.framework)
+        framework = store.check_framework(source.file, source.framework)
         self.stdout.write(f"Converting {source.file.name} to ONNX")
         with tempfile.TemporaryDirectory(prefix="mlapi-") as folder:
             done = convert(
@@ -208,7 +208,7 @@ class Command(VersionCommand):
         if "version" not in fields:
             raise CommandError(f"{error} by now: others register it too. Try again.") from error
         version = ModelVersion.objects.get(name=fields["name"], version=fields["version"])
-        if artifacts.digest(file) != version.sha256:
+        if store.digest(file) != version.sha256:
             raise CommandError(f"{error}, with another file. Choose another version.") from error
         self.stdout.write(f"{version} is registered already, as id {version.pk}, from this file.")
 

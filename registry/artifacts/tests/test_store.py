@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from registry import artifacts
-from registry.artifacts import ArtifactRejected, ArtifactTooLarge
+from registry.artifacts import store
+from registry.artifacts.store import ArtifactRejected, ArtifactTooLarge
 from registry.testing import trained_models
 
 PICKLED = pickle.dumps({"model": [1, 2, 3]})
@@ -44,17 +44,17 @@ def zipped(**members: bytes) -> bytes:
 
 
 def test_received_bytes_are_hashed_and_private(tmp_path: Path) -> None:
-    staged = artifacts.receive([b"ab", b"", b"c"], tmp_path, limit_bytes=3)
+    staged = store.receive([b"ab", b"", b"c"], tmp_path, limit_bytes=3)
 
     assert staged.path.read_bytes() == b"abc"
     assert staged.size_bytes == 3
-    assert staged.sha256 == artifacts.digest(staged.path)
+    assert staged.sha256 == store.digest(staged.path)
     assert stat.S_IMODE(staged.path.stat().st_mode) & 0o027 == 0
 
 
 def test_a_file_above_the_limit_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ArtifactTooLarge, match="limit of 3 bytes"):
-        artifacts.receive([b"ab", b"cd"], tmp_path, limit_bytes=3)
+        store.receive([b"ab", b"cd"], tmp_path, limit_bytes=3)
 
     assert everything_below(tmp_path) == []
 
@@ -65,7 +65,7 @@ def test_reading_stops_at_the_limit(tmp_path: Path) -> None:
         pytest.fail("read on above the limit")
 
     with pytest.raises(ArtifactTooLarge):
-        artifacts.receive(chunks(), tmp_path, limit_bytes=3)
+        store.receive(chunks(), tmp_path, limit_bytes=3)
 
 
 def test_a_broken_upload_leaves_nothing(tmp_path: Path) -> None:
@@ -74,66 +74,66 @@ def test_a_broken_upload_leaves_nothing(tmp_path: Path) -> None:
         raise ConnectionResetError
 
     with pytest.raises(ConnectionResetError):
-        artifacts.receive(chunks(), tmp_path, limit_bytes=100)
+        store.receive(chunks(), tmp_path, limit_bytes=100)
 
     assert everything_below(tmp_path) == []
 
 
 def test_an_empty_upload_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(ArtifactRejected, match="empty") as caught:
-        artifacts.receive([], tmp_path, limit_bytes=3)
+        store.receive([], tmp_path, limit_bytes=3)
 
     assert caught.value.errors == {"artifact": ["The file is empty."]}
     assert everything_below(tmp_path) == []
 
 
 def test_old_leftovers_are_swept_and_young_ones_kept(tmp_path: Path) -> None:
-    old = artifacts.receive([b"old"], tmp_path, limit_bytes=3)
-    young = artifacts.receive([b"new"], tmp_path, limit_bytes=3)
-    long_ago = time.time() - artifacts.LEFTOVER_AGE_SECONDS - 60
+    old = store.receive([b"old"], tmp_path, limit_bytes=3)
+    young = store.receive([b"new"], tmp_path, limit_bytes=3)
+    long_ago = time.time() - store.LEFTOVER_AGE_SECONDS - 60
     os.utime(old.path, (long_ago, long_ago))
 
-    artifacts.receive([b"abc"], tmp_path, limit_bytes=3)
+    store.receive([b"abc"], tmp_path, limit_bytes=3)
 
     assert not old.path.exists()
     assert young.path.exists()
 
 
 def test_a_placed_file_is_found_by_its_relative_path(tmp_path: Path) -> None:
-    staged = artifacts.receive([b"abc"], tmp_path, limit_bytes=3)
+    staged = store.receive([b"abc"], tmp_path, limit_bytes=3)
 
-    relative = artifacts.place(staged, tmp_path, "iris", "1.0", ".onnx")
+    relative = store.place(staged, tmp_path, "iris", "1.0", ".onnx")
 
     assert relative.startswith("iris/1.0/")
     assert relative.endswith(".onnx")
-    assert artifacts.resolve(tmp_path, relative).read_bytes() == b"abc"
+    assert store.resolve(tmp_path, relative).read_bytes() == b"abc"
     assert everything_below(tmp_path) == [relative]
 
 
 def test_two_files_of_one_version_do_not_meet(tmp_path: Path) -> None:
     first, second = (
-        artifacts.place(
-            artifacts.receive([content], tmp_path, limit_bytes=3), tmp_path, "iris", "1", ".txt"
+        store.place(
+            store.receive([content], tmp_path, limit_bytes=3), tmp_path, "iris", "1", ".txt"
         )
         for content in (b"abc", b"xyz")
     )
 
-    assert artifacts.resolve(tmp_path, first).read_bytes() == b"abc"
-    assert artifacts.resolve(tmp_path, second).read_bytes() == b"xyz"
+    assert store.resolve(tmp_path, first).read_bytes() == b"abc"
+    assert store.resolve(tmp_path, second).read_bytes() == b"xyz"
 
 
 @pytest.mark.parametrize("name", ["..", ".", "", "a/b", ".incoming", "a\0b"])
 def test_no_name_leads_out_of_its_folder(name: str, tmp_path: Path) -> None:
-    staged = artifacts.receive([b"abc"], tmp_path, limit_bytes=3)
+    staged = store.receive([b"abc"], tmp_path, limit_bytes=3)
 
     with pytest.raises(ArtifactRejected):
-        artifacts.place(staged, tmp_path, name, "1", ".txt")
+        store.place(staged, tmp_path, name, "1", ".txt")
 
 
 @pytest.mark.parametrize("relative", ["../x.onnx", "a/../../x.onnx", "/etc/passwd", "", ".", "a\0"])
 def test_a_path_outside_the_root_is_rejected(relative: str, tmp_path: Path) -> None:
     with pytest.raises(ArtifactRejected):
-        artifacts.resolve(tmp_path, relative)
+        store.resolve(tmp_path, relative)
 
 
 def test_a_link_out_of_the_root_is_rejected(tmp_path: Path) -> None:
@@ -142,25 +142,25 @@ def test_a_link_out_of_the_root_is_rejected(tmp_path: Path) -> None:
     (root / "link").symlink_to(tmp_path)
 
     with pytest.raises(ArtifactRejected, match="outside"):
-        artifacts.resolve(root, "link/x.onnx")
+        store.resolve(root, "link/x.onnx")
 
 
 def test_removal_takes_empty_folders_along_and_keeps_others(tmp_path: Path) -> None:
     paths = [
-        artifacts.place(
-            artifacts.receive([b"abc"], tmp_path, limit_bytes=3), tmp_path, "iris", version, ".txt"
+        store.place(
+            store.receive([b"abc"], tmp_path, limit_bytes=3), tmp_path, "iris", version, ".txt"
         )
         for version in ("1", "2")
     ]
 
-    artifacts.remove(tmp_path, paths[0])
+    store.remove(tmp_path, paths[0])
 
     assert not (tmp_path / "iris" / "1").exists()
     assert everything_below(tmp_path) == [paths[1]]
 
 
 def test_removing_a_missing_file_is_no_error(tmp_path: Path) -> None:
-    artifacts.remove(tmp_path, "iris/1/gone.txt")
+    store.remove(tmp_path, "iris/1/gone.txt")
 
     assert tmp_path.is_dir()
 
@@ -183,15 +183,15 @@ def test_a_framework_is_told_by_content_alone(
 ) -> None:
     misnamed = train(tmp_path / name).path.rename(tmp_path / "model.bin")
 
-    assert artifacts.check_framework(misnamed, None) == framework
-    assert artifacts.check_framework(misnamed, framework) == framework
+    assert store.check_framework(misnamed, None) == framework
+    assert store.check_framework(misnamed, framework) == framework
 
 
 def test_a_framework_that_contradicts_the_content_is_rejected(tmp_path: Path) -> None:
     path = trained_models.iris_onnx(tmp_path / "m.onnx").path
 
     with pytest.raises(ArtifactRejected, match=r"'sklearn'.*'onnx'") as caught:
-        artifacts.check_framework(path, "sklearn")
+        store.check_framework(path, "sklearn")
 
     assert list(caught.value.errors) == ["framework"]
 
@@ -205,7 +205,7 @@ def test_a_renamed_pickle_of_any_protocol_is_named(
     path = file(tmp_path, pickle.dumps(estimator, protocol), name)
 
     with pytest.raises(ArtifactRejected, match=r"pickle.*skops\.io\.dump"):
-        artifacts.sniff(path)
+        store.sniff(path)
 
 
 @pytest.mark.parametrize(
@@ -236,14 +236,14 @@ def test_a_renamed_pickle_of_any_protocol_is_named(
 )
 def test_what_is_no_model_is_named(content: bytes, said: str, tmp_path: Path) -> None:
     with pytest.raises(ArtifactRejected, match=said):
-        artifacts.sniff(file(tmp_path, content))
+        store.sniff(file(tmp_path, content))
 
 
 def test_a_zip_bomb_is_rejected(tmp_path: Path) -> None:
     bomb = zipped(**{"schema.json": b"{}", "bomb": bytes(100 * 2**20)})
 
     with pytest.raises(ArtifactRejected, match="unpacks to"):
-        artifacts.sniff(file(tmp_path, bomb))
+        store.sniff(file(tmp_path, bomb))
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ def test_lightgbm_text_cut_in_its_last_line_is_rejected(ending: bytes, tmp_path:
     path.write_bytes(whole[: whole.index(b"pandas_categorical")] + ending)
 
     with pytest.raises(ArtifactRejected, match="last line is incomplete"):
-        artifacts.sniff(path)
+        store.sniff(path)
 
 
 def test_lightgbm_text_of_the_command_line_tool_is_taken(tmp_path: Path) -> None:
@@ -263,7 +263,7 @@ def test_lightgbm_text_of_the_command_line_tool_is_taken(tmp_path: Path) -> None
     whole = path.read_bytes()
     path.write_bytes(whole[: whole.index(b"pandas_categorical")])
 
-    assert artifacts.sniff(path) == "lightgbm"
+    assert store.sniff(path) == "lightgbm"
 
 
 def test_a_large_file_is_not_read_whole(tmp_path: Path) -> None:
@@ -272,11 +272,11 @@ def test_a_large_file_is_not_read_whole(tmp_path: Path) -> None:
         sparse.truncate(2**34)
 
     with pytest.raises(ArtifactRejected, match="not a model file"):
-        artifacts.sniff(path)
+        store.sniff(path)
 
 
 def test_numpy_archives_are_named(tmp_path: Path) -> None:
     np.savez(tmp_path / "m.npz", weights=np.ones(3))
 
     with pytest.raises(ArtifactRejected, match="NumPy arrays"):
-        artifacts.sniff(tmp_path / "m.npz")
+        store.sniff(tmp_path / "m.npz")

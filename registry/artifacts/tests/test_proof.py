@@ -11,9 +11,9 @@ from onnx import TensorProto, helper
 from skl2onnx import to_onnx
 from sklearn.svm import LinearSVC
 
-from registry import artifacts, proof
-from registry.artifacts import ArtifactRejected
-from registry.proof import Proof, prove
+from registry.artifacts import proof, store
+from registry.artifacts.proof import Proof, prove
+from registry.artifacts.store import ArtifactRejected
 from registry.runtimes.base import LoadOptions
 from registry.testing import trained_models
 
@@ -224,7 +224,7 @@ def test_a_truncated_file_is_rejected(
     path.write_bytes(whole[: int(len(whole) * part)])
 
     with pytest.raises(ArtifactRejected):
-        proved(path, artifacts.check_framework(path, None))
+        proved(path, store.check_framework(path, None))
 
 
 def test_a_signal_is_named() -> None:
@@ -248,9 +248,9 @@ def test_a_working_directory_elsewhere_is_no_matter(
 
 
 def test_the_proof_loads_no_django() -> None:
-    command = [sys.executable, "-X", "importtime", "-c", "import registry.proof"]
+    command = [sys.executable, "-X", "importtime", "-c", "import registry.artifacts.proof"]
     told = subprocess.run(command, capture_output=True, text=True, check=True).stderr
 
-    assert "registry.proof" in told
+    assert "registry.artifacts.proof" in told
     assert "django" not in told
     assert "sklearn" not in told

@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
-from registry import artifacts
-from registry.artifacts import ArtifactRejected
+from registry.artifacts import store
+from registry.artifacts.store import ArtifactRejected
 
 MLMODEL = "MLmodel"
 MAX_MLMODEL_BYTES = 2**20
@@ -113,7 +113,7 @@ def _inside(folder: Path, name: object) -> Path:
     if not isinstance(name, str) or not name:
         raise ArtifactRejected(f"{MLMODEL} does not name the file of the model.")
     try:
-        path = artifacts.resolve(folder, name)
+        path = store.resolve(folder, name)
     except ArtifactRejected:
         raise ArtifactRejected(
             f"'{name[:100]}' is outside the folder of the model: nothing there is read."

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from registry.sniffing import ArtifactRejected, ArtifactTooLarge, check_framework, sniff
+from registry.artifacts.sniffing import ArtifactRejected, ArtifactTooLarge, check_framework, sniff
 
 __all__ = [
     "ArtifactRejected",

@@ -1,7 +1,7 @@
 """Loads and scores a new artifact in a subprocess with limits, before anything trusts it.
 
 Native parsers end their process on a damaged file, and a crafted one can make them loop or fill
-the memory: that must happen in here, to nobody else. No Django here. Run as `-m registry.proof`, it
+the memory: that must happen in here, to nobody else. No Django here. Run as `-m registry.artifacts.proof`, it
 is that subprocess: a request as JSON on standard input, an answer as JSON on what was its standard
 output before any library was loaded.
 """
@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from registry.artifacts.sniffing import ArtifactRejected
 from registry.exact_json.values import check_json
 from registry.runtimes import runtime_module
 from registry.runtimes.base import (
@@ -32,7 +33,6 @@ from registry.runtimes.base import (
 from registry.signatures.arrangement import InvalidInput, arrange
 from registry.signatures.completion import complete
 from registry.signatures.signature import Output, Signature, SignatureError
-from registry.sniffing import ArtifactRejected
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 # What the subprocess may know of this one: where its libraries are, and nothing it could tell.
@@ -79,7 +79,10 @@ def prove(
     if framework == "open-inference":
         request["remote"] = _remote(options)
     answer = run_bounded(
-        "registry.proof", request, timeout_seconds=timeout_seconds, memory_bytes=memory_bytes
+        "registry.artifacts.proof",
+        request,
+        timeout_seconds=timeout_seconds,
+        memory_bytes=memory_bytes,
     )
     return Proof(answer["signature"], answer["libraries"])
 
