@@ -14,7 +14,8 @@ from tqdm import tqdm
 
 from registry.artifacts import store
 from registry.artifacts.mlflow_folder import MLFLOW_TAG, read_folder
-from registry.conversion import GENERATED_ROWS, MIN_ROWS, Conversion, convert
+from registry.conversion.convert import GENERATED_ROWS, MIN_ROWS, Conversion, convert
+from registry.conversion.parity import TOLERANCE
 from registry.exact_json.values import check_annotation, parse_json
 from registry.loader import load_options
 from registry.management.arguments import (
@@ -24,7 +25,6 @@ from registry.management.arguments import (
     version_fields,
 )
 from registry.models import ModelVersion
-from registry.parity import TOLERANCE
 from registry.runtimes import FRAMEWORKS
 from registry.serializers import MAX_EXAMPLE_ROWS, ExampleField, SignatureField
 from registry.services import Upload, VersionExists, register_model

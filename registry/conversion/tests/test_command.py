@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from django.core.management import CommandError, call_command
 
+from registry.conversion.parity import TOLERANCE
 from registry.models import ModelVersion
-from registry.parity import TOLERANCE
 from registry.testing import trained_models
 
 
@@ -132,7 +132,7 @@ def test_a_bad_line_of_an_example_file_is_named(
 
 def test_the_command_imports_no_converter() -> None:
     code = (
-        "import sys, registry.conversion as c; "
+        "import sys, registry.conversion.convert as c; "
         "print([m for m in ('sklearn', 'skl2onnx', 'onnx', 'xgboost', 'lightgbm') "
         "if m in sys.modules])"
     )

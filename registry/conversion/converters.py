@@ -1,6 +1,6 @@
 """The ONNX forms of a model of another framework. No Django here.
 
-Imports the converters: `registry.conversion` imports this in its subprocess alone.
+Imports the converters: `registry.conversion.convert` imports this in its subprocess alone.
 """
 
 import contextlib

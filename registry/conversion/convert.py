@@ -1,6 +1,6 @@
 """Turns a model of another framework into ONNX, and proves that both answer alike. No Django here.
 
-Run as `-m registry.conversion`, it is the bounded subprocess in which that happens: see
+Run as `-m registry.conversion.convert`, it is the bounded subprocess in which that happens: see
 `registry.artifacts.proof`. Only there are the converters imported, and the frameworks they convert from.
 """
 
@@ -15,8 +15,8 @@ import numpy as np
 
 from registry.artifacts.proof import load_completed, request_of, run_bounded, score_example, serve
 from registry.artifacts.sniffing import ArtifactRejected
-from registry.made_up_rows import make_rows, with_gaps
-from registry.parity import Parity, compare
+from registry.conversion.parity import Parity, compare
+from registry.conversion.synthetic_rows import make_rows, with_gaps
 from registry.runtimes import runtime_module
 from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Outputs, Runtime
 from registry.signatures.arrangement import arrange
@@ -78,7 +78,7 @@ def convert(
         path, framework=framework, options=options, declared=declared, example=example
     )
     answer = run_bounded(
-        "registry.conversion",
+        "registry.conversion.convert",
         request | {"folder": str(folder.resolve())},
         timeout_seconds=timeout_seconds,
         memory_bytes=memory_bytes,
@@ -230,7 +230,7 @@ def carried(signature: Signature) -> dict[str, Any]:
 
 def _converters() -> Any:
     try:
-        return importlib.import_module("registry.converters")
+        return importlib.import_module("registry.conversion.converters")
     except ImportError as error:
         raise ArtifactRejected(
             f"Conversion needs pip install 'mlapi[convert]': {error}.", field="framework"

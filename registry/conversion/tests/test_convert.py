@@ -23,9 +23,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
-from registry import conversion
 from registry.artifacts.sniffing import ArtifactRejected, sniff
-from registry.parity import TOLERANCE, compare
+from registry.conversion import convert
+from registry.conversion.parity import TOLERANCE, compare
 from registry.runtimes import runtime_module
 from registry.runtimes.base import LoadOptions, Outputs
 from registry.signatures.arrangement import arrange
@@ -73,7 +73,7 @@ def save(model: Any, path: Path) -> Path:
 
 def convert_here(path: Path, example: Any = (), declared: Any = None) -> dict[str, Any]:
     """What the subprocess does, in this one: a fresh interpreter imports for seconds."""
-    return conversion.examine(
+    return convert.examine(
         {
             "path": str(path),
             "folder": str(path.parent),
@@ -203,7 +203,7 @@ def test_a_scaler_before_a_forest_answers_alike_or_is_refused_with_figures(
     source = save(model, tmp_path / "m.skops")
     assert_alike(source, convert_here(source), as_json(rows[FITTED:]))
 
-    ways = conversion._converters()
+    ways = convert._converters()
     monkeypatch.setattr(ways, "_sklearn_ways", _only_single(ways._sklearn_ways))
     near = _near_thresholds(model, rows)
 
