@@ -26,10 +26,10 @@ from predictions.idempotency import InvalidKey, KeyReused
 from predictions.models import PredictionNotFound, ReplayNotFound
 from predictions.recorder import CallerInactive
 from predictions.services import PredictionFailed, PredictionUnavailable
+from registry.aliases.moves import AliasMoved, MoveRefused
 from registry.artifacts.store import ArtifactRejected, ArtifactTooLarge
 from registry.loader import ArtifactMissing, ModelNotReady
 from registry.models import ModelNotFound
-from registry.promotion import AliasMoved, MoveRefused
 from registry.services import ArtifactExists, VersionExists, VersionInUse
 from registry.signatures.arrangement import InvalidInput
 from registry.tensors import TensorError

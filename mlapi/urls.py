@@ -21,7 +21,7 @@ from predictions.evaluation.views import (
 from predictions.mlflow_views import InvocationsView
 from predictions.open_inference import views as v2
 from predictions.views import ModelPredictionViewSet, PredictionViewSet
-from registry.alias_views import AliasMoveViewSet, AliasViewSet
+from registry.aliases.views import AliasMoveViewSet, AliasViewSet
 from registry.views import ModelVersionViewSet
 
 

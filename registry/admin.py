@@ -17,12 +17,13 @@ from django.utils.safestring import SafeString
 from django.views.decorators.csrf import csrf_protect
 from rest_framework import serializers
 
-from registry import activation, services
-from registry import alias_admin as alias_admin  # registers its pages
+from registry import services
+from registry.aliases import activation
+from registry.aliases import admin as admin  # registers its pages
+from registry.aliases.moves import BY_ITSELF, Cause
 from registry.artifacts import store
 from registry.exact_json.fields import ExactJSONFormField
 from registry.models import ModelNotFound, ModelVersion
-from registry.promotion import BY_ITSELF, Cause
 from registry.runtimes import FRAMEWORKS
 from registry.serializers import ExampleField, ModelVersionRequest, SignatureField
 

@@ -12,13 +12,13 @@ from django.contrib.auth.models import User
 from django.db import DatabaseError, IntegrityError, InterfaceError, transaction
 from django.db.models import ProtectedError
 
-from registry.activation import VersionInUse as VersionInUse
-from registry.activation import crown_first, release_deleted
+from registry.aliases.activation import VersionInUse as VersionInUse
+from registry.aliases.activation import crown_first, release_deleted
+from registry.aliases.moves import BY_ITSELF, Cause
 from registry.artifacts import proof, store
 from registry.exact_json.values import JSONObject
 from registry.loader import load_options
 from registry.models import ModelVersion
-from registry.promotion import BY_ITSELF, Cause
 from registry.runtimes import FRAMEWORKS
 
 ATTACHED = ("framework", "artifact", "sha256", "size_bytes", "signature", "libraries")

@@ -15,9 +15,10 @@ from rest_framework.response import Response
 from rest_framework.status import HTTP_201_CREATED, HTTP_204_NO_CONTENT
 from rest_framework.viewsets import GenericViewSet
 
-from registry import activation, services
+from registry import services
+from registry.aliases import activation
+from registry.aliases.moves import Cause
 from registry.models import ModelVersion
-from registry.promotion import Cause
 from registry.serializers import (
     ArtifactRequest,
     ModelVersionChange,

@@ -14,7 +14,7 @@ from predictions.evaluation.comparison import compare
 from predictions.evaluation.quality import quality_of
 from predictions.evaluation.tasks import NoQuality
 from predictions.evaluation.windows import BUCKETS, ComparisonQuery, QualityQuery, WindowQuery
-from registry.alias_serializers import AliasPlace
+from registry.aliases.serializers import AliasPlace
 from registry.models import Alias, ModelNotFound, ModelVersion
 
 # The figure that a chart shows, by the task: its name, and what its axis begins and ends with.

@@ -24,7 +24,7 @@ from predictions.evaluation.serializers import (
 )
 from predictions.evaluation.windows import ComparisonQuery, QualityQuery
 from predictions.models import Outcome, PredictionNotFound
-from registry.alias_serializers import AliasPlace
+from registry.aliases.serializers import AliasPlace
 from registry.models import Alias, ModelVersion
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from registry import promotion
+from registry.aliases import moves
 from registry.models import Alias, AliasMove, Arms, ModelVersion
 from registry.testing.fixtures import Artifact
 
@@ -21,11 +21,11 @@ def versions(make_version: MakeVersion, iris_artifact: Artifact) -> list[ModelVe
 
 
 def put(version: str, alias: str = "champion", **how: Any) -> tuple[Alias, bool]:
-    return promotion.set_alias(name="wine", alias=alias, version=version, **how)
+    return moves.set_alias(name="wine", alias=alias, version=version, **how)
 
 
 def back() -> Alias:
-    return promotion.rollback(name="wine", alias="champion")
+    return moves.rollback(name="wine", alias="champion")
 
 
 def arms(alias: str = "champion") -> Arms:

@@ -12,10 +12,10 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from registry import promotion
-from registry.alias_forms import MOVE_ERRORS, AliasAddForm, AliasChangeForm
+from registry.aliases import moves
+from registry.aliases.forms import MOVE_ERRORS, AliasAddForm, AliasChangeForm
+from registry.aliases.moves import Cause
 from registry.models import MAX_REASON_LENGTH, Alias, AliasMove, ModelVersion
-from registry.promotion import Cause
 
 SHOWN_MOVES = 50
 ADDED = ("model_name", "alias_name", "live_version", "reason", "force")
@@ -87,7 +87,7 @@ class AliasAdmin(admin.ModelAdmin):
             raise PermissionDenied
         reason = request.POST.get("reason", "").strip()[:MAX_REASON_LENGTH]
         try:
-            after = promotion.rollback(
+            after = moves.rollback(
                 name=row.name, alias=row.alias, cause=_cause(request, reason.replace("\0", ""))
             )
         except MOVE_ERRORS as error:
@@ -102,7 +102,7 @@ class AliasAdmin(admin.ModelAdmin):
         """The form has moved it already."""
 
     def delete_model(self, request: HttpRequest, obj: Alias) -> None:
-        promotion.remove_alias(name=obj.name, alias=obj.alias, cause=_cause(request))
+        moves.remove_alias(name=obj.name, alias=obj.alias, cause=_cause(request))
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Alias]) -> None:
         for row in queryset:

@@ -11,7 +11,7 @@ from django.contrib.auth.models import Permission, User
 from django.db import connections
 from rest_framework.test import APIClient
 
-from registry import promotion
+from registry.aliases import moves
 from registry.models import MAX_SHADOWS, Alias, AliasMove, ModelVersion
 from registry.testing.fixtures import Artifact, api_client
 
@@ -24,7 +24,7 @@ MakeVersion = Callable[..., ModelVersion]
 
 def stand_in_gate(from_id: int, to_id: int, require: Any) -> None:
     if require.get("min_agreement", 0) > 0.97:
-        raise promotion.MoveRefused("The replay's agreement is 0.97, below 0.98")
+        raise moves.MoveRefused("The replay's agreement is 0.97, below 0.98")
 
 
 @pytest.fixture
@@ -330,10 +330,10 @@ def test_lists_cost_the_same_however_long(
     client: APIClient, versions: list[ModelVersion], django_assert_num_queries: Any, n: int
 ) -> None:
     for i in range(n):
-        promotion.set_alias(
+        moves.set_alias(
             name="wine", alias=f"a{i}", version="1", canary=("2", 1.0), shadows=["3", "4"]
         )
-        promotion.set_alias(name="wine", alias="a0", version=str(i % 2 + 1), canary=None)
+        moves.set_alias(name="wine", alias="a0", version=str(i % 2 + 1), canary=None)
 
     # The user; the aliases with their versions, and all their shadows.
     with django_assert_num_queries(3):
@@ -379,7 +379,7 @@ def test_any_user_reads_and_writes_nothing(
 def test_a_permission_grants_what_it_says(
     client: APIClient, user: User, versions: list[ModelVersion], codename: str, statuses: list[int]
 ) -> None:
-    promotion.set_alias(name="wine", alias="champion", version="1")
+    moves.set_alias(name="wine", alias="champion", version="1")
     user.user_permissions.add(Permission.objects.get(codename=codename))
 
     assert every_write(client) == statuses

@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
-from registry import promotion
+from registry.aliases import moves
 from registry.models import Alias, AliasMove, Arms, ModelVersion
 from registry.testing.fixtures import Artifact
 
@@ -29,7 +29,7 @@ def versions(make_version: MakeVersion, iris_artifact: Artifact) -> list[ModelVe
 @pytest.fixture
 def alias(versions: list[ModelVersion]) -> Alias:
     """Version 1 with 2 as its canary and 3 as a shadow."""
-    row, _ = promotion.set_alias(
+    row, _ = moves.set_alias(
         name="wine", alias="champion", version="1", canary=("2", 12.5), shadows=["3"]
     )
     return row
@@ -80,7 +80,7 @@ def test_the_lists_cost_the_same_however_long(
     admin_client: Client, alias: Alias, django_assert_num_queries: Any, n: int
 ) -> None:
     for i in range(n):
-        promotion.set_alias(
+        moves.set_alias(
             name="wine", alias=f"a{i}", version="1", canary=("2", 1.0), shadows=["3", "4"]
         )
 
@@ -92,9 +92,7 @@ def test_the_lists_cost_the_same_however_long(
 
 
 def test_an_alias_shows_its_versions_slider_and_history(admin_client: Client, alias: Alias) -> None:
-    promotion.set_alias(
-        name="wine", alias="champion", version="4", cause=promotion.Cause("<b>better</b>")
-    )
+    moves.set_alias(name="wine", alias="champion", version="4", cause=moves.Cause("<b>better</b>"))
 
     response = admin_client.get(f"{URL}{alias.pk}/change/")
     page = text_of(response)
@@ -108,7 +106,7 @@ def test_an_alias_shows_its_versions_slider_and_history(admin_client: Client, al
 
 def test_a_long_history_is_cut_and_leads_on(admin_client: Client, alias: Alias) -> None:
     for i in range(60):
-        promotion.set_alias(name="wine", alias="champion", version=str(4 + i % 2))
+        moves.set_alias(name="wine", alias="champion", version=str(4 + i % 2))
 
     page = text_of(admin_client.get(f"{URL}{alias.pk}/change/"))
 
@@ -130,7 +128,7 @@ def test_a_name_with_a_plus_links_to_its_moves(
     admin_client: Client, make_version: MakeVersion, iris_artifact: Artifact
 ) -> None:
     make_version("c++", iris_artifact)
-    promotion.set_alias(name="c++", alias="champion", version="1")
+    moves.set_alias(name="c++", alias="champion", version="1")
 
     page = text_of(admin_client.get(URL))
     link = re.search(r'href="([^"]+)">Moves<', page)
@@ -241,7 +239,7 @@ def test_a_version_that_could_not_answer_the_callers_needs_force(
 def test_a_button_rolls_back(
     admin_client: Client, alias: Alias, versions: list[ModelVersion]
 ) -> None:
-    promotion.set_alias(name="wine", alias="champion", version="4")
+    moves.set_alias(name="wine", alias="champion", version="4")
 
     page = text_of(change_and_follow(admin_client, alias, reason="bad"))
     again = text_of(change_and_follow(admin_client, alias))
@@ -274,7 +272,7 @@ def test_an_alias_is_removed_and_its_history_stays(
 
 
 def test_who_may_only_look_moves_nothing(alias: Alias) -> None:
-    promotion.set_alias(name="wine", alias="champion", version="4")
+    moves.set_alias(name="wine", alias="champion", version="4")
     browser = signed_in("view_alias")
 
     page = text_of(browser.get(f"{URL}{alias.pk}/change/"))

@@ -1,4 +1,4 @@
-"""The forms of aliases in the admin: what they ask for is done by `registry.promotion`."""
+"""The forms of aliases in the admin: what they ask for is done by `registry.aliases.moves`."""
 
 from typing import Any
 
@@ -6,7 +6,8 @@ from django import forms
 from django.contrib.auth.models import User
 from django.core.validators import RegexValidator
 
-from registry import promotion
+from registry.aliases import moves
+from registry.aliases.moves import AliasMoved, Cause, MoveRefused
 from registry.models import (
     CHAMPION,
     MAX_ALIAS_LENGTH,
@@ -17,7 +18,6 @@ from registry.models import (
     ModelNotFound,
     ModelVersion,
 )
-from registry.promotion import AliasMoved, Cause, MoveRefused
 
 MOVE_ERRORS = (AliasMoved, ModelNotFound, MoveRefused)
 # Older ones are moved to through the API.
@@ -66,7 +66,7 @@ class AliasForm(forms.ModelForm):
     def _moved(self) -> bool:
         cause = Cause(self.cleaned_data["reason"], self.user, self.request_id)
         try:
-            self.instance, _ = promotion.set_alias(
+            self.instance, _ = moves.set_alias(
                 **self.wanted(), force=self.cleaned_data["force"], cause=cause
             )
         except MOVE_ERRORS as error:

@@ -8,8 +8,9 @@ import pytest
 from django.contrib.auth.models import User
 from rest_framework.test import APIClient
 
-from registry import activation, promotion, services
-from registry.activation import VersionInUse
+from registry import services
+from registry.aliases import activation, moves
+from registry.aliases.activation import VersionInUse
 from registry.models import Alias, AliasMove, AliasShadow, Arms, ModelVersion
 from registry.services import Upload
 from registry.testing.fixtures import Artifact
@@ -28,7 +29,7 @@ def register(artifact: Artifact | None = None, **fields: Any) -> ModelVersion:
 
 
 def put(version: ModelVersion, alias: str = "champion", **how: Any) -> None:
-    promotion.set_alias(name="iris", alias=alias, version=version.version, **how)
+    moves.set_alias(name="iris", alias=alias, version=version.version, **how)
 
 
 def champion() -> ModelVersion | None:
@@ -88,7 +89,7 @@ def test_the_first_activated_becomes_champion(
 
 def test_a_champion_that_was_removed_stays_removed(iris_artifact: Artifact) -> None:
     first = register(iris_artifact)
-    promotion.remove_alias(name="iris", alias="champion")
+    moves.remove_alias(name="iris", alias="champion")
 
     register(iris_artifact)
     activation.revise(model_id=first.pk, is_active=False)

@@ -7,9 +7,9 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import IntegrityError, connections, transaction
 
-from registry import promotion
+from registry.aliases import moves
+from registry.aliases.moves import AliasMoved, Cause, MoveRefused
 from registry.models import Alias, Arms, ModelNotFound, ModelVersion
-from registry.promotion import AliasMoved, Cause, MoveRefused
 from registry.testing.aliases import MakeVersion, arms, moves, put
 from registry.testing.aliases import versions as versions
 from registry.testing.fixtures import Artifact
@@ -208,7 +208,7 @@ def gate_of(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> list[An
         seen.append((from_id, to_id, require, connections["default"].in_atomic_block))
         act()
 
-    monkeypatch.setattr(promotion, "import_string", lambda path: check)
+    monkeypatch.setattr(moves, "import_string", lambda path: check)
     return seen
 
 
@@ -247,14 +247,14 @@ def test_what_a_gate_compared_must_still_be_there(
 ) -> None:
     put("1")
     gate_of(monkeypatch, lambda: None)
-    real = promotion._pass_gate
+    real = moves._pass_gate
 
     def meanwhile(*given: Any) -> int:
         compared = real(*given)
         put("3")
         return compared
 
-    monkeypatch.setattr(promotion, "_pass_gate", meanwhile)
+    monkeypatch.setattr(moves, "_pass_gate", meanwhile)
     with pytest.raises(AliasMoved, match="moved by somebody else"):
         put(asked, require={})
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from django.db import transaction
 
+from registry.aliases.moves import BY_ITSELF, Cause, lock_or_make, remove, write
 from registry.models import CHAMPION, Alias, AliasMove, Arms, ModelVersion
-from registry.promotion import BY_ITSELF, Cause, lock_or_make, remove, write
 
 MAX_SHOWN = 5
 FIRST = "The first active version with an artifact"

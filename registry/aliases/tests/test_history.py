@@ -8,7 +8,7 @@ from django.core.management import call_command
 from django.db import IntegrityError, connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 
-from registry import promotion
+from registry.aliases import moves
 from registry.models import Alias, AliasMove, ModelVersion
 from registry.testing.fixtures import Artifact
 
@@ -17,7 +17,7 @@ MakeVersion = Callable[..., ModelVersion]
 
 @pytest.fixture
 def move(iris: ModelVersion) -> AliasMove:
-    promotion.set_alias(name="iris", alias="champion", version="1")
+    moves.set_alias(name="iris", alias="champion", version="1")
     return AliasMove.objects.get()
 
 
@@ -110,7 +110,7 @@ def test_the_first_version_that_can_answer_is_champion_by_migration(
 
 @pytest.mark.django_db(transaction=True)
 def test_the_triggers_go_and_come_back_and_champions_are_made_once(iris: ModelVersion) -> None:
-    promotion.set_alias(name="iris", alias="champion", version="1", cause=promotion.Cause("mine"))
+    moves.set_alias(name="iris", alias="champion", version="1", cause=moves.Cause("mine"))
     try:
         call_command("migrate", "registry", "0002", verbosity=0)
         AliasMove.objects.update(request_id="changed")

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from registry import activation, promotion, services
+from registry import services
+from registry.aliases import activation, moves
+from registry.aliases.moves import AliasMoved, MoveRefused
 from registry.models import Alias, AliasNotFound, ModelNotFound, ModelVersion
-from registry.promotion import AliasMoved, MoveRefused
 from registry.testing.aliases import N_THREADS, back, moves, put
 from registry.testing.aliases import versions as versions
 
@@ -64,7 +65,7 @@ def test_every_kind_of_change_at_once_neither_hangs_nor_breaks_the_history(
             "put": lambda: put(one),
             "arms": lambda: put(one, canary=(two, 5.0), shadows=[three]),
             "back": back,
-            "remove": lambda: promotion.remove_alias(name="wine", alias="champion"),
+            "remove": lambda: moves.remove_alias(name="wine", alias="champion"),
             "off": lambda: activation.revise(model_id=by_id[one], is_active=False),
             "forced": lambda: activation.revise(model_id=by_id[one], is_active=False, force=True),
             "on": lambda: activation.revise(model_id=by_id[one], is_active=True),

@@ -13,8 +13,9 @@ from rest_framework.response import Response
 from rest_framework.status import HTTP_200_OK, HTTP_201_CREATED, HTTP_204_NO_CONTENT
 from rest_framework.viewsets import GenericViewSet
 
-from registry import promotion
-from registry.alias_serializers import (
+from registry.aliases import moves
+from registry.aliases.moves import KEPT, Cause
+from registry.aliases.serializers import (
     AliasMoveSerializer,
     AliasPlace,
     AliasQuery,
@@ -25,7 +26,6 @@ from registry.alias_serializers import (
     RollbackRequest,
 )
 from registry.models import Alias, AliasMove, AliasNotFound
-from registry.promotion import KEPT, Cause
 
 CONFLICT: dict[int, Any] = {409: None}
 
@@ -73,7 +73,7 @@ class AliasViewSet(ListModelMixin, GenericViewSet[Alias]):
         payload.is_valid(raise_exception=True)
         fields = payload.validated_data
         canary = fields.get("canary", KEPT)
-        _, is_new = promotion.set_alias(
+        _, is_new = moves.set_alias(
             **place,
             version=fields["version"],
             canary=(canary["version"], canary["percent"]) if isinstance(canary, dict) else canary,
@@ -86,7 +86,7 @@ class AliasViewSet(ListModelMixin, GenericViewSet[Alias]):
 
     @extend_schema(responses={204: OpenApiResponse(description="Removed; its history stays.")})
     def destroy(self, request: Request, name: str, alias: str) -> Response:
-        promotion.remove_alias(**_place(name, alias), cause=_cause(request, {}))
+        moves.remove_alias(**_place(name, alias), cause=_cause(request, {}))
         return Response(status=HTTP_204_NO_CONTENT)
 
     @extend_schema(request=RollbackRequest, responses={200: AliasSerializer, **CONFLICT})
@@ -95,7 +95,7 @@ class AliasViewSet(ListModelMixin, GenericViewSet[Alias]):
         place = _place(name, alias)
         payload = RollbackRequest(data=request.data)
         payload.is_valid(raise_exception=True)
-        promotion.rollback(**place, cause=_cause(request, payload.validated_data))
+        moves.rollback(**place, cause=_cause(request, payload.validated_data))
         return self._answer(place)
 
     def _answer(self, place: dict[str, str], status: int = HTTP_200_OK) -> Response:

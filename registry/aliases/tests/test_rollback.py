@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from registry import promotion
+from registry.aliases import moves
+from registry.aliases.moves import AliasMoved, Cause, MoveRefused
 from registry.models import AliasMove, AliasNotFound, AliasShadow, Arms, ModelVersion
 from registry.models.moves import SHORTEST_LIFE
-from registry.promotion import AliasMoved, Cause, MoveRefused
 from registry.testing.aliases import arms, back, moves, put
 from registry.testing.aliases import versions as versions
 
@@ -87,7 +87,7 @@ def test_a_deleted_version_is_not_gone_back_to(versions: list[ModelVersion]) -> 
 
 def test_there_is_nothing_before_an_alias_was_made_again(versions: list[ModelVersion]) -> None:
     put("1")
-    promotion.remove_alias(name="wine", alias="champion")
+    moves.remove_alias(name="wine", alias="champion")
     with pytest.raises(AliasNotFound):
         back()
     put("2")
@@ -101,14 +101,14 @@ def test_a_rollback_of_what_was_moved_meanwhile_is_refused(
 ) -> None:
     put("1")
     put("2")
-    real = promotion._locked
+    real = moves._locked
 
     def meanwhile(**which: Any) -> Any:
-        monkeypatch.setattr(promotion, "_locked", real)
+        monkeypatch.setattr(moves, "_locked", real)
         put("3")
         return real(**which)
 
-    monkeypatch.setattr(promotion, "_locked", meanwhile)
+    monkeypatch.setattr(moves, "_locked", meanwhile)
     with pytest.raises(AliasMoved):
         back()
 
@@ -118,7 +118,7 @@ def test_a_rollback_of_what_was_moved_meanwhile_is_refused(
 
 def test_the_history_outlives_its_alias_and_counts_on(versions: list[ModelVersion]) -> None:
     put("1", shadows=["2"])
-    promotion.remove_alias(name="wine", alias="champion", cause=Cause("retired"))
+    moves.remove_alias(name="wine", alias="champion", cause=Cause("retired"))
     put("3")
 
     assert [(move.number, move.action, move.to_version) for move in moves()] == [
@@ -136,7 +136,7 @@ def test_what_was_live_at_a_time_is_one_query(
 ) -> None:
     put("1")
     put("2", canary=("3", 10.0), shadows=["4"])
-    promotion.remove_alias(name="wine", alias="champion")
+    moves.remove_alias(name="wine", alias="champion")
     first, second, third = moves()
     at = AliasMove.objects.live_at
 
