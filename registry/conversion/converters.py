@@ -64,7 +64,7 @@ def load(path: Path, framework: str, trusted_types: frozenset[str]) -> Any:
 
 
 def _load_skops(path: Path, trusted_types: frozenset[str]) -> Any:
-    trust = importlib.import_module("registry.runtimes._sklearn_trust")
+    trust = importlib.import_module("registry.runtimes.sklearn.trusted_types")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return importlib.import_module("skops.io").load(
@@ -114,7 +114,7 @@ def _sklearn(model: Any, signature: Signature, floating: Any) -> Any:
         "INT64": data_types.Int64TensorType,
         "FP64": floating,
     }
-    trust = importlib.import_module("registry.runtimes._sklearn_trust")
+    trust = importlib.import_module("registry.runtimes.sklearn.trusted_types")
     inputs = [
         (tensor.name, types[tensor.datatype or ""](_shape(tensor))) for tensor in signature.inputs
     ]

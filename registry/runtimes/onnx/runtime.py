@@ -13,16 +13,16 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import onnxruntime
 
-from registry.runtimes._onnx_graph import (
-    classes_of,
-    read_model,
-    takes_missing_values,
-)
 from registry.runtimes.base import (
     InferenceError,
     LoadError,
     LoadOptions,
     Outputs,
+)
+from registry.runtimes.onnx.graph import (
+    classes_of,
+    read_model,
+    takes_missing_values,
 )
 from registry.signatures.signature import (
     DTYPES,

@@ -30,9 +30,9 @@ from sklearn.utils.validation import check_is_fitted
 from skops.io.exceptions import UntrustedTypesFoundException
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from registry.runtimes._sklearn_signature import Reading, read_inputs
-from registry.runtimes._sklearn_trust import TRUSTED_TYPES, check_structure, parts_of
 from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Outputs, class_outputs
+from registry.runtimes.sklearn.signature import Reading, read_inputs
+from registry.runtimes.sklearn.trusted_types import TRUSTED_TYPES, check_structure, parts_of
 from registry.signatures.signature import DATATYPES, ClassLabel, Output, Signature, listed
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.svm import LinearSVC
 
 from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Outputs
-from registry.runtimes.onnx import OnnxRuntime, load
+from registry.runtimes.onnx.runtime import OnnxRuntime, load
 from registry.testing import trained_models
 
 OPTIONS = LoadOptions()

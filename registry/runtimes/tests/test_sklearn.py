@@ -24,7 +24,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 from sklearn.svm import SVC
 
 from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Outputs
-from registry.runtimes.sklearn import SklearnRuntime, load
+from registry.runtimes.sklearn.runtime import SklearnRuntime, load
 from registry.testing import trained_models
 
 OPTIONS = LoadOptions()
