@@ -12,7 +12,7 @@ from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
 from registry.runtimes import FRAMEWORKS
-from registry.runtimes._remote_document import MAX_DOCUMENT_BYTES, is_document
+from registry.runtimes.open_inference.document import MAX_DOCUMENT_BYTES, is_document
 
 HEAD_BYTES = 4096
 # Real models shrink two or three times in a zip; what unpacks beyond this fills the memory instead.

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from registry.runtimes.base import LoadOptions, RemoteOptions
-from registry.runtimes.open_inference import OpenInferenceRuntime, load
+from registry.runtimes.open_inference.runtime import OpenInferenceRuntime, load
 from registry.signatures.signature import Signature
 from registry.testing.remote_server import Reply, StandIn, standing_in
 

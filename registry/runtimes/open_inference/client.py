@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import urllib3
 from urllib3.exceptions import HTTPError, NewConnectionError
 
-from registry.runtimes._remote_document import Origin, RemoteModel
 from registry.runtimes.base import (
     InferenceError,
     LoadError,
     RemoteOptions,
     RuntimeUnavailable,
 )
+from registry.runtimes.open_inference.document import Origin, RemoteModel
 
 logger = logging.getLogger(__name__)
 

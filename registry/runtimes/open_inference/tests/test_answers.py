@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from registry.runtimes import _remote_client, open_inference
 from registry.runtimes.base import InferenceError, RuntimeUnavailable
-from registry.runtimes.open_inference import OpenInferenceRuntime
+from registry.runtimes.open_inference import client, runtime
+from registry.runtimes.open_inference.runtime import OpenInferenceRuntime
 from registry.tensors import LENGTH_HEADER
 from registry.testing.remote_models import ROWS, answering, tensor
 from registry.testing.remote_models import open_remote as open_remote
@@ -119,7 +119,7 @@ def test_binary_texts_that_are_wrong_are_an_error(raw: bytes, open_remote: Any) 
 def test_an_answer_larger_than_the_limit_is_an_error(
     server: StandIn, runtime: OpenInferenceRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_remote_client, "MAX_ANSWER_BYTES", 200_000)
+    monkeypatch.setattr(client, "MAX_ANSWER_BYTES", 200_000)
     server.replies["infer"] = Reply(body=bytes(10**6))
 
     with pytest.raises(InferenceError, match="more than 200000 bytes"):
@@ -153,7 +153,7 @@ def test_the_servers_own_error_is_the_models(
 ) -> None:
     server.replies["infer"] = Reply(status, body)
 
-    for _ in range(open_inference.BREAKER_FAILURES + 1):
+    for _ in range(runtime.BREAKER_FAILURES + 1):
         with pytest.raises(InferenceError, match=said) as caught:
             runtime.predict({"x": ROWS})
         assert not isinstance(caught.value, RuntimeUnavailable)

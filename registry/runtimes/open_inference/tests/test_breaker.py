@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from registry.runtimes._breaker import CircuitBreaker
 from registry.runtimes.base import InferenceError, RuntimeUnavailable
+from registry.runtimes.open_inference.breaker import CircuitBreaker
 
 
 class Clock:

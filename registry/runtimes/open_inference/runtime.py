@@ -14,11 +14,6 @@ from urllib.parse import quote
 import numpy as np
 import orjson
 
-from registry.runtimes._breaker import CircuitBreaker
-from registry.runtimes._remote_client import MAX_RETRY_SECONDS, Answer, RemoteClient
-from registry.runtimes._remote_document import RemoteModel, read_document
-from registry.runtimes._remote_signature import Told, read_signature, require_usable
-from registry.runtimes._remote_tensors import Tensor, read_answer, write_request
 from registry.runtimes.base import (
     InferenceError,
     LoadError,
@@ -26,6 +21,11 @@ from registry.runtimes.base import (
     Outputs,
     RuntimeUnavailable,
 )
+from registry.runtimes.open_inference.breaker import CircuitBreaker
+from registry.runtimes.open_inference.client import MAX_RETRY_SECONDS, Answer, RemoteClient
+from registry.runtimes.open_inference.document import RemoteModel, read_document
+from registry.runtimes.open_inference.signature import Told, read_signature, require_usable
+from registry.runtimes.open_inference.tensors import Tensor, read_answer, write_request
 from registry.signatures.signature import DTYPES, Input, Output, Signature
 from registry.tensors import TensorError
 

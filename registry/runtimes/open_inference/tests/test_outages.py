@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from registry.runtimes import _remote_client, open_inference
 from registry.runtimes.base import LoadError, RuntimeUnavailable
-from registry.runtimes.open_inference import OpenInferenceRuntime
+from registry.runtimes.open_inference import client, runtime
+from registry.runtimes.open_inference.runtime import OpenInferenceRuntime
 from registry.tensors import LENGTH_HEADER
 from registry.testing.remote_models import ROWS
 from registry.testing.remote_models import open_remote as open_remote
@@ -161,7 +161,7 @@ def test_connections_are_bounded(
         answers = list(pool.map(lambda _: runtime.predict({"x": ROWS}), range(32)))
 
     assert len(answers) == 32
-    assert server.connections <= _remote_client.MAX_CONNECTIONS
+    assert server.connections <= client.MAX_CONNECTIONS
 
 
 def test_a_kept_connection_that_was_closed_meanwhile_costs_nobody_an_error(
@@ -178,7 +178,7 @@ def test_a_refused_connection_is_tried_once_more(
     server: StandIn, runtime: OpenInferenceRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.stop()
-    monkeypatch.setattr(_remote_client, "PAUSE_SECONDS", 0.5)
+    monkeypatch.setattr(client, "PAUSE_SECONDS", 0.5)
     comeback = threading.Timer(0.2, server.start)
     comeback.start()
 
@@ -191,7 +191,7 @@ def test_a_dead_server_is_left_alone_until_a_trial_succeeds(
 ) -> None:
     monkeypatch.setattr(runtime._remote._breaker, "_open_seconds", 0.3)
     server.stop()
-    for _ in range(open_inference.BREAKER_FAILURES):
+    for _ in range(runtime.BREAKER_FAILURES):
         with pytest.raises(RuntimeUnavailable, match="no connection"):
             runtime.predict({"x": ROWS})
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from registry.artifacts.sniffing import ArtifactRejected, check_framework, sniff
-from registry.runtimes._remote_client import RemoteClient
-from registry.runtimes._remote_document import RemoteModel, is_document, read_document
 from registry.runtimes.base import LoadError, RemoteOptions, RuntimeUnavailable
+from registry.runtimes.open_inference.client import RemoteClient
+from registry.runtimes.open_inference.document import RemoteModel, is_document, read_document
 
 FULL = {
     "url": "https://ML.example.com/base/path/",
