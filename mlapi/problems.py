@@ -30,9 +30,9 @@ from registry.aliases.moves import AliasMoved, MoveRefused
 from registry.artifacts.store import ArtifactRejected, ArtifactTooLarge
 from registry.loader import ArtifactMissing, ModelNotReady
 from registry.models import ModelNotFound
+from registry.open_inference.binary import TensorError
 from registry.services import ArtifactExists, VersionExists, VersionInUse
 from registry.signatures.arrangement import InvalidInput
-from registry.tensors import TensorError
 
 logger = logging.getLogger(__name__)
 

@@ -9,16 +9,16 @@ from django.conf import settings
 from predictions import services
 from predictions.idempotency import Claim
 from predictions.models import MAX_CALLERS_NAME_LENGTH
-from predictions.open_inference.messages import InferRequest, write_answer
 from predictions.open_inference.rows import rows_of, selected, tensors_of
 from predictions.recorder import Record
 from predictions.routing import Target
 from predictions.services import Caller, PredictionFailed
 from registry import loader
 from registry.exact_json.values import JSONObject, check_annotation, parse_json
+from registry.open_inference.binary import TensorError
+from registry.open_inference.messages import InferRequest, write_answer
 from registry.signatures.arrangement import InvalidInput
 from registry.signatures.signature import Signature
-from registry.tensors import TensorError
 
 KEY_PARAMETER = "idempotency_key"
 

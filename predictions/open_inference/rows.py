@@ -3,12 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from predictions.open_inference.messages import Wanted
-from predictions.open_inference.tensors import Tensor
 from predictions.outputs import Scored, cells_of_target, targets_of
 from registry.exact_json.values import JSONObject
+from registry.open_inference.binary import TensorError
+from registry.open_inference.messages import Wanted
+from registry.open_inference.tensors import Tensor
 from registry.signatures.signature import Input, Output, Signature, listed
-from registry.tensors import TensorError
 
 # -- requests
 

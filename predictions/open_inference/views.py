@@ -24,14 +24,14 @@ from predictions.authentication import RememberingAuthentication
 from predictions.idempotency import HEADER, Claim
 from predictions.open_inference import schema
 from predictions.open_inference.asking import KEY_PARAMETER, ask
-from predictions.open_inference.messages import BINARY, InferRequest, read_request
 from predictions.open_inference.statistics import statistics_of
 from registry.artifacts import store
 from registry.exact_json.values import parse_json
 from registry.loader import ArtifactMissing
 from registry.models import ModelVersion
+from registry.open_inference.binary import LENGTH_HEADER, TensorError
+from registry.open_inference.messages import BINARY, InferRequest, read_request
 from registry.signatures.signature import Signature
-from registry.tensors import LENGTH_HEADER, TensorError
 
 EXTENSIONS = ["binary_tensor_data", "model_repository", "statistics", "parameters"]
 # Of one answer: the protocol has no pages.

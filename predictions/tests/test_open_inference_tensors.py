@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from predictions.open_inference.messages import read_request, write_answer
 from predictions.open_inference.rows import rows_of
-from predictions.open_inference.tensors import Tensor, read_bytes, read_json, write_bytes
+from registry.open_inference.binary import TensorError, write_binary
+from registry.open_inference.messages import read_request, write_answer
+from registry.open_inference.tensors import Tensor, read_bytes, read_json, write_bytes
 from registry.signatures.signature import DTYPES, Input, Signature
-from registry.tensors import TensorError, write_binary
 
 FLOATS = ("FP16", "FP32", "FP64")
 INTEGERS = [name for name, dtype in DTYPES.items() if dtype.kind in "iu"]

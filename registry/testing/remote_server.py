@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from registry.open_inference.binary import LENGTH_HEADER
 from registry.signatures.signature import DTYPES, Input
-from registry.tensors import LENGTH_HEADER
 
 IRIS = {
     "name": "iris",

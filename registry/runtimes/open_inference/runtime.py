@@ -14,6 +14,7 @@ from urllib.parse import quote
 import numpy as np
 import orjson
 
+from registry.open_inference.binary import TensorError
 from registry.runtimes.base import (
     InferenceError,
     LoadError,
@@ -27,7 +28,6 @@ from registry.runtimes.open_inference.document import RemoteModel, read_document
 from registry.runtimes.open_inference.signature import Told, read_signature, require_usable
 from registry.runtimes.open_inference.tensors import Tensor, read_answer, write_request
 from registry.signatures.signature import DTYPES, Input, Output, Signature
-from registry.tensors import TensorError
 
 # After so many calls in a row that found no server, nobody waits for it for so long.
 BREAKER_FAILURES = 5

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from registry.signatures.signature import DTYPES, Input
-from registry.tensors import (
+from registry.open_inference.binary import (
     LENGTH_HEADER,
     TensorError,
     flatten,
@@ -19,6 +18,7 @@ from registry.tensors import (
     split_body,
     write_binary,
 )
+from registry.signatures.signature import DTYPES, Input
 
 MAX_OUTPUTS = 1000
 # What JSON holds for each kind of array; NaN travels as null, as MLServer does it.

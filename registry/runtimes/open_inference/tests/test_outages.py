@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from registry.open_inference.binary import LENGTH_HEADER
 from registry.runtimes.base import LoadError, RuntimeUnavailable
 from registry.runtimes.open_inference import client, runtime
 from registry.runtimes.open_inference.runtime import OpenInferenceRuntime
-from registry.tensors import LENGTH_HEADER
 from registry.testing.remote_models import ROWS
 from registry.testing.remote_models import open_remote as open_remote
 from registry.testing.remote_models import runtime as runtime

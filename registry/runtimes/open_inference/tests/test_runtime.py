@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from registry.open_inference.binary import LENGTH_HEADER
 from registry.runtimes.base import InferenceError, RuntimeUnavailable
 from registry.signatures.signature import DTYPES
-from registry.tensors import LENGTH_HEADER
 from registry.testing.remote_models import ROWS, answering, tensor
 from registry.testing.remote_models import open_remote as open_remote
 from registry.testing.remote_models import server as server

@@ -8,7 +8,9 @@ from typing import Any
 
 import orjson
 
-from predictions.open_inference.tensors import (
+from registry.exact_json.values import parse_json
+from registry.open_inference.binary import LENGTH_HEADER, TensorError, split_body
+from registry.open_inference.tensors import (
     Tensor,
     read_bytes,
     read_datatype,
@@ -16,8 +18,6 @@ from predictions.open_inference.tensors import (
     read_shape,
     write_bytes,
 )
-from registry.exact_json.values import parse_json
-from registry.tensors import LENGTH_HEADER, TensorError, split_body
 
 # It comes back in the answer.
 MAX_ID_LENGTH = 1000

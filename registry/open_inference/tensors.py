@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from registry.open_inference.binary import TensorError, flatten, read_binary, write_binary
 from registry.signatures.signature import DTYPES, listed
-from registry.tensors import TensorError, flatten, read_binary, write_binary
 
 MAX_DIMENSIONS = 10
 MAX_SIZE = 2**63 - 1
