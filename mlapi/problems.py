@@ -22,10 +22,10 @@ from predictions.evaluation.outcomes import OutcomesRefused
 from predictions.evaluation.promotion import InvalidRequirement, PromotionRefused
 from predictions.evaluation.replay import ReplayBusy, ReplayTaken, ReplayTooLarge
 from predictions.evaluation.tasks import NoQuality
-from predictions.idempotency import InvalidKey, KeyReused
 from predictions.models import PredictionNotFound, ReplayNotFound
-from predictions.recorder import CallerInactive
-from predictions.services import PredictionFailed, PredictionUnavailable
+from predictions.serving.idempotency import InvalidKey, KeyReused
+from predictions.serving.recorder import CallerInactive
+from predictions.serving.services import PredictionFailed, PredictionUnavailable
 from registry.aliases.moves import AliasMoved, MoveRefused
 from registry.artifacts.store import ArtifactRejected, ArtifactTooLarge
 from registry.loader import ArtifactMissing, ModelNotReady

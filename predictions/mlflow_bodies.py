@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from predictions.outputs import Scored, cells_of_target, targets_of
+from predictions.serving.outputs import Scored, cells_of_target, targets_of
 from registry.exact_json.values import JSONObject
 from registry.signatures.arrangement import InvalidInput
 from registry.signatures.signature import DTYPES, Output, Signature

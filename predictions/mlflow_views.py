@@ -15,11 +15,11 @@ from rest_framework.request import Request
 from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
-from predictions import services
 from predictions.authentication import RememberingAuthentication
 from predictions.mlflow_bodies import Invocation, predictions_of, read_body, read_csv
 from predictions.ndjson import body_length
-from predictions.services import PredictionFailed
+from predictions.serving import services
+from predictions.serving.services import PredictionFailed
 from registry import loader
 from registry.artifacts.mlflow_folder import MLFLOW_TAG
 from registry.exact_json.values import check_json

@@ -17,12 +17,12 @@ from rest_framework.exceptions import APIException, ParseError
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 
-from predictions import shadows
-from predictions.lanes import Draft, score_and_record
 from predictions.models import Prediction
-from predictions.recorder import Record
-from predictions.routing import Target
-from predictions.services import Caller, draft_of
+from predictions.serving import shadows
+from predictions.serving.lanes import Draft, score_and_record
+from predictions.serving.recorder import Record
+from predictions.serving.routing import Target
+from predictions.serving.services import Caller, draft_of
 from registry import loader
 from registry.exact_json.values import parse_json
 from registry.loader import LoadedModel

@@ -9,7 +9,7 @@ from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
 from predictions.models import MAX_CALLERS_NAME_LENGTH, Prediction
-from predictions.recorder import Record
+from predictions.serving.recorder import Record
 from registry.exact_json.values import check_json
 from registry.serializers import (
     ExactJSON,

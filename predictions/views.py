@@ -17,9 +17,8 @@ from rest_framework.settings import api_settings
 from rest_framework.status import HTTP_200_OK, HTTP_201_CREATED
 from rest_framework.viewsets import GenericViewSet
 
-from predictions import ndjson, services
+from predictions import ndjson
 from predictions.authentication import RememberingAuthentication
-from predictions.idempotency import HEADER, Claim, InvalidKey
 from predictions.models import MAX_KEY_LENGTH, Prediction
 from predictions.serializers import (
     BatchRequest,
@@ -31,6 +30,8 @@ from predictions.serializers import (
     PredictionSerializer,
     StreamQuery,
 )
+from predictions.serving import services
+from predictions.serving.idempotency import HEADER, Claim, InvalidKey
 from registry import loader
 from registry.exact_json.values import parse_json
 from registry.models import ModelVersion

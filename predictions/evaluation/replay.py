@@ -20,8 +20,8 @@ from predictions.evaluation.agreement import Answered, compare
 from predictions.evaluation.replay_report import report_of
 from predictions.evaluation.replay_results import Result
 from predictions.evaluation.rescoring import Outcome, rescore
-from predictions.inference import Answer
 from predictions.models import MAX_ERROR_LENGTH, Prediction, Replay, ReplayResult
+from predictions.serving.inference import Answer
 from registry import loader
 from registry.loader import ArtifactMissing, LoadedModel
 from registry.models import ModelNotFound, ModelVersion

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
-from predictions import inference
-from predictions.inference import Answer, Inputs
+from predictions.serving import inference
+from predictions.serving.inference import Answer, Inputs
 from registry.loader import LoadedModel
 from registry.runtimes.base import InferenceError
 from registry.signatures.arrangement import InvalidInput, arrange

@@ -6,13 +6,13 @@ from typing import Any
 import orjson
 from django.conf import settings
 
-from predictions import services
-from predictions.idempotency import Claim
 from predictions.models import MAX_CALLERS_NAME_LENGTH
 from predictions.open_inference.rows import rows_of, selected, tensors_of
-from predictions.recorder import Record
-from predictions.routing import Target
-from predictions.services import Caller, PredictionFailed
+from predictions.serving import services
+from predictions.serving.idempotency import Claim
+from predictions.serving.recorder import Record
+from predictions.serving.routing import Target
+from predictions.serving.services import Caller, PredictionFailed
 from registry import loader
 from registry.exact_json.values import JSONObject, check_annotation, parse_json
 from registry.open_inference.binary import TensorError

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from predictions.outputs import Scored, cells_of_target, targets_of
+from predictions.serving.outputs import Scored, cells_of_target, targets_of
 from registry.exact_json.values import JSONObject
 from registry.open_inference.binary import TensorError
 from registry.open_inference.messages import Wanted

@@ -19,12 +19,12 @@ from rest_framework.status import HTTP_503_SERVICE_UNAVAILABLE
 from rest_framework.views import APIView
 from rest_framework_simplejwt.authentication import JWTAuthentication
 
-from predictions import services
 from predictions.authentication import RememberingAuthentication
-from predictions.idempotency import HEADER, Claim
 from predictions.open_inference import schema
 from predictions.open_inference.asking import KEY_PARAMETER, ask
 from predictions.open_inference.statistics import statistics_of
+from predictions.serving import services
+from predictions.serving.idempotency import HEADER, Claim
 from registry.artifacts import store
 from registry.exact_json.values import parse_json
 from registry.loader import ArtifactMissing

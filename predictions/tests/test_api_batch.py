@@ -11,9 +11,10 @@ from django.test import RequestFactory
 from rest_framework.exceptions import ParseError
 from rest_framework.test import APIClient
 
-from predictions import lanes, ndjson, recorder
+from predictions import ndjson
 from predictions.models import Prediction
 from predictions.ndjson import LengthRequired, NDJSONParser
+from predictions.serving import lanes, recorder
 from registry.models import ModelVersion
 from registry.testing.fixtures import Artifact
 

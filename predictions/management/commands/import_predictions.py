@@ -7,7 +7,7 @@ from django.core.management.base import CommandError
 from tqdm import tqdm
 
 from predictions.imports import InvalidLine, is_csv, read_predictions
-from predictions.services import create_model_with_predictions
+from predictions.serving.services import create_model_with_predictions
 from registry.management.arguments import VersionCommand, add_version_arguments, version_fields
 from registry.models import MAX_FRAMEWORK_LENGTH
 from registry.services import VersionExists

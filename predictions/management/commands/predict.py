@@ -5,9 +5,9 @@ from typing import Any
 import orjson
 from django.core.management.base import BaseCommand, CommandError
 
-from predictions import services
 from predictions.models import Prediction
 from predictions.serializers import PredictionDetailSerializer
+from predictions.serving import services
 from registry.exact_json.values import parse_json
 from registry.loader import ArtifactMissing, ModelNotReady
 from registry.models import ModelNotFound

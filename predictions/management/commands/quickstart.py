@@ -13,7 +13,7 @@ from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
-from predictions import services
+from predictions.serving import services
 from registry.models import ModelVersion
 from registry.services import Upload, register_model
 

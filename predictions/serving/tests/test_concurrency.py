@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
-from predictions import services
 from predictions.models import Prediction
-from predictions.recorder import Record
+from predictions.serving import services
+from predictions.serving.recorder import Record
 from registry import loader
 from registry.models import ModelVersion
 from registry.testing.fixtures import Artifact, pool_of, postgresql

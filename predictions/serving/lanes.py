@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
-from predictions import inference, recorder
-from predictions.batching import Batcher
 from predictions.metrics import INFERENCE_SECONDS
-from predictions.recorder import Record
+from predictions.serving import inference, recorder
+from predictions.serving.batching import Batcher
+from predictions.serving.recorder import Record
 from registry.loader import LoadedModel
 from registry.runtimes.base import InferenceError
 

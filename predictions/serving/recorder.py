@@ -15,10 +15,10 @@ from django.contrib.auth import get_user_model
 from django.db import DataError, IntegrityError, connection, models, transaction
 from django.utils import timezone
 
-from predictions import idempotency
-from predictions.idempotency import AlreadyAnswered, Claim
 from predictions.metrics import PREDICTIONS, RECORDING_SECONDS
 from predictions.models import MAX_ERROR_LENGTH, Prediction
+from predictions.serving import idempotency
+from predictions.serving.idempotency import AlreadyAnswered, Claim
 from registry.exact_json.values import JSONObject
 from registry.models import ModelNotFound, ModelVersion
 from registry.runtimes.base import RuntimeUnavailable

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from rest_framework.test import APIClient
 
-from predictions import shadows
 from predictions.metrics import SHADOWS_DROPPED
 from predictions.models import Prediction
-from predictions.shadows import Backlog, Input
+from predictions.serving import shadows
+from predictions.serving.shadows import Backlog, Input
 from registry.models import Alias, AliasShadow, ModelVersion
 
 URL = "/api/v1/predictions/"

@@ -7,10 +7,10 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import IntegrityError, OperationalError
 
-from predictions import recorder
-from predictions.idempotency import Claim
 from predictions.models import IdempotencyKey, Prediction
-from predictions.recorder import CallerInactive, Record
+from predictions.serving import recorder
+from predictions.serving.idempotency import Claim
+from predictions.serving.recorder import CallerInactive, Record
 from registry.models import ModelNotFound, ModelVersion
 
 

@@ -4,9 +4,9 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from predictions.batching import Batcher
-from predictions.lanes import MAX_JOINED_CALLS
 from predictions.models import Prediction
+from predictions.serving.batching import Batcher
+from predictions.serving.lanes import MAX_JOINED_CALLS
 from registry.models import CHAMPION, Alias, ModelNotFound, ModelVersion, Route
 
 

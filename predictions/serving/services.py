@@ -12,12 +12,12 @@ from django.http import HttpRequest
 from rest_framework.request import Request
 from rest_framework_simplejwt.settings import api_settings
 
-from predictions import idempotency, lanes, recorder, routing, shadows
-from predictions.idempotency import AlreadyAnswered, Claim, KeyReused
-from predictions.lanes import Draft
 from predictions.models import Prediction
-from predictions.recorder import Record
-from predictions.routing import Target
+from predictions.serving import idempotency, lanes, recorder, routing, shadows
+from predictions.serving.idempotency import AlreadyAnswered, Claim, KeyReused
+from predictions.serving.lanes import Draft
+from predictions.serving.recorder import Record
+from predictions.serving.routing import Target
 from registry import loader
 from registry.exact_json.values import JSONObject
 from registry.loader import LoadedModel

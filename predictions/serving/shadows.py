@@ -19,11 +19,11 @@ from django.db import Error as DatabaseError
 from django.db import connection
 from prometheus_client import Counter
 
-from predictions import lanes, recorder
-from predictions.lanes import Draft
 from predictions.metrics import SHADOWS_DROPPED
 from predictions.models import Prediction
-from predictions.recorder import Record
+from predictions.serving import lanes, recorder
+from predictions.serving.lanes import Draft
+from predictions.serving.recorder import Record
 from registry import loader
 from registry.loader import ArtifactMissing, LoadedModel, ModelNotReady
 from registry.models import ModelNotFound

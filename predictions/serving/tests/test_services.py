@@ -7,9 +7,9 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import IntegrityError
 
-from predictions import recorder, services
 from predictions.models import MAX_ERROR_LENGTH, Prediction
-from predictions.recorder import Record
+from predictions.serving import recorder, services
+from predictions.serving.recorder import Record
 from registry.models import ModelVersion
 from registry.services import VersionExists
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from predictions.batching import BatchAborted, Batcher
+from predictions.serving.batching import BatchAborted, Batcher
 
 PATIENCE_SECONDS = 10
 

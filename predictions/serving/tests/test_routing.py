@@ -13,9 +13,9 @@ from django.conf import LazySettings
 from django.db import connections
 from rest_framework.test import APIClient
 
-from predictions import routing
 from predictions.models import Prediction
-from predictions.routing import share_of
+from predictions.serving import routing
+from predictions.serving.routing import share_of
 from registry.models import Alias, ModelVersion
 
 URL = "/api/v1/predictions/"
@@ -212,7 +212,7 @@ def test_ten_percent_are_a_tenth_of_a_hundred_thousand_subjects() -> None:
 
 
 SHARES = """
-from predictions.routing import share_of
+from predictions.serving.routing import share_of
 print(*(share_of(f"subject-{i}", "salt") for i in range(100_000)))
 """
 
