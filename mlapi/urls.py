@@ -18,7 +18,7 @@ from predictions.evaluation.views import (
     ModelQualityViewSet,
     OutcomeViewSet,
 )
-from predictions.mlflow_views import InvocationsView
+from predictions.mlflow.views import InvocationsView
 from predictions.open_inference import views as v2
 from predictions.views import ModelPredictionViewSet, PredictionViewSet
 from registry.aliases.views import AliasMoveViewSet, AliasViewSet

@@ -16,7 +16,7 @@ from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
 from predictions.authentication import RememberingAuthentication
-from predictions.mlflow_bodies import Invocation, predictions_of, read_body, read_csv
+from predictions.mlflow.bodies import Invocation, predictions_of, read_body, read_csv
 from predictions.ndjson import body_length
 from predictions.serving import services
 from predictions.serving.services import PredictionFailed
