@@ -21,7 +21,7 @@ from rest_framework_simplejwt.authentication import JWTAuthentication
 
 from predictions.authentication import RememberingAuthentication
 from predictions.open_inference import schema
-from predictions.open_inference.asking import KEY_PARAMETER, ask
+from predictions.open_inference.infer import KEY_PARAMETER, ask
 from predictions.open_inference.statistics import statistics_of
 from predictions.serving import services
 from predictions.serving.idempotency import HEADER, Claim
