@@ -18,7 +18,7 @@ from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from django.urls import Resolver404
 from rest_framework import exceptions
 
-from predictions.evaluation.outcomes import OutcomesRefused
+from predictions.evaluation.outcomes.recording import OutcomesRefused
 from predictions.evaluation.promotion import InvalidRequirement, PromotionRefused
 from predictions.evaluation.replay import ReplayBusy, ReplayTaken, ReplayTooLarge
 from predictions.evaluation.tasks import NoQuality

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from predictions.evaluation.reports import MAX_ID
+from predictions.evaluation.outcomes.reports import MAX_ID
 from predictions.models import Replay
 
 KNOWN = ("replay", "min_agreement")

@@ -7,7 +7,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from predictions.evaluation.reports import MAX_ID, MomentField
+from predictions.evaluation.outcomes.reports import MAX_ID, MomentField
 from predictions.models import MAX_REPLAY_NAME_LENGTH, Replay, ReplayResult
 from predictions.serializers import OutputField
 from registry.models import NAME_PATTERN

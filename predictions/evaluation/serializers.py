@@ -5,7 +5,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
-from predictions.evaluation.reports import MAX_ID, InvalidReport, Report, read_report
+from predictions.evaluation.outcomes.reports import MAX_ID, InvalidReport, Report, read_report
 from predictions.models import MAX_CALLERS_NAME_LENGTH, MAX_OUTCOME_VALUE, Outcome
 from registry.serializers import StrictSerializer
 

@@ -11,7 +11,7 @@ from rest_framework.status import HTTP_200_OK, HTTP_201_CREATED
 from rest_framework.viewsets import GenericViewSet
 
 from predictions.evaluation.comparison import compare
-from predictions.evaluation.outcomes import OutcomesRefused, record_outcomes
+from predictions.evaluation.outcomes.recording import OutcomesRefused, record_outcomes
 from predictions.evaluation.quality import quality_of
 from predictions.evaluation.serializers import (
     OUTCOMES_SCHEMA,

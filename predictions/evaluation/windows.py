@@ -6,7 +6,7 @@ from typing import Any
 from django.utils import timezone
 from rest_framework import serializers
 
-from predictions.evaluation.reports import MomentField
+from predictions.evaluation.outcomes.reports import MomentField
 
 # The shortest of each kind.
 BUCKETS = {

@@ -8,8 +8,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 from tqdm import tqdm
 
-from predictions.evaluation.outcomes import OutcomesRefused, record_outcomes
-from predictions.evaluation.reports import InvalidReport, Report, read_report
+from predictions.evaluation.outcomes.recording import OutcomesRefused, record_outcomes
+from predictions.evaluation.outcomes.reports import InvalidReport, Report, read_report
 from predictions.imports import InvalidLine, is_csv, rows_of
 from registry.exact_json.values import parse_json
 

@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from django.db import connection
 
-from predictions.evaluation.outcomes import Recorded, record_outcomes
-from predictions.evaluation.reports import read_report
+from predictions.evaluation.outcomes.recording import Recorded, record_outcomes
+from predictions.evaluation.outcomes.reports import read_report
 from predictions.evaluation.tests.rows import REGRESSOR_SIGNATURE, estimated, make_version
 from predictions.models import Outcome
 
