@@ -12,12 +12,12 @@ from rest_framework.routers import SimpleRouter
 from mlapi import auth, health, problems
 from mlapi import schema as schema  # registers its extension of drf-spectacular
 from mlapi.metrics import UNMATCHED
-from predictions.evaluation.replay_views import ReplayResultViewSet, ReplayViewSet
-from predictions.evaluation.views import (
+from predictions.evaluation.quality.views import (
     AliasComparisonViewSet,
     ModelQualityViewSet,
     OutcomeViewSet,
 )
+from predictions.evaluation.replay_views import ReplayResultViewSet, ReplayViewSet
 from predictions.mlflow.views import InvocationsView
 from predictions.open_inference import views as v2
 from predictions.views import ModelPredictionViewSet, PredictionViewSet

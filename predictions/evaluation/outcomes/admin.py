@@ -11,7 +11,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from predictions.bounded_paginator import BoundedPaginator
-from predictions.evaluation import pages
+from predictions.evaluation.quality import pages
 from predictions.models import Outcome
 
 

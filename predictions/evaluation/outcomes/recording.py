@@ -9,7 +9,13 @@ from django.db import transaction
 from django.utils import timezone
 
 from predictions.evaluation.outcomes.reports import Report
-from predictions.evaluation.tasks import NoQuality, Task, label_text, labels_by_form, task_of
+from predictions.evaluation.quality.tasks import (
+    NoQuality,
+    Task,
+    label_text,
+    labels_by_form,
+    task_of,
+)
 from predictions.models import MAX_PREDICTIONS_OF_REFERENCE, Outcome, Prediction
 from registry.models import ModelVersion
 from registry.signatures.signature import ClassLabel, listed

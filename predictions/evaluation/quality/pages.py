@@ -10,10 +10,15 @@ from django.utils.safestring import SafeString
 
 from predictions.evaluation import charts
 from predictions.evaluation.charts import Mark
-from predictions.evaluation.comparison import compare
 from predictions.evaluation.quality import quality_of
-from predictions.evaluation.tasks import NoQuality
-from predictions.evaluation.windows import BUCKETS, ComparisonQuery, QualityQuery, WindowQuery
+from predictions.evaluation.quality.comparison import compare
+from predictions.evaluation.quality.tasks import NoQuality
+from predictions.evaluation.quality.windows import (
+    BUCKETS,
+    ComparisonQuery,
+    QualityQuery,
+    WindowQuery,
+)
 from registry.aliases.serializers import AliasPlace
 from registry.models import Alias, ModelNotFound, ModelVersion
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from django.db.models import Count, Q, QuerySet
 
-from predictions.evaluation.pairs import Bucket, Tally, pairs_of, start_of, tally
-from predictions.evaluation.scores import ClassifierTally
-from predictions.evaluation.tasks import Task, task_of
+from predictions.evaluation.quality.scores import ClassifierTally
+from predictions.evaluation.quality.tally import Bucket, Tally, pairs_of, start_of, tally
+from predictions.evaluation.quality.tasks import Task, task_of
 from predictions.models import Prediction
 from registry.models import ModelVersion
 

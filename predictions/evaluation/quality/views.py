@@ -10,10 +10,10 @@ from rest_framework.response import Response
 from rest_framework.status import HTTP_200_OK, HTTP_201_CREATED
 from rest_framework.viewsets import GenericViewSet
 
-from predictions.evaluation.comparison import compare
 from predictions.evaluation.outcomes.recording import OutcomesRefused, record_outcomes
 from predictions.evaluation.quality import quality_of
-from predictions.evaluation.serializers import (
+from predictions.evaluation.quality.comparison import compare
+from predictions.evaluation.quality.serializers import (
     OUTCOMES_SCHEMA,
     ComparisonSerializer,
     OutcomeQuery,
@@ -22,7 +22,7 @@ from predictions.evaluation.serializers import (
     RecordedSerializer,
     read_reports,
 )
-from predictions.evaluation.windows import ComparisonQuery, QualityQuery
+from predictions.evaluation.quality.windows import ComparisonQuery, QualityQuery
 from predictions.models import Outcome, PredictionNotFound
 from registry.aliases.serializers import AliasPlace
 from registry.models import Alias, ModelVersion

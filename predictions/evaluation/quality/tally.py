@@ -38,8 +38,8 @@ from django.db.models import (
 )
 from django.db.models.functions import Abs, Cast, Floor, Trunc
 
-from predictions.evaluation.scores import CALIBRATION_BINS, ClassifierTally, RegressorTally
-from predictions.evaluation.tasks import Task, label_text
+from predictions.evaluation.quality.scores import CALIBRATION_BINS, ClassifierTally, RegressorTally
+from predictions.evaluation.quality.tasks import Task, label_text
 from predictions.models import MAX_OUTCOME_VALUE, Outcome
 
 Bucket: TypeAlias = Literal["hour", "day", "week", "month"]

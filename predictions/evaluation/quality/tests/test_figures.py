@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from predictions.evaluation.pairs import pairs_of, tally
-from predictions.evaluation.scores import ClassifierTally, RegressorTally
-from predictions.evaluation.tasks import task_of
+from predictions.evaluation.quality.scores import ClassifierTally, RegressorTally
+from predictions.evaluation.quality.tally import pairs_of, tally
+from predictions.evaluation.quality.tasks import task_of
 from predictions.evaluation.tests.rows import (
     REGRESSOR_SIGNATURE,
     classified,
