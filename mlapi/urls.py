@@ -17,7 +17,7 @@ from predictions.evaluation.quality.views import (
     ModelQualityViewSet,
     OutcomeViewSet,
 )
-from predictions.evaluation.replay_views import ReplayResultViewSet, ReplayViewSet
+from predictions.evaluation.replays.views import ReplayResultViewSet, ReplayViewSet
 from predictions.mlflow.views import InvocationsView
 from predictions.open_inference import views as v2
 from predictions.views import ModelPredictionViewSet, PredictionViewSet

@@ -10,7 +10,8 @@ from django.db.models import ProtectedError
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
-from predictions.evaluation.tests.rows import (
+from predictions.models import Outcome, Prediction
+from predictions.testing.rows import (
     NOON,
     PAIR_SIGNATURE,
     REGRESSOR_SIGNATURE,
@@ -19,7 +20,6 @@ from predictions.evaluation.tests.rows import (
     make_version,
     measured,
 )
-from predictions.models import Outcome, Prediction
 from registry.models import ModelVersion
 from registry.testing.fixtures import api_client
 

@@ -10,7 +10,9 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from predictions.evaluation.tests.rows import (
+from predictions.management.commands import import_outcomes
+from predictions.models import Outcome, Prediction
+from predictions.testing.rows import (
     REGRESSOR_SIGNATURE,
     classifier_signature,
     estimated,
@@ -18,8 +20,6 @@ from predictions.evaluation.tests.rows import (
     make_version,
     measured,
 )
-from predictions.management.commands import import_outcomes
-from predictions.models import Outcome, Prediction
 from registry.models import ModelVersion
 
 

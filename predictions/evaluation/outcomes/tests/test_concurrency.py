@@ -7,8 +7,8 @@ from django.db import connection
 
 from predictions.evaluation.outcomes.recording import Recorded, record_outcomes
 from predictions.evaluation.outcomes.reports import read_report
-from predictions.evaluation.tests.rows import REGRESSOR_SIGNATURE, estimated, make_version
 from predictions.models import Outcome
+from predictions.testing.rows import REGRESSOR_SIGNATURE, estimated, make_version
 
 
 @pytest.mark.django_db(transaction=True)

@@ -9,7 +9,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from predictions.evaluation.tests.rows import (
+from predictions.models import Prediction
+from predictions.testing.rows import (
     NOON,
     PAIR_SIGNATURE,
     REGRESSOR_SIGNATURE,
@@ -19,7 +20,6 @@ from predictions.evaluation.tests.rows import (
     make_version,
     measured,
 )
-from predictions.models import Prediction
 from registry.models import ModelVersion
 from registry.testing.fixtures import api_client
 

@@ -10,7 +10,8 @@ from rest_framework.test import APIClient
 
 from predictions.evaluation.agreement import agree
 from predictions.evaluation.intervals import wilson_interval
-from predictions.evaluation.tests.rows import (
+from predictions.models import Prediction
+from predictions.testing.rows import (
     PAIR_SIGNATURE,
     REGRESSOR_SIGNATURE,
     classifier_signature,
@@ -19,7 +20,6 @@ from predictions.evaluation.tests.rows import (
     make_version,
     measured,
 )
-from predictions.models import Prediction
 from registry.models import Alias, AliasShadow, ModelVersion
 from registry.testing.fixtures import api_client
 

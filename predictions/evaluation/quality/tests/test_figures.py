@@ -9,7 +9,8 @@ from sklearn import metrics
 from predictions.evaluation.quality.scores import ClassifierTally, RegressorTally
 from predictions.evaluation.quality.tally import pairs_of, tally
 from predictions.evaluation.quality.tasks import task_of
-from predictions.evaluation.tests.rows import (
+from predictions.models import Outcome, Prediction
+from predictions.testing.rows import (
     REGRESSOR_SIGNATURE,
     classified,
     classifier_signature,
@@ -18,7 +19,6 @@ from predictions.evaluation.tests.rows import (
     make_version,
     measured,
 )
-from predictions.models import Outcome, Prediction
 from registry.models import ModelVersion
 
 ROWS = 20_000

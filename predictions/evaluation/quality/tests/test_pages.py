@@ -11,7 +11,8 @@ from django.test.utils import CaptureQueriesContext
 
 from predictions.evaluation import charts
 from predictions.evaluation.charts import Mark
-from predictions.evaluation.tests.rows import (
+from predictions.models import Outcome
+from predictions.testing.rows import (
     NOON,
     PAIR_SIGNATURE,
     REGRESSOR_SIGNATURE,
@@ -21,7 +22,6 @@ from predictions.evaluation.tests.rows import (
     make_version,
     measured,
 )
-from predictions.models import Outcome
 from registry.models import Alias, AliasShadow
 
 WINDOW = "?from=2026-01-01&to=2026-02-01"

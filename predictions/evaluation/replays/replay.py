@@ -15,11 +15,11 @@ from django.db import DatabaseError, InterfaceError, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from predictions.evaluation import replay_results
 from predictions.evaluation.agreement import Answered, compare
-from predictions.evaluation.replay_report import report_of
-from predictions.evaluation.replay_results import Result
-from predictions.evaluation.rescoring import Outcome, rescore
+from predictions.evaluation.replays import results
+from predictions.evaluation.replays.report import report_of
+from predictions.evaluation.replays.rescoring import Outcome, rescore
+from predictions.evaluation.replays.results import Result
 from predictions.models import MAX_ERROR_LENGTH, Prediction, Replay, ReplayResult
 from predictions.serving.inference import Answer
 from registry import loader
@@ -271,7 +271,7 @@ def _commit(replay: Replay, last: Recorded, results: Sequence[Result]) -> None:
     }
     with transaction.atomic():
         _swap(replay, changes)
-        replay_results.insert(replay, results)
+        results.insert(replay, results)
     _take(replay, changes)
 
 

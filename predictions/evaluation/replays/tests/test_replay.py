@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
-from predictions.evaluation import replay, replay_results, rescoring
-from predictions.evaluation.tests.replays import (
+from predictions.evaluation.replays import replay, rescoring, results
+from predictions.models import Prediction, Replay, ReplayResult
+from predictions.testing.replays import (
     NOON,
     MakeVersion,
     iris_rows,
@@ -17,9 +18,8 @@ from predictions.evaluation.tests.replays import (
     replayed,
     report_of,
 )
-from predictions.evaluation.tests.replays import coarse as coarse
-from predictions.evaluation.tests.replays import coarse_artifact as coarse_artifact
-from predictions.models import Prediction, Replay, ReplayResult
+from predictions.testing.replays import coarse as coarse
+from predictions.testing.replays import coarse_artifact as coarse_artifact
 from registry import loader
 from registry.models import ModelNotFound, ModelVersion
 from registry.runtimes.base import InferenceError
@@ -154,14 +154,14 @@ def test_answers_of_another_kind_do_not_agree(
 
 def stop_at(monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
     """Have the writing of a chunk raise, after its rows were inserted."""
-    insert, calls = replay_results.insert, iter(range(1, 1000))
+    insert, calls = results.insert, iter(range(1, 1000))
 
     def failing(*arguments: Any) -> None:
         insert(*arguments)
         if next(calls) == chunk:
             raise Stopped("in the middle")
 
-    monkeypatch.setattr(replay_results, "insert", failing)
+    monkeypatch.setattr(results, "insert", failing)
 
 
 def test_a_stopped_replay_goes_on_where_it_was(

@@ -5,18 +5,18 @@ from typing import Any
 import pytest
 from rest_framework.test import APIClient
 
-from predictions.evaluation import promotion, replay
-from predictions.evaluation.tests.replays import coarse as coarse
-from predictions.evaluation.tests.replays import coarse_artifact as coarse_artifact
-from predictions.evaluation.tests.replays import recorded as recorded
-from predictions.evaluation.tests.replays import replayed
+from predictions.evaluation.replays import promotion_gate, replay
 from predictions.models import Prediction
+from predictions.testing.replays import coarse as coarse
+from predictions.testing.replays import coarse_artifact as coarse_artifact
+from predictions.testing.replays import recorded as recorded
+from predictions.testing.replays import replayed
 from registry.models import ModelVersion
 
 
 def gate(from_version: ModelVersion | None, to_version: ModelVersion, require: Any) -> None:
     from_id = from_version.pk if from_version else None
-    promotion.check(from_version_id=from_id, to_version_id=to_version.pk, require=require)
+    promotion_gate.check(from_version_id=from_id, to_version_id=to_version.pk, require=require)
 
 
 def test_the_gate_lets_pass_what_agrees_often_enough(
@@ -28,7 +28,7 @@ def test_the_gate_lets_pass_what_agrees_often_enough(
 
     gate(iris, coarse, {"replay": row.pk, "min_agreement": agreement})
     gate(None, coarse, {"replay": row.pk, "min_agreement": 0})
-    with pytest.raises(promotion.PromotionRefused) as caught:
+    with pytest.raises(promotion_gate.PromotionRefused) as caught:
         gate(iris, coarse, {"replay": row.pk, "min_agreement": agreement + 1e-9})
 
     figures = caught.value.extensions["figures"]
@@ -50,7 +50,7 @@ def test_the_gate_refuses_a_replay_of_something_else(
         (iris, coarse, begun.pk, "is not completed: 0 of 15 rows, running"),
         (coarse, iris, empty.pk, "had no rows to compare"),
     ):
-        with pytest.raises(promotion.PromotionRefused, match=said):
+        with pytest.raises(promotion_gate.PromotionRefused, match=said):
             gate(from_version, to_version, {"replay": replay_id, "min_agreement": 0.0})
 
 
@@ -98,7 +98,7 @@ def test_a_promotion_that_falls_short_is_refused_with_the_figures(
 def test_a_requirement_that_makes_no_sense_is_refused(
     iris: ModelVersion, require: Any, path: str
 ) -> None:
-    with pytest.raises(promotion.InvalidRequirement) as caught:
+    with pytest.raises(promotion_gate.InvalidRequirement) as caught:
         gate(iris, iris, require)
 
     assert list(caught.value.errors) == [path]

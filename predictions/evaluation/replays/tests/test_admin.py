@@ -6,17 +6,17 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from predictions.evaluation import replay
-from predictions.evaluation.tests.replays import (
+from predictions.evaluation.replays import replay
+from predictions.models import Prediction
+from predictions.testing.replays import (
     MakeVersion,
     iris_rows,
     recorded_labels,
     recorded_values,
     replayed,
 )
-from predictions.evaluation.tests.replays import coarse as coarse
-from predictions.evaluation.tests.replays import coarse_artifact as coarse_artifact
-from predictions.models import Prediction
+from predictions.testing.replays import coarse as coarse
+from predictions.testing.replays import coarse_artifact as coarse_artifact
 from registry.models import ModelVersion
 from registry.testing.fixtures import Artifact
 

@@ -8,11 +8,11 @@ import pytest
 from django.conf import LazySettings
 from django.core.management import CommandError, call_command
 
-from predictions.evaluation import replay
-from predictions.evaluation.tests.replays import coarse as coarse
-from predictions.evaluation.tests.replays import coarse_artifact as coarse_artifact
-from predictions.evaluation.tests.replays import recorded as recorded
+from predictions.evaluation.replays import replay
 from predictions.models import Prediction, Replay, ReplayResult
+from predictions.testing.replays import coarse as coarse
+from predictions.testing.replays import coarse_artifact as coarse_artifact
+from predictions.testing.replays import recorded as recorded
 from registry.models import ModelVersion
 
 

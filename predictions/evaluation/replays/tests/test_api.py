@@ -8,12 +8,12 @@ from django.conf import LazySettings
 from django.contrib.auth.models import Permission, User
 from rest_framework.test import APIClient
 
-from predictions.evaluation import replay, replay_results
-from predictions.evaluation.tests.replays import MakeVersion, recorded_values, replayed
-from predictions.evaluation.tests.replays import coarse as coarse
-from predictions.evaluation.tests.replays import coarse_artifact as coarse_artifact
-from predictions.evaluation.tests.replays import recorded as recorded
+from predictions.evaluation.replays import replay, results
 from predictions.models import Prediction, Replay, ReplayResult
+from predictions.testing.replays import MakeVersion, recorded_values, replayed
+from predictions.testing.replays import coarse as coarse
+from predictions.testing.replays import coarse_artifact as coarse_artifact
+from predictions.testing.replays import recorded as recorded
 from registry.models import ModelVersion
 from registry.testing.fixtures import api_client
 
@@ -165,7 +165,7 @@ def test_one_replay_runs_at_a_time(
     recorded: list[Prediction],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    insert = replay_results.insert
+    insert = results.insert
     met: list[int] = []
 
     def asked_again(*arguments: Any) -> None:
@@ -174,7 +174,7 @@ def test_one_replay_runs_at_a_time(
         assert response["Retry-After"] == "5"
         insert(*arguments)
 
-    monkeypatch.setattr(replay_results, "insert", asked_again)
+    monkeypatch.setattr(results, "insert", asked_again)
 
     assert analyst.post(URL, {"from": "iris:1", "to": "iris:2"}).status_code == 201
     assert met == [503]

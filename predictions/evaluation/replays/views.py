@@ -11,10 +11,10 @@ from rest_framework.response import Response
 from rest_framework.status import HTTP_201_CREATED
 from rest_framework.viewsets import GenericViewSet
 
-from predictions.evaluation import replay
-from predictions.evaluation.replay_pages import ResultPagination
-from predictions.evaluation.replay_report import with_originals
-from predictions.evaluation.replay_serializers import (
+from predictions.evaluation.replays import replay
+from predictions.evaluation.replays.pages import ResultPagination
+from predictions.evaluation.replays.report import with_originals
+from predictions.evaluation.replays.serializers import (
     ReplayDetailSerializer,
     ReplayQuery,
     ReplayRequest,

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from predictions.evaluation.intervals import wilson_interval
-from predictions.evaluation.tests.replays import (
+from predictions.models import Outcome, Prediction
+from predictions.testing.replays import (
     MakeVersion,
     iris_rows,
     recorded_labels,
@@ -14,9 +15,8 @@ from predictions.evaluation.tests.replays import (
     replayed,
     report_of,
 )
-from predictions.evaluation.tests.replays import coarse as coarse
-from predictions.evaluation.tests.replays import coarse_artifact as coarse_artifact
-from predictions.models import Outcome, Prediction
+from predictions.testing.replays import coarse as coarse
+from predictions.testing.replays import coarse_artifact as coarse_artifact
 from registry.models import ModelVersion
 from registry.testing.fixtures import Artifact
 
