@@ -21,8 +21,8 @@ from rest_framework_simplejwt.serializers import (
 )
 from rest_framework_simplejwt.views import TokenObtainPairView, TokenRefreshView, TokenVerifyView
 
-from mlapi.parsers import JSONParser
 from mlapi.problems import Problem
+from mlapi.rest.parsers import JSONParser
 
 MAX_USERNAME_LENGTH = 150  # Django's own column
 MAX_PASSWORD_LENGTH = 4096

@@ -215,15 +215,15 @@ LOGGING = logging_config(LOG_LEVEL, LOG_FORMAT)
 # REST
 
 # Of the endpoints that take a model file; the others must not spool one to disk.
-UPLOAD_PARSER_CLASSES = ["mlapi.parsers.JSONParser", "mlapi.parsers.MultiPartParser"]
+UPLOAD_PARSER_CLASSES = ["mlapi.rest.parsers.JSONParser", "mlapi.rest.parsers.MultiPartParser"]
 REST_FRAMEWORK = {
-    "DEFAULT_PARSER_CLASSES": ["mlapi.parsers.JSONParser"],
-    "DEFAULT_RENDERER_CLASSES": ["mlapi.renderers.JSONRenderer"],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "mlapi.renderers.FixedContentNegotiation",
+    "DEFAULT_PARSER_CLASSES": ["mlapi.rest.parsers.JSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["mlapi.rest.renderers.JSONRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "mlapi.rest.renderers.FixedContentNegotiation",
     "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework_simplejwt.authentication.JWTAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
-    "DEFAULT_PAGINATION_CLASS": "mlapi.pagination.KeysetPagination",
-    "DEFAULT_FILTER_BACKENDS": ["mlapi.filters.StrictFilterBackend"],
+    "DEFAULT_PAGINATION_CLASS": "mlapi.rest.pagination.KeysetPagination",
+    "DEFAULT_FILTER_BACKENDS": ["mlapi.rest.filters.StrictFilterBackend"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "mlapi.problems.exception_handler",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
@@ -248,6 +248,6 @@ SPECTACULAR_SETTINGS = {
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "mlapi.schema.document_problems",
+        "mlapi.rest.schema.document_problems",
     ],
 }

@@ -10,8 +10,8 @@ from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.routers import SimpleRouter
 
 from mlapi import auth, health, problems
-from mlapi import schema as schema  # registers its extension of drf-spectacular
 from mlapi.metrics import UNMATCHED
+from mlapi.rest import schema as schema  # registers its extension of drf-spectacular
 from predictions.evaluation.quality.views import (
     AliasComparisonViewSet,
     ModelQualityViewSet,

@@ -7,7 +7,7 @@ from drf_spectacular.drainage import GENERATOR_STATS
 from drf_spectacular.generators import SchemaGenerator
 from rest_framework.test import APIClient
 
-from mlapi.schema import PROBLEM_REFERENCE, PROTOCOL_ERROR_REFERENCE
+from mlapi.rest.schema import PROBLEM_REFERENCE, PROTOCOL_ERROR_REFERENCE
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
-from mlapi.pagination import MAX_ID, MAX_MICROSECONDS, encode_cursor
+from mlapi.rest.pagination import MAX_ID, MAX_MICROSECONDS, encode_cursor
 from registry.models import ModelVersion
 
 URL = "/api/v1/models/"

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from rest_framework.exceptions import ParseError
 from rest_framework.test import APIClient
 
-from mlapi.parsers import JSONParser, MultiPartParser, PayloadTooLarge
-from mlapi.renderers import JSONRenderer
+from mlapi.rest.parsers import JSONParser, MultiPartParser, PayloadTooLarge
+from mlapi.rest.renderers import JSONRenderer
 
 JSON_VALUES = st.recursive(
     st.none()
