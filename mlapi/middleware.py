@@ -20,7 +20,7 @@ from django.utils.cache import patch_vary_headers
 from django.utils.encoding import escape_uri_path
 from django.utils.functional import SimpleLazyObject
 
-from mlapi import logs
+from mlapi.configuration import logs
 from mlapi.metrics import observe_request
 from mlapi.problems import Problem
 

@@ -21,7 +21,7 @@ from granian import Granian
 from granian.constants import Interfaces, Loops
 from granian.log import LogLevels
 
-from mlapi.environment import SECRET_NAMES
+from mlapi.configuration.environment import SECRET_NAMES
 
 # A stop lets what is in flight finish for so long, and then ends it.
 STOP_SECONDS = 30

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
-from mlapi.databases import read_database
-from mlapi.environment import LOG_LEVELS, load_environment
-from mlapi.logs import logging_config
-from mlapi.secret_key import generated_secret_key
+from mlapi.configuration.databases import read_database
+from mlapi.configuration.environment import LOG_LEVELS, load_environment
+from mlapi.configuration.logs import logging_config
+from mlapi.configuration.secret_key import generated_secret_key
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 environment = load_environment(BASE_DIR / ".env")

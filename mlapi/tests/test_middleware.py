@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth.models import User
 from rest_framework.test import APIClient
 
-from mlapi.logs import logging_config
+from mlapi.configuration.logs import logging_config
 
 LIVE = "/health/live/"
 

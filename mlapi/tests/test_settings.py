@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from mlapi.secret_key import generated_secret_key
+from mlapi.configuration.secret_key import generated_secret_key
 from registry.testing.processes import manage, python
 
 ML_LIBRARIES = {

@@ -7,8 +7,8 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from mlapi import settings
-from mlapi.databases import read_database
-from mlapi.environment import Environment, load_environment
+from mlapi.configuration.databases import read_database
+from mlapi.configuration.environment import Environment, load_environment
 from registry.testing.plugin import example_defaults
 
 BASE_DIR = Path("/srv/mlapi")

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
-from mlapi.environment import Environment, improper
+from mlapi.configuration.environment import Environment, improper
 
 SQLITE_PRAGMAS = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
 SQLITE_BUSY_TIMEOUT_SECONDS = 20
