@@ -6,4 +6,4 @@ class RegistryConfig(AppConfig):
     verbose_name = "Model registry"
 
     def ready(self) -> None:
-        from registry import checks  # noqa: F401 -- registers the system checks
+        from mlapi import checks  # noqa: F401 -- registers the system checks

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from predictions.management.commands.serve import should_pin
+from mlapi.management.commands.serve import should_pin
 from registry.testing.processes import MANAGE, manage
 
 START_SECONDS = 30

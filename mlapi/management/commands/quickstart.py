@@ -75,7 +75,7 @@ class Command(BaseCommand):
     def _train(self, folder: Path) -> None:
         # In a process of its own: this one goes on to serve, and forks.
         trained = subprocess.run(  # noqa: S603 -- our own module, and a folder of ours
-            [sys.executable, "-m", "registry.examples", str(folder)],
+            [sys.executable, "-m", "mlapi.management.example_models", str(folder)],
             cwd=settings.BASE_DIR,
             capture_output=True,
             text=True,

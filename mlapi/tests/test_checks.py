@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from registry import checks
+from mlapi import checks
 
 
 def ids(messages: list[Any]) -> list[str]:

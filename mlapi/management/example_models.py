@@ -1,6 +1,6 @@
 """Two small models trained on scikit-learn's own data sets, for a first look. No Django here.
 
-Only ever run by itself, as `python -m registry.examples FOLDER`: no server imports what training
+Only ever run by itself, as `python -m mlapi.management.example_models FOLDER`: no server imports what training
 needs.
 """
 
