@@ -53,6 +53,7 @@ INSTALLED_APPS = [
     "axes",
     "registry",
     "predictions",
+    "mlapi",
 ]
 
 # The id, the access log and the CORS headers come first, so that errors carry them too.

@@ -19,7 +19,7 @@ from rest_framework import serializers
 
 from registry import services
 from registry.aliases import activation
-from registry.aliases import admin as admin  # registers its pages
+from registry.aliases import admin as alias_admin  # noqa: F401 -- registers its pages
 from registry.aliases.moves import BY_ITSELF, Cause
 from registry.artifacts import store
 from registry.exact_json.fields import ExactJSONFormField

@@ -180,7 +180,7 @@ def _receive(upload: Upload) -> store.Staged:
 @contextmanager
 def _proved(
     row: ModelVersion, upload: Upload, framework: str | None
-) -> Iterator["tuple[artifacts.Staged, proof.Proof]"]:
+) -> Iterator["tuple[store.Staged, proof.Proof]"]:
     """Receive and prove a file for `row`, whose framework it may tell.
 
     What is not placed is discarded. No transaction is open meanwhile: loading a large model takes

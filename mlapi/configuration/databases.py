@@ -81,7 +81,7 @@ def _postgresql(rest: str, *, pool: dict[str, int]) -> dict[str, Any]:
         raise improper("DATABASE_URL", rest, TAKES)
     return {
         **parsed,
-        "ENGINE": "mlapi.postgresql",
+        "ENGINE": "mlapi.configuration.postgresql",
         # The pool keeps the connections; Django refuses to keep them as well.
         "CONN_MAX_AGE": 0,
         "OPTIONS": {

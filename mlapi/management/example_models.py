@@ -1,7 +1,7 @@
 """Two small models trained on scikit-learn's own data sets, for a first look. No Django here.
 
-Only ever run by itself, as `python -m mlapi.management.example_models FOLDER`: no server imports what training
-needs.
+Only ever run by itself, as `python -m mlapi.management.example_models FOLDER`: no server imports
+what training needs.
 """
 
 import json

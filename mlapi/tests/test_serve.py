@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from mlapi.management.commands.serve import should_pin
-from registry.testing.processes import MANAGE, manage
+from registry.testing.processes import MANAGE, free_port, manage
 
 START_SECONDS = 30
 STOP_SECONDS = 15
@@ -27,12 +27,6 @@ def database_url(tmp_path_factory: pytest.TempPathFactory) -> str:
     url = f"sqlite:///{tmp_path_factory.mktemp('serve') / 'db.sqlite3'}"
     assert manage("migrate", "-v0", DATABASE_URL=url).returncode == 0
     return url
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -144,8 +144,8 @@ class AliasAdmin(admin.ModelAdmin):
 
     @admin.display(description="moves")
     def history(self, row: Alias) -> str:
-        moves = AliasMove.objects.of(row.name, row.alias).select_related("user").newest_first()
-        shown = list(moves[: SHOWN_MOVES + 1])
+        history = AliasMove.objects.of(row.name, row.alias).select_related("user").newest_first()
+        shown = list(history[: SHOWN_MOVES + 1])
         return render_to_string(
             "admin/registry/alias/history.html",
             {

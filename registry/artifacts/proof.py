@@ -1,9 +1,9 @@
 """Loads and scores a new artifact in a subprocess with limits, before anything trusts it.
 
 Native parsers end their process on a damaged file, and a crafted one can make them loop or fill
-the memory: that must happen in here, to nobody else. No Django here. Run as `-m registry.artifacts.proof`, it
-is that subprocess: a request as JSON on standard input, an answer as JSON on what was its standard
-output before any library was loaded.
+the memory: that must happen in here, to nobody else. No Django here. Run as
+`-m registry.artifacts.proof`, it is that subprocess: a request as JSON on standard input, an answer
+as JSON on what was its standard output before any library was loaded.
 """
 
 import json
@@ -34,7 +34,7 @@ from registry.signatures.arrangement import InvalidInput, arrange
 from registry.signatures.completion import complete
 from registry.signatures.signature import Output, Signature, SignatureError
 
-PROJECT_ROOT = Path(__file__).resolve().parent.parent
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
 # What the subprocess may know of this one: where its libraries are, and nothing it could tell.
 PASSED_VARIABLES = (
     *("PATH", "LANG", "LC_ALL", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH"),

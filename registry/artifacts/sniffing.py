@@ -90,8 +90,8 @@ def sniff(path: Path) -> str:
     """The framework whose format the content of the file is; a key of FRAMEWORKS.
 
     Raises ArtifactRejected, which says what the file is instead and how to export it. A framework
-    answered here is a promise about the outer form alone: whether the model loads, `registry.artifacts.proof`
-    tells.
+    answered here is a promise about the outer form alone: whether the model loads,
+    `registry.artifacts.proof` tells.
     """
     size = path.stat().st_size
     if size == 0:

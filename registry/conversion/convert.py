@@ -1,7 +1,8 @@
 """Turns a model of another framework into ONNX, and proves that both answer alike. No Django here.
 
 Run as `-m registry.conversion.convert`, it is the bounded subprocess in which that happens: see
-`registry.artifacts.proof`. Only there are the converters imported, and the frameworks they convert from.
+`registry.artifacts.proof`. Only there are the converters imported, and the frameworks they convert
+from.
 """
 
 import importlib

@@ -1,5 +1,5 @@
-"""The frameworks that mlapi serves, one file each; a file, and with it its heavy library, is
-imported on first use.
+"""The frameworks that mlapi serves; each one's module, and with it a heavy library, is imported on
+first use.
 """
 
 import importlib
@@ -12,11 +12,14 @@ from registry.runtimes.base import LoadError, RuntimeModule
 
 @dataclass(frozen=True, slots=True)
 class Framework:
-    """A row of the table: its name in `ModelVersion.framework`, its file endings and the extra that
-    installs it, where that is not called the same.
+    """What mlapi knows of a framework without importing it.
+
+    `name` is the value of `ModelVersion.framework`, `module` the runtime's module below this
+    package, and `extra` the pip extra that installs its library, if that is not called `name`.
     """
 
     name: str
+    module: str
     suffixes: tuple[str, ...]
     export: str
     """How to write a file that this framework's runtime loads, for messages."""
@@ -26,12 +29,15 @@ class Framework:
 FRAMEWORKS: Mapping[str, Framework] = {
     framework.name: framework
     for framework in (
-        Framework("sklearn", (".skops",), "skops.io.dump(model, 'model.skops')"),
-        Framework("onnx", (".onnx",), "an ONNX export (skl2onnx, onnxmltools, torch.onnx)"),
-        Framework("xgboost", (".ubj", ".json"), "model.save_model('model.ubj')"),
-        Framework("lightgbm", (".txt",), "model.booster_.save_model('model.txt')"),
+        Framework("sklearn", "sklearn.runtime", (".skops",), "skops.io.dump(model, 'model.skops')"),
+        Framework(
+            "onnx", "onnx.runtime", (".onnx",), "an ONNX export (skl2onnx, onnxmltools, torch.onnx)"
+        ),
+        Framework("xgboost", "xgboost", (".ubj", ".json"), "model.save_model('model.ubj')"),
+        Framework("lightgbm", "lightgbm", (".txt",), "model.booster_.save_model('model.txt')"),
         Framework(
             "open-inference",
+            "open_inference.runtime",
             (".json",),
             '{"url": "https://host:8080", "model": "name"} for a model on another server',
             extra="remote",
@@ -44,9 +50,9 @@ def runtime_module(framework: str) -> RuntimeModule:
     """The runtime of a framework in FRAMEWORKS; raises LoadError where its library is not
     installed.
     """
-    module = framework.replace("-", "_")
+    known = FRAMEWORKS[framework]
     try:
-        return cast(RuntimeModule, importlib.import_module(f"registry.runtimes.{module}"))
+        return cast(RuntimeModule, importlib.import_module(f"registry.runtimes.{known.module}"))
     except ImportError as error:
-        extra = FRAMEWORKS[framework].extra or framework
+        extra = known.extra or framework
         raise LoadError(f"{framework} models need pip install 'mlapi[{extra}]': {error}") from error

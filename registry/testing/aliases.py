@@ -32,5 +32,5 @@ def arms(alias: str = "champion") -> Arms:
     return Alias.objects.find("wine", alias).arms
 
 
-def moves(alias: str = "champion") -> list[AliasMove]:
+def recorded_moves(alias: str = "champion") -> list[AliasMove]:
     return list(AliasMove.objects.of("wine", alias).order_by("number"))

@@ -1,8 +1,8 @@
 """Prepares the environment of a test run, before the settings are read.
 
-pytest imports this first (`-p registry.testing.plugin`). The tests run on DATABASE_URL where it is set,
-else on a PostgreSQL of their own, which ends with them. Nothing of a developer's `.env` reaches
-them: a variable that is set, even to nothing, wins over that file.
+pytest imports this first (`-p registry.testing.plugin`). The tests run on DATABASE_URL where it is
+set, else on a PostgreSQL of their own, which ends with them. Nothing of a developer's `.env`
+reaches them: a variable that is set, even to nothing, wins over that file.
 """
 
 import os

@@ -102,7 +102,7 @@ def test_postgresql_addresses(url: str) -> None:
     database = read_database(Environment({"DATABASE_URL": url}), base_dir=BASE_DIR)
 
     shown = [database[key] for key in ("ENGINE", "USER", "PASSWORD", "HOST", "PORT", "NAME")]
-    assert shown == ["mlapi.postgresql", "u", "p@ss", "db", 5433, "ml"]
+    assert shown == ["mlapi.configuration.postgresql", "u", "p@ss", "db", 5433, "ml"]
     assert database["CONN_MAX_AGE"] == 0
 
 

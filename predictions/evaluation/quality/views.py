@@ -11,8 +11,8 @@ from rest_framework.status import HTTP_200_OK, HTTP_201_CREATED
 from rest_framework.viewsets import GenericViewSet
 
 from predictions.evaluation.outcomes.recording import OutcomesRefused, record_outcomes
-from predictions.evaluation.quality import quality_of
 from predictions.evaluation.quality.comparison import compare
+from predictions.evaluation.quality.quality import quality_of
 from predictions.evaluation.quality.serializers import (
     OUTCOMES_SCHEMA,
     ComparisonSerializer,

@@ -16,7 +16,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from predictions.evaluation.agreement import Answered, compare
-from predictions.evaluation.replays import results
+from predictions.evaluation.replays import results as replay_results
 from predictions.evaluation.replays.report import report_of
 from predictions.evaluation.replays.rescoring import Outcome, rescore
 from predictions.evaluation.replays.results import Result
@@ -271,7 +271,7 @@ def _commit(replay: Replay, last: Recorded, results: Sequence[Result]) -> None:
     }
     with transaction.atomic():
         _swap(replay, changes)
-        results.insert(replay, results)
+        replay_results.insert(replay, results)
     _take(replay, changes)
 
 

@@ -18,9 +18,8 @@ from onnx import TensorProto, helper
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
 from tritonclient.utils import InferenceServerException
 
-from mlapi.tests.test_serve import free_port
 from registry.signatures.signature import DTYPES
-from registry.testing.processes import MANAGE, manage
+from registry.testing.processes import MANAGE, free_port, manage
 from registry.testing.trained_models import (
     Trained,
     columns_onnx,

@@ -142,8 +142,8 @@ def test_a_forced_deactivation_takes_a_version_out_and_is_kept(held: list[ModelV
 
     assert Alias.objects.find("iris", "champion").arms == Arms(held[0])
     assert not AliasShadow.objects.exists()
-    moves = AliasMove.objects.of("iris", "champion").order_by("number")
-    assert [(move.action, move.canary_id, len(move.shadows)) for move in moves] == [
+    found = AliasMove.objects.of("iris", "champion").order_by("number")
+    assert [(move.action, move.canary_id, len(move.shadows)) for move in found] == [
         ("set", held[1].pk, 1),
         ("withdrawn", held[1].pk, 0),
         ("withdrawn", None, 0),

@@ -10,7 +10,7 @@ from django.db import IntegrityError, connections, transaction
 from registry.aliases import moves
 from registry.aliases.moves import AliasMoved, Cause, MoveRefused
 from registry.models import Alias, Arms, ModelNotFound, ModelVersion
-from registry.testing.aliases import MakeVersion, arms, moves, put
+from registry.testing.aliases import MakeVersion, arms, put, recorded_moves
 from registry.testing.aliases import versions as versions
 from registry.testing.fixtures import Artifact
 
@@ -25,7 +25,7 @@ def test_an_alias_is_made_moved_and_its_moves_are_kept(
 
     assert (is_new, is_new_again) == (True, False)
     assert arms() == Arms(versions[1])
-    first, second = moves()
+    first, second = recorded_moves()
     assert (first.number, first.action, first.from_version_id, first.to_version_id) == (
         1,
         "set",
@@ -45,7 +45,7 @@ def test_a_move_to_what_is_there_changes_nothing(versions: list[ModelVersion]) -
     put("1")
 
     assert not is_new
-    assert len(moves()) == 1
+    assert len(recorded_moves()) == 1
 
 
 def test_a_canary_and_shadows_stay_until_they_are_named(versions: list[ModelVersion]) -> None:
@@ -56,7 +56,7 @@ def test_a_canary_and_shadows_stay_until_they_are_named(versions: list[ModelVers
     assert arms() == Arms(versions[3], versions[1], 10.0, (versions[2],))
     put("4", canary=None, shadows=[])
     assert arms() == Arms(versions[3])
-    assert [move.action for move in moves()] == ["set", "set", "configured"]
+    assert [move.action for move in recorded_moves()] == ["set", "set", "configured"]
 
 
 def test_who_is_promoted_is_no_longer_canary_or_shadow(versions: list[ModelVersion]) -> None:
@@ -129,7 +129,7 @@ def test_a_version_that_can_not_answer_is_refused_in_every_role(
         put(wrong if role == "version" else "2", **how.get(role, {}), force=True)
 
     assert arms() == Arms(versions[0])
-    assert len(moves()) == 1
+    assert len(recorded_moves()) == 1
 
 
 def test_an_unknown_version_is_named_and_no_alias_is_left(versions: list[ModelVersion]) -> None:
@@ -179,7 +179,7 @@ def test_a_version_that_could_not_answer_the_callers_needs_force(
 
     assert arms() == Arms(versions[0])
     put(version, **how.get(role, {}), force=True)
-    assert len(moves()) == 2
+    assert len(recorded_moves()) == 2
 
 
 def test_the_database_refuses_half_a_canary(versions: list[ModelVersion]) -> None:

@@ -12,7 +12,7 @@ from registry import services
 from registry.aliases import activation, moves
 from registry.aliases.moves import AliasMoved, MoveRefused
 from registry.models import Alias, AliasNotFound, ModelNotFound, ModelVersion
-from registry.testing.aliases import N_THREADS, back, moves, put
+from registry.testing.aliases import N_THREADS, back, put, recorded_moves
 from registry.testing.aliases import versions as versions
 
 
@@ -39,7 +39,7 @@ def test_promotions_at_once_leave_one_holder_and_no_gap(
 
     assert [outcome for outcome in outcomes if isinstance(outcome, Exception)] == []
     assert sum(is_new for _, is_new in outcomes) == 1
-    kept = moves()
+    kept = recorded_moves()
     assert [move.number for move in kept] == list(range(1, len(kept) + 1))
     assert [move.from_version_id for move in kept[1:]] == [move.to_version_id for move in kept[:-1]]
     assert all(move.from_version_id != move.to_version_id for move in kept)
@@ -81,7 +81,7 @@ def test_every_kind_of_change_at_once_neither_hangs_nor_breaks_the_history(
         if isinstance(each, Exception) and type(each) not in (*refused, AliasNotFound)
     ]
     assert wrong == []
-    kept = moves()
+    kept = recorded_moves()
     assert [move.number for move in kept] == list(range(1, len(kept) + 1))
     assert [move.from_version_id for move in kept[1:]] == [move.to_version_id for move in kept[:-1]]
     for alias in Alias.objects.all():

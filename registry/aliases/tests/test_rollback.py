@@ -9,7 +9,7 @@ from registry.aliases import moves
 from registry.aliases.moves import AliasMoved, Cause, MoveRefused
 from registry.models import AliasMove, AliasNotFound, AliasShadow, Arms, ModelVersion
 from registry.models.moves import SHORTEST_LIFE
-from registry.testing.aliases import arms, back, moves, put
+from registry.testing.aliases import arms, back, put, recorded_moves
 from registry.testing.aliases import versions as versions
 
 # -- rolling back
@@ -25,7 +25,7 @@ def test_a_rollback_goes_back_and_a_second_one_further(versions: list[ModelVersi
     assert arms().version == versions[0]
     with pytest.raises(MoveRefused, match="no other version before"):
         back()
-    assert [(move.action, move.restores) for move in moves()[3:]] == [
+    assert [(move.action, move.restores) for move in recorded_moves()[3:]] == [
         ("rolled_back", 2),
         ("rolled_back", 1),
     ]
@@ -121,13 +121,13 @@ def test_the_history_outlives_its_alias_and_counts_on(versions: list[ModelVersio
     moves.remove_alias(name="wine", alias="champion", cause=Cause("retired"))
     put("3")
 
-    assert [(move.number, move.action, move.to_version) for move in moves()] == [
+    assert [(move.number, move.action, move.to_version) for move in recorded_moves()] == [
         (1, "set", "1"),
         (2, "removed", ""),
         (3, "set", "3"),
     ]
-    assert moves()[1].from_version_id == versions[0].pk
-    assert moves()[2].from_version_id is None
+    assert recorded_moves()[1].from_version_id == versions[0].pk
+    assert recorded_moves()[2].from_version_id is None
     assert not AliasShadow.objects.exists()
 
 
@@ -137,7 +137,7 @@ def test_what_was_live_at_a_time_is_one_query(
     put("1")
     put("2", canary=("3", 10.0), shadows=["4"])
     moves.remove_alias(name="wine", alias="champion")
-    first, second, third = moves()
+    first, second, third = recorded_moves()
     at = AliasMove.objects.live_at
 
     assert at("wine", "champion", first.created_at) == first
@@ -155,10 +155,10 @@ def test_times_of_moves_rise_even_if_the_clock_does_not(
     versions: list[ModelVersion], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put("1")
-    now = moves()[0].created_at
+    now = recorded_moves()[0].created_at
     monkeypatch.setattr(timezone, "now", lambda: now)
     put("2")
     put("3")
 
-    times = [move.created_at for move in moves()]
+    times = [move.created_at for move in recorded_moves()]
     assert times == sorted(set(times))

@@ -15,7 +15,7 @@ from registry.artifacts.mlflow_folder import read_folder
 from registry.artifacts.store import ArtifactRejected
 from registry.models import ModelVersion
 
-FOLDERS = Path(__file__).parent / "data" / "mlflow"
+FOLDERS = Path(__file__).resolve().parents[2] / "testing" / "data" / "mlflow"
 IRIS = ["sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)"]
 
 

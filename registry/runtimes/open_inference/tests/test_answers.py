@@ -7,7 +7,8 @@ import pytest
 
 from registry.open_inference.binary import LENGTH_HEADER
 from registry.runtimes.base import InferenceError, RuntimeUnavailable
-from registry.runtimes.open_inference import client, runtime
+from registry.runtimes.open_inference import client
+from registry.runtimes.open_inference import runtime as remote_runtime
 from registry.runtimes.open_inference.runtime import OpenInferenceRuntime
 from registry.testing.remote_models import ROWS, answering, tensor
 from registry.testing.remote_models import open_remote as open_remote
@@ -153,7 +154,7 @@ def test_the_servers_own_error_is_the_models(
 ) -> None:
     server.replies["infer"] = Reply(status, body)
 
-    for _ in range(runtime.BREAKER_FAILURES + 1):
+    for _ in range(remote_runtime.BREAKER_FAILURES + 1):
         with pytest.raises(InferenceError, match=said) as caught:
             runtime.predict({"x": ROWS})
         assert not isinstance(caught.value, RuntimeUnavailable)

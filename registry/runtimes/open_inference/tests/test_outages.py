@@ -9,7 +9,8 @@ import pytest
 
 from registry.open_inference.binary import LENGTH_HEADER
 from registry.runtimes.base import LoadError, RuntimeUnavailable
-from registry.runtimes.open_inference import client, runtime
+from registry.runtimes.open_inference import client
+from registry.runtimes.open_inference import runtime as remote_runtime
 from registry.runtimes.open_inference.runtime import OpenInferenceRuntime
 from registry.testing.remote_models import ROWS
 from registry.testing.remote_models import open_remote as open_remote
@@ -191,7 +192,7 @@ def test_a_dead_server_is_left_alone_until_a_trial_succeeds(
 ) -> None:
     monkeypatch.setattr(runtime._remote._breaker, "_open_seconds", 0.3)
     server.stop()
-    for _ in range(runtime.BREAKER_FAILURES):
+    for _ in range(remote_runtime.BREAKER_FAILURES):
         with pytest.raises(RuntimeUnavailable, match="no connection"):
             runtime.predict({"x": ROWS})
 
