@@ -18,7 +18,7 @@ from rest_framework.status import HTTP_200_OK, HTTP_201_CREATED
 from rest_framework.viewsets import GenericViewSet
 
 from predictions import ndjson
-from predictions.authentication import RememberingAuthentication
+from predictions.authentication import CachedTokenAuthentication
 from predictions.models import MAX_KEY_LENGTH, Prediction
 from predictions.serializers import (
     BatchRequest,
@@ -71,7 +71,7 @@ class PredictionViewSet(ListModelMixin, GenericViewSet[Prediction]):
             and self.request.content_type != ndjson.MEDIA_TYPE
             and IDEMPOTENCY_KEY not in self.request.META
         ):
-            return [RememberingAuthentication()]
+            return [CachedTokenAuthentication()]
         return super().get_authenticators()
 
     @extend_schema(

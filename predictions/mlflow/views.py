@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
-from predictions.authentication import RememberingAuthentication
+from predictions.authentication import CachedTokenAuthentication
 from predictions.mlflow.bodies import Invocation, predictions_of, read_body, read_csv
 from predictions.ndjson import body_length
 from predictions.serving import services
@@ -95,7 +95,7 @@ class InvocationsView(APIView):
 
     def get_authenticators(self) -> list[BaseAuthentication]:
         # As for every prediction, the recording statement checks that the user is active.
-        return [RememberingAuthentication()]
+        return [CachedTokenAuthentication()]
 
     @extend_schema(
         operation_id="models_invocations",

@@ -18,7 +18,7 @@ from rest_framework.status import HTTP_503_SERVICE_UNAVAILABLE
 from rest_framework.views import APIView
 from rest_framework_simplejwt.authentication import JWTAuthentication
 
-from predictions.authentication import RememberingAuthentication
+from predictions.authentication import CachedTokenAuthentication
 from predictions.open_inference import schema
 from predictions.open_inference.infer import KEY_PARAMETER, infer
 from predictions.open_inference.statistics import statistics_of
@@ -70,7 +70,7 @@ class InferView(APIView):
 
     def get_authenticators(self) -> list[BaseAuthentication]:
         # The recording statement checks that the user is active.
-        return [RememberingAuthentication()]
+        return [CachedTokenAuthentication()]
 
     @extend_schema(
         operation_id="v2_infer",

@@ -186,7 +186,7 @@ def test_references_come_one_an_input(client: APIClient, champion: Alias) -> Non
     )
 
     assert response.status_code == 400
-    assert "2 entries, one for each input" in response.json()["errors"]["references"][0]
+    assert "one entry for each of the 2 inputs" in response.json()["errors"]["references"][0]
 
 
 def test_too_many_references_are_refused_as_one(

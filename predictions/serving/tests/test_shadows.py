@@ -50,7 +50,7 @@ def shadow_rows() -> Any:
 
 
 def dropped(version: ModelVersion, reason: str) -> float:
-    return SHADOWS_DROPPED.labels(str(version.pk), reason)._value.get()
+    return float(SHADOWS_DROPPED.labels(str(version.pk), reason)._value.get())
 
 
 def test_a_shadow_scores_the_input_of_the_answer(
