@@ -9,13 +9,8 @@ from rest_framework import serializers
 
 from predictions.models import MAX_CALLERS_NAME_LENGTH, Prediction
 from predictions.serving.records import Record
-from registry.exact_json.values import check_json
-from registry.serializers import (
-    ExactJSON,
-    JSONObjectField,
-    ModelVersionSerializer,
-    StrictSerializer,
-)
+from registry.exact_json.serializers import JSONObjectField, JSONValueField, StrictSerializer
+from registry.serializers import ModelVersionSerializer
 
 # A name of 100 characters, a separator, and an alias or a version of 50.
 MAX_SPECIFIER_LENGTH = 151
@@ -248,12 +243,12 @@ class ModelPredictionsSerializer(serializers.Serializer[Any]):
 class PastPrediction(StrictSerializer):
     """A prediction that was made elsewhere, as `import_predictions` reads it."""
 
-    input_data = ExactJSON(check_json)
+    input_data = JSONValueField()
     prediction = serializers.FloatField(required=False, allow_null=True)
     confidence = serializers.FloatField(
         required=False, allow_null=True, min_value=0.0, max_value=1.0
     )
-    output = ExactJSON(check_json, required=False, allow_null=True)
+    output = JSONValueField(required=False, allow_null=True)
     metadata = JSONObjectField(required=False, allow_null=True)
     status = serializers.ChoiceField(required=False, choices=Prediction.Status.choices)
     error = serializers.CharField(required=False, allow_blank=True, max_length=2000)
