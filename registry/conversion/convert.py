@@ -52,8 +52,8 @@ def convert(
     """Write the ONNX form of a model file into `folder`, in a subprocess with limits.
 
     Both forms score the `example` rows (each an `input_data`, at least MIN_EXAMPLE_ROWS of them),
-    or N_SYNTHETIC_ROWS synthetic rows if there are none. Raises ArtifactRejected if the file is ONNX already or
-    cannot be converted, or, with figures, if its ONNX form scores differently.
+    or N_SYNTHETIC_ROWS synthetic rows if there are none. Raises ArtifactRejected if the file is
+    ONNX already or cannot be converted, or, with figures, if its ONNX form scores differently.
     """
     _require_convertible(framework, example)
     request = request_of(

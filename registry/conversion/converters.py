@@ -35,7 +35,7 @@ OPSETS = {"": 18, "ai.onnx.ml": 3}
 # Unicode's case rules, available on every Linux. The default, en_US, often is not installed.
 LOCALE = "C.UTF-8"
 # The converter's own replacement for scikit-learn's default pattern only knows ASCII letters.
-DEFAULT_TOKEN_PATTERN = r"(?u)\b\w\w+\b"
+SKLEARN_DEFAULT_PATTERN = r"(?u)\b\w\w+\b"
 UNICODE_TOKENS = r"[\pL\pN_]+"
 # Estimators in these modules cast rows to single precision, whatever comes before them.
 TREE_MODULES = (
@@ -159,7 +159,7 @@ def _pipeline_steps(model: SourceModel) -> list[SourceModel]:
 
 
 def _token_pattern(vectorizer: SourceModel) -> str | None:
-    return UNICODE_TOKENS if vectorizer.token_pattern == DEFAULT_TOKEN_PATTERN else None
+    return UNICODE_TOKENS if vectorizer.token_pattern == SKLEARN_DEFAULT_PATTERN else None
 
 
 def _xgboost_builds(booster: SourceModel, signature: Signature) -> list[tuple[str, Build]]:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -36,8 +37,8 @@ class _Scores:
     for_missing: Outputs | None
 
 
-def convert_and_compare(request: JSONObject) -> JSONObject:
-    """Carry out a request of `convert`: the first variant that scores like the source is the result.
+def convert_and_compare(request: Mapping[str, Any]) -> JSONObject:
+    """Convert as `convert` requests; the result is the first variant that scores like the source.
 
     Raises ArtifactRejected if there is none.
     """
