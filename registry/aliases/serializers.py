@@ -5,9 +5,10 @@ from typing import TypedDict, TypeVar
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from registry.exact_json.serializers import JSONObjectField, StrictSerializer
 from registry.exact_json.values import JSONObject
 from registry.models import MAX_ALIAS_LENGTH, MAX_REASON_LENGTH, MAX_SHADOWS, Alias, AliasMove
-from registry.serializers import JSONObjectField, StrictSerializer, safe_name
+from registry.serializers import safe_name
 
 Row = TypeVar("Row", bound=Alias | AliasMove)
 
