@@ -144,7 +144,7 @@ def _results(
     valid = [draft for draft in drafts if isinstance(draft, Draft)]
     outcomes = list(score_and_record(valid) if valid else ())
     # The client may be slow to read them.
-    loader.give_back_connection()
+    loader.release_connection()
     if target.shadow_ids:
         shadows.follow(target.shadow_ids, [one for one in outcomes if isinstance(one, Record)])
     answers = iter(outcomes)

@@ -105,7 +105,7 @@ def predict(
     record = _record(loaded, input_data, metadata, caller, target, subject, reference, claim)
     if model_id is None or claim is not None:
         # There was a query, and whoever commits for all who wait may need the connection.
-        loader.give_back_connection()
+        loader.release_connection()
     record = lanes.join(Draft(loaded, record, inputs))
     if target.shadow_ids:
         shadows.follow(target.shadow_ids, [record])

@@ -1,8 +1,8 @@
 """Turns a model of another framework into ONNX, and proves that both answer alike. No Django here.
 
 Run as `-m registry.conversion.convert`, it is the bounded subprocess in which that happens: see
-`registry.artifacts.proof`. Only there are the converters imported, and the frameworks they convert
-from.
+`registry.artifacts.sandbox`. Only there are the converters imported, and the frameworks they
+convert from.
 """
 
 import importlib
@@ -14,8 +14,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from registry.artifacts.proof import load_completed, request_of, run_bounded, score_example, serve
-from registry.artifacts.sniffing import ArtifactRejected
+from registry.artifacts import sandbox
+from registry.artifacts.errors import ArtifactRejected
+from registry.artifacts.proof import load_model, model_request, score_example
 from registry.conversion.parity import Parity, compare
 from registry.conversion.synthetic_rows import make_rows, with_gaps
 from registry.runtimes import runtime_module
@@ -75,10 +76,10 @@ def convert(
             f"{len(example):,} example rows prove too little: give at least {MIN_ROWS:,}, or none.",
             field="example",
         )
-    request = request_of(
+    request = model_request(
         path, framework=framework, options=options, declared=declared, example=example
     )
-    answer = run_bounded(
+    answer = sandbox.run(
         "registry.conversion.convert",
         request | {"folder": str(folder.resolve())},
         timeout_seconds=timeout_seconds,
@@ -103,7 +104,7 @@ def convert(
 def examine(request: Mapping[str, Any]) -> dict[str, Any]:
     """Convert what a request of `convert` asks for, in this process; raises ArtifactRejected."""
     converters = _converters()
-    runtime, signature = load_completed(request)
+    runtime, signature = load_model(request)
     source = converters.load(
         Path(request["path"]), request["framework"], frozenset(request["trusted_types"])
     )
@@ -255,4 +256,4 @@ def _first_line(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    serve(examine)
+    sandbox.serve(examine)

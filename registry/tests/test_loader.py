@@ -207,7 +207,7 @@ def test_a_loaded_model_scores_with_its_proved_signature(
     model = loader.get(iris.pk)
 
     assert model.signature.as_json() == iris_artifact.proof.signature
-    assert loader.loaded() == ["iris:1"]
+    assert loader.loaded_specifiers() == ["iris:1"]
 
 
 @pytest.mark.parametrize("damage", ["changed", "longer", "gone"])
@@ -284,7 +284,7 @@ def test_warm_loads_the_newest_active_versions_and_passes_over_broken_ones(
     make_version("without-file")
     (model_path / "broken/1/model.skops").unlink()
 
-    loader.warm()
+    loader.preload()
 
     # Three fit; the newest is the last to leave.
-    assert loader.loaded() == ["old:1", "newest:1"]
+    assert loader.loaded_specifiers() == ["old:1", "newest:1"]

@@ -11,8 +11,8 @@ import pytest
 import yaml
 from django.core.management import CommandError, call_command
 
+from registry.artifacts.errors import ArtifactRejected
 from registry.artifacts.mlflow_folder import read_folder
-from registry.artifacts.store import ArtifactRejected
 from registry.models import ModelVersion
 
 FOLDERS = Path(__file__).resolve().parents[2] / "testing" / "data" / "mlflow"

@@ -12,8 +12,8 @@ from skl2onnx import to_onnx
 from sklearn.svm import LinearSVC
 
 from registry.artifacts import proof, store
+from registry.artifacts.errors import ArtifactRejected
 from registry.artifacts.proof import Proof, prove
-from registry.artifacts.store import ArtifactRejected
 from registry.runtimes.base import LoadOptions
 from registry.testing import trained_models
 

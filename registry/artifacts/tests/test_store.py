@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from registry.artifacts import store
-from registry.artifacts.store import ArtifactRejected, ArtifactTooLarge
+from registry.artifacts.errors import ArtifactRejected, ArtifactTooLarge
 from registry.testing import trained_models
 
 PICKLED = pickle.dumps({"model": [1, 2, 3]})
