@@ -7,13 +7,12 @@ from functools import partial
 from pathlib import Path
 
 from django.conf import settings
-from django.contrib.auth.models import User
 from django.db import DatabaseError, IntegrityError, InterfaceError, transaction
 from django.db.models import ProtectedError
 
 from registry.aliases.activation import VersionInUse as VersionInUse
-from registry.aliases.activation import crown_first, release_deleted
-from registry.aliases.moves import BY_ITSELF, Cause
+from registry.aliases.activation import promote_first_version, release_for_deletion
+from registry.aliases.recording import SYSTEM, Attribution
 from registry.artifacts import proof, staging, store
 from registry.artifacts.sniffing import check_framework
 from registry.artifacts.staging import StagedFile
@@ -81,8 +80,7 @@ def register_model(
     description: str = "",
     tags: JSONObject | None = None,
     is_active: bool = True,
-    created_by: User | None = None,
-    request_id: str = "",
+    attribution: Attribution = SYSTEM,
     upload: Upload | None = None,
 ) -> ModelVersion:
     """Create a version, with its artifact if there is one: either both are stored or neither.
@@ -100,18 +98,19 @@ def register_model(
         description=description,
         tags=tags or {},
         is_active=is_active,
-        created_by=created_by,
+        created_by=attribution.user,
     )
     if upload is None:
         with transaction.atomic():
             return _insert_version(name, version, partial(build, framework=framework or ""))
-    cause = Cause(user=created_by, request_id=request_id)
     with _received(upload) as staged:
         proved = _prove(staged, upload, framework)
-        return _save_with_file(name, version, proved, build, cause)
+        return _save_with_file(name, version, proved, build, attribution)
 
 
-def attach_artifact(*, model_id: int, upload: Upload, cause: Cause = BY_ITSELF) -> ModelVersion:
+def attach_artifact(
+    *, model_id: int, upload: Upload, attribution: Attribution = SYSTEM
+) -> ModelVersion:
     """Give a version its artifact, once; sending the same file again changes nothing.
 
     Raises ModelNotFound, ArtifactExists, ArtifactTooLarge or ArtifactRejected.
@@ -133,7 +132,7 @@ def attach_artifact(*, model_id: int, upload: Upload, cause: Cause = BY_ITSELF) 
                         f"Model {model_id} got another artifact in the meantime, or was deleted"
                     )
                 version = ModelVersion.objects.find(model_id)
-                crown_first(version, cause)
+                promote_first_version(version, attribution)
     return version
 
 
@@ -145,7 +144,7 @@ def delete_version(*, model_id: int) -> None:
     try:
         with transaction.atomic():
             version = ModelVersion.objects.select_for_update().find(model_id)
-            release_deleted(version)
+            release_for_deletion(version)
             if version.has_artifact:
                 # Robust: the row is deleted even if its file cannot be.
                 remove = partial(store.remove, Path(settings.MODEL_PATH), version.artifact)
@@ -207,7 +206,7 @@ def _save_with_file(
     version: str | None,
     proved: _ProvedFile,
     build: Callable[..., ModelVersion],
-    cause: Cause,
+    attribution: Attribution,
 ) -> ModelVersion:
     """Insert the row and place its file in one transaction."""
 
@@ -218,7 +217,7 @@ def _save_with_file(
         # The row first: the path of the file contains the version number that the row takes.
         row = _insert_version(name, version, build_complete)
         place(row.artifact)
-        crown_first(row, cause)
+        promote_first_version(row, attribution)
     return row
 
 
@@ -231,7 +230,7 @@ def _insert_version(
     """
     if version:
         return _insert(build(version=version))
-    ModelVersion.objects.lock_numbers(name)
+    ModelVersion.objects.lock_numbering(name)
     for _ in range(NUMBERING_TRIES - 1):
         # An explicit version number skips the lock, so this number may have just been taken.
         with suppress(VersionExists):

@@ -1,10 +1,9 @@
 """The model endpoints: /api/v1/models/."""
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 from django.conf import settings
-from django.contrib.auth.models import User
 from django.utils.module_loading import import_string
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.decorators import action
@@ -18,7 +17,7 @@ from rest_framework.viewsets import GenericViewSet
 
 from registry import services
 from registry.aliases import activation
-from registry.aliases.moves import Cause
+from registry.aliases.recording import Attribution
 from registry.models import ModelVersion
 from registry.serializers import (
     ArtifactRequest,
@@ -66,8 +65,7 @@ class ModelVersionViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Mod
             metrics=fields.get("metrics"),
             description=fields.get("description", ""),
             tags=fields.get("tags"),
-            created_by=cast(User, request.user),
-            request_id=_cause(request).request_id,
+            attribution=Attribution.from_request(request),
             upload=_upload(fields) if "artifact" in fields else None,
         )
         return Response(self.get_serializer(version).data, status=HTTP_201_CREATED)
@@ -76,8 +74,10 @@ class ModelVersionViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Mod
     def partial_update(self, request: Request, pk: str) -> Response:
         payload = ModelVersionChange(data=request.data)
         payload.is_valid(raise_exception=True)
-        version = activation.revise(
-            model_id=int(pk), cause=_cause(request), **payload.validated_data
+        version = activation.update_version(
+            model_id=int(pk),
+            attribution=Attribution.from_request(request),
+            **payload.validated_data,
         )
         return Response(self.get_serializer(version).data)
 
@@ -95,14 +95,12 @@ class ModelVersionViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Mod
         payload = ArtifactRequest(data=request.data)
         payload.is_valid(raise_exception=True)
         version = services.attach_artifact(
-            model_id=int(pk), upload=_upload(payload.validated_data), cause=_cause(request)
+            model_id=int(pk),
+            upload=_upload(payload.validated_data),
+            attribution=Attribution.from_request(request),
         )
         return Response(self.get_serializer(version).data)
 
 
 def _upload(fields: Mapping[str, Any]) -> services.Upload:
     return services.Upload(fields["artifact"], fields.get("signature"), fields.get("example", ()))
-
-
-def _cause(request: Request) -> Cause:
-    return Cause(user=cast(User, request.user), request_id=getattr(request, "request_id", ""))

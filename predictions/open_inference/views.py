@@ -137,7 +137,7 @@ class VersionInferView(InferView):
 
 
 def _find(name: str, version: str | None) -> ModelVersion:
-    return ModelVersion.objects.resolve_reference(reference_of(name, version))
+    return ModelVersion.objects.resolve_specifier(reference_of(name, version))
 
 
 class ModelView(APIView):

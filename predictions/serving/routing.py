@@ -39,7 +39,7 @@ def _meaning(reference: str) -> Route | int | Exception:
     name, colon, version = reference.partition(":")
     try:
         if colon:
-            return ModelVersion.objects.id_of(name, version)
+            return ModelVersion.objects.active_id(name, version)
         name, at, alias = reference.partition("@")
         return Alias.objects.route(name, alias if at else CHAMPION)
     except ModelNotFound as error:
