@@ -47,7 +47,7 @@ def test_the_onnx_file_is_the_artifact_and_the_tags_tell_where_it_came_from(
     said = run(iris.path, *more)
 
     version = ModelVersion.objects.get()
-    assert "Compared on 1,200 example rows: all labels equal" in said
+    assert "Compared on 1,200 example rows: all labels are equal" in said
     assert version.framework == "onnx"
     assert [path.suffix for path in model_path.rglob("*.*") if path.is_file()] == [".onnx"]
     source = hashlib.sha256(iris.path.read_bytes()).hexdigest()
@@ -65,7 +65,7 @@ def test_the_onnx_file_is_the_artifact_and_the_tags_tell_where_it_came_from(
     }
     assert version.signature["outputs"][0]["classes"] == [0, 1, 2]
 
-    assert "registered already" in run(iris.path, *more)
+    assert "already registered" in run(iris.path, *more)
     assert ModelVersion.objects.count() == 1
 
 
@@ -83,7 +83,7 @@ def test_another_file_under_a_converted_version_is_refused(
 def test_generated_rows_are_called_so(iris: trained_models.Trained, model_path: Path) -> None:
     said = run(iris.path, "--to=onnx")
 
-    assert "2,000 rows generated from the signature, as none were given" in said
+    assert "2,000 rows generated from the signature, because none were given" in said
     assert ModelVersion.objects.get().tags["parity"]["generated"] is True
 
 
