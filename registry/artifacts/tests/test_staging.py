@@ -69,7 +69,7 @@ def test_a_full_disk_leaves_nothing(
     def fail(*args: object) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(staging.os, call, fail)
+    monkeypatch.setattr(os, call, fail)
 
     with pytest.raises(OSError, match="No space left"):
         receive([b"abc"], tmp_path, limit_bytes=3)

@@ -15,7 +15,6 @@ from django.test import Client
 from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 from rest_framework.test import APIClient
 
-from registry.artifacts import staging
 from registry.artifacts.staging import StagedFile, StagingWriter
 from registry.models import ModelVersion
 from registry.testing.fixtures import Artifact, api_client
@@ -37,7 +36,7 @@ def form(**fields: Any) -> bytes:
 
 def post_body(client: APIClient, body: bytes, **extra: Any) -> Any:
     client.raise_request_exception = False
-    return client.generic("POST", URL, body, content_type=MULTIPART_CONTENT, **extra)
+    return client.post(URL, body, content_type=MULTIPART_CONTENT, **extra)
 
 
 class FailingStream(io.RawIOBase):
@@ -66,7 +65,7 @@ def bytes_written(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     def fail(*args: object, **kwargs: object) -> None:
         pytest.fail("Django copied the upload to a temporary file")
 
-    monkeypatch.setattr(staging.os, "write", count)
+    monkeypatch.setattr(os, "write", count)
     monkeypatch.setattr(uploadedfile.TemporaryUploadedFile, "__init__", fail)
     return sizes
 
@@ -157,9 +156,7 @@ def test_a_body_that_ends_early_leaves_nothing(
     body = encode_multipart(BOUNDARY, {"artifact": iris_artifact.upload()})
     part = body[: body.index(iris_artifact.content) + 1000]
 
-    response = admin_api.generic(
-        "PUT", f"{URL}{version.pk}/artifact/", part, content_type=MULTIPART_CONTENT
-    )
+    response = admin_api.put(f"{URL}{version.pk}/artifact/", part, content_type=MULTIPART_CONTENT)
 
     assert response.status_code == 400
     assert files_below(model_path) == []
