@@ -63,14 +63,12 @@ def set_alias(
     could not score what the alias's callers send; AliasMoved if the alias no longer has the version
     that the gate compared with; and whatever the gate raises.
     """
-    compared_id = (
-        pass_promotion_gate(name, alias, version, require) if require is not None else None
-    )
-    numbers = {version}
+    compared_id = None
+    if require is not None:
+        compared_id = pass_promotion_gate(name, alias, version, require)
+    numbers = {version, *(() if shadows is UNCHANGED else shadows)}
     if isinstance(canary, tuple):
         numbers.add(canary[0])
-    if shadows is not UNCHANGED:
-        numbers.update(shadows)
     with transaction.atomic():
         versions = _lock_versions(name, numbers)
         for each in versions.values():
@@ -81,13 +79,19 @@ def set_alias(
         before = None if is_new else row.arms
         after = _arms_after(before, versions[version], canary, shadows, versions)
         if after != before:
-            require_distinct_roles(after)
-            if not force:
-                require_compatible(after, before)
-            is_same_version = before is not None and before.version == after.version
-            action = AliasMove.Action.CONFIGURED if is_same_version else AliasMove.Action.SET
-            save_move(row, before, after, action, attribution)
+            _validate_and_save(row, before, after, force=force, attribution=attribution)
     return row, is_new
+
+
+def _validate_and_save(
+    row: Alias, before: Arms | None, after: Arms, *, force: bool, attribution: Attribution
+) -> None:
+    require_distinct_roles(after)
+    if not force:
+        require_compatible(after, before)
+    is_same_version = before is not None and before.version == after.version
+    action = AliasMove.Action.CONFIGURED if is_same_version else AliasMove.Action.SET
+    save_move(row, before, after, action, attribution)
 
 
 def rollback(*, name: str, alias: str, attribution: Attribution = SYSTEM) -> Alias:

@@ -59,7 +59,7 @@ def pass_promotion_gate(name: str, alias: str, version: str, require: Mapping[st
     gate = hooks.extension().promotion_gate
     if gate is None:
         raise MoveRefused(
-            "require is not supported: this installation has no promotion gate. Leave it out"
+            "require is not supported, because no promotion gate is installed; leave it out"
         )
     try:
         current_id = Alias.objects.find(name, alias).version_id

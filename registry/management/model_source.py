@@ -1,7 +1,6 @@
 """What `register_model` registers: a model file as it is, from MLflow, or converted to ONNX."""
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +25,7 @@ class ModelSource:
 
     path: Path
     framework: str | None
-    signature: Mapping[str, object] | None
+    signature: JSONObject | None
     example: list[object]
     fields: VersionFields
 
@@ -86,7 +85,7 @@ def from_conversion(
         },
         PARITY_TAG: {
             "rows": conversion.parity.rows,
-            "generated": conversion.is_generated,
+            "generated": conversion.is_synthetic,
             "labels_equal": conversion.parity.labels_differ == 0,
             "max_difference": conversion.parity.max_difference,
             "tolerance": TOLERANCE,

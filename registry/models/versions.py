@@ -20,8 +20,8 @@ NUMBER_PATTERN = r"\A[0-9]{1,18}\Z"
 # Keeps this advisory lock apart from other applications' locks in the same database.
 NUMBERING_LOCK_ID = 0x6D6C6170
 
-# Raw SQL because this runs on every prediction by version, and building the query with the ORM takes
-# longer than executing it.
+# Raw SQL because this runs on every prediction by version, and building the query with the ORM
+# takes longer than executing it.
 _ACTIVE_ID_SQL = "SELECT id FROM model_versions WHERE name = %s AND version = %s AND is_active"
 
 

@@ -150,7 +150,7 @@ def _extract_by_position(signature: Signature, values: object, index: int) -> li
         raise InvalidInput(index, {"features": ["Must be a list of values."]})
     if len(values) != sum(widths):
         raise InvalidInput(
-            index, {"features": [f"Must contain {sum(widths)} values, not {len(values)}."]}
+            index, {"features": [f"Must hold {sum(widths)} values, not {len(values)}."]}
         )
     cells, start = [], 0
     for tensor, width in zip(signature.inputs, widths, strict=True):
@@ -230,7 +230,7 @@ def _validate_value(value: object, tensor: Input, dtype: np.dtype) -> object:
     """The value as it goes into the array. Raises ValueError with what it should have been."""
     if value is None:
         if not tensor.nullable:
-            raise ValueError("Must not be null: this model does not allow a missing value here.")
+            raise ValueError("Must not be null: this model accepts no missing value here.")
         return math.nan if dtype.kind == "f" else None
     if dtype.kind == "O":
         if not isinstance(value, str):

@@ -13,7 +13,7 @@ from registry.artifacts import store
 from registry.artifacts.errors import ArtifactRejected
 from registry.artifacts.mlflow_folder import MLFLOW_TAG
 from registry.artifacts.sniffing import check_framework
-from registry.conversion.convert import GENERATED_ROWS, MIN_ROWS, Conversion
+from registry.conversion.convert import MIN_EXAMPLE_ROWS, N_SYNTHETIC_ROWS, Conversion
 from registry.conversion.parity import TOLERANCE
 from registry.management.arguments import (
     VersionCommand,
@@ -68,8 +68,8 @@ class Command(VersionCommand):
             choices=["onnx"],
             help=(
                 "Convert the model first, and register the ONNX file if its answers match the"
-                f" model's: on the example rows, of which there must be {MIN_ROWS:,} or more, or"
-                f" without any on {GENERATED_ROWS:,} rows generated from the signature."
+                f" model's. They are compared on the example rows, {MIN_EXAMPLE_ROWS:,} or more, or"
+                f" without any on {N_SYNTHETIC_ROWS:,} synthetic rows that fit the signature."
             ),
         )
 
@@ -190,8 +190,8 @@ class Command(VersionCommand):
     def _report(self, conversion: Conversion) -> None:
         parity = conversion.parity
         rows = f"{parity.rows:,} example rows"
-        if conversion.is_generated:
-            rows = f"{parity.rows:,} rows generated from the signature, because none were given"
+        if conversion.is_synthetic:
+            rows = f"{parity.rows:,} synthetic rows, because no example rows were given"
         self.stdout.write(
             f"Compared on {rows}: all labels are equal, the largest difference is"
             f" {parity.max_difference:.2g} (tolerance {TOLERANCE:g}), in {conversion.precision}"

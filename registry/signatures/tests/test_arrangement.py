@@ -125,7 +125,7 @@ def test_accepted_values_are_exact(rows: list[tuple[float, str, int, bool]]) -> 
 
 @no_deadline
 @given(st.sampled_from(INTEGERS), st.integers(-(2**70), 2**70))
-def test_an_integer_is_exact_or_errors_of(datatype: str, value: int) -> None:
+def test_an_integer_is_exact_or_refused(datatype: str, value: int) -> None:
     model_signature = signature(Input("x", datatype, (-1,)))
     limits = np.iinfo(DTYPES[datatype])
 

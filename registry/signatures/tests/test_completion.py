@@ -24,7 +24,9 @@ def datatypes(signature: Signature) -> list[str | None]:
 
 
 def test_a_declared_type_is_filled_in() -> None:
-    declaration = declared({"name": "city", "datatype": "BYTES"}, {"name": "seats", "datatype": "INT64"})
+    declaration = declared(
+        {"name": "city", "datatype": "BYTES"}, {"name": "seats", "datatype": "INT64"}
+    )
 
     assert datatypes(complete(COLUMNS, declaration)) == ["FP64", "BYTES", "INT64"]
 
@@ -39,7 +41,9 @@ def test_a_declared_type_is_filled_in() -> None:
         ([True, False], "BOOL", False),
     ],
 )
-def test_a_type_is_inferred_from_example_rows(values: list[object], datatype: str, nullable: bool) -> None:
+def test_a_type_is_inferred_from_example_rows(
+    values: list[object], datatype: str, nullable: bool
+) -> None:
     rows = [{"age": 1.5, "city": "Bern", "seats": value} for value in values]
 
     seats = complete(COLUMNS, None, rows).inputs[2]
@@ -75,7 +79,9 @@ def test_the_type_of_a_column_of_nulls_remains_unknown() -> None:
         ({"name": "other"}, "no input 'other'"),
     ],
 )
-def test_a_declaration_that_contradicts_the_file_is_refused(declaration: dict[str, Any], message: str) -> None:
+def test_a_declaration_that_contradicts_the_file_is_refused(
+    declaration: dict[str, Any], message: str
+) -> None:
     with pytest.raises(SignatureError, match=message):
         complete(TENSOR, declared(declaration))
 
@@ -198,7 +204,9 @@ def test_an_invalid_declaration_of_columns_is_refused(document: Any, message: st
 
 
 def test_probabilities_that_match_the_declaration_stay() -> None:
-    from_file = Signature(TENSOR.inputs, (Output("p", "FP32", (-1, 2), "probabilities", ("no", "yes")),))
+    from_file = Signature(
+        TENSOR.inputs, (Output("p", "FP32", (-1, 2), "probabilities", ("no", "yes")),)
+    )
     outputs = [{"name": "p", "kind": "probabilities", "classes": ["no", "yes"]}]
 
     assert complete(from_file, declared(outputs=outputs)).outputs == from_file.outputs
