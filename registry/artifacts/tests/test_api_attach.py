@@ -16,14 +16,11 @@ from registry import loader
 from registry.artifacts import store
 from registry.models import ModelVersion
 from registry.testing.fixtures import Artifact, api_client
+from registry.testing.folders import files_below
 
 URL = "/api/v1/models/"
 
 pytestmark = pytest.mark.usefixtures("proofs_once", "model_path")
-
-
-def files_below(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
 def put_file(client: APIClient, pk: int, file: Any) -> Any:

@@ -18,16 +18,13 @@ from rest_framework.test import APIClient
 from registry.artifacts.staging import StagedFile, StagingWriter
 from registry.models import ModelVersion
 from registry.testing.fixtures import Artifact, api_client
+from registry.testing.folders import files_below
 
 URL = "/api/v1/models/"
 ADMIN_URL = "/admin/registry/modelversion/add/"
 MINIMAL = {"name": "iris", "version": "1", "framework": "sklearn"}
 
 pytestmark = pytest.mark.usefixtures("proofs_once", "model_path")
-
-
-def files_below(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
 def form(**fields: Any) -> bytes:
