@@ -77,7 +77,7 @@ def test_a_version_in_use_is_not_deactivated(admin_client: Client, alias: Alias)
     page = text_of(admin_client.post(VERSIONS_URL, selection, follow=True))
 
     assert "is used by wine@champion" in page
-    assert "1 deactivated." in page
+    assert "1 version deactivated." in page
     assert list(ModelVersion.objects.filter(is_active=False)) == [unused]
     notes = {"description": "x", "metrics": "null", "tags": "{}"}
     response = admin_client.post(f"{VERSIONS_URL}{in_use.pk}/change/", notes)

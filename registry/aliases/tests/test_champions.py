@@ -11,6 +11,7 @@ from rest_framework.test import APIClient
 from registry import services
 from registry.aliases import activation, moves
 from registry.aliases.activation import VersionInUse
+from registry.aliases.recording import Attribution
 from registry.models import Alias, AliasMove, AliasShadow, Arms, ModelVersion
 from registry.services import Upload
 from registry.testing.fixtures import Artifact
@@ -47,7 +48,7 @@ def test_the_first_version_registered_with_an_artifact_becomes_champion(
     register(iris_artifact, version="off", is_active=False)
     assert champion() is None
 
-    first = register(iris_artifact, created_by=user)
+    first = register(iris_artifact, attribution=Attribution(user=user))
     register(iris_artifact)
 
     move = AliasMove.objects.get()

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from registry.artifacts.sniffing import ArtifactRejected, check_framework, sniff
+from registry.artifacts.errors import ArtifactRejected
+from registry.artifacts.sniffing import check_framework, sniff
 from registry.runtimes.base import LoadError, RemoteOptions, RuntimeUnavailable
 from registry.runtimes.open_inference.client import RemoteClient
 from registry.runtimes.open_inference.document import RemoteModel, is_document, read_document
@@ -185,10 +186,10 @@ def test_xgboost_stays_xgboost(write: Any) -> None:
 
 
 def test_other_json_is_refused_with_both_ways_out(write: Any) -> None:
-    with pytest.raises(ArtifactRejected, match=r"not a model of XGBoost.*Nor is it a remote model"):
+    with pytest.raises(ArtifactRejected, match=r"neither an XGBoost model nor .* a remote model"):
         sniff(write({"weights": [1]}))
 
 
 def test_another_framework_than_the_document_is_refused(write: Any) -> None:
-    with pytest.raises(ArtifactRejected, match="the file is one of 'open-inference'"):
+    with pytest.raises(ArtifactRejected, match="this is a file of 'open-inference'"):
         check_framework(write(FULL), "xgboost")
