@@ -7,7 +7,7 @@ import orjson
 from django.conf import settings
 
 from predictions.models import MAX_CALLERS_NAME_LENGTH
-from predictions.open_inference.rows import rows_of, selected, tensors_of
+from predictions.open_inference.rows import response_tensors, rows_from_tensors, select_outputs
 from predictions.serving import services
 from predictions.serving.idempotency import Claim
 from predictions.serving.recorder import Record
@@ -16,7 +16,7 @@ from predictions.serving.services import Caller, PredictionFailed
 from registry import loader
 from registry.exact_json.values import JSONObject, check_annotation, parse_json
 from registry.open_inference.binary import TensorError
-from registry.open_inference.messages import InferRequest, write_answer
+from registry.open_inference.messages import InferRequest, write_response
 from registry.signatures.arrangement import InvalidInput
 from registry.signatures.signature import Signature
 
@@ -54,7 +54,7 @@ def ask(
     version = rows[0].model
     if signature is None or not is_new:
         signature = Signature.from_json(version.signature)
-    chosen = selected(asked.outputs, signature, is_binary=asked.is_binary)
+    chosen = select_outputs(asked.outputs, signature, is_binary=asked.is_binary)
     about: dict[str, Any] = {
         "model_name": version.name,
         "model_version": version.version,
@@ -62,8 +62,8 @@ def ask(
         # Parameters are scalars.
         "parameters": {"prediction_ids": orjson.dumps([row.pk for row in rows]).decode()},
     }
-    tensors = tensors_of(rows, signature, [output for output, _ in chosen])
-    return write_answer(about, tensors, [is_binary for _, is_binary in chosen])
+    tensors = response_tensors(rows, signature, [output for output, _ in chosen])
+    return write_response(about, tensors, [is_binary for _, is_binary in chosen])
 
 
 def _predict(
@@ -76,8 +76,8 @@ def _predict(
     claim: Claim | None,
 ) -> list[Record]:
     # Before anything is recorded.
-    selected(asked.outputs, signature, is_binary=asked.is_binary)
-    rows = rows_of(asked.inputs, signature, limit=settings.MAX_BATCH_ROWS)
+    select_outputs(asked.outputs, signature, is_binary=asked.is_binary)
+    rows = rows_from_tensors(asked.inputs, signature, max_rows=settings.MAX_BATCH_ROWS)
     references = _references(beside, len(rows))
     try:
         if len(rows) == 1:

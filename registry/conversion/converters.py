@@ -114,7 +114,7 @@ def _sklearn(model: Any, signature: Signature, floating: Any) -> Any:
         "INT64": data_types.Int64TensorType,
         "FP64": floating,
     }
-    trust = importlib.import_module("registry.runtimes.sklearn.trusted_types")
+    trust = importlib.import_module("registry.runtimes.sklearn.structure")
     inputs = [
         (tensor.name, types[tensor.datatype or ""](_shape(tensor))) for tensor in signature.inputs
     ]

@@ -1,27 +1,25 @@
-"""What the tests of aliases share: versions of wine, and moves of its aliases."""
+"""Fixtures of the tests of aliases: versions of the model wine, and moves of its aliases."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from registry.aliases import moves
 from registry.models import Alias, AliasMove, Arms, ModelVersion
-from registry.testing.fixtures import Artifact
+from registry.testing.artifacts import Artifact
+from registry.testing.versions import MakeVersion
 
 N_THREADS = 50
-
-MakeVersion = Callable[..., ModelVersion]
 
 
 @pytest.fixture
 def versions(make_version: MakeVersion, iris_artifact: Artifact) -> list[ModelVersion]:
-    """Five versions of wine, and no alias yet."""
+    """Five versions of wine, without an alias."""
     return [make_version("wine", iris_artifact, version=str(number)) for number in range(1, 6)]
 
 
-def put(version: str, alias: str = "champion", **how: Any) -> tuple[Alias, bool]:
-    return moves.set_alias(name="wine", alias=alias, version=version, **how)
+def put(version: str, alias: str = "champion", **options: Any) -> tuple[Alias, bool]:
+    return moves.set_alias(name="wine", alias=alias, version=version, **options)
 
 
 def back() -> Alias:

@@ -15,7 +15,7 @@ from django.test import Client
 from predictions.models import Prediction
 from registry.artifacts import proof
 from registry.models import ModelVersion
-from registry.testing.fixtures import Artifact
+from registry.testing.artifacts import Artifact
 
 URL = "/admin/registry/modelversion/"
 EMPTY = {
@@ -32,7 +32,7 @@ CHANGED = {key: EMPTY[key] for key in ("description", "metrics", "tags", "is_act
 
 MakeVersion = Callable[..., ModelVersion]
 
-pytestmark = pytest.mark.usefixtures("proofs_once", "model_path")
+pytestmark = pytest.mark.usefixtures("cached_proofs", "model_path")
 
 
 def files_below(folder: Path) -> list[Path]:

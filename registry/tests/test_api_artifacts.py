@@ -19,13 +19,14 @@ from registry import loader, services
 from registry.artifacts import store
 from registry.models import ModelVersion
 from registry.services import Upload, register_model
-from registry.testing.fixtures import Artifact, api_client
+from registry.testing.artifacts import Artifact
+from registry.testing.clients import api_client
 
 URL = "/api/v1/models/"
 PREDICTIONS = "/api/v1/predictions/"
 MINIMAL = {"name": "iris", "version": "1", "framework": "sklearn"}
 
-pytestmark = pytest.mark.usefixtures("proofs_once", "model_path")
+pytestmark = pytest.mark.usefixtures("cached_proofs", "model_path")
 
 
 def files_below(folder: Path) -> list[str]:

@@ -12,7 +12,8 @@ from rest_framework.test import APIClient
 from predictions.models import Prediction
 from predictions.open_inference import statistics
 from registry.models import Alias, ModelVersion
-from registry.testing.fixtures import Artifact, api_client
+from registry.testing.artifacts import Artifact
+from registry.testing.clients import api_client
 
 MakeVersion = Callable[..., ModelVersion]
 

@@ -12,7 +12,8 @@ from rest_framework.test import APIClient
 
 from predictions.models import IdempotencyKey, Prediction
 from registry.models import Alias, ModelVersion
-from registry.testing.fixtures import Artifact, api_client
+from registry.testing.artifacts import Artifact
+from registry.testing.clients import api_client
 
 INFER = "/v2/models/iris/infer"
 ROW = [5.1, 3.5, 1.4, 0.2]

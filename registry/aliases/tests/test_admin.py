@@ -11,7 +11,7 @@ from django.test import Client
 
 from registry.aliases import moves
 from registry.models import Alias, AliasMove, Arms, ModelVersion
-from registry.testing.fixtures import Artifact
+from registry.testing.artifacts import Artifact
 
 URL = "/admin/registry/alias/"
 MOVES = "/admin/registry/aliasmove/"
@@ -325,7 +325,7 @@ def test_a_held_version_is_not_deactivated(admin_client: Client, alias: Alias) -
     assert (held.is_active, held.description) == (True, "")
 
 
-@pytest.mark.usefixtures("proofs_once", "model_path")
+@pytest.mark.usefixtures("cached_proofs", "model_path")
 def test_a_version_without_a_number_is_registered_and_deleted_with_its_champion(
     admin_client: Client, iris_artifact: Artifact
 ) -> None:

@@ -13,7 +13,8 @@ from rest_framework.test import APIClient
 
 from registry.aliases import moves
 from registry.models import MAX_SHADOWS, Alias, AliasMove, ModelVersion
-from registry.testing.fixtures import Artifact, api_client
+from registry.testing.artifacts import Artifact
+from registry.testing.clients import api_client
 
 LIST = "/api/v1/aliases/"
 URL = "/api/v1/aliases/wine/champion/"

@@ -23,7 +23,7 @@ from predictions.testing.replays import coarse_artifact as coarse_artifact
 from registry import loader
 from registry.models import ModelNotFound, ModelVersion
 from registry.runtimes.base import InferenceError
-from registry.testing.fixtures import Artifact
+from registry.testing.artifacts import Artifact
 
 
 class Stopped(Exception):

@@ -10,11 +10,11 @@ from registry.runtimes.base import InferenceError, RuntimeUnavailable
 from registry.runtimes.open_inference import client
 from registry.runtimes.open_inference import runtime as remote_runtime
 from registry.runtimes.open_inference.runtime import OpenInferenceRuntime
-from registry.testing.remote_models import ROWS, answering, tensor
+from registry.testing.remote_models import ROWS, infer_reply, tensor
 from registry.testing.remote_models import open_remote as open_remote
 from registry.testing.remote_models import runtime as runtime
 from registry.testing.remote_models import server as server
-from registry.testing.remote_server import Reply, StandIn, standing_in
+from registry.testing.remote_server import Reply, StubServer, stub_server
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ from registry.testing.remote_server import Reply, StandIn, standing_in
     ],
 )
 def test_an_answer_that_is_none_is_an_error(
-    server: StandIn, runtime: OpenInferenceRuntime, body: bytes, said: str
+    server: StubServer, runtime: OpenInferenceRuntime, body: bytes, said: str
 ) -> None:
     server.replies["infer"] = Reply(body=body)
 
@@ -60,17 +60,17 @@ def test_an_answer_that_is_none_is_an_error(
     ],
 )
 def test_an_output_that_is_wrong_is_an_error(
-    server: StandIn, runtime: OpenInferenceRuntime, output: dict[str, Any], said: str
+    server: StubServer, runtime: OpenInferenceRuntime, output: dict[str, Any], said: str
 ) -> None:
-    server.replies = answering(output)
+    server.replies = infer_reply(output)
 
     with pytest.raises(InferenceError, match=said):
         runtime.predict({"x": ROWS})
 
 
-def test_nested_and_flat_data_are_alike(server: StandIn, runtime: OpenInferenceRuntime) -> None:
+def test_nested_and_flat_data_are_alike(server: StubServer, runtime: OpenInferenceRuntime) -> None:
     for data in ([1.5, 2, 3], [[1.5], [2], [3]]):
-        server.replies = answering(tensor("sum", "FP64", [3, 1], data))
+        server.replies = infer_reply(tensor("sum", "FP64", [3, 1], data))
 
         assert runtime.predict({"x": ROWS})["sum"].tolist() == [1.5, 2.0, 3.0]
 
@@ -86,7 +86,7 @@ def test_nested_and_flat_data_are_alike(server: StandIn, runtime: OpenInferenceR
     ],
 )
 def test_a_binary_answer_that_is_wrong_is_an_error(
-    server: StandIn,
+    server: StubServer,
     runtime: OpenInferenceRuntime,
     length: str | None,
     size: int,
@@ -109,7 +109,7 @@ def test_binary_texts_that_are_wrong_are_an_error(raw: bytes, open_remote: Any) 
     metadata = {"inputs": [tensor("x", "FP64", [-1, 2])], "outputs": [tensor("t", "BYTES", [-1])]}
     output = tensor("t", "BYTES", [1]) | {"parameters": {"binary_data_size": len(raw)}}
     head = json.dumps({"outputs": [output]}).encode()
-    with standing_in(metadata=metadata) as server:
+    with stub_server(metadata=metadata) as server:
         runtime = open_remote(server)
         server.replies["infer"] = Reply(body=head + raw, headers={LENGTH_HEADER: str(len(head))})
 
@@ -118,7 +118,7 @@ def test_binary_texts_that_are_wrong_are_an_error(raw: bytes, open_remote: Any) 
 
 
 def test_an_answer_larger_than_the_limit_is_an_error(
-    server: StandIn, runtime: OpenInferenceRuntime, monkeypatch: pytest.MonkeyPatch
+    server: StubServer, runtime: OpenInferenceRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client, "MAX_ANSWER_BYTES", 200_000)
     server.replies["infer"] = Reply(body=bytes(10**6))
@@ -131,7 +131,7 @@ def test_an_answer_larger_than_the_limit_is_an_error(
 
 
 def test_a_compressed_answer_is_not_unpacked(
-    server: StandIn, runtime: OpenInferenceRuntime
+    server: StubServer, runtime: OpenInferenceRuntime
 ) -> None:
     server.replies["infer"] = Reply(body=b"x", headers={"Content-Encoding": "gzip"})
 
@@ -150,7 +150,7 @@ def test_a_compressed_answer_is_not_unpacked(
     ],
 )
 def test_the_servers_own_error_is_the_models(
-    server: StandIn, runtime: OpenInferenceRuntime, status: int, body: bytes, said: str
+    server: StubServer, runtime: OpenInferenceRuntime, status: int, body: bytes, said: str
 ) -> None:
     server.replies["infer"] = Reply(status, body)
 

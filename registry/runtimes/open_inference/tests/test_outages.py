@@ -16,12 +16,12 @@ from registry.testing.remote_models import ROWS
 from registry.testing.remote_models import open_remote as open_remote
 from registry.testing.remote_models import runtime as runtime
 from registry.testing.remote_models import server as server
-from registry.testing.remote_server import Reply, StandIn, standing_in
+from registry.testing.remote_server import Reply, StubServer, stub_server
 
 
 @pytest.mark.parametrize("status", [404, 408, 429, 502, 503, 504])
 def test_a_server_that_has_no_time_is_unavailable(
-    server: StandIn, runtime: OpenInferenceRuntime, status: int
+    server: StubServer, runtime: OpenInferenceRuntime, status: int
 ) -> None:
     server.replies["infer"] = Reply(status, headers={"Retry-After": "7"})
 
@@ -33,7 +33,7 @@ def test_a_server_that_has_no_time_is_unavailable(
 
 @pytest.mark.parametrize(("told", "seconds"), [("99999", 60), ("0", 1), ("-3", 1), ("soon", 1)])
 def test_how_long_to_wait_is_bounded(
-    server: StandIn, runtime: OpenInferenceRuntime, told: str, seconds: int
+    server: StubServer, runtime: OpenInferenceRuntime, told: str, seconds: int
 ) -> None:
     server.replies["infer"] = Reply(503, headers={"Retry-After": told})
 
@@ -45,7 +45,7 @@ def test_how_long_to_wait_is_bounded(
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_server_that_refuses_us_is_unavailable(
-    server: StandIn, runtime: OpenInferenceRuntime, status: int
+    server: StubServer, runtime: OpenInferenceRuntime, status: int
 ) -> None:
     server.replies["infer"] = Reply(status)
 
@@ -54,7 +54,7 @@ def test_a_server_that_refuses_us_is_unavailable(
 
 
 def test_a_model_that_still_loads_is_unavailable(
-    server: StandIn, runtime: OpenInferenceRuntime
+    server: StubServer, runtime: OpenInferenceRuntime
 ) -> None:
     server.replies["infer"] = Reply(400, b'{"error": "Model iris is not ready yet."}')
     server.replies["ready"] = Reply(400)
@@ -65,9 +65,9 @@ def test_a_model_that_still_loads_is_unavailable(
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_is_not_followed(
-    server: StandIn, runtime: OpenInferenceRuntime, status: int
+    server: StubServer, runtime: OpenInferenceRuntime, status: int
 ) -> None:
-    with standing_in() as elsewhere:
+    with stub_server() as elsewhere:
         location = f"{elsewhere.origin}/v2/models/iris/infer"
         server.replies["infer"] = Reply(status, headers={"Location": location})
 
@@ -78,7 +78,7 @@ def test_a_redirect_is_not_followed(
 
 
 def test_a_redirect_of_the_metadata_is_not_followed(open_remote: Any) -> None:
-    with standing_in() as elsewhere, standing_in() as server:
+    with stub_server() as elsewhere, stub_server() as server:
         location = f"{elsewhere.origin}/v2/models/iris"
         server.replies["metadata"] = Reply(302, headers={"Location": location})
 
@@ -89,9 +89,9 @@ def test_a_redirect_of_the_metadata_is_not_followed(open_remote: Any) -> None:
 
 
 def test_a_proxy_of_the_environment_is_not_asked(
-    server: StandIn, open_remote: Any, monkeypatch: pytest.MonkeyPatch
+    server: StubServer, open_remote: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with standing_in() as proxy:
+    with stub_server() as proxy:
         for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
             monkeypatch.setenv(name, proxy.origin)
 
@@ -100,7 +100,7 @@ def test_a_proxy_of_the_environment_is_not_asked(
         assert proxy.connections == 0
 
 
-def test_a_slow_server_is_unavailable_in_time(server: StandIn, open_remote: Any) -> None:
+def test_a_slow_server_is_unavailable_in_time(server: StubServer, open_remote: Any) -> None:
     runtime = open_remote(server, timeout_seconds=0.3)
     server.delay = 1.0
     started = time.monotonic()
@@ -110,10 +110,10 @@ def test_a_slow_server_is_unavailable_in_time(server: StandIn, open_remote: Any)
 
     assert time.monotonic() - started < 0.9
     # It may have scored: not asked twice.
-    assert server.infers == 1
+    assert server.n_infer_calls == 1
 
 
-def test_an_answer_that_drips_is_cut_off(server: StandIn, open_remote: Any) -> None:
+def test_an_answer_that_drips_is_cut_off(server: StubServer, open_remote: Any) -> None:
     runtime = open_remote(server, timeout_seconds=0.3)
     server.replies["infer"] = Reply(body=b" " * 1000, drip=0.05)
     started = time.monotonic()
@@ -125,28 +125,28 @@ def test_an_answer_that_drips_is_cut_off(server: StandIn, open_remote: Any) -> N
 
 
 def test_an_answer_that_breaks_off_is_unavailable(
-    server: StandIn, runtime: OpenInferenceRuntime
+    server: StubServer, runtime: OpenInferenceRuntime
 ) -> None:
     server.replies["infer"] = Reply(body=b'{"outputs": [', length=500)
 
     with pytest.raises(RuntimeUnavailable, match="the connection broke"):
         runtime.predict({"x": ROWS})
 
-    assert server.infers == 1
+    assert server.n_infer_calls == 1
 
 
 def test_a_call_that_was_sent_is_not_sent_again(
-    server: StandIn, runtime: OpenInferenceRuntime
+    server: StubServer, runtime: OpenInferenceRuntime
 ) -> None:
     server.hang_up = True
 
     with pytest.raises(RuntimeUnavailable, match="the connection broke"):
         runtime.predict({"x": ROWS})
 
-    assert server.infers == 1
+    assert server.n_infer_calls == 1
 
 
-def test_connections_are_kept(server: StandIn, runtime: OpenInferenceRuntime) -> None:
+def test_connections_are_kept(server: StubServer, runtime: OpenInferenceRuntime) -> None:
     for _ in range(5):
         runtime.predict({"x": ROWS})
 
@@ -154,7 +154,7 @@ def test_connections_are_kept(server: StandIn, runtime: OpenInferenceRuntime) ->
 
 
 def test_connections_are_bounded(
-    server: StandIn, runtime: OpenInferenceRuntime, monkeypatch: pytest.MonkeyPatch
+    server: StubServer, runtime: OpenInferenceRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.delay = 0.02
 
@@ -166,7 +166,7 @@ def test_connections_are_bounded(
 
 
 def test_a_kept_connection_that_was_closed_meanwhile_costs_nobody_an_error(
-    server: StandIn, runtime: OpenInferenceRuntime
+    server: StubServer, runtime: OpenInferenceRuntime
 ) -> None:
     runtime.predict({"x": ROWS})
     server.stop()
@@ -176,7 +176,7 @@ def test_a_kept_connection_that_was_closed_meanwhile_costs_nobody_an_error(
 
 
 def test_a_refused_connection_is_tried_once_more(
-    server: StandIn, runtime: OpenInferenceRuntime, monkeypatch: pytest.MonkeyPatch
+    server: StubServer, runtime: OpenInferenceRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.stop()
     monkeypatch.setattr(client, "PAUSE_SECONDS", 0.5)
@@ -188,7 +188,7 @@ def test_a_refused_connection_is_tried_once_more(
 
 
 def test_a_dead_server_is_left_alone_until_a_trial_succeeds(
-    server: StandIn, runtime: OpenInferenceRuntime, monkeypatch: pytest.MonkeyPatch
+    server: StubServer, runtime: OpenInferenceRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runtime._remote._breaker, "_open_seconds", 0.3)
     server.stop()
@@ -208,7 +208,7 @@ def test_a_dead_server_is_left_alone_until_a_trial_succeeds(
 
 
 def test_another_server_in_its_place_is_asked_what_it_offers(
-    server: StandIn, runtime: OpenInferenceRuntime
+    server: StubServer, runtime: OpenInferenceRuntime
 ) -> None:
     runtime.predict({"x": ROWS})
     server.hang_up = True

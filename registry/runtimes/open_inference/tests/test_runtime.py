@@ -8,21 +8,21 @@ import pytest
 from registry.open_inference.binary import LENGTH_HEADER
 from registry.runtimes.base import InferenceError, RuntimeUnavailable
 from registry.signatures.signature import DTYPES
-from registry.testing.remote_models import ROWS, answering, tensor
+from registry.testing.remote_models import ROWS, infer_reply, tensor
 from registry.testing.remote_models import open_remote as open_remote
 from registry.testing.remote_models import server as server
-from registry.testing.remote_server import Reply, StandIn, standing_in
+from registry.testing.remote_server import Reply, StubServer, stub_server
 
 # -- scoring
 
 
 @pytest.mark.parametrize("extensions", [[], ["binary_tensor_data"]])
 def test_rows_are_scored_in_one_call(extensions: list[str], open_remote: Any) -> None:
-    with standing_in(extensions=extensions) as server:
+    with stub_server(extensions=extensions) as server:
         outputs = open_remote(server).predict({"x": ROWS})
 
         assert outputs["sum"].tolist() == [3.0, 7.5, 0.0]
-        assert server.infers == 1
+        assert server.n_infer_calls == 1
         assert (LENGTH_HEADER in server.requests[-1][2]) == bool(extensions)
 
 
@@ -30,7 +30,7 @@ def test_rows_are_scored_in_one_call(extensions: list[str], open_remote: Any) ->
 def test_the_document_decides_on_binary_tensors(
     extensions: list[str], binary: bool, open_remote: Any
 ) -> None:
-    with standing_in(extensions=extensions) as server:
+    with stub_server(extensions=extensions) as server:
         outputs = open_remote(server, binary=binary).predict({"x": ROWS})
 
         assert outputs["sum"].tolist() == [3.0, 7.5, 0.0]
@@ -53,7 +53,7 @@ def test_every_datatype_travels_exactly(datatype: str, binary: bool, open_remote
     sent = np.array(values, dtype).reshape(2, 2)
     metadata = {"inputs": [tensor("x", datatype, [-1, 2])]}
     metadata["outputs"] = [tensor("y", datatype, [-1, 2])]
-    with standing_in(metadata=metadata, score=lambda inputs: {"y": inputs["x"]}) as server:
+    with stub_server(metadata=metadata, score=lambda inputs: {"y": inputs["x"]}) as server:
         came = open_remote(server, binary=binary).predict({"x": sent})["y"]
 
     assert came.dtype == dtype
@@ -61,7 +61,7 @@ def test_every_datatype_travels_exactly(datatype: str, binary: bool, open_remote
 
 
 @pytest.mark.parametrize("binary", [False, True])
-def test_missing_values_travel_as_nan(server: StandIn, open_remote: Any, binary: bool) -> None:
+def test_missing_values_travel_as_nan(server: StubServer, open_remote: Any, binary: bool) -> None:
     runtime = open_remote(server, binary=binary)
 
     outputs = runtime.predict({"x": np.array([[1.0, np.nan], [1.0, 2.0]])})
@@ -72,7 +72,7 @@ def test_missing_values_travel_as_nan(server: StandIn, open_remote: Any, binary:
         assert b"null" in server.requests[-1][3]
 
 
-def test_version_path_and_headers_are_sent(server: StandIn, open_remote: Any) -> None:
+def test_version_path_and_headers_are_sent(server: StubServer, open_remote: Any) -> None:
     server.replies["/base/v2"] = Reply(body=b"{}")
     runtime = open_remote(
         server,
@@ -91,7 +91,7 @@ def test_version_path_and_headers_are_sent(server: StandIn, open_remote: Any) ->
     assert all(headers["Authorization"] == "Bearer t" for _, _, headers, _ in server.requests)
 
 
-def test_the_proven_signature_spares_asking(server: StandIn, open_remote: Any) -> None:
+def test_the_proven_signature_spares_asking(server: StubServer, open_remote: Any) -> None:
     proven = open_remote(server).signature
     server.stop()
 
@@ -120,9 +120,9 @@ def test_labels_become_places_of_classes(
 ) -> None:
     metadata = {"inputs": [tensor("x", "FP64", [-1, 2])]}
     metadata["outputs"] = [tensor("y", datatype, [-1])]
-    with standing_in(metadata=metadata) as server:
+    with stub_server(metadata=metadata) as server:
         runtime = open_remote(server, {"outputs": [{"name": "y", "classes": classes}]})
-        server.replies = answering(tensor("y", datatype, [3, 1], answer))
+        server.replies = infer_reply(tensor("y", datatype, [3, 1], answer))
 
         assert runtime.predict({"x": ROWS})["y"].tolist() == places
 
@@ -130,9 +130,9 @@ def test_labels_become_places_of_classes(
 def test_a_class_the_model_has_not_is_an_error(open_remote: Any) -> None:
     metadata = {"inputs": [tensor("x", "FP64", [-1, 2])]}
     metadata["outputs"] = [tensor("y", "INT64", [-1])]
-    with standing_in(metadata=metadata) as server:
+    with stub_server(metadata=metadata) as server:
         runtime = open_remote(server, {"classes": ["a", "b"]})
-        server.replies = answering(tensor("y", "INT64", [3], [0, 2, 1]))
+        server.replies = infer_reply(tensor("y", "INT64", [3], [0, 2, 1]))
 
         with pytest.raises(InferenceError, match="a class in 'y' that the model has not: 2"):
             runtime.predict({"x": ROWS})

@@ -11,7 +11,7 @@ from registry.runtimes.base import LoadError
 from registry.testing.remote_models import ROWS, tensor
 from registry.testing.remote_models import open_remote as open_remote
 from registry.testing.remote_models import server as server
-from registry.testing.remote_server import Reply, StandIn, standing_in
+from registry.testing.remote_server import Reply, StubServer, stub_server
 
 # -- what the server tells of the model
 
@@ -21,7 +21,7 @@ def test_metadata_becomes_the_signature(open_remote: Any) -> None:
         "inputs": [tensor("x", "FP32", [-1, 4]), tensor("t", "BYTES", [-1])],
         "outputs": [tensor("y", "FP32", [-1, 1]), tensor("z", "INT64", [-1, 3, -1])],
     }
-    with standing_in(metadata=metadata) as server:
+    with stub_server(metadata=metadata) as server:
         runtime = open_remote(server)
 
     assert runtime.signature.as_json() == {
@@ -31,7 +31,7 @@ def test_metadata_becomes_the_signature(open_remote: Any) -> None:
             tensor("z", "INT64", [-1, 3, -1]) | {"kind": "value"},
         ],
     }
-    assert runtime.libraries == {"stand-in": "9"}
+    assert runtime.libraries == {"stub": "9"}
 
 
 @pytest.mark.parametrize(
@@ -52,13 +52,13 @@ def test_metadata_becomes_the_signature(open_remote: Any) -> None:
 def test_metadata_that_can_not_be_served_is_refused(
     metadata: dict[str, Any], said: str, open_remote: Any
 ) -> None:
-    with standing_in(metadata=metadata) as server, pytest.raises(LoadError, match=said):
+    with stub_server(metadata=metadata) as server, pytest.raises(LoadError, match=said):
         open_remote(server)
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"<html>", b'{"inputs": NaN}'])
 def test_metadata_that_is_no_json_is_refused(
-    server: StandIn, body: bytes, open_remote: Any
+    server: StubServer, body: bytes, open_remote: Any
 ) -> None:
     server.replies["metadata"] = Reply(body=body)
 
@@ -66,14 +66,14 @@ def test_metadata_that_is_no_json_is_refused(
         open_remote(server)
 
 
-def test_a_model_that_is_not_there_is_refused(server: StandIn, open_remote: Any) -> None:
+def test_a_model_that_is_not_there_is_refused(server: StubServer, open_remote: Any) -> None:
     server.replies["metadata"] = Reply(404, b'{"error": "Model iris not found"}')
 
     with pytest.raises(LoadError, match=r"could not be asked.*status 404"):
         open_remote(server)
 
 
-def test_a_server_that_is_down_is_refused(server: StandIn, open_remote: Any) -> None:
+def test_a_server_that_is_down_is_refused(server: StubServer, open_remote: Any) -> None:
     server.stop()
 
     with pytest.raises(LoadError, match=r"could not be asked.*no connection"):
@@ -99,7 +99,7 @@ def test_declared_inputs_and_classes_are_enough(open_remote: Any) -> None:
     def labels_alone(inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         return {"predict": classified(inputs)["predict"]}
 
-    with standing_in(metadata=BARE, score=labels_alone) as server:
+    with stub_server(metadata=BARE, score=labels_alone) as server:
         runtime = open_remote(server, declared)
         outputs = runtime.predict({"x": np.array([[1.0, 2.0], [-1.0, -2.0]])})
 
@@ -117,7 +117,7 @@ def test_declared_outputs_are_asked_for_by_name(open_remote: Any) -> None:
             {"name": "predict_proba", "kind": "probabilities"},
         ],
     }
-    with standing_in(metadata=BARE, score=classified) as server:
+    with stub_server(metadata=BARE, score=classified) as server:
         runtime = open_remote(server, declared)
         outputs = runtime.predict({"x": ROWS})
         asked = json.loads(server.requests[-1][3])["outputs"]
@@ -162,17 +162,19 @@ def test_a_declaration_that_does_not_do_is_refused(
     declared: dict[str, Any], said: str, open_remote: Any
 ) -> None:
     with (
-        standing_in(metadata=BARE, score=classified) as server,
+        stub_server(metadata=BARE, score=classified) as server,
         pytest.raises(LoadError, match=said),
     ):
         open_remote(server, declared)
 
 
-def test_an_output_that_the_model_has_not_is_refused(server: StandIn, open_remote: Any) -> None:
+def test_an_output_that_the_model_has_not_is_refused(server: StubServer, open_remote: Any) -> None:
     with pytest.raises(LoadError, match="has no output 'mean': it has sum"):
         open_remote(server, {"outputs": [{"name": "mean"}]})
 
 
-def test_classes_need_one_output_that_may_be_the_label(server: StandIn, open_remote: Any) -> None:
+def test_classes_need_one_output_that_may_be_the_label(
+    server: StubServer, open_remote: Any
+) -> None:
     with pytest.raises(LoadError, match="0 outputs may be the label"):
         open_remote(server, {"classes": ["a", "b"]})
