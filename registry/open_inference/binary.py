@@ -76,8 +76,10 @@ def array_from_bytes(
     """The array of this shape and datatype in the binary data `raw`; raises TensorError."""
     dtype, count = DTYPES[datatype], math.prod(shape)
     if dtype.kind == "O":
+        # Before the array is allocated, since this checks the count.
+        texts = _texts(raw, count, name)
         array = np.empty(count, dtype)
-        array[:] = _texts(raw, count, name)
+        array[:] = texts
         return array.reshape(shape)
     size = count * dtype.itemsize
     if len(raw) != size:

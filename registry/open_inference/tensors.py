@@ -130,6 +130,9 @@ def _read_shape(shape: object, name: str, *, smallest: int) -> tuple[int, ...]:
             f"'{name}': shape must be a list of 1 to {MAX_DIMENSIONS} integers, each from "
             f"{smallest} to {MAX_DIMENSION_SIZE}"
         )
+    # numpy refuses even an empty array if its other dimensions multiply to too much.
+    if 0 in shape and math.prod(size or 1 for size in shape) > MAX_DIMENSION_SIZE:
+        raise TensorError(f"'{name}': shape {shape} is too large for an empty tensor")
     return tuple(shape)
 
 

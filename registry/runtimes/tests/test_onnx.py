@@ -1,4 +1,3 @@
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from sklearn.svm import LinearSVC
 from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Outputs
 from registry.runtimes.onnx.runtime import OnnxRuntime, load
 from registry.testing import trained_models
+from registry.testing.processes import python
 
 OPTIONS = LoadOptions()
 N: list[str | int] = ["n"]
@@ -26,7 +26,7 @@ def graph(
     outputs: Sequence[Any],
     constants: Sequence[Any] = (),
 ) -> Path:
-    """Write a graph made by hand."""
+    """Write a graph with these nodes."""
     body = helper.make_graph(nodes, "g", inputs, outputs, initializer=list(constants))
     opsets = [helper.make_opsetid("", 20), helper.make_opsetid("ai.onnx.ml", 3)]
     path.write_bytes(
@@ -35,10 +35,10 @@ def graph(
     return path
 
 
-def doubled(path: Path, kind: int, shape: Sequence[str | int], node: str = "Add") -> Path:
-    """A graph that answers y = x + x."""
-    told = [helper.make_tensor_value_info(name, kind, shape) for name in ("x", "y")]
-    return graph(path, [helper.make_node(node, ["x", "x"], ["y"])], told[:1], told[1:])
+def doubling_graph(path: Path, kind: int, shape: Sequence[str | int], node: str = "Add") -> Path:
+    """A graph that computes y = x + x."""
+    infos = [helper.make_tensor_value_info(name, kind, shape) for name in ("x", "y")]
+    return graph(path, [helper.make_node(node, ["x", "x"], ["y"])], infos[:1], infos[1:])
 
 
 def labels(runtime: OnnxRuntime, outputs: Outputs) -> list[Any]:
@@ -49,7 +49,7 @@ def labels(runtime: OnnxRuntime, outputs: Outputs) -> list[Any]:
 @pytest.mark.parametrize("batch", [None, 1, 7])
 @pytest.mark.parametrize("zipmap", [False, True])
 @pytest.mark.parametrize("n_rows", [1, 150])
-def test_classifier_answers_as_the_library(
+def test_classifier_predicts_like_the_library(
     n_rows: int, zipmap: bool, batch: int | None, tmp_path: Path
 ) -> None:
     trained = trained_models.iris_onnx(tmp_path / "m.onnx", zipmap=zipmap, batch=batch)
@@ -65,7 +65,7 @@ def test_classifier_answers_as_the_library(
     np.testing.assert_allclose(outputs[probabilities.name], expected, atol=1e-6)
 
 
-def test_regressor_answers_as_the_library(tmp_path: Path) -> None:
+def test_regressor_predicts_like_the_library(tmp_path: Path) -> None:
     trained = trained_models.diabetes_onnx(tmp_path / "m.onnx")
 
     outputs = load(trained.path, OPTIONS).predict({"X": trained.rows})
@@ -75,7 +75,7 @@ def test_regressor_answers_as_the_library(tmp_path: Path) -> None:
     np.testing.assert_allclose(outputs["variable"], expected, rtol=1e-6)
 
 
-def test_a_text_and_a_number_column_answer_as_the_library(tmp_path: Path) -> None:
+def test_a_text_and_a_number_input_predict_like_the_library(tmp_path: Path) -> None:
     trained = trained_models.columns_onnx(tmp_path / "m.onnx")
     runtime = load(trained.path, OPTIONS)
     city, seats = trained.rows[:, :1], trained.rows[:, 1:].astype(np.float32)
@@ -100,8 +100,8 @@ def test_a_text_and_a_number_column_answer_as_the_library(tmp_path: Path) -> Non
         (TensorProto.INT32, "INT32"),
     ],
 )
-def test_each_number_type_is_answered_in_kind(kind: int, datatype: str, tmp_path: Path) -> None:
-    runtime = load(doubled(tmp_path / "m.onnx", kind, ["n", 2]), OPTIONS)
+def test_each_number_type_is_kept(kind: int, datatype: str, tmp_path: Path) -> None:
+    runtime = load(doubling_graph(tmp_path / "m.onnx", kind, ["n", 2]), OPTIONS)
     rows = np.ones((3, 2), dtype=helper.tensor_dtype_to_np_dtype(kind))
 
     outputs = runtime.predict({"x": rows})
@@ -112,7 +112,7 @@ def test_each_number_type_is_answered_in_kind(kind: int, datatype: str, tmp_path
 
 
 def test_a_tensor_of_higher_rank_keeps_its_shape(tmp_path: Path) -> None:
-    runtime = load(doubled(tmp_path / "m.onnx", TensorProto.FLOAT, ["n", 2, 3]), OPTIONS)
+    runtime = load(doubling_graph(tmp_path / "m.onnx", TensorProto.FLOAT, ["n", 2, 3]), OPTIONS)
 
     outputs = runtime.predict({"x": np.ones((4, 2, 3), np.float32)})
 
@@ -120,15 +120,15 @@ def test_a_tensor_of_higher_rank_keeps_its_shape(tmp_path: Path) -> None:
     assert runtime.signature.outputs[0].shape == (-1, *outputs["y"].shape[1:]) == (-1, 2, 3)
 
 
-def test_integers_past_the_floats_stay_exact(tmp_path: Path) -> None:
-    runtime = load(doubled(tmp_path / "m.onnx", TensorProto.INT64, ["n", 1]), OPTIONS)
+def test_integers_beyond_float_precision_are_exact(tmp_path: Path) -> None:
+    runtime = load(doubling_graph(tmp_path / "m.onnx", TensorProto.INT64, ["n", 1]), OPTIONS)
 
     outputs = runtime.predict({"x": np.array([[2**61 + 1]])})
 
     assert outputs["y"].tolist() == [2**62 + 2]
 
 
-def test_scores_of_a_linear_machine_have_the_classes_of_its_labels(tmp_path: Path) -> None:
+def test_scores_of_a_linear_svm_keep_its_classes(tmp_path: Path) -> None:
     rows = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
     model = LinearSVC().fit(rows, np.arange(60) % 3 + 5)
     path = tmp_path / "m.onnx"
@@ -160,56 +160,66 @@ def test_external_data_inside_a_branch_is_refused(tmp_path: Path) -> None:
     inner.ClearField("float_data")
     inner.data_location = TensorProto.EXTERNAL
     inner.external_data.add(key="location", value="weights.bin")
-    told = helper.make_tensor_value_info("z", TensorProto.FLOAT, [1])
-    branch = helper.make_graph([], "branch", [], [told], initializer=[inner])
+    output = helper.make_tensor_value_info("z", TensorProto.FLOAT, [1])
+    branch = helper.make_graph([], "branch", [], [output], initializer=[inner])
     x = helper.make_tensor_value_info("x", TensorProto.BOOL, ["n"])
     node = helper.make_node("If", ["x"], ["z"], then_branch=branch, else_branch=branch)
 
     with pytest.raises(LoadError, match="'hidden' in another file"):
-        load(graph(tmp_path / "m.onnx", [node], [x], [told]), OPTIONS)
+        load(graph(tmp_path / "m.onnx", [node], [x], [output]), OPTIONS)
 
 
 def test_custom_operators_are_refused_by_name(tmp_path: Path) -> None:
-    told = [helper.make_tensor_value_info(name, TensorProto.FLOAT, N) for name in ("x", "y")]
+    infos = [helper.make_tensor_value_info(name, TensorProto.FLOAT, N) for name in ("x", "y")]
     node = helper.make_node("Rotate", ["x"], ["y"], domain="com.acme")
 
     with pytest.raises(LoadError, match=r"custom operators: 'com\.acme\.Rotate'"):
-        load(graph(tmp_path / "m.onnx", [node], told[:1], told[1:]), OPTIONS)
+        load(graph(tmp_path / "m.onnx", [node], infos[:1], infos[1:]), OPTIONS)
 
 
 def test_text_labels_without_classes_are_refused(tmp_path: Path) -> None:
-    told = [helper.make_tensor_value_info(name, TensorProto.STRING, N) for name in ("x", "y")]
+    infos = [helper.make_tensor_value_info(name, TensorProto.STRING, N) for name in ("x", "y")]
     node = helper.make_node("Identity", ["x"], ["y"])
 
     with pytest.raises(LoadError, match="classes of 'y'"):
-        load(graph(tmp_path / "m.onnx", [node], told[:1], told[1:]), OPTIONS)
+        load(graph(tmp_path / "m.onnx", [node], infos[:1], infos[1:]), OPTIONS)
 
 
-def test_an_output_that_is_not_one_a_row_is_refused(tmp_path: Path) -> None:
+def test_an_output_without_rows_is_refused(tmp_path: Path) -> None:
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 2])
     y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [])
     node = helper.make_node("ReduceSum", ["x"], ["y"], keepdims=0)
 
-    with pytest.raises(LoadError, match="must answer each row"):
+    with pytest.raises(LoadError, match="must be the rows"):
         load(graph(tmp_path / "m.onnx", [node], [x], [y]), OPTIONS)
 
 
-def test_missing_values_are_taken_where_the_graph_looks_for_them(tmp_path: Path) -> None:
+def test_missing_values_are_accepted_if_the_graph_handles_nan(tmp_path: Path) -> None:
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1])
     y = helper.make_tensor_value_info("y", TensorProto.BOOL, ["n", 1])
     path = graph(tmp_path / "m.onnx", [helper.make_node("IsNaN", ["x"], ["y"])], [x], [y])
 
     assert load(path, OPTIONS).signature.inputs[0].nullable is True
-    plain = doubled(tmp_path / "p.onnx", TensorProto.FLOAT, ["n", 1])
+    plain = doubling_graph(tmp_path / "p.onnx", TensorProto.FLOAT, ["n", 1])
     assert load(plain, OPTIONS).signature.inputs[0].nullable is False
 
 
-def test_what_the_library_raises_is_an_inference_error(tmp_path: Path) -> None:
-    runtime = load(doubled(tmp_path / "m.onnx", TensorProto.FLOAT, ["n", 2]), OPTIONS)
+def test_an_exception_of_the_library_is_an_inference_error(tmp_path: Path) -> None:
+    runtime = load(doubling_graph(tmp_path / "m.onnx", TensorProto.FLOAT, ["n", 2]), OPTIONS)
 
     with pytest.raises(InferenceError, match="dimensions"):
         runtime.predict({"x": np.ones((1, 5), np.float32)})
 
 
-def test_telemetry_is_off() -> None:
-    assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
+def test_importing_the_runtime_disables_telemetry() -> None:
+    code = """
+import os, sys
+
+os.environ.pop("ORT_DISABLE_TELEMETRY", None)
+import registry.runtimes.onnx.graph
+assert "onnxruntime" not in sys.modules
+import registry.runtimes.onnx.runtime
+print(os.environ["ORT_DISABLE_TELEMETRY"])
+"""
+
+    assert python(code).stdout.strip() == "1"

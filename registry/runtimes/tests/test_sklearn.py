@@ -25,6 +25,7 @@ from sklearn.svm import SVC
 
 from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Outputs
 from registry.runtimes.sklearn.runtime import SklearnRuntime, load
+from registry.signatures.signature import ClassLabel
 from registry.testing import trained_models
 
 OPTIONS = LoadOptions()
@@ -33,13 +34,13 @@ COLOURS = np.array(["red", "green"])[(ROWS[:, 0] > 0).astype(int)]
 BOTH = np.stack([ROWS[:, 0] > 0, ROWS[:, 1] > 0], axis=1).astype(int)
 
 
-def reloaded(estimator: BaseEstimator, folder: Path) -> SklearnRuntime:
+def reload(estimator: BaseEstimator, folder: Path) -> SklearnRuntime:
     path = folder / "model.skops"
     skops.io.dump(estimator, path)
     return load(path, OPTIONS)
 
 
-def labels(runtime: SklearnRuntime, outputs: Outputs, name: str = "label") -> list[Any]:
+def labels(runtime: SklearnRuntime, outputs: Outputs, name: str = "label") -> list[ClassLabel]:
     output = next(output for output in runtime.signature.outputs if output.name == name)
     return [output.classes[index] for index in outputs[name]]
 
@@ -55,7 +56,7 @@ def arrays_of(table: Any) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize(
     "train", [trained_models.iris_skops, trained_models.wine_skops, trained_models.histogram_skops]
 )
-def test_classifier_answers_as_the_library(
+def test_classifier_predicts_like_the_library(
     train: Callable[[Path], trained_models.Trained], n_rows: int, tmp_path: Path
 ) -> None:
     trained = train(tmp_path / "model.skops")
@@ -64,14 +65,15 @@ def test_classifier_answers_as_the_library(
 
     outputs = runtime.predict({"features": rows})
 
-    plain = trained.estimator
-    if hasattr(plain, "feature_names_in_") and not hasattr(plain, "steps"):
-        del plain.feature_names_in_
-    assert labels(runtime, outputs) == plain.predict(rows).tolist()
-    np.testing.assert_array_equal(outputs["probabilities"], plain.predict_proba(rows))
+    estimator = trained.estimator
+    # With names, it would warn about an array.
+    if hasattr(estimator, "feature_names_in_") and not hasattr(estimator, "steps"):
+        del estimator.feature_names_in_
+    assert labels(runtime, outputs) == estimator.predict(rows).tolist()
+    np.testing.assert_array_equal(outputs["probabilities"], estimator.predict_proba(rows))
 
 
-def test_regressor_answers_as_the_library(tmp_path: Path) -> None:
+def test_regressor_predicts_like_the_library(tmp_path: Path) -> None:
     trained = trained_models.diabetes_skops(tmp_path / "model.skops")
 
     outputs = load(trained.path, OPTIONS).predict({"features": trained.rows})
@@ -79,7 +81,7 @@ def test_regressor_answers_as_the_library(tmp_path: Path) -> None:
     np.testing.assert_array_equal(outputs["value"], trained.estimator.predict(trained.rows))
 
 
-def test_text_and_number_columns_answer_as_the_library(tmp_path: Path) -> None:
+def test_text_and_number_columns_predict_like_the_library(tmp_path: Path) -> None:
     trained = trained_models.mixed_skops(tmp_path / "model.skops")
     runtime = load(trained.path, OPTIONS)
 
@@ -90,7 +92,7 @@ def test_text_and_number_columns_answer_as_the_library(tmp_path: Path) -> None:
     np.testing.assert_allclose(outputs["probabilities"], expected, atol=1e-12)
 
 
-def test_named_columns_are_one_input_each_with_the_types_the_file_tells(tmp_path: Path) -> None:
+def test_each_named_column_is_an_input_with_the_datatype_in_the_file(tmp_path: Path) -> None:
     trained = trained_models.mixed_skops(tmp_path / "model.skops")
 
     inputs = load(trained.path, OPTIONS).signature.inputs
@@ -121,7 +123,7 @@ def test_columns_without_names_are_numbered(tmp_path: Path) -> None:
     cells[:, 0] = ROWS[:, 0]
     columns = ColumnTransformer([("n", StandardScaler(), [0]), ("c", OneHotEncoder(), [1])])
     model = make_pipeline(columns, LogisticRegression()).fit(cells, COLOURS)
-    runtime = reloaded(model, tmp_path)
+    runtime = reload(model, tmp_path)
 
     outputs = runtime.predict({"x0": ROWS[:, 0], "x1": COLOURS.astype(object)})
 
@@ -132,7 +134,7 @@ def test_columns_without_names_are_numbered(tmp_path: Path) -> None:
     assert labels(runtime, outputs) == model.predict(cells).tolist()
 
 
-def test_feature_names_are_told_and_no_call_warns(tmp_path: Path) -> None:
+def test_feature_names_are_read_and_no_call_warns(tmp_path: Path) -> None:
     trained = trained_models.wine_skops(tmp_path / "model.skops")
     runtime = load(trained.path, OPTIONS)
 
@@ -143,9 +145,9 @@ def test_feature_names_are_told_and_no_call_warns(tmp_path: Path) -> None:
     assert features.features[:2] == ("alcohol", "malic_acid")
 
 
-def test_several_targets_of_a_classifier_have_an_output_pair_each(tmp_path: Path) -> None:
+def test_each_target_of_a_classifier_has_two_outputs(tmp_path: Path) -> None:
     model = RandomForestClassifier(5, random_state=0).fit(ROWS, BOTH)
-    runtime = reloaded(model, tmp_path)
+    runtime = reload(model, tmp_path)
 
     outputs = runtime.predict({"features": ROWS})
 
@@ -155,45 +157,43 @@ def test_several_targets_of_a_classifier_have_an_output_pair_each(tmp_path: Path
 
 
 @pytest.mark.parametrize("model", [LinearRegression(), RandomForestRegressor(5)])
-def test_several_targets_of_a_regressor_have_an_output_each(
-    model: BaseEstimator, tmp_path: Path
-) -> None:
+def test_each_target_of_a_regressor_has_an_output(model: BaseEstimator, tmp_path: Path) -> None:
     model.fit(ROWS, ROWS[:, :2])
 
-    outputs = reloaded(model, tmp_path).predict({"features": ROWS})
+    outputs = reload(model, tmp_path).predict({"features": ROWS})
 
     assert list(outputs) == ["y0", "y1"]
     np.testing.assert_array_equal(outputs["y1"], model.predict(ROWS)[:, 1])
 
 
-def test_missing_values_are_taken_where_the_model_takes_them(tmp_path: Path) -> None:
+def test_missing_values_are_accepted_if_the_model_accepts_them(tmp_path: Path) -> None:
     boosted = HistGradientBoostingRegressor(max_iter=2).fit(ROWS, ROWS[:, 0])
     linear = make_pipeline(StandardScaler(), Ridge()).fit(ROWS, ROWS[:, 0])
 
-    assert reloaded(boosted, tmp_path).signature.inputs[0].nullable is True
-    assert reloaded(linear, tmp_path).signature.inputs[0].nullable is False
+    assert reload(boosted, tmp_path).signature.inputs[0].nullable is True
+    assert reload(linear, tmp_path).signature.inputs[0].nullable is False
 
 
 def test_histogram_boosting_with_a_category_loads(tmp_path: Path) -> None:
     rows = np.concatenate([ROWS, np.arange(len(ROWS))[:, None] % 4], axis=1)
     model = HistGradientBoostingClassifier(max_iter=3, categorical_features=[3]).fit(rows, COLOURS)
-    runtime = reloaded(model, tmp_path)
+    runtime = reload(model, tmp_path)
 
     outputs = runtime.predict({"features": rows})
 
     np.testing.assert_array_equal(outputs["probabilities"], model.predict_proba(rows))
 
 
-def test_refused_types_are_named(tmp_path: Path) -> None:
+def test_untrusted_types_are_named(tmp_path: Path) -> None:
     model = make_pipeline(FunctionTransformer(np.save), Ridge())
     model.steps[0][1].fit(ROWS)
     model.steps[1][1].fit(ROWS, ROWS[:, 0])
 
     with pytest.raises(LoadError, match=r"'numpy\.save'.*SKLEARN_TRUSTED_TYPES"):
-        reloaded(model, tmp_path)
+        reload(model, tmp_path)
 
 
-def test_a_type_trusted_by_setting_loads(tmp_path: Path) -> None:
+def test_a_type_in_the_setting_is_trusted(tmp_path: Path) -> None:
     model = make_pipeline(FunctionTransformer(np.nan_to_num), Ridge()).fit(ROWS, ROWS[:, 0])
     skops.io.dump(model, tmp_path / "model.skops")
     options = LoadOptions(frozenset(["numpy.nan_to_num"]))
@@ -204,16 +204,18 @@ def test_a_type_trusted_by_setting_loads(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "said"),
+    ("model", "message"),
     [
         (LogisticRegression(), "not fitted"),
         (StandardScaler().fit(ROWS), "does not predict"),
         ({"weights": ROWS}, "not an estimator"),
     ],
 )
-def test_what_does_not_predict_is_refused(model: Any, said: str, tmp_path: Path) -> None:
-    with pytest.raises(LoadError, match=said):
-        reloaded(model, tmp_path)
+def test_an_object_that_cannot_predict_is_refused(
+    model: object, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(LoadError, match=message):
+        reload(model, tmp_path)
 
 
 def test_a_vectorizer_that_opens_files_is_refused(tmp_path: Path) -> None:
@@ -221,37 +223,37 @@ def test_a_vectorizer_that_opens_files_is_refused(tmp_path: Path) -> None:
     model.steps[0][1].input = "filename"
 
     with pytest.raises(LoadError, match="reads files"):
-        reloaded(model, tmp_path)
+        reload(model, tmp_path)
 
 
 @pytest.mark.parametrize("field", ["left_child", "feature"])
-def test_a_tree_that_leads_outside_its_memory_is_refused(field: str, tmp_path: Path) -> None:
+def test_a_tree_with_an_index_out_of_bounds_is_refused(field: str, tmp_path: Path) -> None:
     model = RandomForestClassifier(2, random_state=0).fit(ROWS, COLOURS)
     path = tmp_path / "model.skops"
     skops.io.dump(model, path)
-    _spoil_nodes(path, field)
+    _corrupt_nodes(path, field)
 
     with pytest.raises(LoadError, match="damaged"):
         load(path, OPTIONS)
 
 
 @pytest.mark.parametrize("algorithm", ["kd_tree", "ball_tree"])
-def test_neighbours_in_a_tree_load(algorithm: str, tmp_path: Path) -> None:
+def test_a_neighbour_tree_loads(algorithm: str, tmp_path: Path) -> None:
     model = KNeighborsClassifier(algorithm=algorithm).fit(ROWS, COLOURS)
-    runtime = reloaded(model, tmp_path)
+    runtime = reload(model, tmp_path)
 
     assert labels(runtime, runtime.predict({"features": ROWS})) == model.predict(ROWS).tolist()
 
 
-def test_the_label_is_the_librarys_own_where_probabilities_disagree(tmp_path: Path) -> None:
+def test_a_classifier_without_probabilities_has_only_a_label(tmp_path: Path) -> None:
     model = SVC(kernel="linear").fit(ROWS, COLOURS)
-    runtime = reloaded(model, tmp_path)
+    runtime = reload(model, tmp_path)
 
     assert [output.name for output in runtime.signature.outputs] == ["label"]
     assert labels(runtime, runtime.predict({"features": ROWS})) == model.predict(ROWS).tolist()
 
 
-def test_what_the_library_raises_is_an_inference_error(tmp_path: Path) -> None:
+def test_an_exception_of_the_library_is_an_inference_error(tmp_path: Path) -> None:
     trained = trained_models.iris_skops(tmp_path / "model.skops")
     runtime = load(trained.path, OPTIONS)
 
@@ -259,7 +261,7 @@ def test_what_the_library_raises_is_an_inference_error(tmp_path: Path) -> None:
         runtime.predict({"features": np.full((1, 4), np.nan)})
 
 
-def test_another_version_of_the_library_is_logged_once(
+def test_a_file_of_another_library_version_is_logged_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     trained = trained_models.diabetes_skops(tmp_path / "model.skops")
@@ -302,8 +304,8 @@ def _rewrite(path: Path, name: str, change: Callable[[bytes], bytes]) -> None:
             archive.writestr(member, content)
 
 
-def _spoil_nodes(path: Path, field: str) -> None:
-    def spoil(content: bytes) -> bytes:
+def _corrupt_nodes(path: Path, field: str) -> None:
+    def corrupt(content: bytes) -> bytes:
         header, _, body = content.partition(b"\n")
         nodes = np.frombuffer(body, dtype=dtypes[0]).copy()
         nodes[field][0] = 10_000
@@ -317,4 +319,4 @@ def _spoil_nodes(path: Path, field: str) -> None:
                 if array.dtype.names and "left_child" in array.dtype.names:
                     dtypes = [array.dtype]
                     break
-    _rewrite(path, name, spoil)
+    _rewrite(path, name, corrupt)
