@@ -25,7 +25,9 @@ TEST_ENVIRONMENT = {
 }
 # The workers of xdist inherit it, so that they neither start a server nor stop this one.
 OWNER_VARIABLE = "MLAPI_TESTS_PREPARED_BY"
-FIXTURE_MODULES = ("artifacts", "clients", "databases", "versions")
+FIXTURE_MODULES = tuple(
+    f"registry.testing.{name}" for name in ("artifacts", "clients", "databases", "versions")
+)
 
 
 class PostgresServer(Protocol):
@@ -75,7 +77,7 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     # Not with `-p`, since they import models, and Django is set up only now.
     for module in FIXTURE_MODULES:
-        config.pluginmanager.import_plugin(f"registry.testing.{module}")
+        config.pluginmanager.import_plugin(module)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -87,5 +89,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         shutil.rmtree(_folder, ignore_errors=True)
 
 
+# A conftest.py may import the fixtures before `pytest_configure` does.
+pytest.register_assert_rewrite(*FIXTURE_MODULES)
 # Not in a hook, since pytest-django reads the settings in the first one.
 _prepare()

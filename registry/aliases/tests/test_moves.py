@@ -10,9 +10,10 @@ from django.db import IntegrityError, connections, transaction
 from registry.aliases import moves
 from registry.aliases.moves import AliasMoved, Cause, MoveRefused
 from registry.models import Alias, Arms, ModelNotFound, ModelVersion
-from registry.testing.aliases import MakeVersion, arms, put, recorded_moves
+from registry.testing.aliases import arms, put, recorded_moves
 from registry.testing.aliases import versions as versions
 from registry.testing.artifacts import Artifact
+from registry.testing.versions import MakeVersion
 
 # -- setting
 
