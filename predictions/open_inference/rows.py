@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from predictions.serving.outputs import Scored, cells_of_target, targets_of
+from predictions.serving.answers import Answer, output_values, targets_of
 from registry.exact_json.values import JSONObject
 from registry.open_inference.binary import TensorError
 from registry.open_inference.messages import RequestedOutput
@@ -131,17 +131,17 @@ def select_outputs(
 
 
 def response_tensors(
-    rows: Sequence[Scored], signature: Signature, outputs: Sequence[Output]
+    answers: Sequence[Answer], signature: Signature, outputs: Sequence[Output]
 ) -> list[Tensor]:
     """One tensor for each of `outputs`, with all rows."""
     targets = targets_of(signature.outputs)
-    cells: dict[str, list[Any]] = {output.name: [] for output in signature.outputs}
-    for row in rows:
+    columns: dict[str, list[Any]] = {output.name: [] for output in signature.outputs}
+    for answer in answers:
         for target in targets:
-            values = cells_of_target(target, row, len(targets))
-            for output, cell in zip(target, values, strict=True):
-                cells[output.name].append(cell)
-    return [_tensor(output, cells[output.name]) for output in outputs]
+            values = output_values(answer, target, len(targets))
+            for output, value in zip(target, values, strict=True):
+                columns[output.name].append(value)
+    return [_tensor(output, columns[output.name]) for output in outputs]
 
 
 # The type of a label in a response, if the classes of the model have several types.

@@ -185,7 +185,7 @@ def test_a_compressed_body_is_refused(client: APIClient, champion: Alias) -> Non
     response = client.post(INFER, {"inputs": [TENSOR]}, headers={"Content-Encoding": "gzip"})
 
     assert response.status_code == 400
-    assert "Content-Encoding is not taken" in response.json()["error"]
+    assert "Content-Encoding is not supported" in response.json()["error"]
 
 
 def test_more_rows_than_the_limit_answer_400(
