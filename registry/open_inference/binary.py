@@ -19,7 +19,7 @@ _LENGTH = struct.Struct("<I")
 
 
 class TensorError(ValueError):
-    """A message violates the Open Inference Protocol; the text says where and how."""
+    """A message violates the Open Inference Protocol, as the text of the error explains."""
 
 
 class BinaryPart:
@@ -50,7 +50,7 @@ class BinaryPart:
 def split_body(body: bytes, json_length: str | None) -> tuple[bytes, BinaryPart]:
     """The JSON of a body and its binary part; raises TensorError.
 
-    `json_length` is the value of LENGTH_HEADER; None stands for a body of JSON alone.
+    `json_length` is the value of LENGTH_HEADER; None means that the body is only JSON.
     """
     if json_length is None:
         return body, BinaryPart(memoryview(b""))

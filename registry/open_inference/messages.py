@@ -39,7 +39,7 @@ SentTensor: TypeAlias = tuple[str, str, tuple[int, ...], list[Scalar] | bytes]
 
 @dataclass(frozen=True, slots=True)
 class RequestedOutput:
-    """An output that a request names; `is_binary` None means as the request says for all."""
+    """An output that a request names; with `is_binary` None, the default of the request applies."""
 
     name: str
     is_binary: bool | None = None
@@ -50,8 +50,8 @@ class RequestedOutput:
 class InferRequest:
     """A parsed infer request.
 
-    An empty `outputs` requests all outputs; `is_binary` says whether outputs are sent as binary
-    data unless they say otherwise.
+    An empty `outputs` requests all outputs. `is_binary` is the default for outputs: whether they
+    are sent as binary data.
     """
 
     inputs: list[Tensor]
@@ -203,7 +203,8 @@ def write_response(
 ) -> tuple[bytes, dict[str, str]]:
     """The body and the headers of the response to an infer call.
 
-    `fields` are its members beside "outputs"; `is_binary` says of each output how it is sent.
+    `fields` are its members other than "outputs". `is_binary` has one item for each output:
+    whether it is sent as binary data.
     """
     tensors: list[SentTensor] = [
         (

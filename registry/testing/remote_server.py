@@ -203,7 +203,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _scored(score: Callable[[Arrays], Arrays], request: ReceivedRequest) -> Reply:
-    """The response of a real server: an output is binary if the request says so."""
+    """The response of a real server, with an output in binary data if the request asks for it."""
     length = request.headers.get(LENGTH_HEADER)
     size = len(request.body) if length is None else int(length)
     document, raw = json.loads(request.body[:size]), request.body[size:]

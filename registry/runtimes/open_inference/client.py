@@ -82,7 +82,7 @@ class RemoteClient:
                 time.sleep(PAUSE_SECONDS)
                 return self._send(method, path, body, headers or {})
         except HTTPError as error:
-            # The address is for the operator alone, not for the caller.
+            # Logged, since the address is for the operator and not for the caller.
             logger.warning("%s of %s failed: %s", method, self._remote.origin, error)
             raise RuntimeUnavailable(
                 f"The model's server did not respond ({_reason(error)})",

@@ -57,8 +57,7 @@ class RemoteModel:
     """A model on another server.
 
     A `version` of "" leaves the choice to the server. `headers` are names of environment variables
-    by header. `binary` says whether tensors are sent as binary data; None means if the server
-    supports it.
+    by header. With `binary` None, tensors are sent as binary data if the server supports it.
     """
 
     origin: Origin

@@ -130,7 +130,7 @@ def _read_outputs(
     probe: Probe,
 ) -> tuple[Output, ...]:
     declarations = list(declared.outputs) if declared else []
-    # A declared `classes` beside the inputs is an output without a name: the only label.
+    # `classes` without outputs is read as one output without a name.
     classes = next((output.classes for output in declarations if not output.name), ())
     declarations = [output for output in declarations if output.name]
     tensors = {tensor.name: tensor for tensor in _read_tensors(metadata, "outputs")}
