@@ -1,47 +1,22 @@
-from collections.abc import Sequence
+"""Predictions of ONNX models."""
+
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 from onnx import TensorProto, helper
 from skl2onnx import to_onnx
-from sklearn.linear_model import LinearRegression
 from sklearn.svm import LinearSVC
 
-from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Outputs
+from registry.runtimes.base import InferenceError, Outputs
 from registry.runtimes.onnx.runtime import OnnxRuntime, load
+from registry.runtimes.onnx.tests.graphs import OPTIONS, doubling_graph, write_graph
+from registry.signatures.signature import ClassLabel
 from registry.testing import trained_models
 from registry.testing.processes import python
 
-OPTIONS = LoadOptions()
-N: list[str | int] = ["n"]
 
-
-def graph(
-    path: Path,
-    nodes: Sequence[Any],
-    inputs: Sequence[Any],
-    outputs: Sequence[Any],
-    constants: Sequence[Any] = (),
-) -> Path:
-    """Write a graph with these nodes."""
-    body = helper.make_graph(nodes, "g", inputs, outputs, initializer=list(constants))
-    opsets = [helper.make_opsetid("", 20), helper.make_opsetid("ai.onnx.ml", 3)]
-    path.write_bytes(
-        helper.make_model(body, opset_imports=opsets, ir_version=9).SerializeToString()
-    )
-    return path
-
-
-def doubling_graph(path: Path, kind: int, shape: Sequence[str | int], node: str = "Add") -> Path:
-    """A graph that computes y = x + x."""
-    infos = [helper.make_tensor_value_info(name, kind, shape) for name in ("x", "y")]
-    return graph(path, [helper.make_node(node, ["x", "x"], ["y"])], infos[:1], infos[1:])
-
-
-def labels(runtime: OnnxRuntime, outputs: Outputs) -> list[Any]:
+def labels(runtime: OnnxRuntime, outputs: Outputs) -> list[ClassLabel]:
     (output,) = [output for output in runtime.signature.outputs if output.kind == "label"]
     return [output.classes[index] for index in outputs[output.name]]
 
@@ -141,63 +116,10 @@ def test_scores_of_a_linear_svm_keep_its_classes(tmp_path: Path) -> None:
     assert labels(runtime, outputs) == model.predict(rows).tolist()
 
 
-def test_external_data_is_refused(tmp_path: Path) -> None:
-    rows = np.ones((4, 3), np.float32)
-    model = to_onnx(LinearRegression().fit(rows, rows[:, 0]), rows[:1])
-    node = model.graph.node[0].attribute.add(name="hidden", type=onnx.AttributeProto.TENSOR)
-    node.t.name = "weights"
-    node.t.data_location = TensorProto.EXTERNAL
-    node.t.external_data.add(key="location", value="/etc/passwd")
-    path = tmp_path / "m.onnx"
-    path.write_bytes(model.SerializeToString())
-
-    with pytest.raises(LoadError, match="'weights' in another file"):
-        load(path, OPTIONS)
-
-
-def test_external_data_inside_a_branch_is_refused(tmp_path: Path) -> None:
-    inner = helper.make_tensor("hidden", TensorProto.FLOAT, [1], [1.0])
-    inner.ClearField("float_data")
-    inner.data_location = TensorProto.EXTERNAL
-    inner.external_data.add(key="location", value="weights.bin")
-    output = helper.make_tensor_value_info("z", TensorProto.FLOAT, [1])
-    branch = helper.make_graph([], "branch", [], [output], initializer=[inner])
-    x = helper.make_tensor_value_info("x", TensorProto.BOOL, ["n"])
-    node = helper.make_node("If", ["x"], ["z"], then_branch=branch, else_branch=branch)
-
-    with pytest.raises(LoadError, match="'hidden' in another file"):
-        load(graph(tmp_path / "m.onnx", [node], [x], [output]), OPTIONS)
-
-
-def test_custom_operators_are_refused_by_name(tmp_path: Path) -> None:
-    infos = [helper.make_tensor_value_info(name, TensorProto.FLOAT, N) for name in ("x", "y")]
-    node = helper.make_node("Rotate", ["x"], ["y"], domain="com.acme")
-
-    with pytest.raises(LoadError, match=r"custom operators: 'com\.acme\.Rotate'"):
-        load(graph(tmp_path / "m.onnx", [node], infos[:1], infos[1:]), OPTIONS)
-
-
-def test_text_labels_without_classes_are_refused(tmp_path: Path) -> None:
-    infos = [helper.make_tensor_value_info(name, TensorProto.STRING, N) for name in ("x", "y")]
-    node = helper.make_node("Identity", ["x"], ["y"])
-
-    with pytest.raises(LoadError, match="classes of 'y'"):
-        load(graph(tmp_path / "m.onnx", [node], infos[:1], infos[1:]), OPTIONS)
-
-
-def test_an_output_without_rows_is_refused(tmp_path: Path) -> None:
-    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 2])
-    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [])
-    node = helper.make_node("ReduceSum", ["x"], ["y"], keepdims=0)
-
-    with pytest.raises(LoadError, match="must be the rows"):
-        load(graph(tmp_path / "m.onnx", [node], [x], [y]), OPTIONS)
-
-
 def test_missing_values_are_accepted_if_the_graph_handles_nan(tmp_path: Path) -> None:
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1])
     y = helper.make_tensor_value_info("y", TensorProto.BOOL, ["n", 1])
-    path = graph(tmp_path / "m.onnx", [helper.make_node("IsNaN", ["x"], ["y"])], [x], [y])
+    path = write_graph(tmp_path / "m.onnx", [helper.make_node("IsNaN", ["x"], ["y"])], [x], [y])
 
     assert load(path, OPTIONS).signature.inputs[0].nullable is True
     plain = doubling_graph(tmp_path / "p.onnx", TensorProto.FLOAT, ["n", 1])
