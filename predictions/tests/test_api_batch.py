@@ -110,7 +110,7 @@ def test_more_rows_than_the_limit_are_refused(
 
 def test_a_batch_for_an_inactive_version_is_404(client: APIClient, iris: ModelVersion) -> None:
     ask(client, iris, [{"features": row} for row in rows_of_iris(2)])
-    iris.revise(is_active=False)
+    iris.update(is_active=False)
 
     # The version is still in this process's memory: the recording statement refuses it.
     response = ask(client, iris, [{"features": row} for row in rows_of_iris(2)])
@@ -130,7 +130,7 @@ def test_a_failing_batch_for_an_inactive_version_is_404(
 ) -> None:
     steep = make_version("steep", overflowing_artifact)
     ask(client, steep, [{"features": [0.0, 0.0]}])
-    steep.revise(is_active=False)
+    steep.update(is_active=False)
 
     assert ask(client, steep, [{"features": [1e10, 0.0]}]).status_code == 404
     assert Prediction.objects.count() == 1

@@ -156,7 +156,7 @@ def test_an_invalid_request_answers_400_in_the_form_of_the_protocol(
         (b"{", "Invalid JSON"),
         (b'{"inputs": [NaN]}', "Invalid JSON"),
         (b'{"id": "\\u0000", "inputs": []}', "U+0000"),
-        (b'{"id": "a", "inputs": [18446744073709551616]}', "past 64 bits"),
+        (b'{"id": "a", "inputs": [18446744073709551616]}', "beyond 64 bits"),
         (b"[" * 200 + b"]" * 200, "deeper than 100"),
         (b"\xff", "Invalid JSON"),
     ],

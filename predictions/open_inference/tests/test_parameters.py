@@ -91,7 +91,7 @@ def test_a_stored_response_is_only_for_active_users(
         ({"metadata": {"a": 1}}, "metadata must be a string that contains JSON"),
         ({"metadata": "[1]"}, "metadata must be the JSON text of an object"),
         ({"metadata": "{"}, "metadata is not valid JSON"),
-        ({"metadata": json.dumps({"a": "x" * 65_536})}, "metadata: Must not take more than"),
+        ({"metadata": json.dumps({"a": "x" * 65_536})}, "metadata: Must not exceed"),
         ({"idempotency_key": 1}, "idempotency_key must be text"),
         ({"idempotency_key": ""}, "1 to 255 printable ASCII"),
         ({"binary_data_output": "yes"}, "binary_data_output of the request must be true or false"),

@@ -86,7 +86,7 @@ def test_the_binary_example_of_the_protocol_is_read() -> None:
         ([binary("a", -8)], bytes(8), "binary_data_size must be an integer"),
         ([binary("a", "8")], bytes(8), "binary_data_size must be an integer"),
         ([binary("a", True)], bytes(8), "binary_data_size must be an integer"),
-        ([binary("a", 2**70)], bytes(8), "past 64 bits"),
+        ([binary("a", 2**70)], bytes(8), "beyond 64 bits"),
         (
             [binary("a", 4)],
             bytes(4),

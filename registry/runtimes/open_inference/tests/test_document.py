@@ -6,7 +6,8 @@ from typing import Protocol
 
 import pytest
 
-from registry.artifacts.sniffing import ArtifactRejected, check_framework, sniff
+from registry.artifacts.errors import ArtifactRejected
+from registry.artifacts.sniffing import check_framework, sniff
 from registry.runtimes.base import LoadError, RemoteOptions, RuntimeUnavailable
 from registry.runtimes.open_inference.client import RemoteClient
 from registry.runtimes.open_inference.document import RemoteModel, is_document, read_document
