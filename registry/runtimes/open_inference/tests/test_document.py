@@ -190,7 +190,7 @@ def test_a_model_of_xgboost_is_not_a_document(write: Write) -> None:
 
 
 def test_other_json_is_refused_with_both_alternatives(write: Write) -> None:
-    with pytest.raises(ArtifactRejected, match="neither an XGBoost model nor .* a remote model"):
+    with pytest.raises(ArtifactRejected, match=r"neither an XGBoost model nor .* a remote model"):
         sniff(write({"weights": [1]}))
 
 
