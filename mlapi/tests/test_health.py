@@ -61,7 +61,7 @@ def test_not_ready_while_the_database_is_away(client: APIClient, unreachable: No
 def test_health_tells_version_and_models(
     client: APIClient, monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
-    monkeypatch.setattr(loader, "loaded", lambda: ["iris:1"])
+    monkeypatch.setattr(loader, "loaded_specifiers", lambda: ["iris:1"])
 
     response = client.get("/health/")
 

@@ -11,6 +11,7 @@ from django.test import Client
 
 from registry.models import ModelVersion
 from registry.testing.artifacts import Artifact
+from registry.testing.folders import files_below
 
 URL = "/admin/registry/modelversion/"
 EMPTY = {
@@ -27,10 +28,6 @@ CHANGED = {key: EMPTY[key] for key in ("description", "metrics", "tags", "is_act
 MakeVersion = Callable[..., ModelVersion]
 
 pytestmark = pytest.mark.usefixtures("cached_proofs", "model_path")
-
-
-def files_below(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
 
 
 def errors(response: Any) -> dict[str, list[str]]:

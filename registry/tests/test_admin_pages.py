@@ -9,16 +9,13 @@ import pytest
 from django.test import Client
 
 from registry.models import ModelVersion
+from registry.testing.folders import files_below
 
 URL = "/admin/registry/modelversion/"
 
 MakeVersion = Callable[..., ModelVersion]
 
 pytestmark = pytest.mark.usefixtures("model_path")
-
-
-def files_below(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
 
 
 def text_of(response: Any) -> str:

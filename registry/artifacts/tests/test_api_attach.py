@@ -17,14 +17,11 @@ from registry.artifacts import store
 from registry.models import ModelVersion
 from registry.testing.artifacts import Artifact
 from registry.testing.clients import api_client
+from registry.testing.folders import files_below
 
 URL = "/api/v1/models/"
 
 pytestmark = pytest.mark.usefixtures("cached_proofs", "model_path")
-
-
-def files_below(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
 def put_file(client: APIClient, pk: int, file: Any) -> Any:

@@ -16,16 +16,13 @@ from registry import services
 from registry.models import ModelVersion
 from registry.services import Upload, register_model
 from registry.testing.artifacts import Artifact
+from registry.testing.folders import files_below
 
 URL = "/api/v1/models/"
 PREDICTIONS = "/api/v1/predictions/"
 MINIMAL = {"name": "iris", "version": "1", "framework": "sklearn"}
 
 pytestmark = pytest.mark.usefixtures("cached_proofs", "model_path")
-
-
-def files_below(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
 def post_file(client: APIClient, file: Any, **fields: Any) -> Any:

@@ -12,10 +12,7 @@ import pytest
 from registry.artifacts import staging, store
 from registry.artifacts.errors import ArtifactRejected, ArtifactTooLarge
 from registry.artifacts.staging import StagingWriter, receive
-
-
-def files_below(root: Path) -> list[str]:
-    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+from registry.testing.folders import files_below
 
 
 def test_a_received_file_is_hashed_and_private(tmp_path: Path) -> None:

@@ -7,10 +7,7 @@ import pytest
 from registry.artifacts import store
 from registry.artifacts.errors import ArtifactRejected
 from registry.artifacts.staging import receive
-
-
-def files_below(root: Path) -> list[str]:
-    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+from registry.testing.folders import files_below
 
 
 def place(root: Path, content: bytes, name: str = "iris", version: str = "1") -> str:

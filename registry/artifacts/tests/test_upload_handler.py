@@ -19,16 +19,13 @@ from registry.artifacts.staging import StagedFile, StagingWriter
 from registry.models import ModelVersion
 from registry.testing.artifacts import Artifact
 from registry.testing.clients import api_client
+from registry.testing.folders import files_below
 
 URL = "/api/v1/models/"
 ADMIN_URL = "/admin/registry/modelversion/add/"
 MINIMAL = {"name": "iris", "version": "1", "framework": "sklearn"}
 
 pytestmark = pytest.mark.usefixtures("cached_proofs", "model_path")
-
-
-def files_below(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
 def form(**fields: Any) -> bytes:
