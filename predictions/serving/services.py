@@ -182,7 +182,7 @@ def _with_paths_below(place: str, error: InvalidInput) -> InvalidInput:
 
 def create_model_with_predictions(
     *,
-    predictions: Iterable[Mapping[str, Any]],
+    predictions: Iterable[JSONObject],
     **version: Any,
 ) -> tuple[ModelVersion, int]:
     """Register a version together with predictions it made elsewhere: all of them, or nothing.
@@ -200,7 +200,7 @@ def create_model_with_predictions(
     return model, count
 
 
-def _chunks(rows: Iterable[Mapping[str, Any]], size: int) -> Iterator[list[Mapping[str, Any]]]:
+def _chunks(rows: Iterable[JSONObject], size: int) -> Iterator[list[JSONObject]]:
     remaining = iter(rows)
     while chunk := list(islice(remaining, size)):
         yield chunk
