@@ -10,7 +10,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
 from registry.models import ModelVersion
-from registry.testing.fixtures import Artifact
+from registry.testing.artifacts import Artifact
 from registry.testing.folders import files_below
 
 URL = "/admin/registry/modelversion/"
@@ -27,7 +27,7 @@ CHANGED = {key: EMPTY[key] for key in ("description", "metrics", "tags", "is_act
 
 MakeVersion = Callable[..., ModelVersion]
 
-pytestmark = pytest.mark.usefixtures("proofs_once", "model_path")
+pytestmark = pytest.mark.usefixtures("cached_proofs", "model_path")
 
 
 def errors(response: Any) -> dict[str, list[str]]:

@@ -12,7 +12,7 @@ from django.test import Client
 
 from registry.artifacts import proof
 from registry.models import ModelVersion
-from registry.testing.fixtures import Artifact
+from registry.testing.artifacts import Artifact
 from registry.testing.folders import files_below
 
 URL = "/admin/registry/modelversion/"
@@ -29,7 +29,7 @@ ADDED = {**EMPTY, "name": "iris", "version": "1"}
 
 MakeVersion = Callable[..., ModelVersion]
 
-pytestmark = pytest.mark.usefixtures("proofs_once", "model_path")
+pytestmark = pytest.mark.usefixtures("cached_proofs", "model_path")
 
 
 def errors(response: Any) -> dict[str, list[str]]:

@@ -9,7 +9,8 @@ from django.contrib.auth.models import Group, Permission, User
 from rest_framework.test import APIClient
 
 from registry.models import ModelVersion
-from registry.testing.fixtures import Artifact, api_client
+from registry.testing.artifacts import Artifact
+from registry.testing.clients import api_client
 
 URL = "/api/v1/models/"
 NEW = {"name": "new", "version": "1", "framework": "sklearn"}

@@ -12,7 +12,7 @@ from django.db import connections
 from rest_framework.test import APIClient
 
 from registry.models import ModelVersion
-from registry.testing.fixtures import api_client
+from registry.testing.clients import api_client
 
 URL = "/api/v1/models/"
 MINIMAL = {"name": "iris", "version": "1", "framework": "sklearn"}

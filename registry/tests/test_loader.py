@@ -15,7 +15,7 @@ from registry import loader
 from registry.artifacts import store
 from registry.loader import ArtifactMissing, LoadedModel, ModelCache, ModelNotReady
 from registry.models import ModelNotFound, ModelVersion
-from registry.testing.fixtures import Artifact
+from registry.testing.artifacts import Artifact
 
 PREDICTIONS = "/api/v1/predictions/"
 N_THREADS = 16

@@ -15,14 +15,15 @@ from rest_framework.test import APIClient
 from registry import services
 from registry.models import Alias, AliasMove, ModelVersion
 from registry.services import Upload, VersionExists
-from registry.testing.fixtures import Artifact, api_client
+from registry.testing.artifacts import Artifact
+from registry.testing.clients import api_client
 
 URL = "/api/v1/models/"
 N_THREADS = 50
 
 MakeVersion = Callable[..., ModelVersion]
 
-pytestmark = pytest.mark.usefixtures("proofs_once", "model_path", "db")
+pytestmark = pytest.mark.usefixtures("cached_proofs", "model_path", "db")
 
 
 def register_numbered(name: str = "iris", **fields: Any) -> str:

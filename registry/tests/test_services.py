@@ -10,7 +10,7 @@ from registry import services
 from registry.artifacts import proof
 from registry.artifacts.errors import ArtifactRejected
 from registry.models import ModelVersion
-from registry.testing.fixtures import Artifact
+from registry.testing.artifacts import Artifact
 
 LIGHTGBM_FILE = b"tree\nversion=v4\n\nend of trees\n\nend of parameters\n"
 
@@ -59,7 +59,7 @@ def test_no_transaction_is_open_while_an_artifact_is_proved(
 
 
 def test_a_row_with_its_artifact_is_written_by_one_statement(
-    iris_artifact: Artifact, model_path: Path, proofs_once: None, db: None
+    iris_artifact: Artifact, model_path: Path, cached_proofs: None, db: None
 ) -> None:
     with CaptureQueriesContext(connection) as captured:
         services.register_model(name="iris", upload=services.Upload([iris_artifact.content]))

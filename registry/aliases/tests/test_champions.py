@@ -14,13 +14,13 @@ from registry.aliases.activation import VersionInUse
 from registry.aliases.recording import Attribution
 from registry.models import Alias, AliasMove, AliasShadow, Arms, ModelVersion
 from registry.services import Upload
-from registry.testing.fixtures import Artifact
+from registry.testing.artifacts import Artifact
 
 MODELS = "/api/v1/models/"
 
 MakeVersion = Callable[..., ModelVersion]
 
-pytestmark = pytest.mark.usefixtures("proofs_once", "model_path", "db")
+pytestmark = pytest.mark.usefixtures("cached_proofs", "model_path", "db")
 
 
 def register(artifact: Artifact | None = None, **fields: Any) -> ModelVersion:

@@ -15,12 +15,13 @@ from rest_framework.test import APIClient
 from registry import loader
 from registry.artifacts import store
 from registry.models import ModelVersion
-from registry.testing.fixtures import Artifact, api_client
+from registry.testing.artifacts import Artifact
+from registry.testing.clients import api_client
 from registry.testing.folders import files_below
 
 URL = "/api/v1/models/"
 
-pytestmark = pytest.mark.usefixtures("proofs_once", "model_path")
+pytestmark = pytest.mark.usefixtures("cached_proofs", "model_path")
 
 
 def put_file(client: APIClient, pk: int, file: Any) -> Any:

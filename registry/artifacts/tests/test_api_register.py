@@ -15,14 +15,14 @@ from rest_framework.test import APIClient
 from registry import services
 from registry.models import ModelVersion
 from registry.services import Upload, register_model
-from registry.testing.fixtures import Artifact
+from registry.testing.artifacts import Artifact
 from registry.testing.folders import files_below
 
 URL = "/api/v1/models/"
 PREDICTIONS = "/api/v1/predictions/"
 MINIMAL = {"name": "iris", "version": "1", "framework": "sklearn"}
 
-pytestmark = pytest.mark.usefixtures("proofs_once", "model_path")
+pytestmark = pytest.mark.usefixtures("cached_proofs", "model_path")
 
 
 def post_file(client: APIClient, file: Any, **fields: Any) -> Any:

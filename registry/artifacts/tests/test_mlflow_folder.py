@@ -51,7 +51,7 @@ def register(folder: Path, *more: str) -> str:
 # -- real folders
 
 
-@pytest.mark.usefixtures("proofs_once", "model_path", "db")
+@pytest.mark.usefixtures("cached_proofs", "model_path", "db")
 @pytest.mark.parametrize(
     ("name", "framework", "features", "inputs"),
     [
@@ -79,7 +79,7 @@ def test_a_folder_registers_with_its_columns(
     assert f"Registered iris:1 as id {version.pk}: {framework}" in output
 
 
-@pytest.mark.usefixtures("proofs_once", "model_path", "db")
+@pytest.mark.usefixtures("cached_proofs", "model_path", "db")
 def test_the_same_folder_again_changes_nothing() -> None:
     register(FOLDERS / "xgboost_classifier")
 
@@ -87,7 +87,7 @@ def test_the_same_folder_again_changes_nothing() -> None:
     assert ModelVersion.objects.count() == 1
 
 
-@pytest.mark.usefixtures("proofs_once", "model_path", "db")
+@pytest.mark.usefixtures("cached_proofs", "model_path", "db")
 def test_options_take_precedence_over_the_folder() -> None:
     columns = {"columns": [{"name": name} for name in "abcd"]}
 
@@ -104,7 +104,7 @@ def test_options_take_precedence_over_the_folder() -> None:
     assert version.signature["inputs"][0]["features"] == list("abcd")
 
 
-@pytest.mark.usefixtures("proofs_once", "model_path", "db")
+@pytest.mark.usefixtures("cached_proofs", "model_path", "db")
 def test_a_function_other_than_predict_causes_a_warning(tmp_path: Path) -> None:
     folder = tmp_path / "sklearn_classifier"
     shutil.copytree(FOLDERS / "sklearn_classifier", folder)

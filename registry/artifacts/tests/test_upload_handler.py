@@ -17,14 +17,15 @@ from rest_framework.test import APIClient
 
 from registry.artifacts.staging import StagedFile, StagingWriter
 from registry.models import ModelVersion
-from registry.testing.fixtures import Artifact, api_client
+from registry.testing.artifacts import Artifact
+from registry.testing.clients import api_client
 from registry.testing.folders import files_below
 
 URL = "/api/v1/models/"
 ADMIN_URL = "/admin/registry/modelversion/add/"
 MINIMAL = {"name": "iris", "version": "1", "framework": "sklearn"}
 
-pytestmark = pytest.mark.usefixtures("proofs_once", "model_path")
+pytestmark = pytest.mark.usefixtures("cached_proofs", "model_path")
 
 
 def form(**fields: Any) -> bytes:

@@ -9,9 +9,9 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from registry.models import ModelVersion
-from registry.testing.fixtures import Artifact
+from registry.testing.artifacts import Artifact
 
-pytestmark = pytest.mark.usefixtures("proofs_once", "model_path", "db")
+pytestmark = pytest.mark.usefixtures("cached_proofs", "model_path", "db")
 
 
 def register(file: Path, *options: str, version: str = "1") -> str:

@@ -25,7 +25,7 @@ from registry import loader
 from registry.models import ModelNotFound, ModelVersion
 from registry.runtimes.base import InferenceError
 from registry.signatures.arrangement import InvalidInput
-from registry.testing.fixtures import Artifact
+from registry.testing.artifacts import Artifact
 
 
 class Stopped(Exception):
