@@ -8,11 +8,11 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from benchmarks import batch_copy, deactivation, depth, durability, profiling, shadowing
-from benchmarks.environments import NotInstallable
-from benchmarks.load import HOW_TO_GET_WRK, WrkMissing
+from benchmarks.harness.environments import NotInstallable
+from benchmarks.harness.load import HOW_TO_GET_WRK, WrkMissing
+from benchmarks.harness.processes import ServerFailed
+from benchmarks.harness.service import CommandFailed
 from benchmarks.peers import comparison
-from benchmarks.processes import ServerFailed
-from benchmarks.service import CommandFailed
 
 COMMANDS: dict[str, tuple[str, Any]] = {
     "peers": ("the service beside its peers, in interleaved rounds (the default)", comparison),

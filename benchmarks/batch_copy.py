@@ -15,8 +15,9 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from benchmarks import postgresql, records, report, service, trained
-from benchmarks.client import Client
+from benchmarks import report
+from benchmarks.harness import models, postgresql, records, service
+from benchmarks.harness.client import Client
 from benchmarks.report import Target, median, ratio, shown
 
 DATABASE = "benchmark_copy"
@@ -31,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    model = trained.load("iris")
+    model = models.load("iris")
     with postgresql.server() as database:
         database.recreate(DATABASE)
         url = database.database_url(DATABASE)

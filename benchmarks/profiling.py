@@ -19,9 +19,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import environments, load, postgresql, report, service, trained
-from benchmarks.processes import memory_bytes
-from benchmarks.service import RunningService
+from benchmarks import report
+from benchmarks.harness import environments, load, models, postgresql, service
+from benchmarks.harness.processes import memory_bytes
+from benchmarks.harness.service import RunningService
 
 DATABASE = "benchmark_profile"
 SAMPLES_PER_SECOND = 100
@@ -65,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     load.require_wrk()
     environments.PROFILER.build()
-    model = trained.load(options.model)
+    model = models.load(options.model)
     with postgresql.server() as database:
         database.recreate(DATABASE)
         url = "sqlite" if options.sqlite else database.database_url(DATABASE)

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.environments import Environment
-from benchmarks.load import Target
-from benchmarks.postgresql import PostgreSQL
-from benchmarks.processes import Server
-from benchmarks.trained import TrainedModel
+from benchmarks.harness.environments import Environment
+from benchmarks.harness.load import Target
+from benchmarks.harness.models import TrainedModel
+from benchmarks.harness.postgresql import PostgreSQL
+from benchmarks.harness.processes import Server
 
 IRIS, WINE = "iris", "wine"
 

@@ -11,15 +11,15 @@ from pathlib import Path
 from subprocess import CalledProcessError
 from typing import Any
 
-from benchmarks import load, postgresql, trained
-from benchmarks.client import Client
-from benchmarks.environments import NotInstallable
-from benchmarks.load import Figures
+from benchmarks.harness import load, models, postgresql
+from benchmarks.harness.client import Client
+from benchmarks.harness.environments import NotInstallable
+from benchmarks.harness.load import Figures
+from benchmarks.harness.processes import ServerFailed
+from benchmarks.harness.service import CommandFailed
 from benchmarks.peers import recording, serving
 from benchmarks.peers.base import IRIS, WINE, Bench, Launch, Peer
 from benchmarks.peers.summary import print_summary
-from benchmarks.processes import ServerFailed
-from benchmarks.service import CommandFailed
 
 PEERS = {peer.name: peer for peer in [*recording.PEERS, *serving.PEERS]}
 START_SECONDS = 120
@@ -80,7 +80,7 @@ def _prepare(
 ) -> tuple[dict[tuple[str, str], Callable[[], Launch]], dict[str, str]]:
     """What starts each peer with each model, and why others are not available."""
     launchers, unavailable = {}, {}
-    models = {name: trained.load(name) for name in options.models}
+    models = {name: models.load(name) for name in options.models}
     for name in options.peers:
         peer: Peer = PEERS[name]
         try:

@@ -4,15 +4,15 @@ import json
 from collections.abc import Callable
 from functools import partial
 
-from benchmarks import environments, records
-from benchmarks.client import Client
-from benchmarks.environments import PROJECT
-from benchmarks.load import Target
+from benchmarks.harness import environments, records
+from benchmarks.harness.client import Client
+from benchmarks.harness.environments import PROJECT
+from benchmarks.harness.load import Target
+from benchmarks.harness.models import TrainedModel
+from benchmarks.harness.processes import Server, free_port
+from benchmarks.harness.service import PREDICTIONS, READY_SECONDS, Service, prediction_request
 from benchmarks.peers.base import IRIS, Bench, Launch, Peer
 from benchmarks.peers.serving import infer_request
-from benchmarks.processes import Server, free_port
-from benchmarks.service import PREDICTIONS, READY_SECONDS, Service, prediction_request
-from benchmarks.trained import TrainedModel
 
 
 def prepare_mlapi(

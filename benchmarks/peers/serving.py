@@ -5,13 +5,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from benchmarks import environments
-from benchmarks.client import Client
-from benchmarks.environments import PROJECT, Environment
-from benchmarks.load import Target
+from benchmarks.harness import environments
+from benchmarks.harness.client import Client
+from benchmarks.harness.environments import PROJECT, Environment
+from benchmarks.harness.load import Target
+from benchmarks.harness.models import TrainedModel
+from benchmarks.harness.processes import Server, free_port
 from benchmarks.peers.base import IRIS, Bench, Launch, Peer
-from benchmarks.processes import Server, free_port
-from benchmarks.trained import TrainedModel
 
 SAVE_FOR_MLFLOW = """
 import sys, joblib, mlflow.sklearn

@@ -2,8 +2,8 @@
 
 import pytest
 
-from benchmarks.plans import is_bounded, statements
-from benchmarks.postgresql import PostgreSQL
+from benchmarks.depth.plans import is_bounded, statements
+from benchmarks.harness.postgresql import PostgreSQL
 from benchmarks.profiling import folded, part_of
 
 SITE = "/venv/lib/python3.11/site-packages"

@@ -10,9 +10,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import postgresql, report, service, trained
-from benchmarks.client import Client
-from benchmarks.watchers import Watchers
+from benchmarks import report
+from benchmarks.consistency.watchers import Watchers
+from benchmarks.harness import models, postgresql, service
+from benchmarks.harness.client import Client
 
 DATABASE = "benchmark_deactivation"
 LOAD_SECONDS = 0.5
@@ -43,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    model = trained.load("iris")
+    model = models.load("iris")
     with postgresql.server() as database:
         database.recreate(DATABASE)
         with (

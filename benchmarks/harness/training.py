@@ -1,4 +1,4 @@
-"""Trains the models of all peers: `python -m benchmarks.training FOLDER`, in mlapi's environment.
+"""Trains the models of all peers: `python -m benchmarks.harness.training FOLDER`, in mlapi's environment.
 
 A folder each: model.joblib, model.skops, model.onnx, and rows.json with the data set's rows and the
 class that the model gives each of them.

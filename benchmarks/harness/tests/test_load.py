@@ -1,6 +1,6 @@
 import pytest
 
-from benchmarks.load import lua, parse
+from benchmarks.harness.load import lua, parse
 
 PRINTED = """Running 3s test @ http://127.0.0.1:8000
   1 threads and 16 connections

@@ -2,10 +2,10 @@
 
 import psycopg
 
-from benchmarks.depth_pages import api_pages, other_requests
-from benchmarks.plans import QueryLog, is_bounded, log_statements, nodes
-from benchmarks.postgresql import PostgreSQL
-from benchmarks.service import Service
+from benchmarks.depth.pages import api_pages, other_requests
+from benchmarks.depth.plans import QueryLog, is_bounded, log_statements, nodes
+from benchmarks.harness.postgresql import PostgreSQL
+from benchmarks.harness.service import Service
 
 
 def plan_rows(database: PostgreSQL, installed: Service, name: str) -> list[list[str]]:

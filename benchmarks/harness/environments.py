@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-PROJECT = Path(__file__).resolve().parents[1]
+PROJECT = Path(__file__).resolve().parents[2]
 CACHE = PROJECT / "benchmarks" / ".cache"
 INSTALL_TIMEOUT_SECONDS = 1800
 MARKER = "benchmark-environment.json"

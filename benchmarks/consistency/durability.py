@@ -14,10 +14,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import postgresql, records, report, service, trained
+from benchmarks import report
+from benchmarks.consistency.watchers import Event, Watchers
+from benchmarks.harness import models, postgresql, records, service
+from benchmarks.harness.service import Service
 from benchmarks.report import shown
-from benchmarks.service import Service
-from benchmarks.watchers import Event, Watchers
 
 DATABASE = "benchmark_durability"
 RECOVERY_SECONDS = 60
@@ -61,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    model = trained.load("iris")
+    model = models.load("iris")
     rounds: list[Round] = []
     with postgresql.server(embedded=options.restart) as database:
         for where in ["postgresql"] if options.restart else options.databases:

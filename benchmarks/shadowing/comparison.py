@@ -13,11 +13,12 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from benchmarks import load, postgresql, report, service, trained
-from benchmarks.client import Client
-from benchmarks.environments import MLAPI, PROJECT
-from benchmarks.load import Figures, Target
-from benchmarks.processes import Server, free_port
+from benchmarks import report
+from benchmarks.harness import load, models, postgresql, service
+from benchmarks.harness.client import Client
+from benchmarks.harness.environments import MLAPI, PROJECT
+from benchmarks.harness.load import Figures, Target
+from benchmarks.harness.processes import Server, free_port
 from benchmarks.report import median, ratio, shown
 
 DATABASE = "benchmark_shadows"
@@ -35,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    model = trained.load("iris")
+    model = models.load("iris")
     port = free_port()
     origin = f"http://127.0.0.1:{port}"
     with postgresql.server() as database:
@@ -66,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
 @contextlib.contextmanager
 def _stand_in(port: int, installed: service.Service) -> Iterator[None]:
     server = Server(
-        [MLAPI.python, "-m", "benchmarks.stand_in", str(port)],
+        [MLAPI.python, "-m", "benchmarks.shadowing.stand_in", str(port)],
         environment=MLAPI.variables(),
         folder=PROJECT,
         log=installed.folder / "stand_in.log",

@@ -7,8 +7,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import environments
-from benchmarks.environments import CACHE, PROJECT
+from benchmarks.harness import environments
+from benchmarks.harness.environments import CACHE, PROJECT
 
 TRAINING_TIMEOUT_SECONDS = 300
 
@@ -39,7 +39,7 @@ def load(name: str) -> TrainedModel:
 
 
 def _trained() -> Path:
-    script = PROJECT / "benchmarks" / "training.py"
+    script = PROJECT / "benchmarks" / "harness" / "training.py"
     digest = hashlib.sha256(script.read_bytes()).hexdigest()[:12]
     folder = CACHE / f"models-{digest}"
     if folder.is_dir():
@@ -48,7 +48,7 @@ def _trained() -> Path:
     half = folder.with_suffix(".half")
     shutil.rmtree(half, ignore_errors=True)
     subprocess.run(  # noqa: S603
-        [environments.MLAPI.python, "-m", "benchmarks.training", str(half)],
+        [environments.MLAPI.python, "-m", "benchmarks.harness.training", str(half)],
         cwd=PROJECT,
         env=environments.MLAPI.variables(),
         check=True,

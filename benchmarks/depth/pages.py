@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from functools import partial
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
-from benchmarks.client import Answer, Client
-from benchmarks.service import (
+from benchmarks.harness.client import Answer, Client
+from benchmarks.harness.service import (
     PASSWORD,
     PREDICTIONS,
     USERNAME,

@@ -1,4 +1,4 @@
-"""An Open Inference Protocol server with two bad models: `python -m benchmarks.stand_in PORT`.
+"""An Open Inference Protocol server with two bad models: `python -m benchmarks.shadowing.stand_in PORT`.
 
 `slow` takes a second for each request; `failing` answers its first one, by which it is registered,
 and refuses all others.

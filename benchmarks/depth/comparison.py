@@ -13,13 +13,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import filling, postgresql, report, trained
-from benchmarks.depth_pages import Page, api_pages, other_requests
-from benchmarks.depth_plans import plan_rows
-from benchmarks.environments import CACHE
-from benchmarks.postgresql import PostgreSQL
+from benchmarks import report
+from benchmarks.depth import filling
+from benchmarks.depth.list_plans import plan_rows
+from benchmarks.depth.pages import Page, api_pages, other_requests
+from benchmarks.harness import models, postgresql
+from benchmarks.harness.environments import CACHE
+from benchmarks.harness.postgresql import PostgreSQL
+from benchmarks.harness.service import Service
 from benchmarks.report import Target, median, ratio, shown
-from benchmarks.service import Service
 
 SMALL_ROWS = 1000
 VERSIONS = ("common", "usual", "rare")
@@ -76,7 +78,7 @@ def _installation(database: PostgreSQL, folder: Path, rows: int) -> Service:
     installed.install()
     if not is_filled:
         for version in VERSIONS:
-            installed.register(trained.load("iris").file("onnx"), name=version)
+            installed.register(models.load("iris").file("onnx"), name=version)
         with installed.server() as running:
             versions = [running.model_id(name) for name in VERSIONS]
         filling.fill(url, versions, rows=rows)

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.client import Client
-from benchmarks.environments import MLAPI, PROJECT
-from benchmarks.processes import Server, free_port
-from benchmarks.trained import TrainedModel
+from benchmarks.harness.client import Client
+from benchmarks.harness.environments import MLAPI, PROJECT
+from benchmarks.harness.models import TrainedModel
+from benchmarks.harness.processes import Server, free_port
 
 COMMAND_TIMEOUT_SECONDS = 300
 READY_SECONDS = 60

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from benchmarks.client import Client
-from benchmarks.service import PREDICTIONS, RunningService, prediction_request
+from benchmarks.harness.client import Client
+from benchmarks.harness.service import PREDICTIONS, RunningService, prediction_request
 
 JOIN_SECONDS = 60
 PAUSE_AFTER_FAILURE_SECONDS = 0.01
