@@ -1,19 +1,18 @@
 """`python -m benchmarks deactivate`: a deactivation holds in every process once it is answered.
 
-Several workers are under load while the model is deactivated through the API: no request that was
-sent after the answer to that may get a 201. Then it is activated again, and so on.
+The model is deactivated through the API while several workers are under load: no request sent after
+the response to the deactivation may get a 201. Then the model is activated again, and so on.
 """
 
 import argparse
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
 
 from benchmarks import report
 from benchmarks.consistency.watchers import Watchers
 from benchmarks.harness import models, postgresql, service
 from benchmarks.harness.client import Client
+from benchmarks.options import add_integer, add_json
 
 DATABASE = "benchmark_deactivation"
 LOAD_SECONDS = 0.5
@@ -21,7 +20,7 @@ LOAD_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """Requests by when they were sent and how they were answered."""
+    """Counts of requests by when they were sent and the status of their response."""
 
     number: int
     predicted_before: int
@@ -36,11 +35,10 @@ class Round:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    whole: dict[str, Any] = {"type": int, "metavar": "N"}
-    parser.add_argument("--rounds", default=20, help="deactivations (20)", **whole)
-    parser.add_argument("--workers", default=4, help="processes of the server (4)", **whole)
-    parser.add_argument("--threads", default=16, help="clients at once (16)", **whole)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all raw figures there")
+    add_integer(parser, "--rounds", 20, "deactivations")
+    add_integer(parser, "--workers", 4, "processes of the server")
+    add_integer(parser, "--threads", 16, "concurrent clients")
+    add_json(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -48,39 +46,40 @@ def run(options: argparse.Namespace) -> int:
     with postgresql.server() as database:
         database.recreate(DATABASE)
         with (
-            service.temporary(database.database_url(DATABASE), model) as installed,
-            installed.server(workers=options.workers) as running,
+            service.temporary(database.database_url(DATABASE), model) as installation,
+            installation.server(workers=options.workers) as running,
         ):
             model_id = running.model_id("iris")
             client = running.client()
             rounds = []
             for number in range(1, options.rounds + 1):
                 with Watchers(running, model_id, model.rows[0], threads=options.threads) as load:
-                    rounds.append(_round(number, client, load, f"{service.MODELS}{model_id}/"))
+                    path = f"{service.MODELS}{model_id}/"
+                    rounds.append(_run_round(number, client, load, path))
         database.drop(DATABASE)
-    rows = [[str(value) for value in asdict(one).values()] for one in rounds]
+    rows = [[str(value) for value in asdict(result).values()] for result in rounds]
     head = ["round", "201 before", "404 after", "201 AFTER", "other", "404 once active again"]
     print(report.table(head, rows))
-    bad = sum(not one.is_good for one in rounds)
+    bad = sum(not result.is_good for result in rounds)
     print(f"\n{len(rounds)} deactivations with {options.workers} workers, {bad} bad")
-    report.write_json(options.json, {"rounds": [asdict(one) for one in rounds]})
+    report.write_json(options.json, {"rounds": [asdict(result) for result in rounds]})
     return int(bad > 0)
 
 
-def _round(number: int, client: Client, load: Watchers, path: str) -> Round:
+def _run_round(number: int, client: Client, load: Watchers, path: str) -> Round:
     time.sleep(LOAD_SECONDS)
-    off = _set_active(client, path, is_active=False)
+    deactivated_at = _set_active(client, path, is_active=False)
     time.sleep(LOAD_SECONDS)
-    before_on = time.monotonic()
-    on = _set_active(client, path, is_active=True)
+    activation_sent_at = time.monotonic()
+    activated_at = _set_active(client, path, is_active=True)
     time.sleep(LOAD_SECONDS)
     before, after, again = [], [], []
     for event in load.events:
-        if event.sent < off:
+        if event.sent_at < deactivated_at:
             before.append(event.status)
-        elif event.answered < before_on:
+        elif event.responded_at < activation_sent_at:
             after.append(event.status)
-        elif event.sent > on:
+        elif event.sent_at > activated_at:
             again.append(event.status)
     return Round(
         number=number,
@@ -93,14 +92,14 @@ def _round(number: int, client: Client, load: Watchers, path: str) -> Round:
 
 
 def _set_active(client: Client, path: str, *, is_active: bool) -> float:
-    """When the change was answered."""
-    answer = client.send(
+    """The time of the response, in monotonic seconds."""
+    response = client.send(
         "PATCH",
         path,
-        # By force: its name's champion is the one version there is.
+        # `force`: the version is the champion of its name.
         b'{"is_active": true}' if is_active else b'{"is_active": false, "force": true}',
         {"Content-Type": "application/json"},
     )
-    if answer.status != 200:
-        raise service.CommandFailed(f"PATCH {path} answered {answer.status}: {answer.body!r}")
+    if response.status != 200:
+        raise service.CommandFailed(f"PATCH {path} responded {response.status}: {response.body!r}")
     return time.monotonic()

@@ -1,4 +1,4 @@
-"""Clients that load the service from threads and remember every answer to every request."""
+"""Clients that load the service from threads and keep every response to every request."""
 
 import threading
 import time
@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
 
 from benchmarks.harness.client import Client
 from benchmarks.harness.service import PREDICTIONS, RunningService, prediction_request
@@ -17,10 +16,10 @@ PAUSE_AFTER_FAILURE_SECONDS = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One request: when it was sent, when answered, and how; `status` 0 where no answer came."""
+    """One request and its response, in monotonic seconds; `status` is 0 if no response came."""
 
-    sent: float
-    answered: float
+    sent_at: float
+    responded_at: float
     status: int
     has_retry_after: bool = False
     prediction_id: int | None = None
@@ -28,9 +27,9 @@ class Event:
 
 
 class Watchers:
-    """Threads that predict, one after the other, from the start to the end of a `with` block.
+    """Threads that request predictions one after the other while the `with` block runs.
 
-    No two inputs are the same, so that a row tells whose it is.
+    Every request has a different input, so that each row can be traced to its request.
     """
 
     _serial = count(1)
@@ -51,7 +50,7 @@ class Watchers:
             thread.start()
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop.set()
         for thread in self._threads:
             thread.join(JOIN_SECONDS)
@@ -60,11 +59,11 @@ class Watchers:
     def events(self) -> list[Event]:
         return [event for events in self._events for event in list(events)]
 
-    def statuses(self, *, since: float = 0) -> Counter[int]:
-        return Counter(event.status for event in self.events if event.sent >= since)
+    def count_statuses(self) -> Counter[int]:
+        return Counter(event.status for event in self.events)
 
     def acknowledged(self) -> dict[int, list[float]]:
-        """The input by id of every prediction that was answered with 201."""
+        """The input of every prediction that was acknowledged with 201, by prediction id."""
         return {
             event.prediction_id: list(event.features)
             for event in self.events
@@ -74,24 +73,24 @@ class Watchers:
     def _watch(self, events: list[Event]) -> None:
         client = self._running.client()
         while not self._stop.is_set():
-            event = self._ask(client)
+            event = self._predict(client)
             events.append(event)
             if event.status != 201:
                 time.sleep(PAUSE_AFTER_FAILURE_SECONDS)
         client.close()
 
-    def _ask(self, client: Client) -> Event:
+    def _predict(self, client: Client) -> Event:
         features = (*self._row[:-1], self._row[-1] + next(self._serial) / 1024)
-        sent = time.monotonic()
+        sent_at = time.monotonic()
         try:
-            answer = client.post(PREDICTIONS, prediction_request(self._model_id, features))
+            response = client.post(PREDICTIONS, prediction_request(self._model_id, features))
         except OSError:
-            return Event(sent, time.monotonic(), 0)
+            return Event(sent_at, time.monotonic(), 0)
         return Event(
-            sent,
+            sent_at,
             time.monotonic(),
-            answer.status,
-            "retry-after" in answer.headers,
-            answer.json()["id"] if answer.status == 201 else None,
+            response.status,
+            "retry-after" in response.headers,
+            response.json()["id"] if response.status == 201 else None,
             features,
         )

@@ -1,20 +1,20 @@
-"""Fills the table of predictions with millions of rows, by SQL alone."""
+"""Fills the table of predictions with millions of rows, in SQL."""
 
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import psycopg
 from psycopg import sql
+from psycopg.rows import TupleRow
 
 CHUNK_ROWS = 500_000
 SPREAD_DAYS = 365
-# One row of so many failed.
+# One row in this many is a failed prediction.
 FAILED_EVERY = 1009
 
-# Times rise with the ids, as in life; versions are drawn by id: the first of them answers nearly
-# all, the last one in a thousand.
+# Times rise with the ids, as they do in production. The id decides the version: nearly all rows
+# have the first one, one in a thousand the last one.
 INSERT = """
 INSERT INTO predictions (model_id, input_data, prediction, confidence, output, metadata, status,
                          error, latency_ms, request_id, user_id, created_at)
@@ -35,7 +35,7 @@ FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS n
 
 
 def fill(url: str, versions: Sequence[int], *, rows: int) -> None:
-    """Insert so many rows of these three versions, and let PostgreSQL analyse them."""
+    """Insert this number of rows for the three versions and analyse the table."""
     started = time.monotonic()
     with psycopg.connect(url, autocommit=True) as connection:
         user = connection.execute("SELECT min(id) FROM auth_user").fetchone()
@@ -44,37 +44,37 @@ def fill(url: str, versions: Sequence[int], *, rows: int) -> None:
         indexes = _drop_indexes(connection)
         for first in range(1, rows + 1, CHUNK_ROWS):
             last = min(first + CHUNK_ROWS - 1, rows)
-            values: dict[str, Any] = {"versions": list(versions), "user": user[0], "rows": rows}
+            values = {"versions": list(versions), "user": user[0], "rows": rows}
             values |= {"failed": FAILED_EVERY, "spread": SPREAD_DAYS}
             connection.execute(INSERT, {**values, "first": first, "last": last})
-            _tell(f"{last:,} of {rows:,} rows", started)
+            _print_progress(f"{last:,} of {rows:,} rows", started)
         for name, definition in indexes:
             connection.execute(definition)
-            _tell(f"index {name}", started)
+            _print_progress(f"index {name}", started)
         connection.execute("VACUUM (ANALYZE) predictions")
-        # What was filled goes to disk now, not under the measurements.
+        # Written to disk now, not during the measurements.
         connection.execute("CHECKPOINT")
-    _tell("analysed", started)
+    _print_progress("analysed", started)
 
 
-def _skip_foreign_keys(connection: psycopg.Connection[Any]) -> None:
-    """No look-up of version and user for each row, where this role may forgo it."""
+def _skip_foreign_keys(connection: psycopg.Connection[TupleRow]) -> None:
+    """Skip the foreign key checks of every row, if this role has the right to."""
     try:
         connection.execute("SET session_replication_role = replica")
     except psycopg.errors.InsufficientPrivilege:
-        print("the foreign keys are checked row by row: this takes longer", file=sys.stderr)
+        print("Foreign keys are checked row by row, which takes longer.", file=sys.stderr)
 
 
-def _drop_indexes(connection: psycopg.Connection[Any]) -> list[tuple[str, Any]]:
-    """Drop all but the constraints' indexes; their names, and what makes them again."""
-    found = connection.execute(
+def _drop_indexes(connection: psycopg.Connection[TupleRow]) -> list[tuple[str, bytes]]:
+    """Drop all indexes except those of constraints; returns (name, statement to recreate it)."""
+    indexes = connection.execute(
         "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'predictions' AND NOT EXISTS"
         " (SELECT 1 FROM pg_constraint WHERE conname = indexname)"
     ).fetchall()
-    for name, _ in found:
+    for name, _ in indexes:
         connection.execute(sql.SQL("DROP INDEX {}").format(sql.Identifier(name)))
-    return [(name, definition.encode()) for name, definition in found]
+    return [(name, definition.encode()) for name, definition in indexes]
 
 
-def _tell(what: str, started: float) -> None:
-    print(f"{time.monotonic() - started:6.1f} s  {what}", file=sys.stderr, flush=True)
+def _print_progress(step: str, started: float) -> None:
+    print(f"{time.monotonic() - started:6.1f} s  {step}", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""How PostgreSQL answers the service's queries: reads them from its log, and explains them."""
+"""Reads the service's queries from PostgreSQL's log and explains them."""
 
 import json
 import re
@@ -9,17 +9,18 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
+from psycopg.rows import TupleRow
 
 LOG_SECONDS = 0.3
-# Of a table that is walked through until a limit is reached, and of rows sorted for one page.
-MAX_WALKED_PERCENT = 10
+# Bounds for a sequential scan that stops at a limit, and for a sort of the rows of one page.
+MAX_SCANNED_PERCENT = 10
 MAX_SORTED_ROWS = 1000
 STATEMENT = re.compile(r"LOG:  (?:statement|execute [^:]*): (.*)", re.DOTALL)
 PARAMETER = re.compile(r"(\$\d+) = ('(?:[^']|'')*'|NULL)")
 
 
 class QueryLog:
-    """The queries on the table of predictions that were logged since this was made.
+    """The queries on the table of predictions that are logged from now on.
 
     The server must log all statements of the database (see `log_statements`).
     """
@@ -36,30 +37,30 @@ class QueryLog:
 
 
 def statements(log: str) -> Iterator[str]:
-    """The statements of a log, with their parameters put in."""
-    # An entry begins with its time; its other lines with a tab.
+    """The statements of a log, with their parameters filled in."""
+    # An entry begins with a time; its continuation lines begin with a tab.
     entries = re.split(r"\n(?=\d{4}-\d\d-\d\d )", log)
     for entry, following in zip(entries, [*entries[1:], ""], strict=True):
         if match := STATEMENT.search(entry):
             query = match[1].strip()
             if "DETAIL:  Parameters:" in following or "DETAIL:  parameters:" in following:
                 values = dict(PARAMETER.findall(following))
-                query = re.sub(r"\$\d+", lambda found, v=values: v.get(found[0], found[0]), query)
+                query = re.sub(r"\$\d+", lambda mark, v=values: v.get(mark[0], mark[0]), query)
             yield query
 
 
 def log_statements(url: str, database: str) -> None:
-    """Let the server log every statement of connections that are made from now on."""
+    """Make the server log every statement of new connections."""
     with psycopg.connect(url, autocommit=True) as connection:
         alter = sql.SQL("ALTER DATABASE {} SET log_statement = 'all'")
         connection.execute(alter.format(sql.Identifier(database)))
 
 
-def nodes(connection: psycopg.Connection[Any], query: str) -> list[str]:
-    """The plan's nodes from the top, each with the index or table it reads.
+def nodes(connection: psycopg.Connection[TupleRow], query: str) -> list[str]:
+    """The plan's nodes from the top, each with the index or table that it reads.
 
-    A sort tells how many rows it is thought to sort, and a walk through a table how much of it is
-    thought to be read before the limit above has its rows.
+    A sort shows the estimated number of rows, and a sequential scan the estimated share of the
+    table that it reads before the limit above it is reached.
     """
     explained = connection.execute(b"EXPLAIN (FORMAT JSON) " + query.encode()).fetchone()
     assert explained is not None
@@ -83,10 +84,10 @@ def _nodes(plan: dict[str, Any], share: float) -> Iterator[str]:
 
 
 def is_bounded(names: list[str]) -> bool:
-    """Whether nothing in a plan grows with the table: no whole walk through it, no large sort."""
+    """Whether the cost does not grow with the table: no full scan, no bitmap, no large sort."""
     for name in names:
         if match := re.match(r"Seq Scan predictions \(([\d.]+)%\)", name):
-            if float(match[1]) > MAX_WALKED_PERCENT:
+            if float(match[1]) > MAX_SCANNED_PERCENT:
                 return False
         elif match := re.match(r"Sort \((\d+) rows\)", name):
             if int(match[1]) > MAX_SORTED_ROWS:

@@ -1,4 +1,4 @@
-"""A small HTTP client over one kept connection: for checks, and where each answer counts."""
+"""A small HTTP client over one kept-alive connection, for checks."""
 
 import http.client
 import json
@@ -10,7 +10,7 @@ TIMEOUT_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     status: int
     headers: Mapping[str, str]
     body: bytes
@@ -20,7 +20,7 @@ class Answer:
 
 
 class Client:
-    """Requests to one port of loopback. Not for several threads at once."""
+    """Sends requests to one port on loopback. Not thread-safe."""
 
     def __init__(
         self,
@@ -32,10 +32,10 @@ class Client:
         self.port, self.headers, self.timeout = port, dict(headers or {}), timeout
         self._connection: http.client.HTTPConnection | None = None
 
-    def get(self, path: str, headers: Mapping[str, str] | None = None) -> Answer:
+    def get(self, path: str, headers: Mapping[str, str] | None = None) -> Response:
         return self.send("GET", path, headers=headers)
 
-    def post(self, path: str, value: Any) -> Answer:
+    def post(self, path: str, value: object) -> Response:
         body = value if isinstance(value, bytes) else json.dumps(value).encode()
         return self.send("POST", path, body, {"Content-Type": "application/json"})
 
@@ -45,8 +45,8 @@ class Client:
         path: str,
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
-    ) -> Answer:
-        """The answer; raises OSError where none came, after which the next call connects anew."""
+    ) -> Response:
+        """The response; raises OSError if none arrives, and then the next call reconnects."""
         connection = self._connection or http.client.HTTPConnection(
             "127.0.0.1", self.port, timeout=self.timeout
         )
@@ -61,11 +61,11 @@ class Client:
         except OSError:
             self.close()
             raise
-        given: dict[str, str] = {}
+        joined: dict[str, str] = {}
         for name, value in response.getheaders():
             key = name.lower()
-            given[key] = f"{given[key]}, {value}" if key in given else value
-        return Answer(response.status, given, content)
+            joined[key] = f"{joined[key]}, {value}" if key in joined else value
+        return Response(response.status, joined, content)
 
     def close(self) -> None:
         if self._connection is not None:

@@ -1,4 +1,4 @@
-"""Virtual environments below `.cache/`, one a peer: built once, rebuilt when their pins change."""
+"""Virtual environments below `.cache/`, one per peer, rebuilt when the pins change."""
 
 import json
 import os
@@ -9,7 +9,6 @@ import tomllib
 import venv
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 PROJECT = Path(__file__).resolve().parents[2]
 CACHE = PROJECT / "benchmarks" / ".cache"
@@ -18,12 +17,12 @@ MARKER = "benchmark-environment.json"
 
 
 class NotInstallable(Exception):
-    """pip could not install an environment; the message holds what it said last."""
+    """pip could not install an environment; the message ends with pip's last output."""
 
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """A virtual environment of its own with exactly pinned packages."""
+    """A separate virtual environment with pinned packages."""
 
     name: str
     requirements: tuple[str, ...]
@@ -40,7 +39,7 @@ class Environment:
         return str(self.folder / "bin" / name)
 
     def variables(self, **more: str) -> dict[str, str]:
-        """This process's environment as if the virtual environment were activated in it."""
+        """The variables of this process, with the virtual environment activated."""
         inherited = {
             key: value for key, value in os.environ.items() if not key.startswith("PYTHON")
         }
@@ -48,20 +47,20 @@ class Environment:
         return {**inherited, "VIRTUAL_ENV": str(self.folder), "PATH": path, **more}
 
     def build(self) -> None:
-        """Install it, unless that is done already; raises NotInstallable."""
-        wanted: dict[str, Any] = {"python": sys.version, "requirements": list(self.requirements)}
+        """Install it unless it is up to date; raises NotInstallable."""
+        state: dict[str, object] = {"python": sys.version, "requirements": list(self.requirements)}
         if self._has_checkout:
-            wanted["checkout"] = _checkout_dependencies()
+            state["checkout"] = _checkout_dependencies()
         marker = self.folder / MARKER
-        if marker.is_file() and json.loads(marker.read_text()) == wanted:
+        if marker.is_file() and json.loads(marker.read_text()) == state:
             return
         print(f"installing the environment {self.name} (once) ...", file=sys.stderr, flush=True)
-        # A half-built one has no marker, and nothing in it is worth keeping.
+        # An incomplete one has no marker: start afresh.
         shutil.rmtree(self.folder, ignore_errors=True)
         venv.create(self.folder, with_pip=True)
         command = [self.python, "-m", "pip", "install", "--quiet", *self._arguments()]
         try:
-            done = subprocess.run(  # noqa: S603
+            completed = subprocess.run(  # noqa: S603
                 command,
                 env=self.variables(),
                 capture_output=True,
@@ -69,13 +68,15 @@ class Environment:
                 timeout=INSTALL_TIMEOUT_SECONDS,
             )
         except subprocess.TimeoutExpired as error:
-            raise NotInstallable(f"{self.name}: pip took too long") from error
-        if done.returncode:
-            raise NotInstallable(f"{self.name}: {done.stderr.strip()[-600:]}")
-        marker.write_text(json.dumps(wanted))
+            raise NotInstallable(
+                f"{self.name}: pip did not finish within {INSTALL_TIMEOUT_SECONDS} s"
+            ) from error
+        if completed.returncode:
+            raise NotInstallable(f"{self.name}: {completed.stderr.strip()[-600:]}")
+        marker.write_text(json.dumps(state))
 
     def run_python(self, code: str, *arguments: str, **variables: str) -> None:
-        """Run a few lines in it; raises CalledProcessError."""
+        """Run a short script in it; raises CalledProcessError."""
         subprocess.run(  # noqa: S603
             [self.python, "-c", code, *arguments],
             env=self.variables(**variables),
@@ -91,14 +92,14 @@ class Environment:
     def _arguments(self) -> list[str]:
         arguments = ["--disable-pip-version-check"]
         for requirement in self.requirements:
-            # The checkout itself, in place: what is measured is the code as it stands.
+            # Editable: the benchmarks measure the checkout as it is.
             is_checkout = requirement.startswith(str(PROJECT))
             arguments += ["--editable", requirement] if is_checkout else [requirement]
         return arguments
 
 
-def _checkout_dependencies() -> list[Any]:
-    """What the service asks for: its environment is made anew when that changes."""
+def _checkout_dependencies() -> list[object]:
+    """The service's requirements: a change of theirs rebuilds its environment."""
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
     return [project["dependencies"], project["optional-dependencies"]]
 
@@ -123,7 +124,7 @@ MLSERVER = Environment(
         "mlserver==1.7.1",
         "mlserver-sklearn==1.7.1",
         "scikit-learn==1.9.1",
-        # Later ones give its inference process no event loop: it ends at start.
+        # With later versions its inference process finds no event loop and exits at start.
         "uvloop==0.21.0",
     ),
 )

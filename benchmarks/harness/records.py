@@ -1,11 +1,10 @@
-"""Reads the table of predictions past the API, on either database."""
+"""Reads the table of predictions directly, without the API, on either database."""
 
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from itertools import islice
-from typing import Any
 
 import psycopg
 
@@ -14,9 +13,9 @@ COUNT = "SELECT count(*) FROM predictions"
 
 
 def count(database_url: str) -> int:
-    """How many predictions there are."""
+    """The number of predictions."""
     if database_url.startswith("sqlite"):
-        with closing(_sqlite(database_url)) as connection:
+        with closing(_connect_sqlite(database_url)) as connection:
             return int(connection.execute(COUNT).fetchone()[0])
     with psycopg.connect(database_url) as connected:
         row = connected.execute(COUNT).fetchone()
@@ -24,25 +23,25 @@ def count(database_url: str) -> int:
     return int(row[0])
 
 
-def inputs(database_url: str, ids: Iterable[int]) -> dict[int, Any]:
-    """The recorded input of each of these predictions that is there."""
-    found: dict[int, Any] = {}
+def inputs(database_url: str, ids: Iterable[int]) -> dict[int, object]:
+    """The recorded input by id; ids without a row are left out."""
+    recorded: dict[int, object] = {}
     if database_url.startswith("sqlite"):
-        with closing(_sqlite(database_url)) as connection:
+        with closing(_connect_sqlite(database_url)) as connection:
             for chunk in _chunks(ids):
                 marks = ", ".join("?" * len(chunk))
                 query = f"SELECT id, input_data FROM predictions WHERE id IN ({marks})"  # noqa: S608
                 rows = connection.execute(query, chunk)
-                found |= {row[0]: json.loads(row[1]) for row in rows}
-        return found
+                recorded |= {row[0]: json.loads(row[1]) for row in rows}
+        return recorded
     with psycopg.connect(database_url) as connected:
         query = "SELECT id, input_data::text FROM predictions WHERE id = ANY(%s)"
         for chunk in _chunks(ids):
-            found |= {row[0]: json.loads(row[1]) for row in connected.execute(query, [chunk])}
-    return found
+            recorded |= {row[0]: json.loads(row[1]) for row in connected.execute(query, [chunk])}
+    return recorded
 
 
-def _sqlite(database_url: str) -> sqlite3.Connection:
+def _connect_sqlite(database_url: str) -> sqlite3.Connection:
     return sqlite3.connect(database_url.removeprefix("sqlite:///"), timeout=20)
 
 

@@ -1,7 +1,7 @@
-"""Trains the models of all peers: `python -m benchmarks.harness.training FOLDER`, in mlapi's environment.
+"""Trains the models: `python -m benchmarks.harness.training FOLDER`, in mlapi's environment.
 
-A folder each: model.joblib, model.skops, model.onnx, and rows.json with the data set's rows and the
-class that the model gives each of them.
+Writes a folder for each model with model.joblib, model.skops, model.onnx, and rows.json with the
+rows of the data set and the class that the model predicts for each of them.
 """
 
 import json
@@ -28,10 +28,10 @@ def main(folder: Path) -> None:
     write(folder / "wine", forest.fit(wine.data, wine.target), wine)
 
 
-def write(folder: Path, model: Any, data: Any) -> None:
+def write(folder: Path, model: Any, dataset: Any) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    # Rows as single precision has them, so that every format is asked exactly the same.
-    rows = data.data.astype(np.float32).astype(np.float64)
+    # Values that single precision represents exactly: every format sees the same input.
+    rows = dataset.data.astype(np.float32).astype(np.float64)
     classes = model.predict(rows).tolist()
     joblib.dump(model, folder / "model.joblib")
     skops.io.dump(model, folder / "model.skops")

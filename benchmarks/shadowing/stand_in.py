@@ -1,14 +1,13 @@
-"""An Open Inference Protocol server with two bad models: `python -m benchmarks.shadowing.stand_in PORT`.
+"""An Open Inference Protocol server with two bad models.
 
-`slow` takes a second for each request; `failing` answers its first one, by which it is registered,
-and refuses all others.
+`python -m benchmarks.shadowing.stand_in PORT`: the model `slow` takes a second for each request;
+`failing` answers its first request, which its registration sends, and refuses all others.
 """
 
 import json
 import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 SLEEP_SECONDS = 1.0
 METADATA = {
@@ -21,7 +20,7 @@ METADATA = {
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    answered: set[str] = set()
+    used_models: set[str] = set()
 
     def do_GET(self) -> None:
         parts = self.path.strip("/").split("/")
@@ -29,19 +28,19 @@ class Handler(BaseHTTPRequestHandler):
         self._send(200, {"name": parts[-1], **METADATA} if is_model else {"extensions": []})
 
     def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         model = self.path.split("/")[3]
         if model == "slow":
             time.sleep(SLEEP_SECONDS)
-        elif model in self.answered:
-            self._send(400, {"error": "failing, as it should"})
+        elif model in self.used_models:
+            self._send(400, {"error": "This model fails on purpose."})
             return
-        self.answered.add(model)
-        n_rows = asked["inputs"][0]["shape"][0]
+        self.used_models.add(model)
+        n_rows = request["inputs"][0]["shape"][0]
         output = {"name": "y", "datatype": "FP64", "shape": [n_rows], "data": [0.0] * n_rows}
         self._send(200, {"model_name": model, "outputs": [output]})
 
-    def _send(self, status: int, document: Any) -> None:
+    def _send(self, status: int, document: object) -> None:
         body = json.dumps(document).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
@@ -49,8 +48,8 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: its log is not what is measured."""
+    def log_message(self, format: str, *args: object) -> None:
+        """Write no log: it would cost time on the measured machine."""
 
 
 if __name__ == "__main__":
