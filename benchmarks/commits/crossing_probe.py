@@ -9,12 +9,13 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
 
 APPLICATION = ("mlapi.wsgi", "application")
+PACKAGES = {"mlapi", "predictions", "registry"}
 WARM_UPS = 3
 
 Application = Callable[[dict[str, object], Callable[..., None]], Iterable[bytes]]
@@ -51,9 +52,17 @@ def main(row: list[float]) -> None:
     recorder.is_on = True
     post(application, "/api/v1/predictions/", body, token)
     recorder.is_on = False
+    print(json.dumps(sorted(project_files(recorder.files))))
+
+
+def project_files(files: Iterable[str]) -> Iterator[str]:
+    """Those of `files` that belong to the project, relative to its root."""
     root = Path.cwd()
-    files = {Path(file) for file in recorder.files if Path(file).is_relative_to(root)}
-    print(json.dumps(sorted(str(file.relative_to(root)) for file in files)))
+    for file in map(Path, files):
+        if file.is_relative_to(root):
+            path = file.relative_to(root)
+            if path.parts[0] in PACKAGES:
+                yield str(path)
 
 
 def post(application: Application, path: str, body: object, token: str = "") -> dict[str, str]:

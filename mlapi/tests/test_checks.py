@@ -57,20 +57,20 @@ def test_key_is_as_long_as_its_hash(
     settings.SIMPLE_JWT = {"ALGORITHM": algorithm}
     settings.SECRET_KEY = "k" * length
 
-    assert ids(checks.check_key_length(None)) == expected
+    assert ids(checks.check_secret_key_length(None)) == expected
 
 
 def test_key_length_is_counted_in_bytes(settings: Any) -> None:
     settings.SECRET_KEY = "é" * 16
 
-    assert checks.check_key_length(None) == []
+    assert checks.check_secret_key_length(None) == []
 
 
 @pytest.mark.parametrize(("generated", "expected"), [(True, ["mlapi.W002"]), (False, [])])
 def test_generated_key_is_told(settings: Any, generated: bool, expected: list[str]) -> None:
     settings.SECRET_KEY_IS_GENERATED = generated
 
-    assert ids(checks.check_key_is_set(None)) == expected
+    assert ids(checks.check_secret_key_is_set(None)) == expected
 
 
 @pytest.mark.parametrize(("debug", "expected"), [(True, ["mlapi.W003"]), (False, [])])

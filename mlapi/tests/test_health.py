@@ -39,7 +39,7 @@ def test_ready_once_the_database_is_migrated(client: APIClient) -> None:
 def test_not_ready_while_migrations_are_missing(
     client: APIClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(health, "_last_migrations", lambda: (("registry", "9999_later"),))
+    monkeypatch.setattr(health, "_latest_migrations", lambda: (("registry", "9999_later"),))
 
     response = client.get(READY)
 

@@ -12,7 +12,7 @@ from mlapi.rest.schema import PROBLEM_REFERENCE, PROTOCOL_ERROR_REFERENCE
 
 @pytest.fixture(scope="module")
 def schema() -> dict[str, Any]:
-    result: dict[str, Any] = SchemaGenerator().get_schema(public=True)
+    result: dict[str, Any] = SchemaGenerator().get_schema(public=True)  # type: ignore[no-untyped-call]
     return result
 
 
