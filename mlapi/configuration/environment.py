@@ -60,7 +60,9 @@ class Environment:
         value = self.text(name, default)
         if re.fullmatch(r"[0-9]{1,19}", value) and minimum <= int(value) <= maximum:
             return int(value)
-        bounds = f"of at least {minimum}" if maximum == MAX_INTEGER else f"{minimum} to {maximum}"
+        bounds = (
+            f"of at least {minimum}" if maximum == MAX_INTEGER else f"from {minimum} to {maximum}"
+        )
         raise invalid_value(name, value, f"a whole number {bounds}")
 
     def choice(self, name: str, default: str, choices: tuple[str, ...]) -> str:

@@ -11,14 +11,14 @@ def ids(messages: list[Any]) -> list[str]:
     return [message.id for message in messages]
 
 
-def test_folder_that_can_be_made_is_writable(settings: Any, tmp_path: Path) -> None:
+def test_missing_folder_that_can_be_created_is_accepted(settings: Any, tmp_path: Path) -> None:
     settings.MODEL_PATH = tmp_path / "a" / "b"
 
     assert checks.check_model_path(None) == []
     assert not (tmp_path / "a").exists()
 
 
-def test_file_in_the_way_is_an_error(settings: Any, tmp_path: Path) -> None:
+def test_file_in_place_of_the_folder_is_an_error(settings: Any, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     settings.MODEL_PATH = tmp_path / "file"
 
@@ -36,7 +36,7 @@ def test_read_only_folder_is_an_error(
     settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.MODEL_PATH = tmp_path
-    # By the system's answer, since root may write everywhere.
+    # Patched instead of changing modes: root may write everywhere.
     monkeypatch.setattr(os, "access", lambda path, mode: False)
 
     assert ids(checks.check_model_path(None)) == ["mlapi.E001"]
@@ -51,7 +51,7 @@ def test_read_only_folder_is_an_error(
         ("HS512", 64, []),
     ],
 )
-def test_key_is_as_long_as_its_hash(
+def test_key_must_be_as_long_as_its_hash(
     settings: Any, algorithm: str, length: int, expected: list[str]
 ) -> None:
     settings.SIMPLE_JWT = {"ALGORITHM": algorithm}
@@ -67,14 +67,14 @@ def test_key_length_is_counted_in_bytes(settings: Any) -> None:
 
 
 @pytest.mark.parametrize(("generated", "expected"), [(True, ["mlapi.W002"]), (False, [])])
-def test_generated_key_is_told(settings: Any, generated: bool, expected: list[str]) -> None:
+def test_generated_key_is_a_warning(settings: Any, generated: bool, expected: list[str]) -> None:
     settings.SECRET_KEY_IS_GENERATED = generated
 
     assert ids(checks.check_secret_key_is_set(None)) == expected
 
 
 @pytest.mark.parametrize(("debug", "expected"), [(True, ["mlapi.W003"]), (False, [])])
-def test_debug_is_told(settings: Any, debug: bool, expected: list[str]) -> None:
+def test_debug_is_a_warning(settings: Any, debug: bool, expected: list[str]) -> None:
     settings.DEBUG = debug
 
     assert ids(checks.check_debug_is_off(None)) == expected

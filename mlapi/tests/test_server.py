@@ -1,4 +1,4 @@
-"""The production server, as a process: it starts, answers, and always stops."""
+"""The production server as a process: it starts, responds and always stops."""
 
 import http.client
 import os
@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from mlapi.management.commands.serve import should_pin
 from registry.testing.processes import MANAGE, free_port, manage
 
+pytestmark = pytest.mark.slow
 START_SECONDS = 30
 STOP_SECONDS = 15
 BODY = b'{"username": "nobody", "password": "wrong"}'
@@ -23,7 +23,7 @@ BODY = b'{"username": "nobody", "password": "wrong"}'
 
 @pytest.fixture(scope="module")
 def database_url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A migrated database that no test's transaction hides from other processes."""
+    """A migrated database that other processes see: no transaction of a test hides its rows."""
     url = f"sqlite:///{tmp_path_factory.mktemp('serve') / 'db.sqlite3'}"
     assert manage("migrate", "-v0", DATABASE_URL=url).returncode == 0
     return url
@@ -69,7 +69,7 @@ def get(port: int, path: str, **headers: str) -> tuple[int, bytes]:
 
 
 def begin_login(port: int) -> socket.socket:
-    """A login whose body is only half sent: a request in flight for as long as we like."""
+    """Send a login request without the end of its body: it stays in flight."""
     client = socket.create_connection(("127.0.0.1", port), timeout=STOP_SECONDS)
     head = (
         "POST /api/v1/auth/token/ HTTP/1.1\r\nHost: localhost\r\n"
@@ -79,7 +79,7 @@ def begin_login(port: int) -> socket.socket:
     return client
 
 
-def test_stop_finishes_the_request_in_flight(database_url: str) -> None:
+def test_stop_completes_the_request_in_flight(database_url: str) -> None:
     port = free_port()
     with serving(database_url, port) as process:
         wait_until_alive(port)
@@ -89,15 +89,15 @@ def test_stop_finishes_the_request_in_flight(database_url: str) -> None:
         time.sleep(1)
         client.sendall(BODY[10:])
 
-        answer = client.recv(65536)
+        response = client.recv(65536)
         client.close()
 
-        assert answer.startswith(b"HTTP/1.1 401 "), answer
+        assert response.startswith(b"HTTP/1.1 401 "), response
         assert process.wait(STOP_SECONDS) == 0
 
 
 @pytest.mark.parametrize("delay_seconds", [0.0, 0.7, 1.4])
-def test_stop_during_start_ends(database_url: str, delay_seconds: float) -> None:
+def test_stop_during_start_ends_the_server(database_url: str, delay_seconds: float) -> None:
     with serving(database_url, free_port()) as process:
         time.sleep(delay_seconds)
 
@@ -106,7 +106,7 @@ def test_stop_during_start_ends(database_url: str, delay_seconds: float) -> None
         process.wait(STOP_SECONDS)
 
 
-def test_workers_end_with_a_parent_that_was_killed(database_url: str) -> None:
+def test_workers_end_when_their_parent_is_killed(database_url: str) -> None:
     port = free_port()
     with serving(database_url, port) as process:
         wait_until_alive(port)
@@ -114,7 +114,7 @@ def test_workers_end_with_a_parent_that_was_killed(database_url: str) -> None:
         process.kill()
         process.wait(STOP_SECONDS)
 
-        # The pipe ends with the last process that holds it.
+        # The pipe closes when the last process that holds it has ended.
         assert process.communicate(timeout=STOP_SECONDS)
 
 
@@ -128,7 +128,9 @@ def test_interrupt_stops_the_server(database_url: str) -> None:
         assert process.wait(STOP_SECONDS) == 0
 
 
-def test_metrics_join_all_workers_and_their_folder_goes(database_url: str, tmp_path: Path) -> None:
+def test_metrics_cover_all_workers_in_a_temporary_folder(
+    database_url: str, tmp_path: Path
+) -> None:
     port = free_port()
     with serving(database_url, port, METRICS_TOKEN="scraper", TMPDIR=str(tmp_path)) as process:
         wait_until_alive(port)
@@ -160,36 +162,19 @@ def test_chunked_body_answers_411(database_url: str) -> None:
         connection.close()
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no processors to choose from")
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="requires CPU affinity")
 @pytest.mark.parametrize(("option", "sizes"), [("--pin", {1}), ("--no-pin", None)])
-def test_pinned_workers_sit_on_a_processor_each(
+def test_each_pinned_worker_runs_on_its_own_processor(
     database_url: str, option: str, sizes: set[int] | None
 ) -> None:
     port = free_port()
     with serving(database_url, port, option) as process:
         wait_until_alive(port)
         folder = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-        seats = [os.sched_getaffinity(int(pid)) for pid in folder.read_text().split()]
+        affinities = [os.sched_getaffinity(int(pid)) for pid in folder.read_text().split()]
 
-    everywhere = os.sched_getaffinity(0)
-    assert {len(seat) for seat in seats} == (sizes or {len(everywhere)})
-    assert set.union(*seats) <= everywhere
-    if sizes and len(everywhere) > 1:
-        assert len({min(seat) for seat in seats}) == 2
-
-
-@pytest.mark.parametrize(
-    ("asked", "workers", "pinned"),
-    [(None, 10_000, True), (None, 0, False), (True, 1, True), (False, 10_000, False)],
-)
-def test_workers_are_pinned_where_there_are_enough_of_them(
-    asked: bool | None, workers: int, pinned: bool
-) -> None:
-    assert should_pin(asked, workers) is pinned
-
-
-def test_unmigrated_database_is_told_before_the_start(tmp_path: Path) -> None:
-    result = manage("serve", DATABASE_URL=f"sqlite:///{tmp_path / 'empty.sqlite3'}")
-
-    assert result.returncode == 1
-    assert "manage.py migrate" in result.stderr
+    available = os.sched_getaffinity(0)
+    assert {len(processors) for processors in affinities} == (sizes or {len(available)})
+    assert set.union(*affinities) <= available
+    if sizes and len(available) > 1:
+        assert len({min(processors) for processors in affinities}) == 2

@@ -1,4 +1,4 @@
-"""The first command of the README, without the server at its end."""
+"""The first command of the README, without starting the server."""
 
 from io import StringIO
 
@@ -13,7 +13,7 @@ from registry.models import ModelVersion
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("proofs_once", "model_path")
-def test_quickstart_sets_up_once_and_is_harmless_again(db: None) -> None:
+def test_quickstart_sets_up_once_and_is_safe_to_run_again(db: None) -> None:
     first, second = StringIO(), StringIO()
 
     call_command("quickstart", "--no-serve", "--port=8123", stdout=first)
@@ -25,12 +25,12 @@ def test_quickstart_sets_up_once_and_is_harmless_again(db: None) -> None:
     assert list(ModelVersion.objects.order_by("name")) == versions
     assert Prediction.objects.filter(status="succeeded").count() == 4
     assert get_user_model().objects.count() == 1
-    said = first.getvalue()
-    password = said.split("password: ")[1].split()[0]
+    output = first.getvalue()
+    password = output.split("password: ")[1].split()[0]
     request = RequestFactory().post("/")
     assert authenticate(request, username="admin", password=password) is not None
-    assert f'"password": "{password}"' in said
-    assert "http://127.0.0.1:8123/api/v1/predictions/" in said
-    assert f'"model_id": {versions[1].pk}' in said
+    assert f'"password": "{password}"' in output
+    assert "http://127.0.0.1:8123/api/v1/predictions/" in output
+    assert f'"model_id": {versions[1].pk}' in output
     assert password not in second.getvalue()
-    assert "wine:1 is registered already" in second.getvalue()
+    assert "wine:1 is already registered" in second.getvalue()
