@@ -7,7 +7,7 @@ from rest_framework import serializers
 
 from predictions.evaluation.outcomes.reports import MAX_ID, InvalidReport, Report, read_report
 from predictions.models import MAX_CALLERS_NAME_LENGTH, MAX_OUTCOME_VALUE, Outcome
-from registry.serializers import StrictSerializer
+from registry.exact_json.serializers import StrictSerializer
 
 MAX_OUTCOMES = 10_000
 # Of reports that are no outcomes, as many as someone reads.

@@ -6,10 +6,10 @@ from functools import cache
 from typing import Any
 
 import orjson
-import psycopg
 from django.db import connection
 
 from predictions.models import Prediction, Replay, ReplayResult
+from registry import statements
 
 
 @dataclass(slots=True)
@@ -65,9 +65,8 @@ def _postgresql_statement() -> str:
 
 
 def _insert_postgresql(replay: Replay, results: Sequence[Result]) -> None:
-    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
-        values = {"replay": replay.pk, "results": orjson.dumps(results).decode()}
-        cursor.execute(_postgresql_statement(), values, prepare=True)
+    values = {"replay": replay.pk, "results": orjson.dumps(results).decode()}
+    statements.fetch(_postgresql_statement(), values)
 
 
 SQLITE_STATEMENT = f"""

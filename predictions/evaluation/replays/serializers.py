@@ -10,8 +10,8 @@ from rest_framework import serializers
 from predictions.evaluation.outcomes.reports import MAX_ID, MomentField
 from predictions.models import MAX_REPLAY_NAME_LENGTH, Replay, ReplayResult
 from predictions.serializers import OutputField
+from registry.exact_json.serializers import StrictSerializer
 from registry.models import NAME_PATTERN
-from registry.serializers import StrictSerializer
 
 MAX_REFERENCE_LENGTH = 151
 
