@@ -62,6 +62,16 @@ def print_summary(
             print(f"\nFAILED  round {visit.round}, {visit.peer} {visit.model}: {visit.failure}")
     for name, reason in unavailable.items():
         print(f"\nNOT AVAILABLE  {name}: {reason}")
+    _write_raw(visits, options, targets, unavailable, database)
+
+
+def _write_raw(
+    visits: "Sequence[Visit]",
+    options: argparse.Namespace,
+    targets: Sequence[Target],
+    unavailable: Mapping[str, str],
+    database: Mapping[str, str],
+) -> None:
     raw: dict[str, object] = {
         "options": {
             key: value

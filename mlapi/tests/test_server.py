@@ -128,9 +128,7 @@ def test_interrupt_stops_the_server(database_url: str) -> None:
         assert process.wait(STOP_SECONDS) == 0
 
 
-def test_metrics_cover_all_workers_in_a_temporary_folder(
-    database_url: str, tmp_path: Path
-) -> None:
+def test_metrics_cover_all_workers_in_a_temporary_folder(database_url: str, tmp_path: Path) -> None:
     port = free_port()
     with serving(database_url, port, METRICS_TOKEN="scraper", TMPDIR=str(tmp_path)) as process:
         wait_until_alive(port)
