@@ -80,8 +80,8 @@ def load_application(pids: "SynchronizedArray[int] | None" = None) -> WSGIApplic
     threading.Thread(
         target=_stop_with_parent, args=[parent], name="stop-with-parent", daemon=True
     ).start()
-    # Imported after the fork.
-    from mlapi.wsgi import application
+    # After the fork: the parent must not load the application.
+    from mlapi.wsgi import application  # noqa: PLC0415
 
     # The server copies the environment into each request, and the application has read these.
     for name in SECRET_NAMES:
@@ -126,7 +126,7 @@ def _stop_with_parent(parent: int) -> None:
 
 
 def _warm_models() -> None:
-    from registry import loader
+    from registry import loader  # noqa: PLC0415
 
     try:
         loader.warm()

@@ -38,7 +38,7 @@ def main(row: list[float]) -> None:
     # Before the application starts threads: a thread is only profiled from its start.
     threading.setprofile(recorder)
     sys.setprofile(recorder)
-    sys.path.insert(0, os.getcwd())
+    sys.path.insert(0, str(Path.cwd()))
     module, name = APPLICATION
     application: Application = getattr(import_module(module), name)
     credentials = {

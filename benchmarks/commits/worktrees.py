@@ -35,6 +35,7 @@ def _git(*arguments: str) -> str:
         capture_output=True,
         text=True,
         timeout=GIT_TIMEOUT_SECONDS,
+        check=False,
     )
     if completed.returncode:
         raise CommandFailed(f"git {arguments[0]}: {completed.stderr.strip()}")

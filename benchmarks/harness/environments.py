@@ -66,6 +66,7 @@ class Environment:
                 capture_output=True,
                 text=True,
                 timeout=INSTALL_TIMEOUT_SECONDS,
+                check=False,
             )
         except subprocess.TimeoutExpired as error:
             raise NotInstallable(

@@ -110,6 +110,7 @@ def run(target: Target, *, connections: int, seconds: int) -> Figures:
             capture_output=True,
             text=True,
             timeout=seconds + GRACE_SECONDS,
+            check=False,
         )
     if completed.returncode:
         raise RuntimeError(f"wrk failed: {completed.stderr.strip() or completed.stdout.strip()}")

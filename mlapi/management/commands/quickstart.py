@@ -96,6 +96,7 @@ class Command(BaseCommand):
             capture_output=True,
             text=True,
             timeout=TRAINING_TIMEOUT_SECONDS,
+            check=False,
         )
         if completed.returncode:
             reason = completed.stderr.strip().splitlines()[-1:] or ["no output"]
