@@ -42,7 +42,7 @@ PROBLEM_REFERENCE = {"$ref": "#/components/schemas/Problem"}
 class StatelessTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     """Documents views with stateless authentication like all others: they take the same token."""
 
-    target_class = "predictions.authentication.RememberingAuthentication"
+    target_class = "predictions.authentication.CachedTokenAuthentication"
     name: list[str] = []
 
     def get_security_requirement(self, auto_schema: AutoSchema) -> dict[str, list[object]]:

@@ -5,27 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
+from predictions.serving.answers import Answer
+
 # Of values that should be equal: what another order of the same sums may change.
 ROUNDING = 1e-9
 # Sums of so many as a table holds stay finite. No model answers on such a scale.
 MAX_DIFFERENCE = 1e300
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """An answer as a prediction's row holds it."""
-
-    prediction: float | None
-    output: Any = None
-
-    @property
-    def has_label(self) -> bool:
-        return isinstance(self.output, dict) and "label" in self.output
-
-    @property
-    def has_value(self) -> bool:
-        """One number and no label; a large integer stands beside it exactly."""
-        return self.prediction is not None and not self.has_label
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +27,16 @@ class Pair:
     difference: float | None = None
 
 
-def compare(recorded: Answered, new: Answered, tolerance: float | None = None) -> Pair | None:
+def compare(recorded: Answer, new: Answer, tolerance: float | None = None) -> Pair | None:
     """How two answers compare, None where they can not be: a number beside a label, or no number.
 
     Labels agree where they are equal, whatever the order of the classes: never by class index.
     Values agree where they differ by `tolerance` at most; where it is None, by ROUNDING of the
     larger one, or of 1. Several outputs agree where each of them does.
     """
-    if recorded.has_label and new.has_label:
+    if _has_label(recorded) and _has_label(new):
         return _labels(recorded.output, new.output)
-    if recorded.has_value and new.has_value:
+    if _has_value(recorded) and _has_value(new):
         return _values(recorded.prediction or 0.0, new.prediction or 0.0, tolerance)
     if _has_several(recorded) and _has_several(new):
         agrees = _equal(_unnamed(recorded.output), _unnamed(new.output), tolerance)
@@ -98,8 +83,17 @@ def _difference(recorded: float, new: float) -> float:
     return max(-MAX_DIFFERENCE, min(MAX_DIFFERENCE, new - recorded))
 
 
-def _has_several(answer: Answered) -> bool:
-    return answer.prediction is None and answer.output is not None and not answer.has_label
+def _has_label(answer: Answer) -> bool:
+    return isinstance(answer.output, dict) and "label" in answer.output
+
+
+def _has_value(answer: Answer) -> bool:
+    """Whether it is a single number; `output` may hold a large integer exactly."""
+    return answer.prediction is not None and not _has_label(answer)
+
+
+def _has_several(answer: Answer) -> bool:
+    return answer.prediction is None and answer.output is not None and not _has_label(answer)
 
 
 def _unnamed(output: Any) -> Any:

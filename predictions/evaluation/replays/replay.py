@@ -15,13 +15,14 @@ from django.db import DatabaseError, InterfaceError, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from predictions.evaluation.agreement import Answered, compare
+from predictions.evaluation.agreement import compare
 from predictions.evaluation.replays import results as replay_results
 from predictions.evaluation.replays.report import report_of
-from predictions.evaluation.replays.rescoring import Outcome, rescore
 from predictions.evaluation.replays.results import Result
-from predictions.models import MAX_ERROR_LENGTH, Prediction, Replay, ReplayResult
-from predictions.serving.inference import Answer
+from predictions.models import Prediction, Replay, ReplayResult
+from predictions.serving.answers import Answer
+from predictions.serving.inference import answer_rows
+from predictions.serving.records import storable_reason
 from registry import loader
 from registry.loader import ArtifactMissing, LoadedModel
 from registry.models import ModelNotFound, ModelVersion
@@ -33,6 +34,8 @@ logger = logging.getLogger(__name__)
 CHUNK_ROWS = 2000
 # Of wide rows fewer make a chunk: parsed JSON takes some hundred bytes a value.
 CHUNK_VALUES = 500_000
+# If a model fails on all rows of a call, they are scored again one by one: not too many.
+MAX_CALL_ROWS = 500
 # What a dimension that varies is taken for.
 USUAL_LENGTH = 1000
 
@@ -168,13 +171,15 @@ def run(
     size = chunk_rows or _chunk_rows(model.signature)
     try:
         while chunk := _next_chunk(replay, size):
-            outcomes = rescore(model, [row.input_data for row in chunk])
+            answers = answer_rows(
+                model, [row.input_data for row in chunk], max_call_rows=MAX_CALL_ROWS
+            )
             _commit(
                 replay,
                 chunk[-1],
                 [
-                    _result(row, outcome, replay.tolerance)
-                    for row, outcome in zip(chunk, outcomes, strict=True)
+                    _result(row, answer, replay.tolerance)
+                    for row, answer in zip(chunk, answers, strict=True)
                 ],
             )
             progress(len(chunk))
@@ -231,20 +236,16 @@ def _next_chunk(replay: Replay, size: int) -> list[Recorded]:
 # -- results
 
 
-def _result(row: Recorded, outcome: Outcome, tolerance: float | None) -> Result:
+def _result(row: Recorded, answer: Answer, tolerance: float | None) -> Result:
     result = Result(row.id)
-    if not isinstance(outcome, Answer):
-        is_refused = isinstance(outcome, InvalidInput)
-        result.status = (Status.REFUSED if is_refused else Status.FAILED).value
-        result.error = _reason(outcome)
+    if answer.error is not None:
+        is_misfit = isinstance(answer.error, InvalidInput)
+        result.status = (Status.REFUSED if is_misfit else Status.FAILED).value
+        result.error = storable_reason(answer.error)
         return result
-    result.prediction, result.confidence = outcome.prediction, outcome.confidence
-    result.output = outcome.output
-    pair = compare(
-        Answered(row.prediction, row.output),
-        Answered(outcome.prediction, outcome.output),
-        tolerance,
-    )
+    result.prediction, result.confidence = answer.prediction, answer.confidence
+    result.output = answer.output
+    pair = compare(Answer(row.prediction, None, row.output), answer, tolerance)
     if pair is None:
         result.status = Status.INCOMPARABLE.value
         result.error = "One answer is a label or several outputs, where the other is a number."
@@ -252,12 +253,6 @@ def _result(row: Recorded, outcome: Outcome, tolerance: float | None) -> Result:
     result.agrees, result.difference = pair.agrees, pair.difference
     result.distance = pair.distance
     return result
-
-
-def _reason(error: Exception) -> str:
-    # PostgreSQL stores no NUL, and a library may quote any byte of its input.
-    reason = str(error).replace("\0", "") or type(error).__name__
-    return reason.encode(errors="replace").decode()[:MAX_ERROR_LENGTH]
 
 
 def _commit(replay: Replay, last: Recorded, results: Sequence[Result]) -> None:
@@ -288,7 +283,7 @@ def _complete(replay: Replay) -> Replay:
 
 
 def _fail(replay: Replay, error: Exception) -> None:
-    changes = {"status": Replay.Status.FAILED, "error": _reason(error)}
+    changes = {"status": Replay.Status.FAILED, "error": storable_reason(error)}
     # Where even that can not be written it stays running, and can be resumed all the same.
     with contextlib.suppress(DatabaseError, InterfaceError, ReplayTaken):
         _swap(replay, changes)

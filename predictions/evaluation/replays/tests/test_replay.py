@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
-from predictions.evaluation.replays import replay, rescoring, results
+from predictions.evaluation.replays import replay, results
 from predictions.models import Prediction, Replay, ReplayResult
+from predictions.serving import inference
 from predictions.testing.replays import (
     NOON,
     MakeVersion,
@@ -23,6 +24,7 @@ from predictions.testing.replays import coarse_artifact as coarse_artifact
 from registry import loader
 from registry.models import ModelNotFound, ModelVersion
 from registry.runtimes.base import InferenceError
+from registry.signatures.arrangement import InvalidInput
 from registry.testing.fixtures import Artifact
 
 
@@ -257,13 +259,13 @@ def test_rows_deleted_meanwhile_are_left_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     recorded_labels(iris, iris_artifact, iris_rows()[:20])
-    rescore = rescoring.rescore
+    answer_rows = inference.answer_rows
 
-    def pruned(model: Any, inputs: Any) -> Any:
+    def prune_first(*args: Any, **options: Any) -> Any:
         Prediction.objects.filter(created_at__lt=NOON + timedelta(minutes=5)).delete()
-        return rescore(model, inputs)
+        return answer_rows(*args, **options)
 
-    monkeypatch.setattr(replay, "rescore", pruned)
+    monkeypatch.setattr(replay, "answer_rows", prune_first)
 
     report = report_of(replayed(iris, coarse, chunk_rows=20))
 
@@ -357,14 +359,9 @@ def test_rows_of_varying_shape_are_scored_together_by_shape(
     model = loader.LoadedModel(iris, Summing(), Summing.signature)
     rows = [{"x": [1.0]}, {"x": [1.0, 2.0]}, {"x": "no"}, {"x": [4.0]}, {"x": [-1.0]}]
 
-    found = rescoring.rescore(model, rows)
+    answers = inference.answer_rows(model, rows)
 
-    assert [getattr(outcome, "prediction", None) for outcome in found] == [
-        1.0,
-        3.0,
-        None,
-        4.0,
-        None,
-    ]
-    assert str(found[4]) == "negative"
+    assert [answer.prediction for answer in answers] == [1.0, 3.0, None, 4.0, None]
+    assert isinstance(answers[2].error, InvalidInput)
+    assert str(answers[4].error) == "negative"
     assert calls[0] == 3
