@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mlapi import checks
+from mlapi.configuration import checks
 
 
 def ids(messages: list[Any]) -> list[str]:
