@@ -52,7 +52,7 @@ class AnyToken(serializers.Serializer[object]):
     token = serializers.CharField(max_length=MAX_TOKEN_LENGTH)
 
 
-class LockedOutTokenSerializer(TokenObtainPairSerializer):
+class LoginSerializer(TokenObtainPairSerializer):
     """Exchanges credentials for a pair of tokens; failures count towards the lock-out."""
 
     def validate(self, attrs: dict[str, str]) -> dict[str, str]:
@@ -76,7 +76,7 @@ class RefreshSerializer(TokenRefreshSerializer):
 
 
 class TokenView(TokenObtainPairView):
-    serializer_class = LockedOutTokenSerializer
+    serializer_class = LoginSerializer
     parser_classes = [JSONParser]
 
     def get_serializer_context(self) -> dict[str, object]:

@@ -1,9 +1,8 @@
 """The project's Python files, as the architecture tests read them."""
 
 import ast
-from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 from mlapi.tests.architecture.rooms import ROOMS
@@ -33,21 +32,22 @@ class Source:
         parts = self.module.split(".")
         return "migrations" in parts or "data" in parts
 
+    @cached_property
     def syntax_tree(self) -> ast.Module:
         return ast.parse(self.path.read_text())
 
-    def imports(self) -> Iterator[str]:
-        """The project's modules that it imports."""
-        for node in ast.walk(self.syntax_tree()):
+    @cached_property
+    def imports(self) -> frozenset[str]:
+        """The project's modules that it imports, at the top or inside functions."""
+        names: list[str] = []
+        for node in ast.walk(self.syntax_tree):
             if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
+                names += [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom) and node.module:
-                names = [f"{node.module}.{alias.name}" for alias in node.names]
-            else:
-                continue
-            for name in names:
-                if name.partition(".")[0] in PACKAGES:
-                    yield _existing_module(name)
+                names += [f"{node.module}.{alias.name}" for alias in node.names]
+        return frozenset(
+            _existing_module(name) for name in names if name.partition(".")[0] in PACKAGES
+        )
 
 
 @cache

@@ -24,7 +24,7 @@ def test_room_imports_only_what_the_plan_allows(room: str) -> None:
     forbidden = {
         f"{source.module} imports {module}"
         for source in members
-        for module in source.imports()
+        for module in source.imports
         if not is_allowed(room, module)
     }
 
@@ -44,7 +44,7 @@ def test_floor_imports_nothing_from_above(floor: str) -> None:
     upwards = {
         f"{source.module} imports {module}"
         for source in members_of(floor)
-        for module in source.imports()
+        for module in source.imports
         if module.partition(".")[0] not in allowed
     }
 
@@ -59,7 +59,7 @@ def test_only_tests_import_test_modules() -> None:
     forbidden = {
         f"{source.module} imports {module}"
         for source in sources()
-        for module in source.imports()
+        for module in source.imports
         if is_test_module(module) and not may_import_test_module(source, module)
     }
 

@@ -32,7 +32,7 @@ def test_no_function_is_too_long() -> None:
     lengths = {
         f"{source.module}.{node.name}": (node.end_lineno or node.lineno) - node.lineno + 1
         for source in WRITTEN
-        for node in ast.walk(source.syntax_tree())
+        for node in ast.walk(source.syntax_tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     }
 

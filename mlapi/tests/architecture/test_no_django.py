@@ -9,6 +9,8 @@ from mlapi.tests.architecture.rooms import NO_DJANGO_ROOMS
 from mlapi.tests.architecture.sources import Source, sources
 from registry.testing.processes import python
 
+pytestmark = pytest.mark.slow
+
 # Imports each module and prints the errors by module.
 SCRIPT = """
 import importlib, json, sys
@@ -39,7 +41,7 @@ def modules_without_django() -> list[str]:
 
 
 def claims_no_django(source: Source) -> bool:
-    return "No Django" in (ast.get_docstring(source.syntax_tree()) or "")
+    return "No Django" in (ast.get_docstring(source.syntax_tree) or "")
 
 
 @pytest.fixture(scope="module")
