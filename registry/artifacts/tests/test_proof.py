@@ -19,6 +19,8 @@ from registry.testing import trained_models
 
 MEMORY_BYTES = 2**30
 
+pytestmark = pytest.mark.slow
+
 
 def proved(
     path: Path,

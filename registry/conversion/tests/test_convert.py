@@ -36,6 +36,8 @@ from registry.testing import trained_models
 FITTED = 1500
 Data = tuple[np.ndarray, np.ndarray]
 
+pytestmark = pytest.mark.slow
+
 
 def with_gaps(rows: np.ndarray) -> np.ndarray:
     rows = rows.copy()
