@@ -1,4 +1,4 @@
-"""The client and the user of the HTTP tests."""
+"""Clients and users of the tests of the HTTP layer."""
 
 import pytest
 from django.contrib.auth.models import User
@@ -15,12 +15,12 @@ def user(db: None) -> User:
 
 @pytest.fixture
 def client() -> APIClient:
-    """A client without a token; unexpected exceptions become a 500, as in production."""
+    """A client without a token, that answers 500 where Django's would raise."""
     return APIClient(raise_request_exception=False)
 
 
 @pytest.fixture
 def authorized(client: APIClient, user: User) -> APIClient:
-    """The same client with the access token of `user`."""
+    """The same client, with the access token of `user`."""
     client.credentials(HTTP_AUTHORIZATION=f"Bearer {AccessToken.for_user(user)}")
     return client

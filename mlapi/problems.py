@@ -157,7 +157,7 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """Django's handler404, and the view of unknown URLs: DEBUG does not change the response."""
     if exception is None or isinstance(exception, Resolver404):
-        detail = f"There is no resource at {request.path}"
+        detail = f"There is nothing at {request.path}"
         return Problem(HTTPStatus.NOT_FOUND, detail).response(request)
     return _problem_of(exception).response(request)
 

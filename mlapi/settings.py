@@ -104,11 +104,11 @@ PROOF_TIMEOUT_SECONDS = environment.integer(
 PROOF_MEMORY_BYTES = environment.integer("PROOF_MEMORY_BYTES", str(2**32), minimum=2**20)
 SKLEARN_TRUSTED_TYPES = environment.strings("SKLEARN_TRUSTED_TYPES")
 REMOTE_ORIGINS = environment.origins("REMOTE_ORIGINS")
-# Called with (from id, to id, requirement) for a promotion with `require`; raises to refuse it.
+# Decides on a promotion's `require`: from id, to id, and what is required; it raises to refuse.
 PROMOTION_GATE = "predictions.evaluation.replays.promotion_gate.check"
 
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_REQUEST_BYTES
-# Uploads of any size go to disk: artifacts are hashed and proved from a file.
+# Uploads go to disk whatever their size: artifacts are hashed and proved from a file.
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
 
 STATIC_URL = "static/"
@@ -208,7 +208,7 @@ LOGGING = logging_config(LOG_LEVEL, LOG_FORMAT)
 
 # REST
 
-# For the endpoints that take a model file; all others must not write uploads to disk.
+# Of the endpoints that take a model file; the others must not spool one to disk.
 UPLOAD_PARSER_CLASSES = ["mlapi.rest.parsers.JSONParser", "mlapi.rest.parsers.MultiPartParser"]
 REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["mlapi.rest.parsers.JSONParser"],

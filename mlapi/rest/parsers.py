@@ -75,5 +75,5 @@ def check_length(parser_context: Mapping[str, Any] | None, limit_bytes: int) -> 
         length = 0
     if length > limit_bytes:
         raise PayloadTooLarge(
-            f"The request body has {length} bytes; the limit is {limit_bytes} bytes."
+            f"The request body has {length} bytes; only {limit_bytes} are allowed."
         )

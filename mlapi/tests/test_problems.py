@@ -37,7 +37,7 @@ def test_unknown_url_answers_404(client: APIClient, method: str) -> None:
     response = getattr(client, method)("/api/v1/nothing")
 
     assert response.status_code == 404
-    assert body(response)["detail"] == "There is no resource at /api/v1/nothing"
+    assert body(response)["detail"] == "There is nothing at /api/v1/nothing"
 
 
 def test_debug_does_not_change_errors(client: APIClient, settings: Any) -> None:

@@ -184,7 +184,7 @@ def test_a_body_above_the_limit_answers_413_before_it_is_read(
     response = post_file(admin_api, SimpleUploadedFile("model.skops", b"x" * 4000))
 
     assert response.status_code == 413
-    assert "the limit is 2024 bytes" in response.json()["detail"]
+    assert "2024 are allowed" in response.json()["detail"]
     assert files_below(model_path) == []
 
 

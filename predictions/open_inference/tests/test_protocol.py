@@ -478,10 +478,10 @@ def test_a_compressed_body_is_refused(client: APIClient, champion: Alias) -> Non
         ("/v2/models/wine/infer", 404, "Model wine@champion not found: no such alias"),
         ("/v2/models/iris/versions/9/infer", 404, "Model iris:9 not found or inactive"),
         ("/v2/models/iris@none/infer", 404, "Model iris@none not found: no such alias"),
-        ("/v2/models/a b/infer", 404, "There is no resource at"),
-        ("/v2/models/%00/infer", 404, "There is no resource at"),
-        ("/v2/models/iris/explain", 404, "There is no resource at"),
-        ("/v2/nothing", 404, "There is no resource at"),
+        ("/v2/models/a b/infer", 404, "There is nothing at"),
+        ("/v2/models/%00/infer", 404, "There is nothing at"),
+        ("/v2/models/iris/explain", 404, "There is nothing at"),
+        ("/v2/nothing", 404, "There is nothing at"),
     ],
 )
 def test_errors_have_the_protocols_shape(
