@@ -76,7 +76,12 @@ ROOMS: dict[str, set[str]] = {
     "predictions.serving": {"predictions.metrics", "predictions.models", *REGISTRY},
     "predictions.open_inference": SERVING | REGISTRY,
     "predictions.mlflow": SERVING | REGISTRY,
-    "predictions.evaluation": {"predictions.models", "predictions.serving", *REGISTRY},
+    "predictions.evaluation": {
+        "predictions.evaluation.quality.tasks",
+        "predictions.models",
+        "predictions.serving",
+        *REGISTRY,
+    },
     "predictions.evaluation.outcomes": SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.quality": SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.replays": SERVING | EVALUATION | REGISTRY,
