@@ -7,4 +7,4 @@ class MlapiConfig(AppConfig):
 
     def ready(self) -> None:
         # Imported here: it needs the settings, and registers the system checks.
-        from mlapi.configuration import checks  # noqa: F401, PLC0415
+        from mlapi.configuration import checks  # noqa: F401

@@ -129,7 +129,7 @@ def _warm_models() -> None:
     from registry import loader  # noqa: PLC0415
 
     try:
-        loader.warm()
+        loader.preload()
     except Exception:
         # The request that needs a model tries again.
         logger.exception("The models could not be loaded at start")
