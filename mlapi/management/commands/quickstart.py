@@ -125,7 +125,8 @@ class Command(BaseCommand):
 
     def _predict(self, version: ModelVersion, row: JSONObject) -> None:
         record = services.predict(Question(model_id=version.pk), row)
-        result = (record.output or {}).get("label", record.prediction)
+        output = record.output if isinstance(record.output, dict) else {}
+        result = output.get("label", record.prediction)
         confidence = "" if record.confidence is None else f" (confidence {record.confidence:.3f})"
         self.stdout.write(f"  prediction {record.pk} by {version}: {result}{confidence}")
 
