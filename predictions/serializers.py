@@ -99,7 +99,7 @@ class ReferencesField(serializers.ListField):
 
     child = CallerTextField()
 
-    def to_internal_value(self, data: object) -> list[str | None]:
+    def to_internal_value(self, data: Any) -> list[str | None]:
         limit = settings.MAX_BATCH_ROWS
         if isinstance(data, list) and len(data) > limit:
             raise serializers.ValidationError(f"Must be a list of 1 to {limit} references.")
