@@ -1,4 +1,4 @@
-"""What every request gets: an id, a line in the access log, and a place in the metrics."""
+"""Gives every request an id, a line in the access log and a count in the metrics."""
 
 import logging
 import re
@@ -62,7 +62,7 @@ def request_id_of(environ: Mapping[str, object]) -> str:
 
 
 def _with_request_id(request_id: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The chunks of a streamed response; lines logged while they are made carry the id."""
+    """The chunks of a streamed response; lines logged while they are produced carry the id."""
     iterator = iter(chunks)
     while True:
         token = logs.request_id.set(request_id)
@@ -152,7 +152,7 @@ class LengthRequiredMiddleware:
 
 
 class _AdminOnly:
-    """Limits a middleware of Django's to the admin: the API neither reads nor sets cookies."""
+    """Limits one of Django's middlewares to the admin: the API neither reads nor sets cookies."""
 
     def __call__(self: Any, request: HttpRequest) -> Any:
         if request.path_info.startswith(ADMIN_PATH):

@@ -136,7 +136,7 @@ def test_csv_is_read_by_the_signature(client: APIClient, mixed: ModelVersion) ->
         ("", "Give exactly one of"),
         ("a,b,c,d\n", "1 to 10000 rows"),
         ("a,b\n1,2,3\n", "Every line must have 2 cells"),
-        ('a,b\n"1,2\n', "Not acceptable as CSV"),
+        ('a,b\n"1,2\n', "not valid CSV"),
         ("a,b,c,d\n1,2,wide,4\n", "Must be a number, not 'wide'"),
         ("a,b,c,d\n1,2,inf,4\n", "Must be a number, not 'inf'"),
         ("a,a,c,d\n1,2,3,4\n", "distinct names"),
