@@ -1,4 +1,4 @@
-"""Requests for predictions, valid and invalid in every way the API distinguishes."""
+"""Prediction requests: valid ones, and invalid ones of every kind that the API distinguishes."""
 
 import io
 import json
@@ -13,7 +13,7 @@ ROW = {"features": FEATURES}
 
 
 @dataclass(frozen=True)
-class Sent:
+class ClientRequest:
     """A request as a client sends it."""
 
     body: bytes
@@ -52,7 +52,7 @@ def as_json(*documents: object) -> list[bytes]:
 
 
 def prediction_bodies(models: Mapping[str, int]) -> list[bytes]:
-    """Bodies of POST /predictions/: valid, and invalid in every way the API distinguishes."""
+    """Bodies of POST /predictions/: valid ones, and invalid ones of every kind."""
     iris = models["iris"]
     by_name = {"model": "iris", "input_data": ROW}
     targets: list[dict[str, object]] = [
@@ -124,7 +124,7 @@ def prediction_bodies(models: Mapping[str, int]) -> list[bytes]:
 
 
 def infer_bodies() -> list[bytes]:
-    """Bodies of POST /v2/.../infer: valid, and invalid in every way the protocol distinguishes."""
+    """Bodies of POST /v2/.../infer: valid ones, and invalid ones of every kind."""
     tensor: dict[str, object] = {
         "name": "features",
         "shape": [1, 4],
