@@ -112,24 +112,28 @@ def respond(environ: Environ) -> Response | None:
         body = _answer(environ, route, caller)
         if body is None:
             return None
-        status, content, headers = body
         seconds = time.perf_counter() - started
-        observe_request(route.label, "POST", status, seconds)
-        log_access("POST", environ["PATH_INFO"], status, seconds, user.pk)
-        return Response(
-            f"{status.value} {status.phrase}",
-            [
-                *headers.items(),
-                ("Content-Length", str(len(content))),
-                ("X-Request-ID", request_id),
-                *_common_headers(_is_secure(environ)),
-            ],
-            content,
-        )
+        observe_request(route.label, "POST", body[0], seconds)
+        log_access("POST", environ["PATH_INFO"], body[0], seconds, user.pk)
+        return _response(environ, body, request_id)
     finally:
         logs.request_id.reset(context)
         # As Django does at the end of a request: returns the connection to the pool.
         close_old_connections()
+
+
+def _response(environ: Environ, body: Body, request_id: str) -> Response:
+    status, content, headers = body
+    return Response(
+        f"{status.value} {status.phrase}",
+        [
+            *headers.items(),
+            ("Content-Length", str(len(content))),
+            ("X-Request-ID", request_id),
+            *_common_headers(_is_secure(environ)),
+        ],
+        content,
+    )
 
 
 def _answer(environ: Environ, route: Route, caller: Caller) -> Body | None:

@@ -72,24 +72,29 @@ def test_infer_requests_get_equal_responses_both_ways(
     assert differences(requests) == []
 
 
-def test_headers_have_equal_effects_both_ways(
-    models: Mapping[str, int], authorization: dict[str, str], user: User
-) -> None:
-    expired = AccessToken.for_user(user)
-    expired.set_exp(lifetime=-timedelta(seconds=1))
+CONTENT_TYPES = (
+    None,
+    "",
+    "application/json; charset=utf-8",
+    "text/plain",
+    "application/x-www-form-urlencoded",
+    "multipart/form-data; boundary=x",
+    "application/x-ndjson",
+)
+OTHER_PATHS = (f"{PREDICT}?limit=1", f"{PREDICT}1/", f"{PREDICT}batch/", "/api/v1/nothing")
+
+
+def header_variants(
+    authorization: dict[str, str], expired_token: AccessToken
+) -> list[dict[str, str]]:
+    """Headers with and without authorization, and each header that the API knows."""
     token = authorization["Authorization"].removeprefix("Bearer ")
-    predict, invalid = as_json(
-        {"model": "iris", "input_data": ROW}, {"model": "iris", "input_data": {}}
-    )
-    [infer] = as_json(
-        {"inputs": [{"name": "features", "shape": [1, 4], "datatype": "FP64", "data": FEATURES}]}
-    )
-    headers: list[dict[str, str]] = [
+    return [
         {},
         {"Authorization": f"bearer {token}"},
         {"Authorization": f"Bearer  {token}"},
         {"Authorization": f"Bearer {token}x"},
-        {"Authorization": f"Bearer {expired}"},
+        {"Authorization": f"Bearer {expired_token}"},
         {"Authorization": "Bearer"},
         {"Authorization": "Basic YWRhOmFkYQ=="},
         {**authorization, "Host": "evil.example"},
@@ -115,6 +120,20 @@ def test_headers_have_equal_effects_both_ways(
         {**authorization, "Cookie": f"sessionid=abc; csrftoken={'a' * 32}"},
         {**authorization, "X-HTTP-Method-Override": "GET"},
     ]
+
+
+def test_headers_have_equal_effects_both_ways(
+    models: Mapping[str, int], authorization: dict[str, str], user: User
+) -> None:
+    expired = AccessToken.for_user(user)
+    expired.set_exp(lifetime=-timedelta(seconds=1))
+    headers = header_variants(authorization, expired)
+    predict, invalid = as_json(
+        {"model": "iris", "input_data": ROW}, {"model": "iris", "input_data": {}}
+    )
+    [infer] = as_json(
+        {"inputs": [{"name": "features", "shape": [1, 4], "datatype": "FP64", "data": FEATURES}]}
+    )
     requests = [
         *(
             ClientRequest(body, headers=chosen)
@@ -123,25 +142,9 @@ def test_headers_have_equal_effects_both_ways(
         *(ClientRequest(infer, INFER, headers=chosen) for chosen in headers),
         *(
             ClientRequest(predict, headers=authorization, content_type=content_type)
-            for content_type in (
-                None,
-                "",
-                "application/json; charset=utf-8",
-                "text/plain",
-                "application/x-www-form-urlencoded",
-                "multipart/form-data; boundary=x",
-                "application/x-ndjson",
-            )
+            for content_type in CONTENT_TYPES
         ),
-        *(
-            ClientRequest(predict, path, headers=authorization)
-            for path in (
-                f"{PREDICT}?limit=1",
-                f"{PREDICT}1/",
-                f"{PREDICT}batch/",
-                "/api/v1/nothing",
-            )
-        ),
+        *(ClientRequest(predict, path, headers=authorization) for path in OTHER_PATHS),
         *(
             ClientRequest(b"", path, headers=authorization, method=method)
             for path, method in product((PREDICT, INFER), ("PUT", "DELETE", "OPTIONS"))
