@@ -101,7 +101,9 @@ class ReferencesField(serializers.ListField):
 
     def to_internal_value(self, data: object) -> list[str | None]:
         limit = settings.MAX_BATCH_ROWS
-        if isinstance(data, list) and len(data) > limit:
+        if not isinstance(data, list):
+            self.fail("not_a_list", input_type=type(data).__name__)
+        if len(data) > limit:
             raise serializers.ValidationError(f"Must be a list of 1 to {limit} references.")
         references: list[str | None] = super().to_internal_value(data)
         return references
