@@ -106,7 +106,6 @@ PROOF_MEMORY_BYTES = environment.integer("PROOF_MEMORY_BYTES", str(2**32), minim
 SKLEARN_TRUSTED_TYPES = environment.strings("SKLEARN_TRUSTED_TYPES")
 REMOTE_ORIGINS = environment.origins("REMOTE_ORIGINS")
 # Decides on a promotion's `require`: from id, to id, and what is required; it raises to refuse.
-PROMOTION_GATE = "predictions.evaluation.replays.promotion_gate.check"
 
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_REQUEST_BYTES
 # Uploads go to disk whatever their size: artifacts are hashed and proved from a file.

@@ -12,15 +12,15 @@ from django.template.defaultfilters import filesizeformat
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.decorators import method_decorator
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.views.decorators.csrf import csrf_protect
 from rest_framework import serializers
 
-from registry import services
+from registry import hooks, services
 from registry.aliases import activation
 from registry.aliases import admin as alias_admin  # noqa: F401 -- registers its pages
-from registry.aliases.moves import BY_ITSELF, Cause
+from registry.aliases.recording import SYSTEM, Attribution
 from registry.artifacts import store
 from registry.exact_json.fields import ExactJSONFormField
 from registry.models import ModelNotFound, ModelVersion
@@ -28,7 +28,7 @@ from registry.runtimes import FRAMEWORKS
 from registry.serializers import ExampleField, ModelVersionRequest, SignatureField
 
 CHANGEABLE = ("description", "metrics", "tags", "is_active")
-TOLD = ("name", "version", "framework", "created_at", "created_by", "log")
+TOLD = ("name", "version", "framework", "created_at", "created_by", "links")
 SHOWN = ("file", "signature_table", "libraries_table", "metrics_table")
 # A form field must not be called like a model field that nobody edits.
 FIELD_OF_ERROR = {"artifact": "model_file", "signature": "declared_signature"}
@@ -72,7 +72,7 @@ class ModelVersionForm(forms.ModelForm):
     )
 
     # Set by the admin, which knows who is signed in.
-    cause = BY_ITSELF
+    attribution = SYSTEM
 
     class Meta:
         model = ModelVersion
@@ -134,8 +134,8 @@ class ModelVersionForm(forms.ModelForm):
             name=given["name"],
             version=given["version"] or None,
             framework=given["framework"] or None,
-            created_by=self.cause.user,
-            request_id=self.cause.request_id,
+            created_by=self.attribution.user,
+            request_id=self.attribution.request_id,
             upload=self._upload(),
             **{name: given[name] for name in CHANGEABLE},
         )
@@ -144,9 +144,9 @@ class ModelVersionForm(forms.ModelForm):
         """Attach the file, and write the changed notes alone."""
         model_id = self.instance.pk
         if (upload := self._upload()) is not None:
-            services.attach_artifact(model_id=model_id, upload=upload, cause=self.cause)
+            services.attach_artifact(model_id=model_id, upload=upload, attribution=self.attribution)
         changes = {key: self.cleaned_data[key] for key in CHANGEABLE if key in self.changed_data}
-        return activation.revise(model_id=model_id, cause=self.cause, **changes)
+        return activation.update_version(model_id=model_id, attribution=self.attribution, **changes)
 
     def _upload(self) -> services.Upload | None:
         given = self.cleaned_data
@@ -168,15 +168,10 @@ class ModelVersionForm(forms.ModelForm):
             raise ValidationError([str(said) for said in error.detail]) from error
 
 
-def _cause(request: HttpRequest) -> Cause:
-    user: Any = request.user
-    return Cause(user=user, request_id=getattr(request, "request_id", ""))
-
-
 @admin.register(ModelVersion)
 class ModelVersionAdmin(admin.ModelAdmin):
     form = ModelVersionForm
-    list_display = ("name", "version", "is_active", "framework", "size", "created_at", "log")
+    list_display = ("name", "version", "is_active", "framework", "size", "created_at", "links")
     list_display_links = ("name", "version")
     list_filter = ("is_active", "framework")
     search_fields = ("name", "version")
@@ -189,7 +184,7 @@ class ModelVersionAdmin(admin.ModelAdmin):
 
     def get_form(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         form = super().get_form(request, *args, **kwargs)
-        return type(form.__name__, (form,), {"cause": _cause(request)})
+        return type(form.__name__, (form,), {"attribution": Attribution.from_request(request)})
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return () if obj is None else (*TOLD, *SHOWN)
@@ -253,7 +248,11 @@ class ModelVersionAdmin(admin.ModelAdmin):
         changed = 0
         for version in queryset.only("pk"):
             try:
-                activation.revise(model_id=version.pk, is_active=is_active, cause=_cause(request))
+                activation.update_version(
+                    model_id=version.pk,
+                    is_active=is_active,
+                    attribution=Attribution.from_request(request),
+                )
                 changed += 1
             except (ModelNotFound, services.VersionInUse) as error:
                 self.message_user(request, str(error), messages.ERROR)
@@ -264,13 +263,14 @@ class ModelVersionAdmin(admin.ModelAdmin):
     def size(self, version: ModelVersion) -> str:
         return filesizeformat(version.size_bytes or 0) if version.has_artifact else "no file yet"
 
-    @admin.display(description="predictions")
-    def log(self, version: ModelVersion) -> SafeString:
-        return format_html(
-            '<a href="{}?model__id__exact={}">Predictions</a> · <a href="{}">Quality</a>',
-            reverse("admin:predictions_prediction_changelist"),
-            version.pk,
-            reverse("admin:predictions_quality", args=[version.pk]),
+    @admin.display(description="links")
+    def links(self, version: ModelVersion) -> SafeString | str:
+        links = hooks.extension().version_links
+        return (
+            format_html_join(
+                " · ", '<a href="{}">{}</a>', ((link.url(version), link.label) for link in links)
+            )
+            or "-"
         )
 
     @admin.display(description="file")

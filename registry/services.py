@@ -13,8 +13,8 @@ from django.db import DatabaseError, IntegrityError, InterfaceError, transaction
 from django.db.models import ProtectedError
 
 from registry.aliases.activation import VersionInUse as VersionInUse
-from registry.aliases.activation import crown_first, release_deleted
-from registry.aliases.moves import BY_ITSELF, Cause
+from registry.aliases.activation import promote_first_version, release_for_deletion
+from registry.aliases.recording import SYSTEM, Attribution
 from registry.artifacts import proof, store
 from registry.exact_json.values import JSONObject
 from registry.loader import load_options
@@ -82,7 +82,7 @@ def register_model(
         with transaction.atomic():
             _create(row)
         return row
-    cause = Cause(user=created_by, request_id=request_id)
+    attribution = Attribution(user=created_by, request_id=request_id)
     with (
         _proved(row, upload, framework) as proved,
         _file_removed_on_failure(row),
@@ -92,11 +92,13 @@ def register_model(
         _create(row)
         _place(row, *proved)
         row.save(update_fields=ATTACHED)
-        crown_first(row, cause)
+        promote_first_version(row, attribution)
     return row
 
 
-def attach_artifact(*, model_id: int, upload: Upload, cause: Cause = BY_ITSELF) -> ModelVersion:
+def attach_artifact(
+    *, model_id: int, upload: Upload, attribution: Attribution = SYSTEM
+) -> ModelVersion:
     """Give a version its artifact, once; the same file again changes nothing.
 
     Raises ModelNotFound, ArtifactExists, ArtifactTooLarge or ArtifactRejected.
@@ -112,7 +114,7 @@ def attach_artifact(*, model_id: int, upload: Upload, cause: Cause = BY_ITSELF) 
             if not ModelVersion.objects.filter(pk=model_id, artifact="").update(**attached):
                 raise ArtifactExists(f"Model {model_id} got its artifact meanwhile, or is gone")
             row.refresh_from_db(fields=["is_active"])
-            crown_first(row, cause)
+            promote_first_version(row, attribution)
     return row
 
 
@@ -124,7 +126,7 @@ def delete_version(*, model_id: int) -> None:
     try:
         with transaction.atomic():
             row = ModelVersion.objects.select_for_update().find(model_id)
-            release_deleted(row)
+            release_for_deletion(row)
             if row.has_artifact:
                 # Robust: the row is gone, and a file that can not be removed changes nothing of it.
                 transaction.on_commit(partial(_remove_file, row), robust=True)
@@ -140,7 +142,7 @@ def _create(row: ModelVersion) -> None:
     if row.version:
         _insert(row)
         return
-    ModelVersion.objects.lock_numbers(row.name)
+    ModelVersion.objects.lock_numbering(row.name)
     for _ in range(NUMBERING_TRIES - 1):
         row.version = ModelVersion.objects.next_number(row.name)
         # Whoever says a number himself does not wait for the lock, and may have taken this one.

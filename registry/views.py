@@ -1,9 +1,8 @@
 """The model endpoints: /api/v1/models/."""
 
-from typing import Any, cast
+from typing import Any
 
 from django.conf import settings
-from django.contrib.auth.models import User
 from django.utils.module_loading import import_string
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.decorators import action
@@ -17,7 +16,7 @@ from rest_framework.viewsets import GenericViewSet
 
 from registry import services
 from registry.aliases import activation
-from registry.aliases.moves import Cause
+from registry.aliases.recording import Attribution
 from registry.models import ModelVersion
 from registry.serializers import (
     ArtifactRequest,
@@ -58,10 +57,11 @@ class ModelVersionViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Mod
         payload = ModelVersionRequest(data=request.data)
         payload.is_valid(raise_exception=True)
         fields = payload.validated_data
+        attribution = Attribution.from_request(request)
         version = services.register_model(
             upload=_upload(fields),
-            created_by=cast(User, request.user),
-            request_id=_cause(request).request_id,
+            created_by=attribution.user,
+            request_id=attribution.request_id,
             **fields,
         )
         return Response(self.get_serializer(version).data, status=HTTP_201_CREATED)
@@ -70,8 +70,10 @@ class ModelVersionViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Mod
     def partial_update(self, request: Request, pk: str) -> Response:
         payload = ModelVersionChange(data=request.data)
         payload.is_valid(raise_exception=True)
-        version = activation.revise(
-            model_id=int(pk), cause=_cause(request), **payload.validated_data
+        version = activation.update_version(
+            model_id=int(pk),
+            attribution=Attribution.from_request(request),
+            **payload.validated_data,
         )
         return Response(self.get_serializer(version).data)
 
@@ -90,7 +92,9 @@ class ModelVersionViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Mod
         payload.is_valid(raise_exception=True)
         upload = _upload(payload.validated_data)
         assert upload is not None  # the file is required
-        version = services.attach_artifact(model_id=int(pk), upload=upload, cause=_cause(request))
+        version = services.attach_artifact(
+            model_id=int(pk), upload=upload, attribution=Attribution.from_request(request)
+        )
         return Response(self.get_serializer(version).data)
 
 
@@ -99,7 +103,3 @@ def _upload(fields: dict[str, Any]) -> services.Upload | None:
     file = fields.pop("artifact", None)
     signature, example = fields.pop("signature", None), fields.pop("example", ())
     return services.Upload(file.chunks(), signature, example) if file else None
-
-
-def _cause(request: Request) -> Cause:
-    return Cause(user=cast(User, request.user), request_id=getattr(request, "request_id", ""))

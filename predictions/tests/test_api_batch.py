@@ -116,7 +116,7 @@ def test_more_rows_than_the_limit_are_400(
 
 def test_a_batch_for_an_inactive_version_is_404(client: APIClient, iris: ModelVersion) -> None:
     predict_batch(client, iris, [{"features": row} for row in iris_rows(2)])
-    iris.revise(is_active=False)
+    iris.update(is_active=False)
 
     # The version is still in this process's cache, but the recording statement refuses it.
     response = predict_batch(client, iris, [{"features": row} for row in iris_rows(2)])
@@ -136,7 +136,7 @@ def test_a_failing_batch_for_an_inactive_version_is_404(
 ) -> None:
     steep = make_version("steep", steep_artifact)
     predict_batch(client, steep, [{"features": [0.0, 0.0]}])
-    steep.revise(is_active=False)
+    steep.update(is_active=False)
 
     assert predict_batch(client, steep, [{"features": [1e10, 0.0]}]).status_code == 404
     assert Prediction.objects.count() == 1

@@ -280,7 +280,7 @@ def test_an_inactive_version_still_shows_its_predictions(
     client: APIClient, iris: ModelVersion
 ) -> None:
     log(iris)
-    iris.revise(is_active=False)
+    iris.update(is_active=False)
 
     body = client.get(f"/api/v1/models/{iris.pk}/predictions/").json()
 

@@ -28,7 +28,7 @@ def test_an_inactive_model_answers_404(
     row = {"features": [5.1, 3.5, 1.4, 0.2]}
     if is_loaded:
         predict(client, iris, row)
-    iris.revise(is_active=False)
+    iris.update(is_active=False)
     n_before = Prediction.objects.count()
 
     response = predict(client, iris, row)
@@ -40,9 +40,9 @@ def test_an_inactive_model_answers_404(
 
 def test_a_reactivated_model_answers_again(client: APIClient, iris: ModelVersion) -> None:
     row = {"features": [5.1, 3.5, 1.4, 0.2]}
-    iris.revise(is_active=False)
+    iris.update(is_active=False)
     predict(client, iris, row)
-    iris.revise(is_active=True)
+    iris.update(is_active=True)
 
     assert predict(client, iris, row).status_code == 201
 

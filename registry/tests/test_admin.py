@@ -91,7 +91,7 @@ def test_the_list_is_searched_filtered_and_sorted(
 def test_a_version_shows_its_file_signature_and_metrics(
     admin_client: Client, mixed: ModelVersion
 ) -> None:
-    mixed.revise(metrics={"accuracy": 0.97, "<b>": [1, {"a": None}]}, tags={"team": "<i>x</i>"})
+    mixed.update(metrics={"accuracy": 0.97, "<b>": [1, {"a": None}]}, tags={"team": "<i>x</i>"})
 
     response = admin_client.get(f"{URL}{mixed.pk}/change/")
     page = text_of(response)

@@ -220,7 +220,7 @@ def test_a_row_that_can_not_be_written_leaves_no_file(
         assert files_below(model_path) == [row.artifact]
         raise OperationalError("the disk is full")
 
-    monkeypatch.setattr(services, "crown_first", fail)
+    monkeypatch.setattr(services, "promote_first_version", fail)
 
     response = post_file(admin_api, iris_artifact.upload())
 

@@ -42,7 +42,7 @@ def test_a_version_is_read_with_all_its_fields(client: APIClient, iris: ModelVer
 
 
 def test_an_inactive_version_is_still_read(client: APIClient, iris: ModelVersion) -> None:
-    iris.revise(is_active=False)
+    iris.update(is_active=False)
 
     assert client.get(f"{URL}{iris.pk}/").json()["is_active"] is False
 

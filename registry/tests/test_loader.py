@@ -268,7 +268,7 @@ def test_a_version_without_an_artifact_is_not_loaded(
 
 
 def test_an_inactive_version_is_not_loaded(iris: ModelVersion) -> None:
-    iris.revise(is_active=False)
+    iris.update(is_active=False)
 
     with pytest.raises(ModelNotFound):
         loader.get(iris.pk)

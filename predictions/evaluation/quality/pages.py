@@ -19,7 +19,7 @@ from predictions.evaluation.quality.windows import (
     QualityQuery,
     WindowQuery,
 )
-from registry.aliases.serializers import AliasPlace
+from registry.aliases.serializers import AliasPath
 from registry.models import Alias, ModelNotFound, ModelVersion
 
 # The figure that a chart shows, by the task: its name, and what its axis begins and ends with.
@@ -50,7 +50,7 @@ def quality_page(request: HttpRequest, model_id: int) -> HttpResponse:
 
 def comparison_page(request: HttpRequest, name: str, alias: str) -> HttpResponse:
     """An alias's versions side by side."""
-    place = AliasPlace(data={"name": name, "alias": alias})
+    place = AliasPath(data={"name": name, "alias": alias})
     try:
         if not place.is_valid():
             raise Http404(f"There is no alias {name}@{alias}")

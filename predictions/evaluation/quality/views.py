@@ -24,7 +24,7 @@ from predictions.evaluation.quality.serializers import (
 )
 from predictions.evaluation.quality.windows import ComparisonQuery, QualityQuery
 from predictions.models import Outcome, PredictionNotFound
-from registry.aliases.serializers import AliasPlace
+from registry.aliases.serializers import AliasPath
 from registry.models import Alias, ModelVersion
 
 
@@ -96,7 +96,7 @@ class AliasComparisonViewSet(GenericViewSet[Alias]):
     )
     def list(self, request: Request, name: str, alias: str) -> Response:
         """What champion, canary and shadows answered in a window, with intervals at 95 %."""
-        place = AliasPlace(data={"name": name, "alias": alias})
+        place = AliasPath(data={"name": name, "alias": alias})
         place.is_valid(raise_exception=True)
         window: Any = self.filter_queryset(cast(Any, Asked()))
         return Response(compare(**place.validated_data, **window))

@@ -1,4 +1,4 @@
-"""The gate of a promotion: a replay that must agree. The registry calls it by PROMOTION_GATE."""
+"""The promotion gate: a replay must agree. predictions/apps.py registers it with the registry."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -150,7 +150,7 @@ def test_unknown_models_answer_404(
 
 
 def test_an_inactive_version_answers_404(client: APIClient, iris: ModelVersion) -> None:
-    iris.revise(is_active=False)
+    iris.update(is_active=False)
 
     assert client.get("/v2/models/iris/versions/1").status_code == 404
 

@@ -234,7 +234,7 @@ def test_the_protocols_binary_request_is_read() -> None:
         ([binary("a", -8)], bytes(8), "binary_data_size is not within"),
         ([binary("a", "8")], bytes(8), "binary_data_size is not within"),
         ([binary("a", True)], bytes(8), "binary_data_size is not within"),
-        ([binary("a", 2**70)], bytes(8), "past 64 bits"),
+        ([binary("a", 2**70)], bytes(8), "beyond 64 bits"),
         ([binary("a", 4)], bytes(4), "has 4 bytes, not as many as [1]"),
         ([binary("a", 8, data=[1.0])], bytes(8), "has both data and binary_data_size"),
         ([binary("a", 8), binary("b", 8)], bytes(8), "binary_data_size is not within"),

@@ -14,7 +14,12 @@ from tqdm import tqdm
 
 from registry.artifacts import store
 from registry.artifacts.mlflow_folder import MLFLOW_TAG, read_folder
-from registry.conversion.convert import GENERATED_ROWS, MIN_ROWS, Conversion, convert
+from registry.conversion.convert import (
+    MIN_EXAMPLE_ROWS,
+    N_SYNTHETIC_ROWS,
+    Conversion,
+    convert,
+)
 from registry.conversion.parity import TOLERANCE
 from registry.exact_json.values import check_annotation, parse_json
 from registry.loader import load_options
@@ -83,8 +88,8 @@ class Command(VersionCommand):
             choices=["onnx"],
             help=(
                 "Convert the model first, and register the ONNX file, once it answers as the model"
-                f" does: on the example rows, {MIN_ROWS:,} or more, or without any on"
-                f" {GENERATED_ROWS:,} rows generated from the signature."
+                f" does: on the example rows, {MIN_EXAMPLE_ROWS:,} or more, or without any on"
+                f" {N_SYNTHETIC_ROWS:,} synthetic rows that fit the signature."
             ),
         )
 
@@ -174,8 +179,8 @@ class Command(VersionCommand):
 
     def _report(self, done: Conversion) -> None:
         rows = f"{done.parity.rows:,} example rows"
-        if done.is_generated:
-            rows = f"{done.parity.rows:,} rows generated from the signature, as none were given"
+        if done.is_synthetic:
+            rows = f"{done.parity.rows:,} synthetic rows, as none were given"
         self.stdout.write(
             f"Compared on {rows}: all labels equal, largest difference"
             f" {done.parity.max_difference:.2g} of {TOLERANCE:g}, in {done.precision} precision"
@@ -239,7 +244,7 @@ def _conversion_tags(done: Conversion, file: Path, framework: str, sha256: str) 
         },
         PARITY_TAG: {
             "rows": done.parity.rows,
-            "generated": done.is_generated,
+            "generated": done.is_synthetic,
             "labels_equal": done.parity.labels_differ == 0,
             "max_difference": done.parity.max_difference,
             "tolerance": TOLERANCE,

@@ -141,7 +141,7 @@ def test_a_version_that_can_not_answer_is_refused(
     make_version("bare")
     for to, status in (("iris:9", 404), ("bare:1", 409), (str(coarse.pk + 100), 404)):
         assert analyst.post(URL, {"from": "iris:1", "to": to}).status_code == status
-    coarse.revise(is_active=False)
+    coarse.update(is_active=False)
     assert analyst.post(URL, {"from": "iris:1", "to": "iris:2"}).status_code == 404
     assert analyst.post(URL, {"from": "iris:9", "to": "iris:1"}).status_code == 404
     assert not Replay.objects.exists()

@@ -320,7 +320,7 @@ def test_an_inactive_version_may_be_replayed_but_not_answer(
     iris: ModelVersion, coarse: ModelVersion, iris_artifact: Artifact
 ) -> None:
     recorded_labels(iris, iris_artifact, iris_rows()[:3])
-    iris.revise(is_active=False)
+    iris.update(is_active=False)
 
     assert report_of(replayed(iris, coarse))["rows"] == 3
     with pytest.raises(ModelNotFound):
