@@ -85,22 +85,22 @@ class AccessLogMiddleware:
         started = time.perf_counter()
         response = self.get_response(request)
         if isinstance(response, StreamingHttpResponse) and not response.is_async:
-            response.streaming_content = _then(
-                iter(response), lambda: _account(request, response, started)
+            response.streaming_content = _call_after(
+                iter(response), lambda: _log_and_count(request, response, started)
             )
         else:
-            _account(request, response, started)
+            _log_and_count(request, response, started)
         return response
 
 
-def _then(chunks: Iterable[bytes], finish: Callable[[], None]) -> Iterator[bytes]:
+def _call_after(chunks: Iterable[bytes], finish: Callable[[], None]) -> Iterator[bytes]:
     try:
         yield from chunks
     finally:
         finish()
 
 
-def _account(request: HttpRequest, response: HttpResponseBase, started: float) -> None:
+def _log_and_count(request: HttpRequest, response: HttpResponseBase, started: float) -> None:
     seconds = time.perf_counter() - started
     method = request.method or ""
     observe_request(route_of(request), method, response.status_code, seconds)

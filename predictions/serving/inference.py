@@ -197,6 +197,6 @@ def _finite_rows(output: Output, outputs: Outputs) -> list[Any]:
     if array.dtype.kind == "f":
         unusable = ~np.isfinite(array).reshape(len(array), -1).all(axis=1)
         for place in np.flatnonzero(unusable):
-            what = "NaN" if np.isnan(array[place]).any() else "infinity"
-            rows[place] = InferenceError(f"The model answered {what} for {output.name}")
+            kind = "NaN" if np.isnan(array[place]).any() else "infinity"
+            rows[place] = InferenceError(f"The model answered {kind} for {output.name}")
     return rows

@@ -109,7 +109,7 @@ RAW_BODIES = [
 def prediction_bodies(models: Mapping[str, int]) -> list[bytes]:
     """Bodies of POST /predictions/: valid ones, and invalid ones of every kind."""
     iris = models["iris"]
-    by_name = {"model": "iris", "input_data": ROW}
+    by_name: dict[str, object] = {"model": "iris", "input_data": ROW}
     targets: list[dict[str, object]] = [
         {"model_id": pk, "input_data": ROW} for pk in models.values()
     ]
