@@ -28,7 +28,7 @@ from predictions.serving.recorder import CallerInactive
 from predictions.serving.services import PredictionFailed, PredictionUnavailable
 from registry.aliases.recording import AliasMoved
 from registry.aliases.validation import MoveRefused
-from registry.artifacts.store import ArtifactRejected, ArtifactTooLarge
+from registry.artifacts.errors import ArtifactRejected, ArtifactTooLarge
 from registry.loader import ArtifactMissing, ModelNotReady
 from registry.models import ModelNotFound
 from registry.open_inference.binary import TensorError

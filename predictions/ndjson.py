@@ -132,7 +132,7 @@ def _results(question: Question, lines: list[bytes], *, first_number: int) -> It
     valid = [parsed for parsed in inputs if not isinstance(parsed, ValueError)]
     results = iter(services.predict_each(question, valid))
     # The client may read the results slowly.
-    loader.give_back_connection()
+    loader.release_connection()
     for number, parsed in enumerate(inputs, start=first_number):
         result = parsed if isinstance(parsed, ValueError) else next(results)
         yield {"line": number, **_result(result)}

@@ -55,7 +55,7 @@ def predict(question: Question, input_data: JSONObject, *, reference: str | None
     if question.model_id is None or question.claim is not None:
         # A query has been made, so this thread holds a connection, which the caller that commits
         # for all waiting ones may need.
-        loader.give_back_connection()
+        loader.release_connection()
     try:
         record = lanes.answer_and_record(question.loaded, record)
     except InvalidInput as error:

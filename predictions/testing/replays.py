@@ -9,7 +9,7 @@ import pytest
 from predictions.evaluation.replays import replay
 from predictions.models import Prediction, Replay
 from registry.models import ModelVersion
-from registry.testing.fixtures import Artifact
+from registry.testing.artifacts import Artifact
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

@@ -16,7 +16,7 @@ from predictions.ndjson import LengthRequired, NDJSONParser
 from predictions.serving import recorder, services
 from predictions.serving.questions import Question
 from registry.models import ModelVersion
-from registry.testing.fixtures import Artifact
+from registry.testing.artifacts import Artifact
 
 URL = "/api/v1/predictions/batch/"
 NDJSON = "application/x-ndjson"
@@ -80,9 +80,9 @@ def test_an_invalid_row_is_named_and_nothing_is_recorded(
 
 
 def test_if_the_model_fails_on_a_row_only_the_failure_is_recorded(
-    client: APIClient, make_version: Any, steep_artifact: Artifact
+    client: APIClient, make_version: Any, overflowing_artifact: Artifact
 ) -> None:
-    steep = make_version("steep", steep_artifact)
+    steep = make_version("steep", overflowing_artifact)
 
     response = predict_batch(client, steep, [{"features": [0.0, 0.0]}, {"features": [1e10, 0.0]}])
 
@@ -132,9 +132,9 @@ def test_a_batch_without_a_token_is_401(client: APIClient, iris: ModelVersion) -
 
 
 def test_a_failing_batch_for_an_inactive_version_is_404(
-    client: APIClient, make_version: Any, steep_artifact: Artifact
+    client: APIClient, make_version: Any, overflowing_artifact: Artifact
 ) -> None:
-    steep = make_version("steep", steep_artifact)
+    steep = make_version("steep", overflowing_artifact)
     predict_batch(client, steep, [{"features": [0.0, 0.0]}])
     steep.update(is_active=False)
 
@@ -193,9 +193,9 @@ def test_an_invalid_line_is_answered_in_its_place(client: APIClient, iris: Model
 
 
 def test_a_line_on_which_the_model_fails_is_recorded_and_answered_in_its_place(
-    client: APIClient, make_version: Any, steep_artifact: Artifact
+    client: APIClient, make_version: Any, overflowing_artifact: Artifact
 ) -> None:
-    steep = make_version("steep", steep_artifact)
+    steep = make_version("steep", overflowing_artifact)
 
     first, second, last_line = send_lines(
         client, steep, ['{"features": [1e10, 0.0]}', '{"features": [0.0, 0.0]}']

@@ -10,7 +10,7 @@ from rest_framework.test import APIClient
 
 from predictions.models import Prediction
 from registry.models import ModelVersion
-from registry.testing.fixtures import api_client
+from registry.testing.clients import api_client
 
 URL = "/api/v1/predictions/"
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

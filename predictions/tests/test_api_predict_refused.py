@@ -10,7 +10,7 @@ from rest_framework.test import APIClient
 
 from predictions.models import Prediction
 from registry.models import ModelVersion
-from registry.testing.fixtures import Artifact
+from registry.testing.artifacts import Artifact
 
 URL = "/api/v1/predictions/"
 
@@ -197,11 +197,11 @@ def test_a_model_that_raises_answers_422_and_is_recorded(
 def test_a_model_that_answers_nan_or_infinity_answers_422_and_is_recorded(
     client: APIClient,
     make_version: MakeVersion,
-    steep_artifact: Artifact,
+    overflowing_artifact: Artifact,
     features: list[float],
     value: str,
 ) -> None:
-    steep = make_version("steep", steep_artifact)
+    steep = make_version("steep", overflowing_artifact)
 
     response = predict(client, steep, {"features": features})
 

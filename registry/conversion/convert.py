@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from registry.artifacts.proof import request_of, run_bounded
-from registry.artifacts.sniffing import ArtifactRejected
+from registry.artifacts import sandbox
+from registry.artifacts.errors import ArtifactRejected
+from registry.artifacts.proof import model_request
 from registry.conversion.parity import Parity
 from registry.exact_json.values import JSONObject
 from registry.runtimes.base import LoadOptions
@@ -56,10 +57,10 @@ def convert(
     ONNX already or cannot be converted, or, with figures, if its ONNX form scores differently.
     """
     _require_convertible(framework, example)
-    request = request_of(
+    request = model_request(
         path, framework=framework, options=options, declared=declared, example=example
     )
-    result = run_bounded(
+    result = sandbox.run(
         "registry.conversion.worker",
         request | {"folder": str(folder.resolve())},
         timeout_seconds=timeout_seconds,

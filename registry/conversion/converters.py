@@ -124,7 +124,7 @@ def _convert_sklearn(model: SourceModel, signature: Signature, float_type: Tenso
         "INT64": data_types.Int64TensorType,
         "FP64": float_type,
     }
-    trust = importlib.import_module("registry.runtimes.sklearn.trusted_types")
+    trust = importlib.import_module("registry.runtimes.sklearn.structure")
     inputs = [
         (tensor.name, types[tensor.datatype or ""](_shape(tensor))) for tensor in signature.inputs
     ]

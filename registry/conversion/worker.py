@@ -1,6 +1,6 @@
 """The subprocess of `registry.conversion.convert`: converts a model and compares both forms.
 
-Run as `-m registry.conversion.worker`; see `registry.artifacts.proof`. No Django here.
+Run as `-m registry.conversion.worker`; see `registry.artifacts.sandbox`. No Django here.
 """
 
 import importlib
@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass, replace
 from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 
-from registry.artifacts.proof import load_completed, score_example, serve
-from registry.artifacts.sniffing import ArtifactRejected
+from registry.artifacts import sandbox
+from registry.artifacts.errors import ArtifactRejected
+from registry.artifacts.proof import load_model, score_example
 from registry.conversion.convert import MIN_EXAMPLE_ROWS, N_SYNTHETIC_ROWS
 from registry.conversion.parity import Parity, compare
 from registry.conversion.synthetic_rows import synthesize_rows, with_missing_values
@@ -37,13 +37,13 @@ class _Scores:
     for_missing: Outputs | None
 
 
-def convert_and_compare(request: Mapping[str, Any]) -> JSONObject:
+def convert_and_compare(request: JSONObject) -> JSONObject:
     """Convert as `convert` requests; the result is the first variant that scores like the source.
 
     Raises ArtifactRejected if there is none.
     """
     converters = _import_converters()
-    runtime, signature = load_completed(request)
+    runtime, signature = load_model(request)
     source = converters.load(
         Path(request["path"]), request["framework"], frozenset(request["trusted_types"])
     )
@@ -193,4 +193,4 @@ def _first_line(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    serve(convert_and_compare)
+    sandbox.serve(convert_and_compare)

@@ -10,11 +10,10 @@ from registry import hooks
 from registry.aliases import moves
 from registry.hooks import Extension
 from registry.models import Alias, AliasMove, Arms, ModelVersion
-from registry.testing.fixtures import Artifact
+from registry.testing.artifacts import Artifact
+from registry.testing.versions import MakeVersion
 
 N_THREADS = 50
-
-MakeVersion = Callable[..., ModelVersion]
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 
 from registry.models import Alias, ModelNotFound, ModelVersion
-from registry.testing.fixtures import Artifact
+from registry.testing.artifacts import Artifact
 
 WHOLE = {
     "artifact": "a/1/x.onnx",

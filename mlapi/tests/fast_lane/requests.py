@@ -117,7 +117,7 @@ def prediction_bodies(models: Mapping[str, int]) -> list[bytes]:
         {"model": name, "input_data": ROW}
         for name in ("iris", "iris:1", "iris@champion", "iris@none", "iris:9", "none", "a@b:c")
     ]
-    extras = [*EXTRAS, {"model_id": iris}]
+    extras: list[dict[str, object]] = [*EXTRAS, {"model_id": iris}]
     identifiers: list[object] = [0, -1, 1.0, "1", True, None, 2**63, 2**64, [iris], "", " iris "]
     return [
         *as_json(*targets),

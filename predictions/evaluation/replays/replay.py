@@ -108,7 +108,7 @@ def load(version: ModelVersion) -> LoadedModel:
     """The version's model; raises ModelNotFound, ArtifactMissing or ModelNotReady."""
     if version.is_active and not version.has_artifact:
         raise ArtifactMissing(f"Model {version.pk} has no artifact yet")
-    return loader.apart(version.pk)
+    return loader.load_uncached(version.pk)
 
 
 def start(plan: Plan, *, created_by: User | None = None) -> Replay:

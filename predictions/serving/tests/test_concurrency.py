@@ -20,7 +20,8 @@ from predictions.serving.records import Record
 from registry import loader
 from registry.exact_json.values import JSONObject
 from registry.models import ModelVersion
-from registry.testing.fixtures import Artifact, pool_of, postgresql
+from registry.testing.artifacts import Artifact
+from registry.testing.databases import pool_limits, postgresql
 
 # Each thread keeps a connection, and the tests' pool has more of them than this.
 N_THREADS = 16
@@ -164,7 +165,7 @@ def test_one_connection_is_enough_for_all_kinds_of_calls_while_the_model_loads(
         finally:
             connections.close_all()
 
-    with pool_of(1, timeout_seconds=5), ThreadPoolExecutor(N_THREADS) as threads:
+    with pool_limits(1, timeout_seconds=5), ThreadPoolExecutor(N_THREADS) as threads:
         codes = list(threads.map(call, range(N_THREADS)))
 
     assert set(codes) <= {200, 201}

@@ -11,7 +11,7 @@ from rest_framework.test import APIClient
 
 from predictions.models import Prediction
 from registry.models import ModelVersion
-from registry.testing.remote_server import Reply, StandIn, standing_in
+from registry.testing.remote_server import Reply, StubServer, stub_server
 
 MODELS, PREDICTIONS = "/api/v1/models/", "/api/v1/predictions/"
 
@@ -19,8 +19,8 @@ pytestmark = [pytest.mark.usefixtures("model_path"), pytest.mark.django_db]
 
 
 @pytest.fixture
-def server(settings: LazySettings) -> Iterator[StandIn]:
-    with standing_in() as server:
+def server(settings: LazySettings) -> Iterator[StubServer]:
+    with stub_server() as server:
         settings.REMOTE_ORIGINS = [server.origin]
         yield server
 
@@ -32,7 +32,7 @@ def register(admin_api: APIClient, document: dict[str, Any], **fields: Any) -> A
 
 
 @pytest.fixture
-def version(admin_api: APIClient, server: StandIn) -> ModelVersion:
+def version(admin_api: APIClient, server: StubServer) -> ModelVersion:
     response = register(admin_api, server.document())
     assert response.status_code == 201, response.content
     return ModelVersion.objects.get()
@@ -44,30 +44,32 @@ def predict(client: APIClient, version: ModelVersion, row: Any = (1.0, 2.5)) -> 
 
 
 def test_a_remote_model_is_registered_and_predicts(
-    client: APIClient, version: ModelVersion, server: StandIn
+    client: APIClient, version: ModelVersion, server: StubServer
 ) -> None:
     response = predict(client, version)
 
     assert response.status_code == 201
     assert response.json()["prediction"] == 3.5
-    assert version.libraries == {"stand-in": "9"}
+    assert version.libraries == {"stub": "9"}
     assert version.signature["inputs"] == server.metadata["inputs"]
     assert Prediction.objects.get().status == "succeeded"
 
 
-def test_a_batch_makes_one_call(client: APIClient, version: ModelVersion, server: StandIn) -> None:
-    n_before = server.infers
+def test_a_batch_makes_one_call(
+    client: APIClient, version: ModelVersion, server: StubServer
+) -> None:
+    n_before = server.n_infer_calls
     body = {"model_id": version.pk, "inputs": [{"features": [i, 0.5]} for i in range(100)]}
 
     response = client.post(f"{PREDICTIONS}batch/", body)
 
     assert [row["prediction"] for row in response.json()] == [i + 0.5 for i in range(100)]
-    assert server.infers == n_before + 1
+    assert server.n_infer_calls == n_before + 1
 
 
 @pytest.mark.parametrize("origins", [[], ["http://127.0.0.1:1"]])
 def test_an_origin_that_is_not_listed_is_400_and_not_contacted(
-    admin_api: APIClient, server: StandIn, settings: LazySettings, origins: list[str]
+    admin_api: APIClient, server: StubServer, settings: LazySettings, origins: list[str]
 ) -> None:
     settings.REMOTE_ORIGINS = origins
 
@@ -80,7 +82,7 @@ def test_an_origin_that_is_not_listed_is_400_and_not_contacted(
 
 
 def test_an_origin_that_is_no_longer_listed_is_503_and_not_contacted(
-    client: APIClient, version: ModelVersion, server: StandIn, settings: LazySettings
+    client: APIClient, version: ModelVersion, server: StubServer, settings: LazySettings
 ) -> None:
     n_requests = len(server.requests)
     settings.REMOTE_ORIGINS = []
@@ -92,7 +94,7 @@ def test_an_origin_that_is_no_longer_listed_is_503_and_not_contacted(
 
 
 def test_secrets_reach_only_the_proof_and_the_server(
-    admin_api: APIClient, client: APIClient, server: StandIn, monkeypatch: pytest.MonkeyPatch
+    admin_api: APIClient, client: APIClient, server: StubServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLAPI_REMOTE_KEY", "open sesame")
     document = server.document(headers={"X-Key": "MLAPI_REMOTE_KEY"})
@@ -106,7 +108,7 @@ def test_secrets_reach_only_the_proof_and_the_server(
 
 
 def test_a_header_cannot_name_other_variables(
-    admin_api: APIClient, server: StandIn, monkeypatch: pytest.MonkeyPatch
+    admin_api: APIClient, server: StubServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     response = register(admin_api, server.document(headers={"X-Key": "SECRET_KEY"}))
 
@@ -116,7 +118,7 @@ def test_a_header_cannot_name_other_variables(
 
 
 def test_probabilities_are_declared_and_recorded(
-    admin_api: APIClient, client: APIClient, server: StandIn
+    admin_api: APIClient, client: APIClient, server: StubServer
 ) -> None:
     server.metadata = {
         "inputs": [{"name": "x", "datatype": "FP64", "shape": [-1, 2]}],
@@ -134,7 +136,7 @@ def test_probabilities_are_declared_and_recorded(
 
 
 def test_an_error_of_the_server_is_422_and_recorded(
-    client: APIClient, version: ModelVersion, server: StandIn
+    client: APIClient, version: ModelVersion, server: StubServer
 ) -> None:
     server.replies["infer"] = Reply(500, b'{"error": "singular matrix"}')
 
@@ -146,7 +148,7 @@ def test_an_error_of_the_server_is_422_and_recorded(
 
 
 def test_a_server_that_is_down_is_503_and_recorded(
-    client: APIClient, version: ModelVersion, server: StandIn
+    client: APIClient, version: ModelVersion, server: StubServer
 ) -> None:
     predict(client, version)
     server.stop()
@@ -162,15 +164,15 @@ def test_a_server_that_is_down_is_503_and_recorded(
 
 
 def test_a_batch_contacts_a_server_that_is_down_only_once(
-    client: APIClient, version: ModelVersion, server: StandIn
+    client: APIClient, version: ModelVersion, server: StubServer
 ) -> None:
     server.hang_up = True
-    n_before = server.infers
+    n_before = server.n_infer_calls
     body = {"model_id": version.pk, "inputs": [{"features": [i, 0.5]} for i in range(20)]}
 
     response = client.post(f"{PREDICTIONS}batch/", body)
 
     assert response.status_code == 503
     assert response.headers["Retry-After"] == "1"
-    assert server.infers == n_before + 1
+    assert server.n_infer_calls == n_before + 1
     assert Prediction.objects.filter(status="failed").count() == 20

@@ -243,13 +243,16 @@ def test_another_salt_reshuffles_the_subjects() -> None:
 
 
 def test_resolving_a_name_costs_one_query(
-    client: APIClient, champion: Alias, sent: list[str], django_assert_max_num_queries: Any
+    client: APIClient,
+    champion: Alias,
+    raw_statements: list[str],
+    django_assert_max_num_queries: Any,
 ) -> None:
     # On SQLite the query goes through Django's cursor and is counted here as well.
     with django_assert_max_num_queries(1):
         assert routing.resolve("iris", subject="ada").model_id == champion.version_id
 
-    assert len(sent) == 1
+    assert len(raw_statements) == 1
 
 
 @pytest.mark.django_db(transaction=True)

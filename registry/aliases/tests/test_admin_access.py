@@ -19,7 +19,7 @@ from registry.testing.admin_aliases import (
 from registry.testing.admin_aliases import alias as alias
 from registry.testing.aliases import arms
 from registry.testing.aliases import versions as versions
-from registry.testing.fixtures import Artifact
+from registry.testing.artifacts import Artifact
 
 
 def signed_in(*codenames: str) -> Client:
@@ -77,7 +77,7 @@ def test_a_version_in_use_is_not_deactivated(admin_client: Client, alias: Alias)
     page = text_of(admin_client.post(VERSIONS_URL, selection, follow=True))
 
     assert "is used by wine@champion" in page
-    assert "1 deactivated." in page
+    assert "1 version deactivated." in page
     assert list(ModelVersion.objects.filter(is_active=False)) == [unused]
     notes = {"description": "x", "metrics": "null", "tags": "{}"}
     response = admin_client.post(f"{VERSIONS_URL}{in_use.pk}/change/", notes)
@@ -86,7 +86,7 @@ def test_a_version_in_use_is_not_deactivated(admin_client: Client, alias: Alias)
     assert (in_use.is_active, in_use.description) == (True, "")
 
 
-@pytest.mark.usefixtures("proofs_once", "model_path")
+@pytest.mark.usefixtures("cached_proofs", "model_path")
 def test_a_version_without_a_number_is_registered_and_deleted_with_its_champion(
     admin_client: Client, iris_artifact: Artifact
 ) -> None:

@@ -9,9 +9,10 @@ from registry.aliases import moves
 from registry.models import Alias, AliasMove, Arms, ModelVersion
 from registry.testing.admin_aliases import ADD_FORM, URL, change, errors, post_rollback, text_of
 from registry.testing.admin_aliases import alias as alias
-from registry.testing.aliases import MakeVersion, arms
+from registry.testing.aliases import arms
 from registry.testing.aliases import versions as versions
-from registry.testing.fixtures import Artifact
+from registry.testing.artifacts import Artifact
+from registry.testing.versions import MakeVersion
 
 
 def test_an_alias_is_added(admin_client: Client, versions: list[ModelVersion]) -> None:

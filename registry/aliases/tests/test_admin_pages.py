@@ -11,9 +11,9 @@ from registry.aliases.recording import Attribution
 from registry.models import Alias, AliasMove
 from registry.testing.admin_aliases import MOVES_URL, URL, text_of
 from registry.testing.admin_aliases import alias as alias
-from registry.testing.aliases import MakeVersion
 from registry.testing.aliases import versions as versions
-from registry.testing.fixtures import Artifact
+from registry.testing.artifacts import Artifact
+from registry.testing.versions import MakeVersion
 
 
 def test_the_list_shows_each_alias_with_its_versions(admin_client: Client, alias: Alias) -> None:

@@ -8,9 +8,11 @@ from rest_framework.test import APIClient
 
 from registry.aliases import moves
 from registry.models import ModelVersion
-from registry.testing.aliases import MakeVersion, put
+from registry.testing.aliases import put
 from registry.testing.aliases import versions as versions
-from registry.testing.fixtures import Artifact, api_client
+from registry.testing.artifacts import Artifact
+from registry.testing.clients import api_client
+from registry.testing.versions import MakeVersion
 
 LIST = "/api/v1/aliases/"
 URL = "/api/v1/aliases/wine/champion/"

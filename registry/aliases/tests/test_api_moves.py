@@ -12,10 +12,12 @@ from rest_framework.test import APIClient
 from registry.aliases.validation import MoveRefused
 from registry.hooks import Extension
 from registry.models import MAX_SHADOWS, Alias, AliasMove, ModelVersion
-from registry.testing.aliases import N_THREADS, MakeVersion, put, summary
+from registry.testing.aliases import N_THREADS, put, summary
 from registry.testing.aliases import extend_registry as extend_registry
 from registry.testing.aliases import versions as versions
-from registry.testing.fixtures import Artifact, api_client
+from registry.testing.artifacts import Artifact
+from registry.testing.clients import api_client
+from registry.testing.versions import MakeVersion
 
 LIST = "/api/v1/aliases/"
 URL = "/api/v1/aliases/wine/champion/"

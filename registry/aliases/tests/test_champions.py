@@ -11,15 +11,16 @@ from rest_framework.test import APIClient
 from registry import services
 from registry.aliases import activation, moves
 from registry.aliases.activation import VersionInUse
+from registry.aliases.recording import Attribution
 from registry.models import Alias, AliasMove, AliasShadow, Arms, ModelVersion
 from registry.services import Upload
-from registry.testing.fixtures import Artifact
+from registry.testing.artifacts import Artifact
 
 MODELS = "/api/v1/models/"
 
 MakeVersion = Callable[..., ModelVersion]
 
-pytestmark = pytest.mark.usefixtures("proofs_once", "model_path", "db")
+pytestmark = pytest.mark.usefixtures("cached_proofs", "model_path", "db")
 
 
 def register(artifact: Artifact | None = None, **fields: Any) -> ModelVersion:
@@ -47,7 +48,7 @@ def test_the_first_version_registered_with_an_artifact_becomes_champion(
     register(iris_artifact, version="off", is_active=False)
     assert champion() is None
 
-    first = register(iris_artifact, created_by=user)
+    first = register(iris_artifact, attribution=Attribution(user=user))
     register(iris_artifact)
 
     move = AliasMove.objects.get()

@@ -10,7 +10,7 @@ from django.db.migrations.executor import MigrationExecutor
 from registry.aliases import moves
 from registry.aliases.recording import Attribution
 from registry.models import Alias, AliasMove, ModelVersion
-from registry.testing.fixtures import Artifact
+from registry.testing.artifacts import Artifact
 
 MakeVersion = Callable[..., ModelVersion]
 

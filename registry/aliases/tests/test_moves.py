@@ -9,9 +9,10 @@ from django.db import IntegrityError, transaction
 from registry.aliases.recording import Attribution
 from registry.aliases.validation import MoveRefused
 from registry.models import Alias, Arms, ModelNotFound, ModelVersion
-from registry.testing.aliases import MakeVersion, arms, recorded_moves, set_alias
+from registry.testing.aliases import arms, recorded_moves, set_alias
 from registry.testing.aliases import versions as versions
-from registry.testing.fixtures import Artifact
+from registry.testing.artifacts import Artifact
+from registry.testing.versions import MakeVersion
 
 # -- setting
 
@@ -78,14 +79,14 @@ def test_the_salt_never_changes(versions: list[ModelVersion]) -> None:
     assert Alias.objects.get(alias="other").salt != salt
 
 
-def test_a_route_takes_one_query(versions: list[ModelVersion], sent: list[str]) -> None:
+def test_a_route_takes_one_query(versions: list[ModelVersion], raw_statements: list[str]) -> None:
     set_alias("1", canary=("2", 12.5), shadows=["5", "3"])
     set_alias("1", alias="plain")
     salt = Alias.objects.get(alias="champion").salt
 
     route = Alias.objects.route("wine")
 
-    assert len(sent) == 1
+    assert len(raw_statements) == 1
     first, second, third, _, fifth, *_ = (version.pk for version in versions)
     assert (route.name, route.alias, route.version_id) == ("wine", "champion", first)
     assert (route.canary_id, route.canary_percent, route.salt) == (second, 12.5, salt)
@@ -100,10 +101,10 @@ def test_an_unknown_alias_has_no_route(versions: list[ModelVersion]) -> None:
 
 
 def test_looking_up_an_active_id_takes_one_query(
-    versions: list[ModelVersion], sent: list[str]
+    versions: list[ModelVersion], raw_statements: list[str]
 ) -> None:
     assert ModelVersion.objects.active_id("wine", "2") == versions[1].pk
-    assert len(sent) == 1
+    assert len(raw_statements) == 1
     versions[1].update(is_active=False)
     for version in ("2", "9"):
         with pytest.raises(ModelNotFound, match=f"Model wine:{version} not found or inactive"):

@@ -47,7 +47,7 @@ def test_the_onnx_file_is_the_artifact_and_the_tags_describe_its_source(
     output = run(iris.path, *more)
 
     version = ModelVersion.objects.get()
-    assert "Compared on 1,200 example rows: all labels equal" in output
+    assert "Compared on 1,200 example rows: all labels are equal" in output
     assert version.framework == "onnx"
     assert [path.suffix for path in model_path.rglob("*.*") if path.is_file()] == [".onnx"]
     source = hashlib.sha256(iris.path.read_bytes()).hexdigest()
@@ -69,7 +69,7 @@ def test_the_onnx_file_is_the_artifact_and_the_tags_describe_its_source(
     }
     assert version.signature["outputs"][0]["classes"] == [0, 1, 2]
 
-    assert "registered already" in run(iris.path, *more)
+    assert "already registered" in run(iris.path, *more)
     assert ModelVersion.objects.count() == 1
 
 
@@ -89,7 +89,7 @@ def test_a_comparison_on_synthetic_rows_is_reported_as_such(
 ) -> None:
     output = run(iris.path, "--to=onnx")
 
-    assert "2,000 synthetic rows, as none were given" in output
+    assert "2,000 synthetic rows, because no example rows were given" in output
     assert ModelVersion.objects.get().tags["parity"]["generated"] is True
 
 

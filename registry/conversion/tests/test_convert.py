@@ -23,7 +23,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
-from registry.artifacts.sniffing import ArtifactRejected, sniff
+from registry.artifacts.errors import ArtifactRejected
+from registry.artifacts.sniffing import sniff
 from registry.conversion import worker
 from registry.conversion.parity import TOLERANCE, compare
 from registry.runtimes import runtime_module

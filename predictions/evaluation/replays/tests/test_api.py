@@ -15,7 +15,7 @@ from predictions.testing.replays import coarse as coarse
 from predictions.testing.replays import coarse_artifact as coarse_artifact
 from predictions.testing.replays import recorded as recorded
 from registry.models import ModelVersion
-from registry.testing.fixtures import api_client
+from registry.testing.clients import api_client
 
 URL = "/api/v1/replays/"
 

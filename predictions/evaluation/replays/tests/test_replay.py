@@ -25,7 +25,7 @@ from registry import loader
 from registry.models import ModelNotFound, ModelVersion
 from registry.runtimes.base import InferenceError
 from registry.signatures.arrangement import InvalidInput
-from registry.testing.fixtures import Artifact
+from registry.testing.artifacts import Artifact
 
 
 class Stopped(Exception):
@@ -311,8 +311,8 @@ def test_no_prediction_is_written_and_no_model_leaves_memory(
 
     replayed(iris, coarse)
 
-    assert loader.loaded() == ["iris:1"]
-    assert loader.apart(iris.pk) is loader.get(iris.pk)
+    assert loader.loaded_specifiers() == ["iris:1"]
+    assert loader.load_uncached(iris.pk) is loader.get(iris.pk)
     assert list(Prediction.objects.order_by("pk")) == rows
 
 

@@ -18,7 +18,7 @@ from predictions.testing.replays import (
 from predictions.testing.replays import coarse as coarse
 from predictions.testing.replays import coarse_artifact as coarse_artifact
 from registry.models import ModelVersion
-from registry.testing.fixtures import Artifact
+from registry.testing.artifacts import Artifact
 
 
 def test_figures_of_a_classifier_equal_a_direct_computation(

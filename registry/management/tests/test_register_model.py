@@ -1,4 +1,4 @@
-"""`register_model`: a file becomes a version, once."""
+"""The register_model command: a file becomes a version, once."""
 
 import json
 import pickle
@@ -9,17 +9,17 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from registry.models import ModelVersion
-from registry.testing.fixtures import Artifact
+from registry.testing.artifacts import Artifact
 
-pytestmark = pytest.mark.usefixtures("proofs_once", "model_path", "db")
+pytestmark = pytest.mark.usefixtures("cached_proofs", "model_path", "db")
 
 
-def register(file: Path, *more: str, version: str = "1") -> str:
-    out = StringIO()
+def register(file: Path, *options: str, version: str = "1") -> str:
+    output = StringIO()
     call_command(
-        "register_model", str(file), "--name=iris", f"--version={version}", *more, stdout=out
+        "register_model", str(file), "--name=iris", f"--version={version}", *options, stdout=output
     )
-    return out.getvalue()
+    return output.getvalue()
 
 
 @pytest.fixture
@@ -29,10 +29,10 @@ def file(tmp_path: Path, iris_artifact: Artifact) -> Path:
     return path
 
 
-def test_the_framework_is_told_from_the_content(
+def test_the_framework_is_detected_from_the_content(
     file: Path, iris_artifact: Artifact, model_path: Path
 ) -> None:
-    said = register(
+    output = register(
         file, '--metrics={"accuracy": 1e20}', '--tags={"a": 1}', "--description=Three", version="7"
     )
 
@@ -42,21 +42,21 @@ def test_the_framework_is_told_from_the_content(
     assert (version.description, version.created_by) == ("Three", None)
     assert version.sha256 == iris_artifact.sha256
     assert (model_path / version.artifact).read_bytes() == iris_artifact.content
-    assert f"Registered iris:7 as id {version.pk}" in said
+    assert f"Registered iris:7 as id {version.pk}" in output
 
 
-def test_the_same_file_again_changes_nothing(file: Path, model_path: Path) -> None:
+def test_registering_the_same_file_again_changes_nothing(file: Path, model_path: Path) -> None:
     register(file)
     files = list(model_path.rglob("*.skops"))
 
-    said = register(file)
+    output = register(file)
 
-    assert "iris:1 is registered already" in said
+    assert "iris:1 is already registered" in output
     assert list(model_path.rglob("*.skops")) == files
     assert ModelVersion.objects.count() == 1
 
 
-def test_another_file_under_a_taken_version_is_refused(
+def test_another_file_for_a_taken_version_is_refused(
     file: Path, diabetes_artifact: Artifact
 ) -> None:
     register(file)
@@ -66,7 +66,9 @@ def test_another_file_under_a_taken_version_is_refused(
         register(file)
 
 
-def test_example_rows_and_a_signature_are_taken(tmp_path: Path, mixed_artifact: Artifact) -> None:
+def test_example_rows_and_a_signature_are_accepted(
+    tmp_path: Path, mixed_artifact: Artifact
+) -> None:
     path = tmp_path / "mixed.skops"
     path.write_bytes(mixed_artifact.content)
     signature = '{"inputs": [{"name": "city", "datatype": "BYTES"}]}'
@@ -78,7 +80,7 @@ def test_example_rows_and_a_signature_are_taken(tmp_path: Path, mixed_artifact: 
 
 
 @pytest.mark.parametrize(
-    ("option", "said"),
+    ("option", "message"),
     [
         ("--name=../x", "--name: "),
         ("--version=1/2", "--version: "),
@@ -89,21 +91,21 @@ def test_example_rows_and_a_signature_are_taken(tmp_path: Path, mixed_artifact: 
         ("--signature={", "--signature is not valid JSON"),
         ('--signature={"input": 1}', "--signature: "),
         ("--example=[]", "--example: "),
-        ("--framework=onnx", "'onnx', but the file is one of 'sklearn'"),
+        ("--framework=onnx", "'onnx', but this is a file of 'sklearn'"),
         ("--framework=keras", "invalid choice: 'keras'"),
     ],
 )
-def test_a_bad_option_is_named_and_nothing_is_registered(
-    file: Path, model_path: Path, option: str, said: str
+def test_an_invalid_option_is_reported_and_nothing_is_registered(
+    file: Path, model_path: Path, option: str, message: str
 ) -> None:
-    with pytest.raises(CommandError, match=said):
+    with pytest.raises(CommandError, match=message):
         register(file, option)
 
     assert ModelVersion.objects.count() == 0
     assert not [path for path in model_path.rglob("*") if path.is_file()]
 
 
-def test_a_pickle_is_refused_with_what_to_do_instead(
+def test_a_pickle_is_rejected_with_what_to_do_instead(
     file: Path, iris_artifact: Artifact, model_path: Path
 ) -> None:
     file.write_bytes(pickle.dumps(iris_artifact.model))
@@ -114,6 +116,6 @@ def test_a_pickle_is_refused_with_what_to_do_instead(
     assert not [path for path in model_path.rglob("*") if path.is_file()]
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(CommandError, match=r"gone\.skops can not be read"):
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match=r"gone\.skops cannot be read"):
         register(tmp_path / "gone.skops")

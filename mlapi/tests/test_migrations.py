@@ -1,4 +1,4 @@
-"""The migrations of both apps, there and back."""
+"""The migrations of both apps can be reversed and applied again."""
 
 import pytest
 from django.core.management import call_command
@@ -22,7 +22,7 @@ def constraints() -> set[str]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_tables_go_and_come_back_with_their_constraints() -> None:
+def test_reversing_and_applying_all_migrations_restores_the_constraints() -> None:
     before = constraints()
     try:
         call_command("migrate", "registry", "zero", verbosity=0)
