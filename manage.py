@@ -12,7 +12,7 @@ from django.core.management import execute_from_command_line
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mlapi.settings")
     try:
-        # Read now: a wrong variable is told in one line, not in the traceback of some command.
+        # Load the settings now: an invalid variable is reported in one line, without a traceback.
         _ = settings.DEBUG
     except ImproperlyConfigured as error:
         sys.exit(f"mlapi: {error}")

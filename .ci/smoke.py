@@ -1,6 +1,6 @@
-"""A new user's first minutes, by the README's own command: serve, predict, restart, read it back.
+"""A new user's first minutes with the README's command: serve, predict, restart, read it back.
 
-Run as `python3 .ci/smoke.py "COMMAND"` in a fresh checkout; needs nothing but Python.
+Run `python3 .ci/smoke.py "COMMAND"` in a fresh checkout. It needs the standard library only.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-START_SECONDS = 900  # The first start installs everything.
+START_SECONDS = 900  # The first start includes the installation.
 STOP_SECONDS = 60
 WINE = [13.2, 1.8, 2.4, 18.0, 105.0, 2.5, 2.6, 0.3, 1.7, 5.0, 1.0, 3.1, 900.0]
 
@@ -34,21 +34,22 @@ def main(command: str) -> None:
         credentials = {"username": "admin", "password": password[1]}
         token = call(f"{base}/api/v1/auth/token/", credentials)["access"]
         models = call(f"{base}/api/v1/models/?name=wine", token=token)
-        question = {"model_id": models[0]["id"], "input_data": {"features": WINE}}
-        answer = call(f"{base}/api/v1/predictions/", question, token=token)
-        first = call(f"{base}/api/v1/predictions/{answer['id']}/", token=token)
-        assert first["input_data"] == question["input_data"], first
+        request = {"model_id": models[0]["id"], "input_data": {"features": WINE}}
+        prediction = call(f"{base}/api/v1/predictions/", request, token=token)
+        before = call(f"{base}/api/v1/predictions/{prediction['id']}/", token=token)
+        assert before["input_data"] == request["input_data"], before
         assert call(f"{base}/api/schema/?format=json")["openapi"]
     with serving(f"{command} --port {port}", base):
         token = call(f"{base}/api/v1/auth/token/", credentials)["access"]
-        again = call(f"{base}/api/v1/predictions/{answer['id']}/", token=token)
-    assert again == first, (again, first)
-    print(f"Prediction {answer['id']} ({answer['output']['label']}) outlived the restart.")
+        after = call(f"{base}/api/v1/predictions/{prediction['id']}/", token=token)
+    assert after == before, (before, after)
+    label = prediction["output"]["label"]
+    print(f"Prediction {prediction['id']} ({label}) is the same after the restart.")
 
 
 @contextlib.contextmanager
 def serving(command: str, base: str) -> Iterator[Path]:
-    """The command, ready; gives the file that its output goes to, and ends it as Ctrl-C does."""
+    """Run the command until the service is ready; yields its output file, then sends SIGINT."""
     output = Path("smoke.log").resolve()
     with output.open("w") as log:
         process = subprocess.Popen(
@@ -74,12 +75,12 @@ def is_ready(base: str) -> bool:
     return True
 
 
-def call(url: str, body: Any = None, token: str = "") -> Any:
+def call(url: str, body: object = None, token: str = "") -> Any:
     headers = {"Content-Type": "application/json"}
     if token:
         headers["Authorization"] = f"Bearer {token}"
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data, headers)
+    content = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, content, headers)
     try:
         with urllib.request.urlopen(request, timeout=30) as response:
             return json.load(response)

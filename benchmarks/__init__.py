@@ -1,1 +1,1 @@
-"""Measures the service beside its peers, from outside: imports nothing of it."""
+"""Measures the service and its peers from outside: imports nothing of the service."""

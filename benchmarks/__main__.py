@@ -5,62 +5,80 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from typing import Any, NoReturn
+from types import FrameType
+from typing import NoReturn, Protocol
 
-from benchmarks import batch_copy, deactivation, depth, durability, profiling, shadowing
-from benchmarks.environments import NotInstallable
-from benchmarks.load import HOW_TO_GET_WRK, WrkMissing
-from benchmarks.peers import comparison
-from benchmarks.processes import ServerFailed
-from benchmarks.service import CommandFailed
+from benchmarks import batch_copy, profiling
+from benchmarks.commits import comparison as commits
+from benchmarks.commits import crossing
+from benchmarks.consistency import deactivation, durability
+from benchmarks.depth import comparison as depth
+from benchmarks.harness.environments import NotInstallable
+from benchmarks.harness.load import HOW_TO_GET_WRK, WrkMissing
+from benchmarks.harness.processes import ServerFailed
+from benchmarks.harness.service import CommandFailed
+from benchmarks.peers import comparison as peers
+from benchmarks.shadowing import comparison as shadowing
 
-COMMANDS: dict[str, tuple[str, Any]] = {
-    "peers": ("the service beside its peers, in interleaved rounds (the default)", comparison),
-    "copy": ("a recorded batch against PostgreSQL's COPY of the same rows", batch_copy),
-    "depth": ("lists, single reads and writes at ten million rows, with plans", depth),
-    "durability": ("nothing acknowledged is lost: kill -9, restarts of PostgreSQL", durability),
-    "deactivate": ("a deactivation holds in every process once it is answered", deactivation),
-    "shadows": ("what a slow and a failing shadow cost those who are answered", shadowing),
-    "profile": ("where the time of a prediction goes, by share", profiling),
+
+class Command(Protocol):
+    """A module that implements a command."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
+
+    def run(self, options: argparse.Namespace) -> int:
+        """The exit code."""
+
+
+COMMANDS: dict[str, tuple[str, Command]] = {
+    "peers": ("compare the service with its peers in interleaved rounds (the default)", peers),
+    "commits": ("compare two commits of the service in interleaved rounds", commits),
+    "files": ("list the project's files that one POST of a prediction runs through", crossing),
+    "copy": ("compare a recorded batch with PostgreSQL's COPY of the same rows", batch_copy),
+    "depth": ("time lists, single reads and writes at ten million rows", depth),
+    "durability": ("kill servers and PostgreSQL: no acknowledged prediction is lost", durability),
+    "deactivate": ("check that a deactivation holds in every process at once", deactivation),
+    "shadows": ("measure what a slow and a failing shadow cost the callers", shadowing),
+    "profile": ("show where the time of a prediction goes", profiling),
 }
 
-EPILOG = f"""Run it with the Python of the development environment (pip install -e '.[dev]').
-PostgreSQL is DATABASE_URL's server where that is set (databases named benchmark_* are made there),
-else an embedded one that ends with the run. All servers listen on loopback alone. Peers are
-installed once, in environments of their own below benchmarks/.cache. Machines are noisy: only the
-ratios within one run count. `python -m benchmarks COMMAND --help` shows a command's options.
+EPILOG = f"""Run with the Python of the development environment (pip install -e '.[dev]').
+If DATABASE_URL names a PostgreSQL server, the runs create databases named benchmark_* there;
+otherwise they start an embedded server and stop it at the end. All servers listen on loopback.
+Each peer is installed once, in its own environment below benchmarks/.cache. Machines are noisy:
+compare figures of the same run only. `python -m benchmarks COMMAND --help` lists the options.
 
 Needs wrk. {HOW_TO_GET_WRK.partition(". ")[2]}
 """
 
 
-def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
+def create_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Measures the service from outside.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = made.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, (about, module) in COMMANDS.items():
-        command = commands.add_parser(name, help=about, description=module.__doc__)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (summary, module) in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=module.__doc__)
         module.add_arguments(command)
         command.set_defaults(run=module.run)
-    return made
+    return parser
 
 
 def main(arguments: list[str]) -> int:
-    # Ended from outside, it must still end what it started.
+    # Stopped from outside, a run must still stop the servers it has started.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _stop)
+        signal.signal(number, _interrupt)
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
         arguments = ["peers", *arguments]
-    options = parser().parse_args(arguments)
+    options = create_parser().parse_args(arguments)
     run: Callable[[argparse.Namespace], int] = options.run
     try:
         return run(options)
     except KeyboardInterrupt:
-        print("\nstopped; everything that was started has been ended", file=sys.stderr)
+        print("\nInterrupted; every process of this run has been stopped.", file=sys.stderr)
         return 130
     except (WrkMissing, NotInstallable, ServerFailed, CommandFailed) as error:
         print(f"benchmarks: {error}", file=sys.stderr)
@@ -70,10 +88,10 @@ def main(arguments: list[str]) -> int:
         return 1
 
 
-def _stop(number: int, frame: Any) -> NoReturn:
-    # Once: a second Ctrl-C would interrupt the clearing away.
-    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(each, signal.SIG_IGN)
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    # Only once: a second Ctrl-C would interrupt the clean-up.
+    for other in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(other, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

@@ -1,20 +1,20 @@
-"""Figures as Markdown tables, and targets as met or not."""
+"""Figures as Markdown tables, and targets as met or missed."""
 
 import json
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 MISSING = "-"
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A bound on a figure; `figure` is None where it could not be measured."""
+    """A bound on a figure; `figure` is None if it could not be measured."""
 
-    what: str
+    name: str
     bound: float
     kind: Literal["at least", "at most"]
     figure: float | None
@@ -26,12 +26,13 @@ class Target:
         return self.figure >= self.bound if self.kind == "at least" else self.figure <= self.bound
 
     def row(self) -> list[str]:
-        verdict = "not measured" if self.figure is None else "met" if self.is_met else "NOT MET"
-        return [self.what, f"{self.kind} {shown(self.bound)}", shown(self.figure), verdict]
+        verdict = "not measured" if self.figure is None else "met" if self.is_met else "MISSED"
+        bound = f"{self.kind} {format_figure(self.bound)}"
+        return [self.name, bound, format_figure(self.figure), verdict]
 
-    def as_json(self) -> dict[str, Any]:
-        about = {"what": self.what, "kind": self.kind, "bound": self.bound}
-        return {**about, "figure": self.figure, "is_met": self.is_met}
+    def as_json(self) -> dict[str, object]:
+        definition = {"name": self.name, "kind": self.kind, "bound": self.bound}
+        return {**definition, "figure": self.figure, "is_met": self.is_met}
 
 
 def targets_table(targets: Iterable[Target]) -> str:
@@ -39,9 +40,9 @@ def targets_table(targets: Iterable[Target]) -> str:
 
 
 def median(values: Iterable[float]) -> float | None:
-    """The median, or None of nothing."""
-    found = list(values)
-    return statistics.median(found) if found else None
+    """The median, or None without values."""
+    known = list(values)
+    return statistics.median(known) if known else None
 
 
 def ratio(numerator: float | None, denominator: float | None) -> float | None:
@@ -50,8 +51,8 @@ def ratio(numerator: float | None, denominator: float | None) -> float | None:
     return numerator / denominator
 
 
-def shown(figure: float | None) -> str:
-    """Three significant digits, and none behind the point from a hundred on."""
+def format_figure(figure: float | None) -> str:
+    """Three significant digits; no decimals from 100 on."""
     if figure is None:
         return MISSING
     if abs(figure) >= 100:
@@ -62,12 +63,12 @@ def shown(figure: float | None) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table, its columns aligned for reading in a terminal."""
+    """A Markdown table with aligned columns, readable in a terminal too."""
     lines = [list(head), *(list(row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    drawn = [_line(line, widths) for line in lines]
-    drawn.insert(1, "| " + " | ".join("-" * width for width in widths) + " |")
-    return "\n".join(drawn)
+    formatted = [_line(line, widths) for line in lines]
+    formatted.insert(1, "| " + " | ".join("-" * width for width in widths) + " |")
+    return "\n".join(formatted)
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
@@ -75,6 +76,6 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     return "| " + " | ".join(padded) + " |"
 
 
-def write_json(path: Path | None, value: Any) -> None:
+def write_json(path: Path | None, value: object) -> None:
     if path is not None:
         path.write_text(json.dumps(value, indent=1) + "\n")

@@ -6,4 +6,5 @@ class MlapiConfig(AppConfig):
     verbose_name = "ML API"
 
     def ready(self) -> None:
-        from mlapi import checks  # noqa: F401 -- registers the system checks
+        # Imported here: it needs the settings, and registers the system checks.
+        from mlapi.configuration import checks  # noqa: F401

@@ -1,9 +1,8 @@
-"""Tokens, and the lock-out that the token endpoint shares with the admin."""
+"""Token endpoints, and the lock-out that they share with the admin's login."""
 
 import ipaddress
 from datetime import timedelta
 from http import HTTPStatus
-from typing import Any
 
 from axes.handlers.proxy import AxesProxyHandler
 from django.conf import settings
@@ -24,41 +23,41 @@ from rest_framework_simplejwt.views import TokenObtainPairView, TokenRefreshView
 from mlapi.problems import Problem
 from mlapi.rest.parsers import JSONParser
 
-MAX_USERNAME_LENGTH = 150  # Django's own column
+MAX_USERNAME_LENGTH = 150  # As in Django's User.
 MAX_PASSWORD_LENGTH = 4096
 MAX_TOKEN_LENGTH = 8192
 
 
-class Credentials(serializers.Serializer[Any]):
+class Credentials(serializers.Serializer[object]):
     username = serializers.CharField(max_length=MAX_USERNAME_LENGTH)
     password = serializers.CharField(
         max_length=MAX_PASSWORD_LENGTH, trim_whitespace=False, style={"input_type": "password"}
     )
 
 
-class TokenPair(serializers.Serializer[Any]):
-    access = serializers.CharField(help_text="For `Authorization: Bearer ...`.")
-    refresh = serializers.CharField(help_text="Gets a new access token.")
+class TokenPair(serializers.Serializer[object]):
+    access = serializers.CharField(help_text="Send it as `Authorization: Bearer ...`.")
+    refresh = serializers.CharField(help_text="Exchange it for a new access token.")
 
 
-class RefreshToken(serializers.Serializer[Any]):
+class RefreshToken(serializers.Serializer[object]):
     refresh = serializers.CharField(max_length=MAX_TOKEN_LENGTH)
 
 
-class AccessToken(serializers.Serializer[Any]):
+class AccessToken(serializers.Serializer[object]):
     access = serializers.CharField()
 
 
-class AnyToken(serializers.Serializer[Any]):
+class AnyToken(serializers.Serializer[object]):
     token = serializers.CharField(max_length=MAX_TOKEN_LENGTH)
 
 
-class LockedOutTokenSerializer(TokenObtainPairSerializer):
-    """Credentials for a pair of tokens, counted by the lock-out."""
+class LoginSerializer(TokenObtainPairSerializer):
+    """Exchanges credentials for a pair of tokens; failures count towards the lock-out."""
 
-    def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
+    def validate(self, attrs: dict[str, str]) -> dict[str, str]:
         tokens: dict[str, str] = super().validate(attrs)
-        # Issuing a token is no login in Django's sense: it sends no signal that would reset these.
+        # Issuing a token does not send Django's login signal, on which axes resets the failures.
         AxesProxyHandler.reset_attempts(
             username=attrs["username"], ip_address=client_address(self.context["request"])
         )
@@ -66,9 +65,9 @@ class LockedOutTokenSerializer(TokenObtainPairSerializer):
 
 
 class RefreshSerializer(TokenRefreshSerializer):
-    """A refresh token for an access token, 401 where its user is gone."""
+    """Exchanges a refresh token for an access token; 401 if the user no longer exists."""
 
-    def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
+    def validate(self, attrs: dict[str, str]) -> dict[str, str]:
         try:
             tokens: dict[str, str] = super().validate(attrs)
         except ObjectDoesNotExist as error:
@@ -77,11 +76,11 @@ class RefreshSerializer(TokenRefreshSerializer):
 
 
 class TokenView(TokenObtainPairView):
-    serializer_class = LockedOutTokenSerializer
+    serializer_class = LoginSerializer
     parser_classes = [JSONParser]
 
-    def get_serializer_context(self) -> dict[str, Any]:
-        # Django's request: axes marks the one it gets, and its middleware looks at this one.
+    def get_serializer_context(self) -> dict[str, object]:
+        # axes marks the request that it gets, and its middleware checks Django's request.
         return {**super().get_serializer_context(), "request": self.request._request}
 
     @extend_schema(
@@ -94,8 +93,8 @@ class TokenView(TokenObtainPairView):
         },
         auth=[],
     )
-    def post(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Log in: a username and password for a pair of tokens."""
+    def post(self, request: Request, *args: object, **kwargs: object) -> Response:
+        """Exchange a username and password for an access token and a refresh token."""
         Credentials(data=request.data).is_valid(raise_exception=True)
         return super().post(request, *args, **kwargs)
 
@@ -110,8 +109,8 @@ class RefreshView(TokenRefreshView):
         responses={200: AccessToken, 401: OpenApiResponse()},
         auth=[],
     )
-    def post(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Get a new access token."""
+    def post(self, request: Request, *args: object, **kwargs: object) -> Response:
+        """Exchange a refresh token for a new access token."""
         RefreshToken(data=request.data).is_valid(raise_exception=True)
         return super().post(request, *args, **kwargs)
 
@@ -126,17 +125,17 @@ class VerifyView(TokenVerifyView):
         responses={200: OpenApiResponse(description="The token is valid."), 401: OpenApiResponse()},
         auth=[],
     )
-    def post(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Check that a token was issued here and has not expired."""
+    def post(self, request: Request, *args: object, **kwargs: object) -> Response:
+        """Check that this service issued a token and that it has not expired."""
         AnyToken(data=request.data).is_valid(raise_exception=True)
         return super().post(request, *args, **kwargs)
 
 
 def client_address(request: HttpRequest) -> str | None:
-    """The client's IP address, or None on a unix socket.
+    """The client's IP address, or None on a Unix socket.
 
-    Each trusted proxy appends the address it saw to X-Forwarded-For, so that of all entries the
-    n-th from the right is the client's, and everything left of it is the client's own claim.
+    Each trusted proxy appends the address of its peer to X-Forwarded-For. With n proxies, the n-th
+    entry from the right is the client; the client itself may have sent any entries before it.
     """
     count: int = settings.TRUSTED_PROXY_COUNT
     forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")
@@ -148,20 +147,20 @@ def client_address(request: HttpRequest) -> str | None:
 
 def _address(text: str) -> str | None:
     try:
-        # A zone (`fe80::1%eth0`) is of this machine only, and PostgreSQL stores none.
+        # A zone (`fe80::1%eth0`) is local to this machine, and PostgreSQL cannot store it.
         return str(ipaddress.ip_address(text.strip().partition("%")[0]))
     except ValueError:
         return None
 
 
 def lockout_response(
-    request: HttpRequest, original: HttpResponse | None, credentials: dict[str, Any] | None
+    request: HttpRequest, original: HttpResponse | None, credentials: dict[str, str] | None
 ) -> HttpResponse:
-    """AXES_LOCKOUT_CALLABLE: the same answer at the token endpoint and the admin."""
+    """AXES_LOCKOUT_CALLABLE: the same response at the token endpoint and in the admin."""
     cooloff: timedelta = settings.AXES_COOLOFF_TIME
     seconds = int(cooloff.total_seconds())
     return Problem(
         HTTPStatus.TOO_MANY_REQUESTS,
-        f"Too many failed logins: try again in {-(-seconds // 60)} minutes at the latest.",
+        f"Too many failed logins. Try again in {-(-seconds // 60)} minutes.",
         headers={"Retry-After": str(seconds)},
     ).response(request)

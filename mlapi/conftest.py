@@ -1,4 +1,4 @@
-"""Clients of the tests of the HTTP layer, which call it without a token first."""
+"""The clients of the HTTP tests."""
 
 import pytest
 from django.contrib.auth.models import User
@@ -8,7 +8,7 @@ from rest_framework_simplejwt.tokens import AccessToken
 
 @pytest.fixture
 def client() -> APIClient:
-    """A client without a token, which returns a 500 for an exception instead of raising it."""
+    """A client without a token; unexpected exceptions become a 500, as in production."""
     return APIClient(raise_request_exception=False)
 
 

@@ -96,44 +96,44 @@ def respond(environ: Environ) -> Response | None:
     route = _route(environ["PATH_INFO"])
     if route is None or not _is_plain_request(environ):
         return None
-    header = environ.get("HTTP_AUTHORIZATION", "")
-    try:
-        verified = authentication.verify(header)
-    # Django reports what is wrong with the token.
-    except Exception:
+    caller = _caller(environ)
+    if caller is None:
         return None
-    if verified is None:
-        return None
-    user, token = verified
-    request_id = request_id_of(environ)
-    caller = Caller(int(user.pk), request_id, password_claim(token))
-    context = logs.request_id.set(request_id)
+    context = logs.request_id.set(caller.request_id)
     try:
         body = _answer(environ, route, caller)
         if body is None:
             return None
+        status, content, headers = body
         seconds = time.perf_counter() - started
-        observe_request(route.label, "POST", body[0], seconds)
-        log_access("POST", environ["PATH_INFO"], body[0], seconds, user.pk)
-        return _response(environ, body, request_id)
+        observe_request(route.label, "POST", status, seconds)
+        log_access("POST", environ["PATH_INFO"], status, seconds, caller.user_id)
+        return Response(
+            f"{status.value} {status.phrase}",
+            [
+                *headers.items(),
+                ("Content-Length", str(len(content))),
+                ("X-Request-ID", caller.request_id),
+                *_common_headers(_is_secure(environ)),
+            ],
+            content,
+        )
     finally:
         logs.request_id.reset(context)
         # As Django does at the end of a request: returns the connection to the pool.
         close_old_connections()
 
 
-def _response(environ: Environ, body: Body, request_id: str) -> Response:
-    status, content, headers = body
-    return Response(
-        f"{status.value} {status.phrase}",
-        [
-            *headers.items(),
-            ("Content-Length", str(len(content))),
-            ("X-Request-ID", request_id),
-            *_common_headers(_is_secure(environ)),
-        ],
-        content,
-    )
+def _caller(environ: Environ) -> Caller | None:
+    """The caller that the token names; None leaves it to Django to report an invalid token."""
+    try:
+        verified = authentication.verify(environ.get("HTTP_AUTHORIZATION", ""))
+    except Exception:
+        return None
+    if verified is None:
+        return None
+    user, token = verified
+    return Caller(int(user.pk), request_id_of(environ), password_claim(token))
 
 
 def _answer(environ: Environ, route: Route, caller: Caller) -> Body | None:

@@ -1,12 +1,11 @@
-"""Is it alive, can it serve, what is it doing: for people, probes and Prometheus."""
+"""Health checks and metrics: for people, for an orchestrator's probes and for Prometheus."""
 
 import hmac
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, wraps
 from http import HTTPStatus
-from typing import Any
 
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, connections
@@ -38,12 +37,12 @@ View = Callable[[HttpRequest], HttpResponse]
 
 
 def probe(view: View) -> View:
-    """A view for GET and HEAD alone, which nothing may cache."""
+    """Restrict a view to GET and HEAD and forbid caching its response."""
 
     @csrf_exempt
     @never_cache
     @wraps(view)
-    def safe(request: HttpRequest) -> HttpResponse:
+    def wrapped(request: HttpRequest) -> HttpResponse:
         if request.method in SAFE_METHODS:
             return view(request)
         return Problem(
@@ -52,25 +51,25 @@ def probe(view: View) -> View:
             headers={"Allow": ", ".join(SAFE_METHODS)},
         ).response(request)
 
-    return safe
+    return wrapped
 
 
 @probe
 def live(request: HttpRequest) -> HttpResponse:
-    """200 as long as this process answers at all: touches nothing else."""
+    """200 while this process responds; checks nothing else."""
     return JsonResponse({"status": "alive"})
 
 
 @probe
 def ready(request: HttpRequest) -> HttpResponse:
-    """200 once the database answers and its migrations are applied, else 503."""
+    """200 if the database responds and its migrations are applied, else 503."""
     state = database_state()
-    return _by_state({"status": "ready" if _is_ready(state) else "not ready", **state}, state)
+    return _respond({"status": "ready" if _is_ready(state) else "not ready", **state}, state)
 
 
 @probe
 def health(request: HttpRequest) -> HttpResponse:
-    """As `ready`, and what this worker is: its version and its loaded models."""
+    """As `ready`, with the version of the service and the loaded models of this worker."""
     state = database_state()
     body = {
         "status": "ok" if _is_ready(state) else "unavailable",
@@ -78,44 +77,44 @@ def health(request: HttpRequest) -> HttpResponse:
         **state,
         "loaded_models": loader.loaded_specifiers(),
     }
-    return _by_state(body, state)
+    return _respond(body, state)
 
 
 @probe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Prometheus's text format, for METRICS_TOKEN or an access token."""
+    """Metrics in Prometheus's text format; requires METRICS_TOKEN or an access token."""
     if not _may_read_metrics(request):
         return Problem(
             HTTPStatus.UNAUTHORIZED,
-            "Needs a bearer token: METRICS_TOKEN or an access token.",
+            "Send METRICS_TOKEN or an access token as a bearer token.",
             headers={"WWW-Authenticate": 'Bearer realm="metrics"'},
         ).response(request)
     return HttpResponse(exposition(), content_type=CONTENT_TYPE_LATEST)
 
 
 class OpenInferenceLiveView(APIView):
-    """`live` as the Open Inference Protocol's clients ask for it."""
+    """`live` in the format of the Open Inference Protocol."""
 
     authentication_classes = []
     permission_classes = []
 
     @extend_schema(operation_id="v2_live", responses={(200, "application/json"): LIVE})
     def get(self, request: Request) -> HttpResponse:
-        """200 as long as this process answers at all."""
+        """200 while this process responds."""
         return JsonResponse({"live": True})
 
 
 class OpenInferenceReadyView(APIView):
-    """`ready`, likewise."""
+    """`ready` in the format of the Open Inference Protocol."""
 
     authentication_classes = []
     permission_classes = []
 
     @extend_schema(operation_id="v2_ready", responses={(200, "application/json"): READY})
     def get(self, request: Request) -> HttpResponse:
-        """200 once the database answers and its migrations are applied, else 503."""
+        """200 if the database responds and its migrations are applied, else 503."""
         state = database_state()
-        return _by_state({"ready": _is_ready(state)}, state)
+        return _respond({"ready": _is_ready(state)}, state)
 
 
 def database_state() -> dict[str, str]:
@@ -124,22 +123,22 @@ def database_state() -> dict[str, str]:
         with probe_connection() as connection:
             applied = _applied_migrations(connection)
     except (DatabaseError, InterfaceError) as error:
-        logger.warning("The database does not answer: %s", error)
+        logger.warning("The database does not respond: %s", error)
         return {"database": "unavailable", "migrations": "unknown"}
-    are_applied = all(migration in applied for migration in _last_migrations())
+    are_applied = all(migration in applied for migration in _latest_migrations())
     return {"database": "ok", "migrations": "applied" if are_applied else "pending"}
 
 
 @contextmanager
 def probe_connection() -> Iterator[BaseDatabaseWrapper]:
-    """A connection of its own with short timeouts: a drained pool must not fail a probe."""
+    """A connection outside the pool with short timeouts: an exhausted pool must not fail probes."""
     connection = connections[DEFAULT_DB_ALIAS].copy()
-    options: dict[str, Any] = connection.settings_dict["OPTIONS"]
+    options: dict[str, object] = connection.settings_dict["OPTIONS"]
     if connection.vendor == "postgresql":
         options.pop("pool", None)
         options["connect_timeout"] = PROBE_TIMEOUT_SECONDS
-        given = options.get("options", "")
-        options["options"] = f"{given} -c statement_timeout={PROBE_TIMEOUT_SECONDS}s".strip()
+        configured = options.get("options", "")
+        options["options"] = f"{configured} -c statement_timeout={PROBE_TIMEOUT_SECONDS}s".strip()
     else:
         options["timeout"] = PROBE_TIMEOUT_SECONDS
     try:
@@ -149,7 +148,7 @@ def probe_connection() -> Iterator[BaseDatabaseWrapper]:
 
 
 def _applied_migrations(connection: BaseDatabaseWrapper) -> set[tuple[str, str]]:
-    """As the recorder's method of this name, whose queries go by alias and so through the pool."""
+    """As MigrationRecorder.applied_migrations, which would use a connection of the pool."""
     recorder = MigrationRecorder(connection)
     if not recorder.has_table():
         return set()
@@ -159,8 +158,8 @@ def _applied_migrations(connection: BaseDatabaseWrapper) -> set[tuple[str, str]]
 
 
 @cache
-def _last_migrations() -> tuple[tuple[str, str], ...]:
-    """Each app's last migration on disk; they don't change while the process runs."""
+def _latest_migrations() -> tuple[tuple[str, str], ...]:
+    """Each app's latest migration on disk, cached: it does not change while the process runs."""
     return tuple(MigrationLoader(None).graph.leaf_nodes())
 
 
@@ -168,11 +167,11 @@ def _is_ready(state: dict[str, str]) -> bool:
     return state == {"database": "ok", "migrations": "applied"}
 
 
-def _by_state(body: dict[str, Any], state: dict[str, str]) -> HttpResponse:
+def _respond(body: Mapping[str, object], state: dict[str, str]) -> HttpResponse:
     if _is_ready(state):
-        return JsonResponse(body)
+        return JsonResponse(dict(body))
     return JsonResponse(
-        body,
+        dict(body),
         status=HTTPStatus.SERVICE_UNAVAILABLE,
         headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
     )
@@ -181,7 +180,7 @@ def _by_state(body: dict[str, Any], state: dict[str, str]) -> HttpResponse:
 def _may_read_metrics(request: HttpRequest) -> bool:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     expected: str = settings.METRICS_TOKEN
-    # Compared as bytes: hmac refuses text beyond ASCII.
+    # Compared as bytes: hmac rejects text with non-ASCII characters.
     is_expected = hmac.compare_digest(token.encode(errors="replace"), expected.encode())
     if expected and scheme.lower() == "bearer" and is_expected:
         return True

@@ -1,6 +1,6 @@
-"""Counters of the HTTP layer and the pool, and the exposition of everybody's at /metrics.
+"""Metrics of the HTTP layer and the connection pool, and the exposition of all metrics.
 
-The apps declare their own in a metrics.py each; all share prometheus-client's registry.
+Each app declares its own in its metrics.py; all share prometheus-client's default registry.
 """
 
 import os
@@ -29,7 +29,7 @@ REQUEST_SECONDS = Histogram(
 )
 POOL_SIZE = Gauge(
     "mlapi_db_pool_size",
-    "Database connections the pools hold, idle and in use.",
+    "Database connections of the pools, idle and in use.",
     multiprocess_mode="livesum",
 )
 POOL_AVAILABLE = Gauge(
@@ -44,15 +44,16 @@ UNMATCHED = "unmatched"
 
 
 def observe_request(route: str, method: str, status: int, seconds: float) -> None:
-    """Count one response under a route of `route_of`: clients cannot make up new labels."""
-    requests, durations = _children(route, method if method in METHODS else "other", status)
+    """Count one response. `route` comes from `route_of`, so that clients cannot add labels."""
+    method = method if method in METHODS else "other"
+    requests, durations = _metrics_of(route, method, status)
     requests.inc()
     durations.observe(seconds)
 
 
 @cache
-def _children(route: str, method: str, status: int) -> tuple[Counter, Histogram]:
-    # Looking one up by its labels takes longer than counting.
+def _metrics_of(route: str, method: str, status: int) -> tuple[Counter, Histogram]:
+    # Cached: the library's look-up by labels takes longer than counting.
     return (
         REQUESTS.labels(route, method, str(status)),
         REQUEST_SECONDS.labels(route, method),
@@ -60,14 +61,14 @@ def _children(route: str, method: str, status: int) -> tuple[Counter, Histogram]
 
 
 def observe_pool(stats: Mapping[str, int]) -> None:
-    """Take over psycopg-pool's statistics of this process."""
+    """Publish the statistics of this process's psycopg pool."""
     POOL_SIZE.set(stats.get("pool_size", 0))
     POOL_AVAILABLE.set(stats.get("pool_available", 0))
     POOL_WAITING.set(stats.get("requests_waiting", 0))
 
 
 def route_of(request: HttpRequest) -> str:
-    """The pattern that matched, such as `/api/v1/models/{pk}/`, or `unmatched`."""
+    """The pattern that matches the request, such as `/api/v1/models/{pk}/`, or `unmatched`."""
     match = request.resolver_match
     if match is None or match.url_name == UNMATCHED:
         return UNMATCHED
@@ -82,20 +83,20 @@ def readable_route(route: str) -> str:
 
 
 def exposition() -> bytes:
-    """All metrics in Prometheus's text format: of every worker where they share a folder."""
+    """All metrics in Prometheus's text format, of all workers if they share a folder."""
     registry = REGISTRY
     if folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
-        _forget_dead_workers(Path(folder))
+        _remove_gauges_of_dead_workers(Path(folder))
         registry = CollectorRegistry()
-        MultiProcessCollector(registry)
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return generate_latest(registry)
 
 
-def _forget_dead_workers(folder: Path) -> None:
-    """Drop the gauges of workers that have ended; their counters stay."""
+def _remove_gauges_of_dead_workers(folder: Path) -> None:
+    """Remove the gauges of workers that have ended; their counters stay."""
     for pid in {file.stem.rpartition("_")[2] for file in folder.glob("gauge_live*.db")}:
         if pid.isdecimal() and not _is_alive(int(pid)):
-            mark_process_dead(int(pid), str(folder))
+            mark_process_dead(int(pid), str(folder))  # type: ignore[no-untyped-call]
 
 
 def _is_alive(pid: int) -> bool:

@@ -1,5 +1,6 @@
-"""The one error shape (RFC 9457; below /v2 that protocol's), and which exception becomes which
-status.
+"""The error format and the status of each exception.
+
+Errors are problem details (RFC 9457), except below /v2, which uses the protocol's own format.
 """
 
 import logging
@@ -8,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any
+from typing import TypedDict
 
 import orjson
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
@@ -17,6 +18,7 @@ from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from django.urls import Resolver404
 from rest_framework import exceptions
+from rest_framework.request import Request
 
 from predictions.evaluation.outcomes.recording import OutcomesRefused
 from predictions.evaluation.quality.tasks import NoQuality
@@ -40,12 +42,12 @@ logger = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 MAX_DETAIL_LENGTH = 1000
 NON_FIELD_ERRORS = "non_field_errors"
-# Below it errors have the Open Inference Protocol's shape.
+# Errors below this path have the format of the Open Inference Protocol.
 OPEN_INFERENCE_PATH = "/v2"
 
-# Exceptions of the apps; str(error) is their message for the caller. They may carry `errors`
-# (messages by field path), `retry_after` (seconds) and `extensions` (further members of the
-# problem). Subclasses answer as their nearest parent does.
+# The exceptions of the apps; str(error) is the message for the caller. They may have `errors`
+# (messages by field path), `retry_after` (seconds) and `extensions` (more members of the problem).
+# A subclass has the status of its nearest parent in this table.
 DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
     ModelNotFound: HTTPStatus.NOT_FOUND,
     PredictionNotFound: HTTPStatus.NOT_FOUND,
@@ -78,20 +80,20 @@ DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One error as it is answered. `errors` holds messages by path, such as `rows[0].age`."""
+    """An error response. `errors` holds messages by field path, such as `rows[0].age`."""
 
     status: int
     detail: str
     type: str = "about:blank"
     title: str = ""
     errors: Mapping[str, list[str]] = field(default_factory=dict)
-    extensions: Mapping[str, Any] = field(default_factory=dict)
+    extensions: Mapping[str, object] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def response(self, request: HttpRequest) -> HttpResponse:
         if is_open_inference(request.path_info):
             return self._open_inference_response()
-        body: dict[str, Any] = {
+        body: dict[str, object] = {
             "type": self.type,
             "title": self.title or HTTPStatus(self.status).phrase,
             "status": self.status,
@@ -109,14 +111,15 @@ class Problem:
         )
 
     def _open_inference_response(self) -> HttpResponse:
-        untold = (
+        # The protocol's format has one text for the detail and all messages.
+        remaining = (
             f"{path}: {message}"
             for path, messages in self.errors.items()
             for message in messages
             if message not in self.detail
         )
         return HttpResponse(
-            orjson.dumps({"error": _cut("; ".join([self.detail, *untold]))}),
+            orjson.dumps({"error": _truncate("; ".join([self.detail, *remaining]))}),
             status=self.status,
             content_type="application/json",
             headers=dict(self.headers),
@@ -127,15 +130,17 @@ def is_open_inference(path: str) -> bool:
     return path == OPEN_INFERENCE_PATH or path.startswith(f"{OPEN_INFERENCE_PATH}/")
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= MAX_DETAIL_LENGTH else text[: MAX_DETAIL_LENGTH - 1] + "…"
+class HandlerContext(TypedDict):
+    """The part of DRF's context that the exception handler uses."""
+
+    request: Request | HttpRequest
 
 
-def exception_handler(error: Exception, context: Mapping[str, Any]) -> HttpResponse:
-    """DRF's EXCEPTION_HANDLER. It answers everything, so DEBUG changes nothing for the API."""
+def exception_handler(error: Exception, context: HandlerContext) -> HttpResponse:
+    """DRF's EXCEPTION_HANDLER. It handles every exception, so DEBUG does not change the API."""
     request = context["request"]
-    # A view's exception may come before DRF has wrapped the request.
-    return _answer(error, getattr(request, "_request", request))
+    # The exception may be raised before DRF has wrapped the request.
+    return _handle(error, request._request if isinstance(request, Request) else request)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -151,28 +156,32 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """Also the view of unknown URLs, so that they are answered alike under DEBUG."""
+    """Django's handler404, and the view of unknown URLs: DEBUG does not change the response."""
     if exception is None or isinstance(exception, Resolver404):
-        return Problem(HTTPStatus.NOT_FOUND, f"There is nothing at {request.path}").response(
-            request
-        )
+        detail = f"There is nothing at {request.path}"
+        return Problem(HTTPStatus.NOT_FOUND, detail).response(request)
     return _problem_of(exception).response(request)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Django calls this while it handles the exception: outside DRF, middleware included."""
+    """Django's handler500, for exceptions outside DRF; called while the exception is handled."""
     error = sys.exception()
-    return _answer(error if isinstance(error, Exception) else RuntimeError(), request, sent=True)
+    if not isinstance(error, Exception):
+        error = RuntimeError()
+    return _handle(error, request, is_signal_sent=True)
 
 
-def _answer(error: Exception, request: HttpRequest, *, sent: bool = False) -> HttpResponse:
+def _handle(
+    error: Exception, request: HttpRequest, *, is_signal_sent: bool = False
+) -> HttpResponse:
     problem = _problem_of(error)
     if isinstance(error, OperationalError | InterfaceError):
         logger.error("The database is unavailable", exc_info=error)
     elif problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("Unexpected exception", exc_info=error)
-        if not sent:
-            # As Django does for what it answers itself: error trackers and the test client listen.
+        if not is_signal_sent:
+            # Django sends it for the exceptions that it handles itself. Error trackers and the test
+            # client listen to it.
             got_request_exception.send(sender=None, request=request)
     return problem.response(request)
 
@@ -191,18 +200,18 @@ def _problem_of(error: Exception) -> Problem:
         case RequestDataTooBig():
             return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The request body is too large.")
         case SuspiciousOperation():
-            return Problem(HTTPStatus.BAD_REQUEST, "The request was refused as malformed.")
+            return Problem(HTTPStatus.BAD_REQUEST, "The request is malformed.")
         case UnreadablePostError():
             return Problem(HTTPStatus.BAD_REQUEST, "The request body could not be read.")
         case OperationalError() | InterfaceError():
             return Problem(
                 HTTPStatus.SERVICE_UNAVAILABLE,
-                "The database is unavailable; please try again.",
+                "The database is unavailable. Try again later.",
                 headers={"Retry-After": "1"},
             )
     return Problem(
         HTTPStatus.INTERNAL_SERVER_ERROR,
-        "An unexpected error occurred; it was logged under this request_id.",
+        "An unexpected error occurred. It is logged with this request_id.",
     )
 
 
@@ -234,26 +243,33 @@ def _api_problem(error: exceptions.APIException) -> Problem:
         for path, messages in errors.items()
         for message in messages
     )
-    return Problem(error.status_code, _cut(summary), errors=errors, headers=headers)
+    return Problem(error.status_code, _truncate(summary), errors=errors, headers=headers)
 
 
-def _plain_detail(detail: Any) -> str:
-    """The sentence of an error that is not about fields; simplejwt wraps its own in a dict."""
+def _plain_detail(detail: object) -> str:
+    """The message of an error that is not about fields; simplejwt wraps its messages in a dict."""
     if isinstance(detail, dict):
         detail = detail.get("detail", detail)
     return str(detail)
 
 
-def _flatten(detail: Any, path: str, errors: dict[str, list[str]]) -> None:
-    """Collect DRF's nested messages under paths: `a.b[0]`; messages of a whole keep its path."""
+def _flatten(detail: object, path: str, errors: dict[str, list[str]]) -> None:
+    """Add DRF's nested messages to `errors` by path, such as `a.b[0]`.
+
+    Non-field errors get the path of the object that they belong to.
+    """
     if isinstance(detail, dict):
         for name, inner in detail.items():
-            is_whole = name == NON_FIELD_ERRORS
-            _flatten(inner, path if is_whole else f"{path}.{name}".lstrip("."), errors)
+            is_non_field = name == NON_FIELD_ERRORS
+            _flatten(inner, path if is_non_field else f"{path}.{name}".lstrip("."), errors)
     elif isinstance(detail, list):
         for index, inner in enumerate(detail):
-            # A list holds either messages, or an entry for each item, empty where it is valid.
+            # A list holds either messages, or an entry for each item that is empty if it is valid.
             is_message = isinstance(inner, str)
             _flatten(inner, path if is_message else f"{path}[{index}]", errors)
     else:
         errors.setdefault(path or NON_FIELD_ERRORS, []).append(str(detail))
+
+
+def _truncate(text: str) -> str:
+    return text if len(text) <= MAX_DETAIL_LENGTH else text[: MAX_DETAIL_LENGTH - 1] + "…"

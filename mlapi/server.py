@@ -1,7 +1,7 @@
-"""The production server: `python -m mlapi.server`, which `manage.py serve` turns into.
+"""The production server: `python -m mlapi.server`, the process that `manage.py serve` becomes.
 
-The parent process only forks and watches. It loads no application, opens no connection and no
-model: a fork of those leaves children that hang.
+The parent process only forks and supervises. It loads no application and opens no connection or
+model: forking these leaves children that hang.
 """
 
 import argparse
@@ -13,9 +13,9 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable
 from functools import partial
-from typing import Any
+from multiprocessing.sharedctypes import SynchronizedArray
+from wsgiref.types import WSGIApplication
 
 from granian import Granian
 from granian.constants import Interfaces, Loops
@@ -23,7 +23,7 @@ from granian.log import LogLevels
 
 from mlapi.configuration.environment import SECRET_NAMES
 
-# A stop lets what is in flight finish for so long, and then ends it.
+# How long requests in flight may take to finish after a stop.
 STOP_SECONDS = 30
 PARENT_CHECK_SECONDS = 1
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def serve(*, host: str, port: int, workers: int, threads: int, pin: bool) -> None:
-    """Serve until SIGTERM or SIGINT; on return every process of it has ended."""
+    """Serve until SIGTERM or SIGINT; all of its processes have ended when it returns."""
     server = Granian(
         target="mlapi.wsgi:application",
         address=host,
@@ -52,56 +52,59 @@ def serve(*, host: str, port: int, workers: int, threads: int, pin: bool) -> Non
         blocking_threads=threads,
         loop=Loops.asyncio,
         websockets=False,
-        # Its warnings are about the number of threads, which was measured; ours is the access log.
+        # granian warns about the number of threads, which is the result of measurements, and has
+        # an access log of its own.
         log_level=LogLevels.error,
         respawn_failed_workers=True,
         workers_kill_timeout=STOP_SECONDS,
     )
-    # Made before the fork, so that the workers share it: who sits on which processor.
-    seats = multiprocessing.Array("q", workers) if pin else None
+    # Created before the fork, so that the workers share it: the pid that holds each processor.
+    pids = multiprocessing.Array("q", workers) if pin else None
     try:
-        server.serve(target_loader=partial(load_application, seats), wrap_loader=False)
+        server.serve(target_loader=partial(load_application, pids), wrap_loader=False)
     finally:
-        # `serve` made it for this run.
+        # `manage.py serve` creates this folder for each run.
         if folder := os.environ.get(METRICS_FOLDER):
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def load_application(seats: Any = None) -> Callable[..., Any]:
-    """The WSGI application, loaded in a new worker; its models follow beside the first requests."""
-    # A worker inherits handlers that only make sense in its parent, until the server sets its own:
-    # a stop that came while it imports would be lost, and waited for until STOP_SECONDS are over.
+def load_application(pids: "SynchronizedArray[int] | None" = None) -> WSGIApplication:
+    """Load the WSGI application in a new worker; a thread loads its models in the background."""
+    # A worker inherits its parent's handlers until the server installs its own. Under these, a stop
+    # during the imports would be lost, and the parent would wait STOP_SECONDS for the worker.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
-    if seats is not None:
-        _take_seat(seats)
+    if pids is not None:
+        _pin_to_cpu(pids)
     parent = os.getppid()
-    threading.Thread(target=_end_with, args=[parent], name="end-with-parent", daemon=True).start()
-    # Imported after the fork.
-    from mlapi.wsgi import application
+    threading.Thread(
+        target=_stop_with_parent, args=[parent], name="stop-with-parent", daemon=True
+    ).start()
+    # After the fork: the parent must not load the application.
+    from mlapi.wsgi import application  # noqa: PLC0415
 
-    # The server copies the environment into each request, where nobody needs these any more.
+    # The server copies the environment into each request, and the application has read these.
     for name in SECRET_NAMES:
         os.environ.pop(name, None)
-    # What is imported stays: the collector need not walk through it with every full collection.
+    # Imported modules are never freed: exclude them from every full collection.
     gc.collect()
     gc.freeze()
-    # Readiness must not wait for the models, nor a stop.
-    threading.Thread(target=_warm, name="warm-models", daemon=True).start()
+    # Neither readiness nor a stop may wait for the models.
+    threading.Thread(target=_warm_models, name="warm-models", daemon=True).start()
     return application
 
 
-def _take_seat(seats: Any) -> None:
-    """Keep this worker on one processor, the next worker on another.
+def _pin_to_cpu(pids: "SynchronizedArray[int]") -> None:
+    """Pin this worker to one processor and the next worker to another.
 
-    The threads of a worker take turns by the interpreter's lock. Woken on another processor than
-    the one that holds it, a thread only finds it taken and sleeps again.
+    The threads of a worker take turns on the interpreter lock. A thread that wakes on another
+    processor than the one of the lock's holder finds the lock taken and goes back to sleep.
     """
-    with seats.get_lock():
-        seat = next(i for i, pid in enumerate(seats) if not (pid and _is_running(pid)))
-        seats[seat] = os.getpid()
+    with pids.get_lock():
+        slot = next(i for i, pid in enumerate(pids[:]) if not (pid and _is_running(pid)))
+        pids[slot] = os.getpid()
     processors = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {processors[seat % len(processors)]})
+    os.sched_setaffinity(0, {processors[slot % len(processors)]})
 
 
 def _is_running(pid: int) -> bool:
@@ -112,22 +115,23 @@ def _is_running(pid: int) -> bool:
     return True
 
 
-def _end_with(parent: int) -> None:
-    """Stop this worker once its parent is gone: killed, it could not tell its workers to go, and
-    they would keep the port.
+def _stop_with_parent(parent: int) -> None:
+    """Stop this worker when its parent is gone.
+
+    A parent that is killed cannot stop its workers, and they would keep the port.
     """
     while os.getppid() == parent:
         time.sleep(PARENT_CHECK_SECONDS)
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _warm() -> None:
-    from registry import loader
+def _warm_models() -> None:
+    from registry import loader  # noqa: PLC0415
 
     try:
         loader.preload()
     except Exception:
-        # Each will be tried again by the request that needs it.
+        # The request that needs a model tries again.
         logger.exception("The models could not be loaded at start")
 
 

@@ -1,4 +1,4 @@
-"""All configuration, from the environment or `.env`; `.env.example` documents every variable."""
+"""All settings, read from the environment or `.env`; `.env.example` documents every variable."""
 
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
@@ -26,13 +26,12 @@ DEBUG = environment.boolean("DEBUG", "false")
 ALLOWED_HOSTS = environment.hosts("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 ROOT_URLCONF = "mlapi.urls"
 WSGI_APPLICATION = "mlapi.wsgi.application"
-# Every route takes both forms itself: a redirected POST would lose its body.
+# Every route matches with and without a trailing slash: a redirected POST would lose its body.
 APPEND_SLASH = False
 USE_TZ = True
 TIME_ZONE = "UTC"
 USE_I18N = False
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-ATOMIC_REQUESTS = False
 
 _secret_key = environment.text("SECRET_KEY")
 SECRET_KEY_IS_GENERATED = not _secret_key
@@ -105,7 +104,6 @@ PROOF_TIMEOUT_SECONDS = environment.integer(
 PROOF_MEMORY_BYTES = environment.integer("PROOF_MEMORY_BYTES", str(2**32), minimum=2**20)
 SKLEARN_TRUSTED_TYPES = environment.strings("SKLEARN_TRUSTED_TYPES")
 REMOTE_ORIGINS = environment.origins("REMOTE_ORIGINS")
-# Decides on a promotion's `require`: from id, to id, and what is required; it raises to refuse.
 
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_REQUEST_BYTES
 # Streams uploads of any size into MODEL_PATH, where artifacts are proved and kept.
@@ -116,8 +114,7 @@ STATIC_URL = "static/"
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
 
-# Who may ask
-
+# Authentication
 AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",
     "django.contrib.auth.backends.ModelBackend",
@@ -143,12 +140,12 @@ SIMPLE_JWT = {
             "REFRESH_TOKEN_EXPIRE_MINUTES", "1440", minimum=1, maximum=525_600
         )
     ),
-    # A changed password ends the tokens that were issued under the old one.
+    # Changing a password revokes the tokens that were issued before.
     "CHECK_REVOKE_TOKEN": True,
 }
 
 TRUSTED_PROXY_COUNT = environment.integer("TRUSTED_PROXY_COUNT", "0", maximum=100)
-# One user from one address: others neither lock a user out nor are locked out by one.
+# Per user and address: nobody can lock out a user from elsewhere, or other users of an address.
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_FAILURE_LIMIT = environment.integer("LOGIN_FAILURE_LIMIT", "5", minimum=1, maximum=10_000)
 AXES_COOLOFF_TIME = timedelta(
@@ -157,9 +154,9 @@ AXES_COOLOFF_TIME = timedelta(
 AXES_CLIENT_IP_CALLABLE = "mlapi.auth.client_address"
 AXES_LOCKOUT_CALLABLE = "mlapi.auth.lockout_response"
 AXES_RESET_ON_SUCCESS = True
-# Retry-After would be untrue if each further try began the wait anew.
+# Otherwise each attempt during the lock-out would restart it, and Retry-After would be wrong.
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
-# It grows with every login, for ever.
+# The access log table would grow with every login.
 AXES_DISABLE_ACCESS_LOG = True
 
 METRICS_TOKEN = environment.text("METRICS_TOKEN")
@@ -191,12 +188,12 @@ SECURE_PROXY_SSL_HEADER = (
     ("HTTP_" + _proto_header.upper().replace("-", "_"), "https") if _proto_header else None
 )
 SECURE_SSL_REDIRECT = environment.boolean("SSL_REDIRECT", "false")
-# Probes of an orchestrator come past the proxy, by plain http.
+# An orchestrator's probes bypass the proxy and use plain http.
 SECURE_REDIRECT_EXEMPT = [r"^(v2/)?health(/|$)"]
 SECURE_HSTS_SECONDS = environment.integer("HSTS_SECONDS", "0", maximum=2**31 - 1)
 SECURE_HSTS_INCLUDE_SUBDOMAINS = environment.boolean("HSTS_INCLUDE_SUBDOMAINS", "false")
 SECURE_HSTS_PRELOAD = environment.boolean("HSTS_PRELOAD", "false")
-# Secure cookies wherever https is told of; plain http on loopback could not log in with them.
+# Secure cookies need https: plain http on loopback could not log in with them.
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT or bool(_proto_header)
 CSRF_COOKIE_HTTPONLY = True
 X_FRAME_OPTIONS = "DENY"
@@ -226,7 +223,7 @@ REST_FRAMEWORK = {
 
 SPECTACULAR_SETTINGS = {
     "TITLE": APP_NAME,
-    "DESCRIPTION": "Register trained models, predict with them, and read every prediction back.",
+    "DESCRIPTION": "Register trained models, request predictions, and query every prediction.",
     "VERSION": VERSION,
     "SCHEMA_PATH_PREFIX": "/api/v[0-9]+/",
     "COMPONENT_SPLIT_REQUEST": False,
@@ -235,7 +232,7 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
-    # Else two fields called `status` get names that say nothing.
+    # Without these, the two fields named `status` get meaningless schema names.
     "ENUM_NAME_OVERRIDES": {
         "PredictionStatus": "predictions.models.Prediction.Status",
         "ReplayStatus": "predictions.models.Replay.Status",

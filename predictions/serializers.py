@@ -99,7 +99,7 @@ class ReferencesField(serializers.ListField):
 
     child = CallerTextField()
 
-    def to_internal_value(self, data: object) -> list[str | None]:
+    def to_internal_value(self, data: Any) -> list[str | None]:
         limit = settings.MAX_BATCH_ROWS
         if not isinstance(data, list):
             self.fail("not_a_list", input_type=type(data).__name__)

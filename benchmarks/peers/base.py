@@ -1,27 +1,26 @@
-"""What a peer is: a name, and how to get it to serve a trained model on a free port."""
+"""A peer: a name, and how to make it serve a trained model on a free port."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.environments import Environment
-from benchmarks.load import Target
-from benchmarks.postgresql import PostgreSQL
-from benchmarks.processes import Server
-from benchmarks.trained import TrainedModel
+from benchmarks.harness.environments import Environment
+from benchmarks.harness.load import Target
+from benchmarks.harness.models import TrainedModel
+from benchmarks.harness.postgresql import PostgreSQL
+from benchmarks.harness.processes import Server
 
 IRIS, WINE = "iris", "wine"
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
-    """What a run lends its peers: a folder of its own, which ends with it, and PostgreSQL."""
+class Workspace:
+    """What a run provides to its peers: a folder, deleted at its end, and PostgreSQL."""
 
     folder: Path
     postgresql: PostgreSQL
 
-    def workshop(self, name: str) -> Path:
-        """A folder below the run's, made now."""
+    def subfolder(self, name: str) -> Path:
         folder = self.folder / name
         folder.mkdir(parents=True, exist_ok=True)
         return folder
@@ -29,25 +28,25 @@ class Bench:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """A server that is not started yet, and how to ask it.
+    """A server that is not started yet, and how to load it.
 
-    `is_ready` asks the peer's own readiness endpoint. `status` is what every answer must have.
-    `recorded` counts the rows in the database, past the API; None where nothing is recorded.
+    `is_ready` asks the peer's own readiness endpoint; `status` is the expected status of every
+    response. `count_recorded` counts the rows in the database; None if the peer records nothing.
     """
 
     server: Server
     is_ready: Callable[[], bool]
     target: Target
     status: int = 200
-    recorded: Callable[[], int] | None = None
+    count_recorded: Callable[[], int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """`prepare` does once what a run needs; what it returns makes a launch each time."""
+    """`prepare` is called once in a run; its result is called for a launch in each round."""
 
     name: str
-    about: str
+    description: str
     environment: Environment
-    prepare: Callable[[TrainedModel, Bench], Callable[[], Launch]]
+    prepare: Callable[[TrainedModel, Workspace], Callable[[], Launch]]
     models: tuple[str, ...] = (IRIS, WINE)

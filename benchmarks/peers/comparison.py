@@ -1,4 +1,4 @@
-"""`python -m benchmarks peers`: all peers in interleaved rounds, each alone at its time."""
+"""`python -m benchmarks peers`: all peers in interleaved rounds, one at a time."""
 
 import argparse
 import contextlib
@@ -9,17 +9,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import CalledProcessError
-from typing import Any
 
-from benchmarks import load, postgresql, trained
-from benchmarks.client import Client
-from benchmarks.environments import NotInstallable
-from benchmarks.load import Figures
+from benchmarks.harness import load, models, postgresql
+from benchmarks.harness.client import Client
+from benchmarks.harness.environments import NotInstallable
+from benchmarks.harness.load import Figures
+from benchmarks.harness.processes import ServerFailed
+from benchmarks.harness.service import CommandFailed
+from benchmarks.options import add_integer, add_json
 from benchmarks.peers import recording, serving
-from benchmarks.peers.base import IRIS, WINE, Bench, Launch, Peer
+from benchmarks.peers.base import IRIS, WINE, Launch, Peer, Workspace
 from benchmarks.peers.summary import print_summary
-from benchmarks.processes import ServerFailed
-from benchmarks.service import CommandFailed
 
 PEERS = {peer.name: peer for peer in [*recording.PEERS, *serving.PEERS]}
 START_SECONDS = 120
@@ -27,34 +27,38 @@ START_SECONDS = 120
 
 @dataclass(slots=True)
 class Visit:
-    """One start of one peer: its figures by number of connections, or why there are none."""
+    """One start of one peer: its figures by number of connections, or the reason of its failure."""
 
     round: int
     peer: str
     model: str
     ready_seconds: float | None = None
-    first_answer_seconds: float | None = None
+    first_response_seconds: float | None = None
     memory_bytes: int | None = None
     runs: dict[int, Figures] = field(default_factory=dict)
-    trouble: str = ""
+    failure: str = ""
 
-    def as_json(self) -> dict[str, Any]:
-        names = ("round", "peer", "model", "ready_seconds", "first_answer_seconds")
-        about = {name: getattr(self, name) for name in (*names, "memory_bytes", "trouble")}
-        return {**about, "runs": {str(c): run.as_json() for c, run in self.runs.items()}}
+    def as_json(self) -> dict[str, object]:
+        names = ("round", "peer", "model", "ready_seconds", "first_response_seconds")
+        visit = {name: getattr(self, name) for name in (*names, "memory_bytes", "failure")}
+        return {**visit, "runs": {str(c): run.as_json() for c, run in self.runs.items()}}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    whole: dict[str, Any] = {"type": int, "metavar": "N"}
-    parser.add_argument("--rounds", default=5, help="rounds over all peers (5)", **whole)
-    parser.add_argument("--seconds", default=5, help="length of a run (5)", **whole)
-    parser.add_argument("--warm-up", default=2, help="seconds of load before it (2)", **whole)
+    add_integer(parser, "--rounds", 5, "rounds over all peers")
+    add_integer(parser, "--seconds", 5, "length of a run")
+    add_integer(parser, "--warm-up", 2, "seconds of load before the first run")
     parser.add_argument(
-        "--connections", nargs="+", default=[16], help="kept connections, such as 1 16 64", **whole
+        "--connections",
+        type=int,
+        nargs="+",
+        metavar="N",
+        default=[16],
+        help="numbers of kept-alive connections, such as 1 16 64 (16)",
     )
     parser.add_argument("--models", nargs="+", choices=[IRIS, WINE], default=[IRIS, WINE])
     parser.add_argument("--peers", nargs="+", choices=list(PEERS), default=list(PEERS))
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all raw figures there")
+    add_json(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -63,31 +67,31 @@ def run(options: argparse.Namespace) -> int:
         tempfile.TemporaryDirectory(prefix="mlapi-benchmark-") as folder,
         postgresql.server() as database,
     ):
-        bench = Bench(Path(folder), database)
-        launchers, unavailable = _prepare(options, bench)
+        workspace = Workspace(Path(folder), database)
+        launchers, unavailable = _prepare(options, workspace)
         visits = []
         for number in range(1, options.rounds + 1):
             for (peer, model), launcher in launchers.items():
                 visits.append(_visit(number, peer, model, launcher, options))
-                _tell(visits[-1])
-        about = {name: PEERS[name].about for name in options.peers}
-        print_summary(visits, options, about, unavailable, database.settings())
-    return int(any(visit.trouble for visit in visits))
+                _print_visit(visits[-1])
+        descriptions = {name: PEERS[name].description for name in options.peers}
+        print_summary(visits, options, descriptions, unavailable, database.settings())
+    return int(any(visit.failure for visit in visits))
 
 
 def _prepare(
-    options: argparse.Namespace, bench: Bench
+    options: argparse.Namespace, workspace: Workspace
 ) -> tuple[dict[tuple[str, str], Callable[[], Launch]], dict[str, str]]:
-    """What starts each peer with each model, and why others are not available."""
+    """A launcher for each available peer and model, and the reason by unavailable peer."""
     launchers, unavailable = {}, {}
-    models = {name: trained.load(name) for name in options.models}
+    trained = {name: models.load(name) for name in options.models}
     for name in options.peers:
         peer: Peer = PEERS[name]
         try:
             peer.environment.build()
             for model in peer.models:
-                if model in models:
-                    launchers[name, model] = peer.prepare(models[model], bench)
+                if model in trained:
+                    launchers[name, model] = peer.prepare(trained[model], workspace)
         except (NotInstallable, CommandFailed, ServerFailed, CalledProcessError) as error:
             unavailable[name] = str(error)
             print(f"{name} is not available: {error}", file=sys.stderr)
@@ -103,15 +107,17 @@ def _visit(
         with launch.server:
             _measure(visit, launch, options)
     except (ServerFailed, OSError, RuntimeError, ValueError) as error:
-        visit.trouble = f"{type(error).__name__}: {error}"
+        visit.failure = f"{type(error).__name__}: {error}"
     return visit
 
 
 def _measure(visit: Visit, launch: Launch, options: argparse.Namespace) -> None:
-    before = launch.recorded() if launch.recorded else 0
+    before = launch.count_recorded() if launch.count_recorded else 0
     visit.ready_seconds = launch.server.wait_until(launch.is_ready, seconds=START_SECONDS)
-    asked = _Asked(launch)
-    visit.first_answer_seconds = launch.server.wait_until(asked.once, seconds=START_SECONDS)
+    first = FirstResponse(launch)
+    visit.first_response_seconds = launch.server.wait_until(
+        first.has_arrived, seconds=START_SECONDS
+    )
     warm_up = load.run(launch.target, connections=16, seconds=options.warm_up)
     runs = [(16, warm_up)]
     for connections in options.connections:
@@ -119,42 +125,43 @@ def _measure(visit: Visit, launch: Launch, options: argparse.Namespace) -> None:
         visit.runs[connections] = figures
         runs.append((connections, figures))
         if figures.has_failed:
-            visit.trouble = f"c={connections}: {_failures(figures)}"
+            visit.failure = f"c={connections}: {_failures(figures)}"
     visit.memory_bytes = launch.server.memory_bytes()
-    if launch.recorded and not visit.trouble:
-        acknowledged = asked.answered + sum(figures.answers for _, figures in runs)
-        # wrk hangs up at the end of a run: requests then in flight are recorded, and not counted.
+    if launch.count_recorded and not visit.failure:
+        acknowledged = first.requests + sum(figures.responses for _, figures in runs)
+        # wrk closes its connections at the end: requests in flight are recorded but not counted.
         in_flight = sum(connections for connections, _ in runs)
         time.sleep(0.5)
-        recorded = launch.recorded() - before
+        recorded = launch.count_recorded() - before
         if not acknowledged <= recorded <= acknowledged + in_flight:
-            visit.trouble = f"{acknowledged} answers, but {recorded} rows recorded"
+            visit.failure = f"{acknowledged} responses, but {recorded} rows were recorded"
 
 
-class _Asked:
-    """Sends the first body until it is answered as it should be."""
+class FirstResponse:
+    """Sends the first body until a response has the expected status; counts these responses."""
 
     def __init__(self, launch: Launch) -> None:
-        self.launch, self.answered = launch, 0
+        self.launch, self.requests = launch, 0
 
-    def once(self) -> bool:
+    def has_arrived(self) -> bool:
         target = self.launch.target
         base, _, path = target.url.partition("//")[2].partition("/")
         client = Client(int(base.rpartition(":")[2]), target.headers, timeout=10)
         with contextlib.closing(client):
-            answer = client.post(f"/{path}", target.bodies[0].encode())
-        self.answered += answer.status == self.launch.status
-        return answer.status == self.launch.status
+            response = client.post(f"/{path}", target.bodies[0].encode())
+        is_expected = response.status == self.launch.status
+        self.requests += is_expected
+        return is_expected
 
 
 def _failures(figures: Figures) -> str:
     return (
-        f"{figures.answers} answers, of these {figures.refused} refusals;"
-        f" {figures.broken} broken connections, {figures.late} timeouts"
+        f"{figures.responses} responses, {figures.refused} of them with an error status;"
+        f" {figures.broken} lost connections, {figures.late} timeouts"
     )
 
 
-def _tell(visit: Visit) -> None:
+def _print_visit(visit: Visit) -> None:
     rates = ", ".join(f"c={c} {run.per_second:,.0f}/s" for c, run in visit.runs.items())
-    line = f"round {visit.round}  {visit.peer} {visit.model}: {visit.trouble or rates}"
+    line = f"round {visit.round}  {visit.peer} {visit.model}: {visit.failure or rates}"
     print(line, file=sys.stderr, flush=True)

@@ -1,33 +1,33 @@
-"""The peers that record nothing: model servers with their defaults, and a bare Django view."""
+"""The peers that record nothing: model servers with default settings, and a bare Django view."""
 
 import json
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
-from benchmarks import environments
-from benchmarks.client import Client
-from benchmarks.environments import PROJECT, Environment
-from benchmarks.load import Target
-from benchmarks.peers.base import IRIS, Bench, Launch, Peer
-from benchmarks.processes import Server, free_port
-from benchmarks.trained import TrainedModel
+from benchmarks.harness import environments
+from benchmarks.harness.client import Client
+from benchmarks.harness.environments import PROJECT, Environment
+from benchmarks.harness.load import Target
+from benchmarks.harness.models import TrainedModel
+from benchmarks.harness.processes import Server, free_port
+from benchmarks.harness.service import infer_request
+from benchmarks.peers.base import IRIS, Launch, Peer, Workspace
 
 SAVE_FOR_MLFLOW = """
 import sys, joblib, mlflow.sklearn
 mlflow.sklearn.save_model(joblib.load(sys.argv[1]), sys.argv[2], serialization_format="cloudpickle")
 """
 
-# None of them may report home from a benchmark.
-SILENT = {
+# Benchmarks must not send usage reports to the vendors.
+NO_TELEMETRY = {
     "DO_NOT_TRACK": "1",
     "BENTOML_DO_NOT_TRACK": "True",
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
 
 
-def prepare_mlserver(model: TrainedModel, bench: Bench) -> Callable[[], Launch]:
-    folder = bench.workshop(f"mlserver_{model.name}")
+def prepare_mlserver(model: TrainedModel, workspace: Workspace) -> Callable[[], Launch]:
+    folder = workspace.subfolder(f"mlserver_{model.name}")
     settings = {
         "name": model.name,
         "implementation": "mlserver_sklearn.SKLearnModel",
@@ -41,7 +41,7 @@ def prepare_mlserver(model: TrainedModel, bench: Bench) -> Callable[[], Launch]:
         return _launch(
             environments.MLSERVER,
             [environments.MLSERVER.program("mlserver"), "start", str(folder)],
-            bench=bench,
+            workspace=workspace,
             name=f"mlserver_{model.name}",
             port=port,
             ready=f"/v2/models/{model.name}/ready",
@@ -51,22 +51,18 @@ def prepare_mlserver(model: TrainedModel, bench: Bench) -> Callable[[], Launch]:
             MLSERVER_HTTP_PORT=str(port),
             MLSERVER_GRPC_PORT=str(free_port()),
             MLSERVER_METRICS_PORT=str(free_port()),
-            # What turns the access log off.
+            # Turns the access log off.
             MLSERVER_DEBUG="false",
         )
 
     return launch
 
 
-def infer_request(row: tuple[float, ...]) -> dict[str, Any]:
-    """A row in the Open Inference Protocol."""
-    tensor = {"name": "input", "shape": [1, len(row)], "datatype": "FP64", "data": list(row)}
-    return {"inputs": [tensor]}
-
-
-def prepare_mlflow(model: TrainedModel, bench: Bench) -> Callable[[], Launch]:
-    saved = bench.workshop(f"mlflow_{model.name}") / "model"
-    environments.MLFLOW.run_python(SAVE_FOR_MLFLOW, str(model.file("joblib")), str(saved), **SILENT)
+def prepare_mlflow(model: TrainedModel, workspace: Workspace) -> Callable[[], Launch]:
+    saved = workspace.subfolder(f"mlflow_{model.name}") / "model"
+    environments.MLFLOW.run_python(
+        SAVE_FOR_MLFLOW, str(model.file("joblib")), str(saved), **NO_TELEMETRY
+    )
     bodies = [json.dumps({"inputs": [row]}) for row in model.rows]
 
     def launch() -> Launch:
@@ -77,20 +73,20 @@ def prepare_mlflow(model: TrainedModel, bench: Bench) -> Callable[[], Launch]:
         return _launch(
             environments.MLFLOW,
             command,
-            bench=bench,
+            workspace=workspace,
             name=f"mlflow_{model.name}",
             port=port,
             ready="/ping",
             path="/invocations",
             bodies=bodies,
-            # It serves with uvicorn, and does not pass on a wish for less logging.
+            # It serves with uvicorn and has no option of its own for the access log.
             UVICORN_ACCESS_LOG="false",
         )
 
     return launch
 
 
-def prepare_bentoml(model: TrainedModel, bench: Bench) -> Callable[[], Launch]:
+def prepare_bentoml(model: TrainedModel, workspace: Workspace) -> Callable[[], Launch]:
     bodies = [json.dumps({"rows": [row]}) for row in model.rows]
 
     def launch() -> Launch:
@@ -101,20 +97,20 @@ def prepare_bentoml(model: TrainedModel, bench: Bench) -> Callable[[], Launch]:
         return _launch(
             environments.BENTOML,
             command,
-            bench=bench,
+            workspace=workspace,
             name=f"bentoml_{model.name}",
             port=port,
             ready="/readyz",
             path="/predict",
             bodies=bodies,
             BENCHMARK_MODEL=str(model.file("joblib")),
-            BENTOML_HOME=str(bench.workshop("bentoml_home")),
+            BENTOML_HOME=str(workspace.subfolder("bentoml_home")),
         )
 
     return launch
 
 
-def prepare_litserve(model: TrainedModel, bench: Bench) -> Callable[[], Launch]:
+def prepare_litserve(model: TrainedModel, workspace: Workspace) -> Callable[[], Launch]:
     bodies = [json.dumps({"rows": [row]}) for row in model.rows]
 
     def launch() -> Launch:
@@ -122,7 +118,7 @@ def prepare_litserve(model: TrainedModel, bench: Bench) -> Callable[[], Launch]:
         return _launch(
             environments.LITSERVE,
             [environments.LITSERVE.python, "-m", "benchmarks.peers.apps.lit", str(port)],
-            bench=bench,
+            workspace=workspace,
             name=f"litserve_{model.name}",
             port=port,
             ready="/health",
@@ -134,7 +130,7 @@ def prepare_litserve(model: TrainedModel, bench: Bench) -> Callable[[], Launch]:
     return launch
 
 
-def prepare_django(model: TrainedModel, bench: Bench) -> Callable[[], Launch]:
+def prepare_django(model: TrainedModel, workspace: Workspace) -> Callable[[], Launch]:
     bodies = [json.dumps({"features": row}) for row in model.rows]
 
     def launch() -> Launch:
@@ -145,7 +141,7 @@ def prepare_django(model: TrainedModel, bench: Bench) -> Callable[[], Launch]:
         return _launch(
             environments.MLAPI,
             [*command, "benchmarks.peers.apps.constant:application"],
-            bench=bench,
+            workspace=workspace,
             name=f"django_{model.name}",
             port=port,
             ready="/",
@@ -160,7 +156,7 @@ def _launch(
     environment: Environment,
     command: list[str],
     *,
-    bench: Bench,
+    workspace: Workspace,
     name: str,
     port: int,
     ready: str,
@@ -168,10 +164,10 @@ def _launch(
     bodies: list[str],
     **variables: str,
 ) -> Launch:
-    folder = bench.workshop(name)
+    folder = workspace.subfolder(name)
     server = Server(
         command,
-        environment=environment.variables(PYTHONPATH=str(PROJECT), **SILENT, **variables),
+        environment=environment.variables(PYTHONPATH=str(PROJECT), **NO_TELEMETRY, **variables),
         folder=folder,
         log=folder / "server.log",
     )
@@ -190,7 +186,7 @@ PEERS = [
     Peer("litserve", "predict only", environments.LITSERVE, prepare_litserve),
     Peer(
         "django",
-        "a view that returns a constant: the limit of the stack",
+        "a view that returns a constant: the upper limit of the stack",
         environments.MLAPI,
         prepare_django,
         (IRIS,),

@@ -1,14 +1,14 @@
-"""The tables of `python -m benchmarks peers`: medians over the rounds, ratios, targets."""
+"""The tables of `python -m benchmarks peers`: medians of the rounds, ratios, targets."""
 
 import argparse
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchmarks import report
 from benchmarks.peers.base import IRIS, WINE
-from benchmarks.report import Target, median, ratio, shown
+from benchmarks.report import Target, format_figure, median, ratio
 
 if TYPE_CHECKING:
     from benchmarks.peers.comparison import Visit
@@ -18,83 +18,98 @@ MEBIBYTE = 2**20
 
 
 class Medians:
-    """The medians of the visits that went well."""
+    """Medians of the visits that did not fail."""
 
     def __init__(self, visits: "Sequence[Visit]") -> None:
-        self._visits = [visit for visit in visits if not visit.trouble]
+        self._visits = [visit for visit in visits if not visit.failure]
 
-    def of_runs(self, peer: str, model: str, connections: int, what: str) -> float | None:
+    def of_runs(self, peer: str, model: str, connections: int, figure: str) -> float | None:
         visits = [v for v in self._visits if (v.peer, v.model) == (peer, model)]
-        return median(getattr(v.runs[connections], what) for v in visits)
+        return median(getattr(v.runs[connections], figure) for v in visits)
 
-    def of_starts(self, peer: str, model: str, what: str) -> float | None:
+    def of_starts(self, peer: str, model: str, figure: str) -> float | None:
         visits = [v for v in self._visits if (v.peer, v.model) == (peer, model)]
-        return median(getattr(v, what) for v in visits)
+        return median(getattr(v, figure) for v in visits)
 
 
 def print_summary(
     visits: "Sequence[Visit]",
     options: argparse.Namespace,
-    about: Mapping[str, str],
+    descriptions: Mapping[str, str],
     unavailable: Mapping[str, str],
     database: Mapping[str, str],
 ) -> None:
     medians = Medians(visits)
-    where = ", ".join(f"{name} {value}" for name, value in database.items())
-    print(
-        f"\n{os.cpu_count()} processors, Python {platform.python_version()}, PostgreSQL: {where}."
-    )
+    settings = ", ".join(f"{name} {value}" for name, value in database.items())
+    python = platform.python_version()
+    print(f"\n{os.cpu_count()} processors, Python {python}, PostgreSQL: {settings}.")
     print(
         f"Medians of {options.rounds} interleaved rounds of {options.seconds} s, one worker each."
     )
     for model in options.models:
         for connections in options.connections:
             print(f"\n### {model}, c={connections}\n")
-            print(_speed_table(medians, options.peers, model, connections, about))
+            print(_speed_table(medians, options.peers, model, connections, descriptions))
     if IRIS in options.models:
-        print("\n### Start and memory (iris loaded, after the load)\n")
+        print("\n### Start, and memory after the load (iris)\n")
         print(_start_table(medians, options.peers))
     targets = peer_targets(medians, 16 if 16 in options.connections else options.connections[0])
     targets = [target for target in targets if target.figure is not None]
     if targets:
         print(f"\n### Targets\n\n{report.targets_table(targets)}")
     for visit in visits:
-        if visit.trouble:
-            print(f"\nFAILED  round {visit.round}, {visit.peer} {visit.model}: {visit.trouble}")
+        if visit.failure:
+            print(f"\nFAILED  round {visit.round}, {visit.peer} {visit.model}: {visit.failure}")
     for name, reason in unavailable.items():
         print(f"\nNOT AVAILABLE  {name}: {reason}")
-    found: dict[str, Any] = {
-        "options": {key: value for key, value in vars(options).items() if _is_plain(value)},
+    _write_raw(visits, options, targets, unavailable, database)
+
+
+def _write_raw(
+    visits: "Sequence[Visit]",
+    options: argparse.Namespace,
+    targets: Sequence[Target],
+    unavailable: Mapping[str, str],
+    database: Mapping[str, str],
+) -> None:
+    raw: dict[str, object] = {
+        "options": {
+            key: value
+            for key, value in vars(options).items()
+            if isinstance(value, str | int | list)
+        },
         "postgresql": dict(database),
         "visits": [visit.as_json() for visit in visits],
         "targets": [target.as_json() for target in targets],
         "unavailable": dict(unavailable),
     }
-    report.write_json(options.json, found)
-
-
-def _is_plain(value: Any) -> bool:
-    return isinstance(value, str | int | list)
+    report.write_json(options.json, raw)
 
 
 def _speed_table(
-    medians: Medians, peers: Sequence[str], model: str, connections: int, about: Mapping[str, str]
+    medians: Medians,
+    peers: Sequence[str],
+    model: str,
+    connections: int,
+    descriptions: Mapping[str, str],
 ) -> str:
     rows = []
     own = [
-        medians.of_runs(SUBJECT, model, connections, what)
-        for what in ("per_second", "p50_ms", "p99_ms")
+        medians.of_runs(SUBJECT, model, connections, figure)
+        for figure in ("per_second", "p50_ms", "p99_ms")
     ]
     for peer in peers:
         rate, p50, p99 = (
-            medians.of_runs(peer, model, connections, what)
-            for what in ("per_second", "p50_ms", "p99_ms")
+            medians.of_runs(peer, model, connections, figure)
+            for figure in ("per_second", "p50_ms", "p99_ms")
         )
         if rate is not None:
             compared = [ratio(own[0], rate), ratio(own[2], p99)]
-            rows.append([peer, *map(shown, [rate, p50, p99, *compared]), about[peer]])
+            rows.append(
+                [peer, *map(format_figure, [rate, p50, p99, *compared]), descriptions[peer]]
+            )
     head = ["peer", "requests/s", "p50 ms", "p99 ms"]
-    return report.table([*head, "mlapi's rate / its", "mlapi's p99 / its", "what"], rows)
+    return report.table([*head, "mlapi's rate / its", "mlapi's p99 / its", "description"], rows)
 
 
 def _start_table(medians: Medians, peers: Sequence[str]) -> str:
@@ -103,22 +118,22 @@ def _start_table(medians: Medians, peers: Sequence[str]) -> str:
         memory = medians.of_starts(peer, IRIS, "memory_bytes")
         if memory is not None:
             ready = medians.of_starts(peer, IRIS, "ready_seconds")
-            answer = medians.of_starts(peer, IRIS, "first_answer_seconds")
-            rows.append([peer, shown(memory / MEBIBYTE), shown(ready), shown(answer)])
+            response = medians.of_starts(peer, IRIS, "first_response_seconds")
+            rows.append([peer, *map(format_figure, [memory / MEBIBYTE, ready, response])])
     head = ["peer", "memory MiB (PSS, all processes)", "s to ready", "s to first prediction"]
     return report.table(head, rows)
 
 
 def peer_targets(medians: Medians, connections: int) -> list[Target]:
-    """The targets of what was measured, at this number of connections."""
+    """The targets at this number of connections; those without a figure were not measured."""
 
     def rates(peer: str, model: str = IRIS, subject: str = SUBJECT) -> float | None:
         own = medians.of_runs(subject, model, connections, "per_second")
         return ratio(own, medians.of_runs(peer, model, connections, "per_second"))
 
-    def starts(what: str) -> float | None:
-        own = medians.of_starts(SUBJECT, IRIS, what)
-        return ratio(own, medians.of_starts("mlserver", IRIS, what))
+    def starts(figure: str) -> float | None:
+        own = medians.of_starts(SUBJECT, IRIS, figure)
+        return ratio(own, medians.of_starts("mlserver", IRIS, figure))
 
     p99 = ratio(
         medians.of_runs(SUBJECT, IRIS, connections, "p99_ms"),
@@ -141,6 +156,6 @@ def peer_targets(medians: Medians, connections: int) -> list[Target]:
             "time to first prediction against MLServer",
             1,
             "at most",
-            starts("first_answer_seconds"),
+            starts("first_response_seconds"),
         ),
     ]

@@ -1,7 +1,7 @@
 import pytest
 
 from benchmarks import report
-from benchmarks.report import Target, median, ratio, shown
+from benchmarks.report import Target, format_figure, median, ratio
 
 
 def test_median_of_nothing_is_missing() -> None:
@@ -9,7 +9,7 @@ def test_median_of_nothing_is_missing() -> None:
     assert median([3, 1, 2]) == 2
 
 
-def test_ratio_of_what_is_missing_is_missing() -> None:
+def test_ratio_of_a_missing_figure_is_missing() -> None:
     assert ratio(None, 1) is None
     assert ratio(1, None) is None
     assert ratio(1, 0) is None
@@ -20,8 +20,8 @@ def test_ratio_of_what_is_missing_is_missing() -> None:
     ("figure", "text"),
     [(None, "-"), (0, "0.00"), (0.0123, "0.012"), (1.5, "1.50"), (12.34, "12.3"), (1234, "1,234")],
 )
-def test_figures_show_three_digits(figure: float | None, text: str) -> None:
-    assert shown(figure) == text
+def test_figures_have_three_significant_digits(figure: float | None, text: str) -> None:
+    assert format_figure(figure) == text
 
 
 def test_target_is_met_at_its_bound() -> None:

@@ -1,34 +1,36 @@
-"""DATABASE_URL and the pool's settings, as Django's DATABASES wants them."""
+"""Reads DATABASE_URL and the pool's settings into an entry of Django's DATABASES."""
 
 import os
 import re
 import tempfile
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import unquote
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
-from mlapi.configuration.environment import Environment, improper
+from mlapi.configuration.environment import Environment, invalid_value
 
+DatabaseSettings: TypeAlias = dict[str, Any]
 SQLITE_PRAGMAS = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
 SQLITE_BUSY_TIMEOUT_SECONDS = 20
 CONNECT_TIMEOUT_SECONDS = 10
-# psycopg's own default of 300 s lets requests fail for seconds after the database is back.
+# With psycopg's default of 300 s, requests still fail for seconds after the database is back.
 RECONNECT_TIMEOUT_SECONDS = 2
 
-NEVER_UNASKED = 2**31
+# So large that no statement is prepared automatically.
+NO_AUTOMATIC_PREPARE = 2**31
 
-TAKES = (
+EXPECTED = (
     "postgresql://user:password@host:5432/name or sqlite:///file"
-    " (with %-escapes for special characters in user and password)"
+    " (special characters in user and password as %-escapes)"
 )
 
 
-def read_database(environment: Environment, *, base_dir: Path) -> dict[str, Any]:
-    """The `default` database of the environment: DATABASE_URL and the DB_* variables."""
+def read_database(environment: Environment, *, base_dir: Path) -> DatabaseSettings:
+    """The `default` database, from DATABASE_URL and the DB_* variables."""
     url = environment.text("DATABASE_URL", "sqlite:///db.sqlite3")
     pool_size = environment.integer("DB_POOL_SIZE", "10", minimum=1, maximum=1000)
     overflow = environment.integer("DB_MAX_OVERFLOW", "20", maximum=1000)
@@ -39,55 +41,55 @@ def read_database(environment: Environment, *, base_dir: Path) -> dict[str, Any]
         "max_lifetime": environment.integer("DB_POOL_RECYCLE", "3600", minimum=1),
         "reconnect_timeout": RECONNECT_TIMEOUT_SECONDS,
     }
-    # Drivers are the guide's spelling (postgresql+asyncpg); which one is used is decided here.
+    # A driver in the scheme, such as postgresql+asyncpg, is accepted for compatibility and ignored.
     scheme, separator, rest = url.partition("://")
     scheme = scheme.lower()
     if separator and re.fullmatch(r"sqlite(\+(aiosqlite|pysqlite))?", scheme):
         return _sqlite(rest, base_dir=base_dir)
     if separator and re.fullmatch(r"postgres(ql)?(\+(asyncpg|psycopg|psycopg2))?", scheme):
         return _postgresql(rest, pool=pool)
-    raise improper("DATABASE_URL", url, TAKES)
+    raise invalid_value("DATABASE_URL", url, EXPECTED)
 
 
-def _sqlite(rest: str, *, base_dir: Path) -> dict[str, Any]:
+def _sqlite(rest: str, *, base_dir: Path) -> DatabaseSettings:
     path, _, query = rest.partition("?")
     name = unquote(path.removeprefix("/"))
-    # A database in memory would be another one for every thread.
+    # With a database in memory, every thread would have its own.
     if not path.startswith("/") or not name or name == ":memory:" or query:
-        raise improper("DATABASE_URL", rest, TAKES)
+        raise invalid_value("DATABASE_URL", rest, EXPECTED)
     return {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": base_dir / name,
         "CONN_MAX_AGE": None,
         "OPTIONS": {
-            # A deferred transaction that reads first and then writes fails under concurrency
-            # with "database is locked", whatever the timeout.
+            # A deferred transaction that reads and then writes fails under concurrency with
+            # "database is locked", regardless of the timeout.
             "transaction_mode": "IMMEDIATE",
             "timeout": SQLITE_BUSY_TIMEOUT_SECONDS,
             "init_command": SQLITE_PRAGMAS,
         },
-        # A file: the in-memory database of a test run ignores the busy timeout.
+        # A file: an in-memory test database ignores the busy timeout.
         "TEST": {"NAME": Path(tempfile.gettempdir()) / f"mlapi-test-{os.getpid()}.sqlite3"},
     }
 
 
-def _postgresql(rest: str, *, pool: dict[str, int]) -> dict[str, Any]:
+def _postgresql(rest: str, *, pool: dict[str, int]) -> DatabaseSettings:
     try:
         with warnings.catch_warnings(action="ignore"):
             parsed = environ.Env.db_url_config(f"postgres://{rest}")
     except (ValueError, ImproperlyConfigured):
-        raise improper("DATABASE_URL", rest, TAKES) from None
+        raise invalid_value("DATABASE_URL", rest, EXPECTED) from None
     if not parsed["NAME"]:
-        raise improper("DATABASE_URL", rest, TAKES)
+        raise invalid_value("DATABASE_URL", rest, EXPECTED)
     return {
         **parsed,
         "ENGINE": "mlapi.configuration.postgresql",
-        # The pool keeps the connections; Django refuses to keep them as well.
+        # The pool keeps connections open; Django rejects a pool with persistent connections.
         "CONN_MAX_AGE": 0,
         "OPTIONS": {
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
-            # Django's None would forbid what the recorder asks for; nothing is prepared unasked.
-            "prepare_threshold": NEVER_UNASKED,
+            # Django's default of None forbids prepared statements; the recorder prepares its own.
+            "prepare_threshold": NO_AUTOMATIC_PREPARE,
             **parsed.get("OPTIONS", {}),
             "pool": pool,
         },

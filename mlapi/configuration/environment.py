@@ -1,4 +1,4 @@
-"""Strict readers of environment values: a typing error stops the start, with one line."""
+"""Strict readers of environment variables: an invalid value stops the start with one line."""
 
 import json
 import logging
@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NoReturn
 from urllib.parse import urlsplit
 
 import environ
@@ -16,14 +15,15 @@ BOOLEANS = dict.fromkeys(("true", "1", "yes", "on"), True) | dict.fromkeys(
     ("false", "0", "no", "off"), False
 )
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+MAX_INTEGER = 2**63 - 1
 
-# Their values never appear in a message: start-up errors end up in logs and tickets.
+# Their values never appear in a message: errors at start end up in logs and tickets.
 SECRET_NAMES = frozenset({"SECRET_KEY", "DATABASE_URL", "METRICS_TOKEN"})
 
 
 def load_environment(env_file: Path) -> "Environment":
-    """The process's environment, completed from `env_file` where that sets more."""
-    # The library logs a line for a missing file, before logging is configured.
+    """The environment of the process, with the variables of `env_file` that it does not set."""
+    # Logging is not configured yet, and the library would log a missing file.
     logging.getLogger("environ").setLevel(logging.WARNING)
     if env_file.is_file():
         environ.Env.read_env(env_file, overwrite=False)
@@ -31,11 +31,10 @@ def load_environment(env_file: Path) -> "Environment":
 
 
 class Environment:
-    """Reads variables by kind.
+    """Reads variables by kind; an invalid value raises ImproperlyConfigured.
 
-    Defaults are given as text and take the same way as values do, so that `.env.example` can show
-    them and a test compare them with `declared`. Surrounding blanks are dropped, and an empty value
-    is the default. A wrong value raises ImproperlyConfigured.
+    Defaults are text and are parsed as values are: `.env.example` shows them, and a test compares
+    it with `declared`. Surrounding whitespace is ignored; an empty value means the default.
     """
 
     def __init__(self, values: Mapping[str, str]) -> None:
@@ -51,68 +50,82 @@ class Environment:
         try:
             return BOOLEANS[value.lower()]
         except KeyError:
-            _refuse(name, value, "true or false (or 1/0, yes/no, on/off)")
+            expected = "true or false (or 1/0, yes/no, on/off)"
+            raise invalid_value(name, value, expected) from None
 
     def integer(
-        self, name: str, default: str, *, minimum: int = 0, maximum: int = 2**63 - 1
+        self, name: str, default: str, *, minimum: int = 0, maximum: int = MAX_INTEGER
     ) -> int:
-        """Decimal digits alone: int() would also take `1_0` and other scripts' digits."""
+        """ASCII digits only: int() would also accept `1_0` and the digits of other scripts."""
         value = self.text(name, default)
         if re.fullmatch(r"[0-9]{1,19}", value) and minimum <= int(value) <= maximum:
             return int(value)
-        bound = f"of at least {minimum}" if maximum == 2**63 - 1 else f"from {minimum} to {maximum}"
-        _refuse(name, value, f"a whole number {bound}")
+        bounds = (
+            f"of at least {minimum}" if maximum == MAX_INTEGER else f"from {minimum} to {maximum}"
+        )
+        raise invalid_value(name, value, f"a whole number {bounds}")
 
     def choice(self, name: str, default: str, choices: tuple[str, ...]) -> str:
-        """One of `choices`, whatever the case it is written in."""
+        """One of `choices`, ignoring case."""
         value = self.text(name, default)
         for choice in choices:
             if choice.lower() == value.lower():
                 return choice
-        _refuse(name, value, "one of " + ", ".join(choices))
+        raise invalid_value(name, value, "one of " + ", ".join(choices))
 
     def strings(self, name: str, default: str = "") -> list[str]:
-        """A JSON list of strings, or values separated by commas."""
+        """A JSON list of strings, or comma-separated values."""
         value = self.text(name, default)
-        # An IPv6 host in brackets begins like a JSON list, so only a quote or an end decides.
+        # An IPv6 host in brackets also begins with "[": only a quote or an empty list means JSON.
         if re.match(r"\[\s*(?:\"|\]\s*$)", value):
-            return self._json_strings(name, value)
+            return _parse_json_strings(name, value)
         items = [item.strip() for item in value.split(",")] if value else []
         if not all(re.fullmatch(r"\[[0-9A-Fa-f:.]+\]|[^\[\"][^\"]*", item) for item in items):
-            _refuse(name, value, 'a JSON list such as ["a", "b"], or values separated by commas')
+            expected = 'a JSON list such as ["a", "b"], or comma-separated values'
+            raise invalid_value(name, value, expected)
         return items
 
     def hosts(self, name: str, default: str) -> list[str]:
-        """Host names for ALLOWED_HOSTS: no scheme, port or path."""
+        """Host names for ALLOWED_HOSTS, without scheme, port and path."""
         hosts = self.strings(name, default)
         for host in hosts:
             if not re.fullmatch(r"\*|\.?[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]", host):
-                _refuse(name, host, "host names without scheme, port or path")
+                expected = "a list of host names without scheme, port or path"
+                raise invalid_value(name, host, expected)
         return hosts
 
     def origins(self, name: str, default: str = "", *, wildcard: bool = False) -> list[str]:
-        """Origins (`scheme://host[:port]`), `*.` before a host only with `wildcard`."""
+        """Origins (`scheme://host[:port]`); `wildcard` allows `*.` before the host."""
         origins = self.strings(name, default)
         for origin in origins:
             if not _is_origin(origin, wildcard=wildcard):
-                _refuse(name, origin, "origins such as https://app.example.com, without a path")
+                expected = "a list of origins such as https://app.example.com, without a path"
+                raise invalid_value(name, origin, expected)
         return origins
 
     def header(self, name: str) -> str:
         """The name of an HTTP header, or an empty string."""
         value = self.text(name)
         if not re.fullmatch(r"[A-Za-z0-9-]*", value):
-            _refuse(name, value, "the name of a header, such as X-Forwarded-Proto")
+            expected = "the name of an HTTP header, such as X-Forwarded-Proto"
+            raise invalid_value(name, value, expected)
         return value
 
-    def _json_strings(self, name: str, value: str) -> list[str]:
-        try:
-            items = json.loads(value)
-        except ValueError:
-            items = None
-        if not isinstance(items, list) or not all(isinstance(i, str) and i for i in items):
-            _refuse(name, value, 'a JSON list of strings such as ["a", "b"]')
-        return items
+
+def invalid_value(name: str, value: str, expected: str) -> ImproperlyConfigured:
+    """The one-line error for a variable; it does not show the value of a secret."""
+    found = "" if name in SECRET_NAMES else f", not {value!r}"
+    return ImproperlyConfigured(f"{name} must be {expected}{found}")
+
+
+def _parse_json_strings(name: str, value: str) -> list[str]:
+    try:
+        items = json.loads(value)
+    except ValueError:
+        items = None
+    if not isinstance(items, list) or not all(isinstance(i, str) and i for i in items):
+        raise invalid_value(name, value, 'a JSON list of strings such as ["a", "b"]')
+    return items
 
 
 def _is_origin(origin: str, *, wildcard: bool) -> bool:
@@ -124,21 +137,11 @@ def _is_origin(origin: str, *, wildcard: bool) -> bool:
     host = parts.hostname or ""
     if wildcard:
         host = host.removeprefix("*.")
-    shown_port = f":{port}" if port is not None else ""
-    shown_host = parts.netloc.removesuffix(shown_port)
+    port_suffix = f":{port}" if port is not None else ""
+    written_host = parts.netloc.removesuffix(port_suffix)
     return (
         parts.scheme in {"http", "https"}
         and bool(re.fullmatch(r"[A-Za-z0-9_.-]+|[0-9a-f:.]+", host))
-        and shown_host.strip("[]").lower() == (parts.hostname or "")
+        and written_host.strip("[]").lower() == (parts.hostname or "")
         and origin == f"{parts.scheme}://{parts.netloc}"
     )
-
-
-def _refuse(name: str, value: str, takes: str) -> NoReturn:
-    raise improper(name, value, takes)
-
-
-def improper(name: str, value: str, takes: str) -> ImproperlyConfigured:
-    """The one-line error for a variable: its name, its value unless secret, what it takes."""
-    shown = "this value" if name in SECRET_NAMES else repr(value)
-    return ImproperlyConfigured(f"{name} cannot be {shown}: it takes {takes}")

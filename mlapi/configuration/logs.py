@@ -1,4 +1,4 @@
-"""The logging configuration: every line structured, with the request's id, from any library."""
+"""The logging configuration: structured lines with the request's id, from all libraries."""
 
 import json
 from collections.abc import Sequence
@@ -8,15 +8,15 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-# Of the request that this thread is answering; empty outside one.
+# The id of the request that this thread is handling; empty outside a request.
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 
-# Django attaches these to its records; a request is not data, and it may hold secrets.
+# Django attaches these objects to its records; a request may contain secrets.
 UNLOGGED_EXTRAS = ("request", "server_time")
 
 
 def logging_config(level: str, style: str) -> dict[str, Any]:
-    """A dictConfig for the root logger at `level`, written to stderr in `style` (console, json)."""
+    """A dictConfig that logs to stderr at `level`, in `style`: console or json."""
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -33,12 +33,12 @@ def logging_config(level: str, style: str) -> dict[str, Any]:
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
-            # Replaced, so that nothing is written twice: the access log has every answer, and
-            # problems.py logs an unexpected exception with its traceback.
+            # Django's own handlers would write lines twice: the access log has every response, and
+            # problems.py logs unexpected exceptions with their traceback.
             "django": {"handlers": [], "level": "NOTSET"},
             "django.request": {"level": "CRITICAL"},
             "django.server": {"handlers": [], "level": "ERROR", "propagate": True},
-            # At INFO it writes several lines a login.
+            # At INFO it writes several lines per login.
             "axes": {"level": "WARNING"},
         },
     }
@@ -69,8 +69,8 @@ def _renderers(style: str) -> Sequence[Processor]:
 
 
 def _add_request_id(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    if given := request_id.get():
-        event["request_id"] = given
+    if current_id := request_id.get():
+        event["request_id"] = current_id
     return event
 
 

@@ -1,4 +1,4 @@
-"""The random key of an installation that sets no SECRET_KEY."""
+"""The random secret key of an installation without SECRET_KEY."""
 
 import os
 import secrets
@@ -9,11 +9,11 @@ from django.core.exceptions import ImproperlyConfigured
 
 
 def generated_secret_key(path: Path) -> str:
-    """The key kept in `path`, made at first use with mode 0600.
+    """The key in the file `path`, which is created on first use with mode 0600.
 
-    Processes that start together agree on one key: each writes a file of its own and links it to
-    `path`, which succeeds for the first alone and never shows a half-written file. Raises
-    ImproperlyConfigured where the file can be neither read nor written.
+    Processes that start together agree on one key: each writes its own file and links it to `path`,
+    which succeeds for the first one only and never exposes a half-written file. Raises
+    ImproperlyConfigured if the file cannot be created or read.
     """
     try:
         if not path.exists():
@@ -21,22 +21,22 @@ def generated_secret_key(path: Path) -> str:
         key = path.read_text().strip()
     except OSError as error:
         raise ImproperlyConfigured(
-            f"SECRET_KEY is not set and a random one cannot be kept in {path}: {error.strerror}"
+            f"SECRET_KEY is not set, and no random key can be stored in {path}: {error.strerror}"
         ) from None
     if not key:
-        raise ImproperlyConfigured(f"SECRET_KEY is not set and {path} is empty: delete that file")
+        raise ImproperlyConfigured(f"SECRET_KEY is not set, and {path} is empty: delete that file")
     return key
 
 
 def _create(path: Path) -> None:
-    descriptor, draft = tempfile.mkstemp(prefix=f"{path.name}-", dir=path.parent)
+    descriptor, temporary = tempfile.mkstemp(prefix=f"{path.name}-", dir=path.parent)
     try:
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_urlsafe(64))
             file.flush()
             os.fsync(file.fileno())
-        os.link(draft, path)
+        os.link(temporary, path)
     except FileExistsError:
         pass
     finally:
-        os.unlink(draft)
+        os.unlink(temporary)

@@ -1,16 +1,19 @@
-"""Two small models trained on scikit-learn's own data sets, for a first look. No Django here.
+"""Trains two small models on scikit-learn's own data sets, for `manage.py quickstart`. No Django.
 
-Only ever run by itself, as `python -m mlapi.management.example_models FOLDER`: no server imports
-what training needs.
+Run as `python -m mlapi.management.example_models FOLDER`, in a separate process: the server must
+not import the libraries that training needs.
 """
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
+import numpy as np
 import skops.io
+from numpy.typing import NDArray
 from sklearn.datasets import load_diabetes, load_wine
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import accuracy_score, mean_absolute_error, r2_score
@@ -18,76 +21,102 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-EXAMPLES = "examples.json"
+EXAMPLES_FILE = "examples.json"
+EXAMPLE_ROWS = 20
+
+Array = NDArray[np.generic]
+
+
+class Dataset(Protocol):
+    """One of scikit-learn's data sets."""
+
+    data: Array
+    target: Array
+    feature_names: Sequence[str]
+
+
+class Estimator(Protocol):
+    def fit(self, rows: Array, target: Array) -> "Estimator": ...
+
+    def predict(self, rows: Array) -> Array: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A fitted model with the rows and targets that were held out from training."""
+
+    model: Estimator
+    held_out: Array
+    truth: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A model for `registry.services.register_model`; `file` is a name in the same folder."""
+
+    name: str
+    description: str
+    file: str
+    metrics: Mapping[str, float]
+    signature: Mapping[str, object]
+    example: Sequence[Mapping[str, object]]
+    framework: str = "sklearn"
 
 
 def main(folder: Path) -> None:
-    """Write `wine.skops` and `diabetes.skops` to a folder, and EXAMPLES beside them.
+    """Write the model files to `folder`, and EXAMPLES_FILE with a list of Example as JSON."""
+    examples = [_train_wine(folder), _train_diabetes(folder)]
+    content = json.dumps([asdict(example) for example in examples])
+    (folder / EXAMPLES_FILE).write_text(content)
 
-    EXAMPLES is a list with, for each model, what `registry.services.register_model` wants to know:
-    name, framework, description, metrics, file, signature, example rows.
-    """
+
+def _train_wine(folder: Path) -> Example:
     wine = load_wine()
-    classifier, held_out, truth = _fitted(LogisticRegression(max_iter=1000), wine)
+    fitted = _fit(LogisticRegression(max_iter=1000), wine)
+    accuracy = accuracy_score(fitted.truth, fitted.model.predict(fitted.held_out))
+    return Example(
+        name="wine",
+        description="Which of three cultivars a wine was made from.",
+        file=_save(fitted, folder, "wine.skops"),
+        metrics={"accuracy": float(accuracy)},
+        signature={
+            "inputs": [{"name": "features", "features": list(wine.feature_names)}],
+            "classes": [str(name) for name in wine.target_names],
+        },
+        example=_example_rows(fitted),
+    )
+
+
+def _train_diabetes(folder: Path) -> Example:
     diabetes = load_diabetes(scaled=False)
-    regressor, measured, progression = _fitted(Ridge(), diabetes)
-    examples = [
-        _example(
-            folder,
-            "wine",
-            "Which of three cultivars a wine was made from.",
-            classifier,
-            wine.feature_names,
-            held_out,
-            {"accuracy": accuracy_score(truth, classifier.predict(held_out))},
-            classes=[str(name) for name in wine.target_names],
-        ),
-        _example(
-            folder,
-            "diabetes",
-            "How far diabetes has progressed one year after the baseline.",
-            regressor,
-            diabetes.feature_names,
-            measured,
-            {
-                "r2": r2_score(progression, regressor.predict(measured)),
-                "mean_absolute_error": mean_absolute_error(
-                    progression, regressor.predict(measured)
-                ),
-            },
-        ),
-    ]
-    (folder / EXAMPLES).write_text(json.dumps(examples))
+    fitted = _fit(Ridge(), diabetes)
+    predicted = fitted.model.predict(fitted.held_out)
+    return Example(
+        name="diabetes",
+        description="How far diabetes has progressed one year after the baseline.",
+        file=_save(fitted, folder, "diabetes.skops"),
+        metrics={
+            "r2": float(r2_score(fitted.truth, predicted)),
+            "mean_absolute_error": float(mean_absolute_error(fitted.truth, predicted)),
+        },
+        signature={"inputs": [{"name": "features", "features": list(diabetes.feature_names)}]},
+        example=_example_rows(fitted),
+    )
 
 
-def _fitted(model: Any, data: Any) -> tuple[Any, Any, Any]:
-    """A scaled model fitted to three quarters of the data, and the rows and truth held out."""
-    rows, held_out, target, truth = train_test_split(data.data, data.target, random_state=0)
-    return make_pipeline(StandardScaler(), model).fit(rows, target), held_out, truth
+def _fit(model: Estimator, dataset: Dataset) -> Fitted:
+    """Fit the model, behind a scaler, to three quarters of the data."""
+    rows, held_out, target, truth = train_test_split(dataset.data, dataset.target, random_state=0)
+    return Fitted(make_pipeline(StandardScaler(), model).fit(rows, target), held_out, truth)
 
 
-def _example(
-    folder: Path,
-    name: str,
-    description: str,
-    model: Any,
-    features: Sequence[str],
-    rows: Any,
-    metrics: dict[str, float],
-    classes: list[str] | None = None,
-) -> dict[str, Any]:
-    path = folder / f"{name}.skops"
-    skops.io.dump(model, path)
-    signature: dict[str, Any] = {"inputs": [{"name": "features", "features": list(features)}]}
-    return {
-        "name": name,
-        "framework": "sklearn",
-        "description": description,
-        "metrics": {key: float(value) for key, value in metrics.items()},
-        "file": path.name,
-        "signature": signature | ({"classes": classes} if classes else {}),
-        "example": [{"features": row} for row in rows[:20].tolist()],
-    }
+def _save(fitted: Fitted, folder: Path, name: str) -> str:
+    skops.io.dump(fitted.model, folder / name)
+    return name
+
+
+def _example_rows(fitted: Fitted) -> list[Mapping[str, object]]:
+    return [{"features": row} for row in fitted.held_out[:EXAMPLE_ROWS].tolist()]
 
 
 if __name__ == "__main__":

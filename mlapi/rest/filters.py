@@ -1,43 +1,54 @@
-"""The query parameters of a list: declared by its view, and strict."""
+"""The query parameters of lists: declared by the view, and strict."""
 
 from collections.abc import Set
-from typing import Any
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from rest_framework.exceptions import ValidationError
 from rest_framework.filters import BaseFilterBackend
 from rest_framework.request import Request
 from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 
+ModelT = TypeVar("ModelT", bound=Model)
+Row = TypeVar("Row")
+
+
+@runtime_checkable
+class Filterable(Protocol):
+    """A queryset that a list can be filtered on."""
+
+    def matching(self, **filters: object) -> QuerySet[Any, Any]: ...
+
 
 class StrictFilterBackend(BaseFilterBackend):
     """Filters by the view's `query_serializer_class`, through its queryset's `matching()`.
 
-    A parameter that is unknown, repeated or does not parse is a 400 that names it: ignored, it
-    would answer another question than the one that was asked.
+    A parameter that is unknown, repeated or invalid is a 400 that names it. Ignoring it would
+    return rows that the caller did not ask for.
     """
 
     def filter_queryset(
-        self, request: Request, queryset: QuerySet[Any], view: APIView
-    ) -> QuerySet[Any]:
+        self, request: Request, queryset: QuerySet[ModelT, Row], view: APIView
+    ) -> QuerySet[ModelT, Row]:
         if getattr(view, "action", "list") != "list":
             return queryset
         serializer_class = _serializer_class(view)
-        own = serializer_class().fields.keys() if serializer_class else frozenset()
-        values = _single_values(request, own | _paginator_parameters(view))
+        names = serializer_class().fields.keys() if serializer_class else frozenset()
+        values = _single_values(request, names | _paginator_parameters(view))
         if serializer_class is None:
             return queryset
-        # A plain dict: from a QueryDict, DRF takes a missing boolean for false.
-        serializer = serializer_class(data={name: values[name] for name in own & values.keys()})
+        # A plain dict: DRF reads a boolean that is missing from a QueryDict as false.
+        serializer = serializer_class(data={name: values[name] for name in names & values.keys()})
         serializer.is_valid(raise_exception=True)
-        return queryset.matching(**serializer.validated_data)  # type: ignore[attr-defined]
+        assert isinstance(queryset, Filterable)
+        return queryset.matching(**serializer.validated_data)
 
-    def get_schema_operation_parameters(self, view: APIView) -> list[dict[str, Any]]:
+    def get_schema_operation_parameters(self, view: APIView) -> list[dict[str, object]]:
         serializer_class = _serializer_class(view)
         if serializer_class is None:
             return []
-        # Not named by its class: drf-spectacular imports DRF's views, which import this module.
+        # Any: drf-spectacular cannot be imported here, because DRF's views import this module.
         inspector: Any = view.schema
         return [
             {
@@ -51,7 +62,7 @@ class StrictFilterBackend(BaseFilterBackend):
         ]
 
 
-def _serializer_class(view: APIView) -> type[Serializer[Any]] | None:
+def _serializer_class(view: APIView) -> type[Serializer[object]] | None:
     return getattr(view, "query_serializer_class", None)
 
 
@@ -60,15 +71,16 @@ def _paginator_parameters(view: APIView) -> frozenset[str]:
 
 
 def _single_values(request: Request, known: Set[str]) -> dict[str, str]:
+    """The value of each parameter; raises ValidationError for unknown and repeated ones."""
     errors: dict[str, list[str]] = {}
-    values: dict[str, str] = {}
-    for name, given in request.query_params.lists():
+    single: dict[str, str] = {}
+    for name, values in request.query_params.lists():
         if name not in known:
             errors[name] = ["Unknown parameter."]
-        elif len(given) != 1:
-            errors[name] = ["Given more than once."]
+        elif len(values) != 1:
+            errors[name] = ["Send this parameter only once."]
         else:
-            values[name] = given[0]
+            single[name] = values[0]
     if errors:
         raise ValidationError(errors)
-    return values
+    return single

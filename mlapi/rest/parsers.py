@@ -1,4 +1,4 @@
-"""Request bodies: bounded before they are read, and exact or refused."""
+"""Parsers of request bodies: the length is checked before reading, and JSON is read exactly."""
 
 from collections.abc import Mapping
 from typing import IO, Any, cast
@@ -19,7 +19,7 @@ class PayloadTooLarge(APIException):
 
 
 class JSONParser(parsers.BaseParser):
-    """JSON whose values survive a round trip, else 400; larger than MAX_REQUEST_BYTES is 413."""
+    """JSON whose values can be stored exactly, else 400; above MAX_REQUEST_BYTES 413."""
 
     media_type = "application/json"
 
@@ -33,7 +33,7 @@ class JSONParser(parsers.BaseParser):
         try:
             return parse_json(stream.read())
         except ValueError as error:
-            raise ParseError(f"Not acceptable as JSON: {error}") from error
+            raise ParseError(f"The body is not acceptable JSON: {error}") from error
 
 
 class NamedFilesParser(DjangoMultiPartParser):
@@ -74,7 +74,7 @@ class MultiPartParser(parsers.MultiPartParser):
 
 
 def check_length(parser_context: Mapping[str, Any] | None, limit_bytes: int) -> None:
-    """Raise PayloadTooLarge where the announced length of the body is over the limit."""
+    """Raise PayloadTooLarge if the Content-Length is above the limit."""
     request = (parser_context or {})["request"]
     try:
         length = int(request.META.get("CONTENT_LENGTH") or 0)
@@ -82,5 +82,5 @@ def check_length(parser_context: Mapping[str, Any] | None, limit_bytes: int) -> 
         length = 0
     if length > limit_bytes:
         raise PayloadTooLarge(
-            f"The request body is too large: {length} bytes, where {limit_bytes} are allowed."
+            f"The request body has {length} bytes; only {limit_bytes} are allowed."
         )

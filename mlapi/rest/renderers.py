@@ -1,10 +1,9 @@
-"""Response bodies, by orjson, without a negotiation nobody needs."""
+"""Response bodies in JSON by orjson, without content negotiation."""
 
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any
 
 import orjson
 from django.utils.functional import Promise
@@ -17,7 +16,7 @@ OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NAIVE_UTC
 
 
 class FixedContentNegotiation(BaseContentNegotiation):
-    """The view's first renderer, whatever Accept says; the parser by its exact media type."""
+    """Ignores Accept and uses the view's first renderer; selects the parser by media type."""
 
     def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
         media_type = (request.content_type or "").partition(";")[0].strip().lower()
@@ -34,43 +33,43 @@ class FixedContentNegotiation(BaseContentNegotiation):
 
 
 class JSONRenderer(BaseRenderer):
-    """JSON in UTF-8; times in UTC end in Z. Raises ValueError for NaN and infinity."""
+    """JSON in UTF-8; UTC times end in Z. Raises ValueError for NaN and infinity."""
 
     media_type = "application/json"
     format = "json"
-    # JSON is UTF-8 by definition and its media type has no such parameter.
+    # JSON is always UTF-8, and its media type has no charset parameter.
     charset = None
 
     def render(
         self,
-        data: Any,
+        data: object,
         accepted_media_type: str | None = None,
-        renderer_context: Mapping[str, Any] | None = None,
+        renderer_context: Mapping[str, object] | None = None,
     ) -> bytes:
         if data is None:
             return b""
         try:
             body = orjson.dumps(data, default=_plain, option=OPTIONS)
         except orjson.JSONEncodeError:
-            # Integers past 64 bits, which PostgreSQL makes of 1e20: exact, if slower.
+            # Integers above 64 bits, which PostgreSQL returns for 1e20: exact, but slower.
             return json.dumps(data, default=_plain, allow_nan=False, ensure_ascii=False).encode()
-        # orjson writes NaN as null. Only a body with a null can hide one, so few are walked.
+        # orjson writes NaN as null, so that only a body with a null needs the check.
         if b"null" in body and not _is_finite(data):
             raise ValueError("A response must not contain NaN or infinity")
         return body
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if isinstance(value, Promise | Decimal):
         return str(value)
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, Sequence | set | frozenset):
         return list(value)
-    raise TypeError(f"{type(value).__name__} is not JSON")
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
-def _is_finite(value: Any) -> bool:
+def _is_finite(value: object) -> bool:
     if isinstance(value, float):
         return math.isfinite(value)
     if isinstance(value, Mapping):

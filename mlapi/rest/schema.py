@@ -1,34 +1,37 @@
-"""What the OpenAPI schema says of errors and tokens, for all operations in one place."""
+"""Documents errors and tokens in the OpenAPI schema, in one place for all operations."""
 
 from collections.abc import Iterator
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeAlias
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 
 from mlapi.problems import MEDIA_TYPE, is_open_inference
 
-PROBLEM_SCHEMA: dict[str, Any] = {
+# A part of an OpenAPI document, as drf-spectacular passes it around.
+Document: TypeAlias = dict[str, Any]
+
+PROBLEM_SCHEMA: Document = {
     "type": "object",
-    "description": "An error, as RFC 9457 describes it.",
+    "description": "An error in the format of RFC 9457 (problem details).",
     "required": ["type", "title", "status", "detail", "request_id"],
     "properties": {
         "type": {"type": "string", "format": "uri-reference", "example": "about:blank"},
         "title": {"type": "string"},
         "status": {"type": "integer", "minimum": 400, "maximum": 599},
         "detail": {"type": "string"},
-        "request_id": {"type": "string", "description": "Also the answer's X-Request-ID."},
+        "request_id": {"type": "string", "description": "As in the header X-Request-ID."},
         "errors": {
             "type": "object",
-            "description": "Messages by field, such as `rows[0].age`; 400 only.",
+            "description": "Messages by field, such as `rows[0].age`; only for status 400.",
             "additionalProperties": {"type": "array", "items": {"type": "string"}},
         },
     },
 }
-PROTOCOL_ERROR_SCHEMA: dict[str, Any] = {
+PROTOCOL_ERROR_SCHEMA: Document = {
     "type": "object",
-    "description": "An error, as the Open Inference Protocol describes it.",
+    "description": "An error in the format of the Open Inference Protocol.",
     "required": ["error"],
     "properties": {"error": {"type": "string"}},
 }
@@ -36,23 +39,23 @@ PROTOCOL_ERROR_REFERENCE = {"$ref": "#/components/schemas/ProtocolError"}
 PROBLEM_REFERENCE = {"$ref": "#/components/schemas/Problem"}
 
 
-class StatelessTokenScheme(OpenApiAuthenticationExtension):
-    """Shows views that read the token alone like all others: it is the same token."""
+class StatelessTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """Documents views with stateless authentication like all others: they take the same token."""
 
     target_class = "predictions.authentication.CachedTokenAuthentication"
     name: list[str] = []
 
-    def get_security_requirement(self, auto_schema: AutoSchema) -> dict[str, list[Any]]:
+    def get_security_requirement(self, auto_schema: AutoSchema) -> dict[str, list[object]]:
         return {"jwtAuth": []}
 
-    def get_security_definition(self, auto_schema: AutoSchema) -> list[dict[str, Any]]:
+    def get_security_definition(self, auto_schema: AutoSchema) -> list[Document]:
         return []
 
 
-def document_problems(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """A postprocessing hook: the answers every operation can give, and the shape of them all.
+def document_problems(result: Document, **_: object) -> Document:
+    """A postprocessing hook that adds the shared error responses and the body of every error.
 
-    A view declares what only it can answer (`responses={409: None}`); the body is added here.
+    A view declares only the statuses of its own errors (`responses={409: None}`).
     """
     schemas = result["components"].setdefault("schemas", {})
     schemas |= {"Problem": PROBLEM_SCHEMA, "ProtocolError": PROTOCOL_ERROR_SCHEMA}
@@ -68,19 +71,19 @@ def document_problems(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     return result
 
 
-def _error_content(path: str) -> dict[str, Any]:
+def _error_content(path: str) -> Document:
     if is_open_inference(path):
         return {"application/json": {"schema": PROTOCOL_ERROR_REFERENCE}}
     return {MEDIA_TYPE: {"schema": PROBLEM_REFERENCE}}
 
 
-def _operations(result: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _operations(result: Document) -> Iterator[tuple[str, Document]]:
     for path, methods in result["paths"].items():
         for operation in methods.values():
             yield path, operation
 
 
-def _shared_statuses(path: str, operation: dict[str, Any]) -> Iterator[HTTPStatus]:
+def _shared_statuses(path: str, operation: Document) -> Iterator[HTTPStatus]:
     parameters = operation.get("parameters", [])
     if "requestBody" in operation:
         yield HTTPStatus.BAD_REQUEST

@@ -27,7 +27,7 @@ def fail(client: APIClient, times: int, **extra: Any) -> None:
         login(client, "wrong", **extra)
 
 
-def test_token_opens_the_api(client: APIClient, user: User) -> None:
+def test_access_token_grants_access_to_the_api(client: APIClient, user: User) -> None:
     access = login(client).json()["access"]
 
     response = client.get(MODELS, HTTP_AUTHORIZATION=f"Bearer {access}")
@@ -54,14 +54,14 @@ def test_wrong_password_answers_401(client: APIClient, user: User) -> None:
     ],
 )
 def test_malformed_credentials_answer_400(client: APIClient, body: Any) -> None:
-    # Without access to a database: nothing is looked up for them.
+    # This test has no database: malformed credentials must not be looked up.
     response = client.post(TOKEN, body)
 
     assert response.status_code == 400
     assert response.json()["errors"]
 
 
-def test_refresh_gives_a_new_access_token(client: APIClient, user: User) -> None:
+def test_refresh_returns_a_new_access_token(client: APIClient, user: User) -> None:
     response = client.post(REFRESH, {"refresh": str(RefreshToken.for_user(user))})
 
     assert AccessToken(response.json()["access"])["user_id"] == str(user.pk)
@@ -74,18 +74,18 @@ def test_refresh_of_a_deleted_user_answers_401(client: APIClient, user: User) ->
     assert client.post(REFRESH, {"refresh": token}).status_code == 401
 
 
-def test_access_token_is_no_refresh_token(client: APIClient, user: User) -> None:
+def test_access_token_is_not_accepted_as_refresh_token(client: APIClient, user: User) -> None:
     token = str(AccessToken.for_user(user))
 
     assert client.post(REFRESH, {"refresh": token}).status_code == 401
 
 
-def test_verify_takes_a_token_of_ours(client: APIClient, user: User) -> None:
+def test_verify_accepts_a_token_of_this_service(client: APIClient, user: User) -> None:
     assert client.post(VERIFY, {"token": str(AccessToken.for_user(user))}).status_code == 200
 
 
 @pytest.mark.parametrize("token", ["x", "a.b.c"])
-def test_verify_refuses_other_tokens(client: APIClient, token: str) -> None:
+def test_verify_rejects_other_tokens(client: APIClient, token: str) -> None:
     assert client.post(VERIFY, {"token": token}).status_code == 401
 
 
@@ -96,14 +96,14 @@ def test_expired_token_answers_401(client: APIClient, user: User) -> None:
     assert client.get(MODELS, HTTP_AUTHORIZATION=f"Bearer {token}").status_code == 401
 
 
-def test_changed_password_ends_the_tokens(authorized: APIClient, user: User) -> None:
+def test_changing_the_password_revokes_tokens(authorized: APIClient, user: User) -> None:
     user.set_password("another")
     user.save()
 
     assert authorized.get(MODELS).status_code == 401
 
 
-def test_repeated_failures_lock_the_token_endpoint(client: APIClient, user: User) -> None:
+def test_repeated_failures_lock_out_at_the_token_endpoint(client: APIClient, user: User) -> None:
     fail(client, 5)
 
     response = login(client)
@@ -123,7 +123,7 @@ def test_lock_out_is_shared_with_the_admin(client: APIClient, user: User) -> Non
     assert response.status_code == 429
 
 
-def test_repeated_failures_lock_the_admin(client: APIClient, user: User) -> None:
+def test_repeated_failures_lock_out_in_the_admin(client: APIClient, user: User) -> None:
     statuses = [
         client.post(
             ADMIN_LOGIN, {"username": "ada", "password": "wrong"}, format="multipart"
@@ -135,7 +135,7 @@ def test_repeated_failures_lock_the_admin(client: APIClient, user: User) -> None
     assert login(client).status_code == 429
 
 
-def test_success_forgets_earlier_failures(client: APIClient, user: User) -> None:
+def test_successful_login_resets_failures(client: APIClient, user: User) -> None:
     fail(client, 4)
     assert login(client).status_code == 200
     fail(client, 4)
@@ -149,7 +149,7 @@ def test_other_addresses_are_not_locked_out(client: APIClient, user: User) -> No
     assert login(client, REMOTE_ADDR="192.0.2.2").status_code == 200
 
 
-def test_lock_out_ends_after_its_time(client: APIClient, user: User) -> None:
+def test_lock_out_ends_after_the_cool_off_time(client: APIClient, user: User) -> None:
     fail(client, 5)
     for attempt in AccessAttempt.objects.all():
         attempt.attempt_time -= timedelta(minutes=15, seconds=1)
@@ -158,7 +158,7 @@ def test_lock_out_ends_after_its_time(client: APIClient, user: User) -> None:
     assert login(client).status_code == 200
 
 
-def test_tries_during_lock_out_do_not_prolong_it(client: APIClient, user: User) -> None:
+def test_attempts_during_lock_out_do_not_extend_it(client: APIClient, user: User) -> None:
     fail(client, 5)
     before = AccessAttempt.objects.get().attempt_time
 
@@ -180,7 +180,7 @@ def test_tries_during_lock_out_do_not_prolong_it(client: APIClient, user: User) 
         (1, "fe80::1%eth0", "fe80::1"),
     ],
 )
-def test_client_address_trusts_as_many_proxies_as_there_are(
+def test_client_address_trusts_the_configured_number_of_proxies(
     settings: Any, count: int, forwarded: str, expected: str
 ) -> None:
     settings.TRUSTED_PROXY_COUNT = count

@@ -28,7 +28,7 @@ def test_live_touches_no_database(client: APIClient) -> None:
 
 
 @pytest.mark.django_db
-def test_ready_once_the_database_is_migrated(client: APIClient) -> None:
+def test_ready_with_a_migrated_database(client: APIClient) -> None:
     response = client.get(READY)
 
     assert response.status_code == 200
@@ -39,7 +39,7 @@ def test_ready_once_the_database_is_migrated(client: APIClient) -> None:
 def test_not_ready_while_migrations_are_missing(
     client: APIClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(health, "_last_migrations", lambda: (("registry", "9999_later"),))
+    monkeypatch.setattr(health, "_latest_migrations", lambda: (("registry", "9999_later"),))
 
     response = client.get(READY)
 
@@ -49,7 +49,7 @@ def test_not_ready_while_migrations_are_missing(
 
 
 @pytest.mark.django_db
-def test_not_ready_while_the_database_is_away(client: APIClient, unreachable: None) -> None:
+def test_not_ready_while_the_database_is_unavailable(client: APIClient, unreachable: None) -> None:
     response = client.get(READY)
 
     assert response.status_code == 503
@@ -58,7 +58,7 @@ def test_not_ready_while_the_database_is_away(client: APIClient, unreachable: No
 
 
 @pytest.mark.django_db
-def test_health_tells_version_and_models(
+def test_health_shows_version_and_loaded_models(
     client: APIClient, monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
     monkeypatch.setattr(loader, "loaded_specifiers", lambda: ["iris:1"])
@@ -75,7 +75,7 @@ def test_health_tells_version_and_models(
     }
 
 
-def test_probes_take_no_other_method(client: APIClient) -> None:
+def test_probes_accept_no_other_methods(client: APIClient) -> None:
     response = client.post("/health/live/")
 
     assert response.status_code == 405
@@ -84,20 +84,20 @@ def test_probes_take_no_other_method(client: APIClient) -> None:
 
 @pytest.fixture
 def small_pool(transactional_db: None) -> Iterator[None]:
-    """Two connections at most and no patience."""
+    """At most two connections, and a short timeout."""
     with pool_limits(2, timeout_seconds=0.2):
         yield
 
 
 def take_connections(stack: ExitStack, count: int) -> None:
     for _ in range(count):
-        taken = connections["default"].copy()
-        stack.callback(taken.close)
-        taken.ensure_connection()
+        copy = connections["default"].copy()
+        stack.callback(copy.close)
+        copy.ensure_connection()
 
 
 @postgresql
-def test_probe_does_not_wait_for_a_drained_pool(client: APIClient, small_pool: None) -> None:
+def test_probe_does_not_wait_for_an_exhausted_pool(client: APIClient, small_pool: None) -> None:
     with ExitStack() as stack:
         take_connections(stack, 2)
 
@@ -105,16 +105,16 @@ def test_probe_does_not_wait_for_a_drained_pool(client: APIClient, small_pool: N
 
 
 @postgresql
-def test_drained_pool_answers_503_and_recovers(authorized_pool_client: APIClient) -> None:
+def test_exhausted_pool_answers_503_and_recovers(authorized_pool_client: APIClient) -> None:
     connection.close()
     with ExitStack() as stack:
         take_connections(stack, 2)
-        drained = authorized_pool_client.get("/api/v1/models/")
+        exhausted = authorized_pool_client.get("/api/v1/models/")
 
     recovered = authorized_pool_client.get("/api/v1/models/")
 
-    assert drained.status_code == 503
-    assert drained["Retry-After"] == "1"
+    assert exhausted.status_code == 503
+    assert exhausted["Retry-After"] == "1"
     assert recovered.status_code == 200
 
 
@@ -124,7 +124,7 @@ def authorized_pool_client(small_pool: None, authorized: APIClient) -> APIClient
 
 
 @postgresql
-def test_connections_that_died_in_the_pool_are_replaced(small_pool: None) -> None:
+def test_dead_connections_in_the_pool_are_replaced(small_pool: None) -> None:
     with ExitStack() as stack:
         take_connections(stack, 2)
     with health.probe_connection() as other, other.cursor() as cursor:
@@ -133,7 +133,7 @@ def test_connections_that_died_in_the_pool_are_replaced(small_pool: None) -> Non
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
         assert cursor.fetchone()[0] >= 1
-        # Told to end, they take a moment; what they hang up on is seen without asking them.
+        # Termination takes a moment. Once the backends are gone, their sockets are closed.
         while True:
             cursor.execute(
                 "SELECT count(*) FROM pg_stat_activity"
@@ -149,13 +149,13 @@ def test_connections_that_died_in_the_pool_are_replaced(small_pool: None) -> Non
 
 
 @postgresql
-def test_pool_is_measured(small_pool: None) -> None:
+def test_pool_metrics_are_published(small_pool: None) -> None:
     connection.ensure_connection()
 
     assert metrics.POOL_SIZE._value.get() >= 1
 
 
-def test_metrics_need_a_token(client: APIClient) -> None:
+def test_metrics_require_a_token(client: APIClient) -> None:
     response = client.get("/metrics")
 
     assert response.status_code == 401
@@ -163,19 +163,19 @@ def test_metrics_need_a_token(client: APIClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "given", ["Bearer wrong", "Bearer ", "Basic scraper", "scraper", "Bearer é"]
+    "header", ["Bearer wrong", "Bearer ", "Basic scraper", "scraper", "Bearer é"]
 )
-def test_metrics_refuse_other_tokens(client: APIClient, settings: Any, given: str) -> None:
+def test_metrics_reject_other_tokens(client: APIClient, settings: Any, header: str) -> None:
     settings.METRICS_TOKEN = "scraper"
 
-    assert client.get("/metrics", HTTP_AUTHORIZATION=given).status_code == 401
+    assert client.get("/metrics", HTTP_AUTHORIZATION=header).status_code == 401
 
 
-def test_unset_metrics_token_opens_nothing(client: APIClient) -> None:
+def test_unset_metrics_token_matches_no_token(client: APIClient) -> None:
     assert client.get("/metrics", HTTP_AUTHORIZATION="Bearer ").status_code == 401
 
 
-def test_metrics_take_their_own_token(client: APIClient, settings: Any) -> None:
+def test_metrics_accept_the_metrics_token(client: APIClient, settings: Any) -> None:
     settings.METRICS_TOKEN = "scraper"
 
     response = client.get("/metrics", HTTP_AUTHORIZATION="Bearer scraper")
@@ -184,7 +184,7 @@ def test_metrics_take_their_own_token(client: APIClient, settings: Any) -> None:
     assert response["Content-Type"].startswith("text/plain")
 
 
-def test_metrics_take_an_access_token(authorized: APIClient) -> None:
+def test_metrics_accept_an_access_token(authorized: APIClient) -> None:
     assert authorized.get("/metrics/").status_code == 200
 
 

@@ -18,17 +18,18 @@ MODELS = "/api/v1/models/"
 FIELDS = {"type", "title", "status", "detail", "request_id"}
 
 
-def answer(error: Exception) -> HttpResponse:
+def handle(error: Exception) -> HttpResponse:
     request = RequestFactory().get("/")
     return problems.exception_handler(error, {"request": Request(request)})
 
 
 def body(response: Any) -> dict[str, Any]:
+    """The problem document of a response; asserts its format."""
     assert response["Content-Type"] == "application/problem+json"
-    shown: dict[str, Any] = response.json() if hasattr(response, "json") else {}
-    assert set(shown) - {"errors"} == FIELDS
-    assert shown["status"] == response.status_code
-    return shown
+    problem: dict[str, Any] = response.json()
+    assert set(problem) - {"errors"} == FIELDS
+    assert problem["status"] == response.status_code
+    return problem
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
@@ -54,7 +55,7 @@ def test_missing_token_answers_401_with_a_challenge(client: APIClient) -> None:
     body(response)
 
 
-def test_wrong_method_answers_405_with_allow(authorized: APIClient) -> None:
+def test_unsupported_method_answers_405_with_allow(authorized: APIClient) -> None:
     response = authorized.put("/api/v1/predictions/")
 
     assert response.status_code == 405
@@ -62,7 +63,7 @@ def test_wrong_method_answers_405_with_allow(authorized: APIClient) -> None:
     body(response)
 
 
-def test_other_media_type_answers_415(authorized: APIClient) -> None:
+def test_unsupported_media_type_answers_415(authorized: APIClient) -> None:
     response = authorized.post("/api/v1/predictions/", b"<a/>", content_type="text/xml")
 
     assert response.status_code == 415
@@ -106,7 +107,7 @@ def test_unknown_host_answers_400(client: APIClient) -> None:
 
 
 @pytest.mark.parametrize("url", ["/api/v1/auth/verify/", "/health/"])
-def test_unexpected_exception_shows_nothing_of_the_inside(
+def test_response_to_an_unexpected_exception_hides_internals(
     client: APIClient, url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(*args: Any, **kwargs: Any) -> None:
@@ -129,7 +130,7 @@ def test_unexpected_exception_shows_nothing_of_the_inside(
 def test_unavailable_database_answers_503_and_is_logged_once(
     error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
-    response = answer(error)
+    response = handle(error)
 
     assert response.status_code == 503
     assert response["Retry-After"] == "1"
@@ -152,31 +153,31 @@ def test_unavailable_database_outside_the_api_answers_503(
     assert response["Retry-After"] == "1"
 
 
-def test_domain_exceptions_answer_with_their_message() -> None:
-    response = answer(ModelNotFound("Model 7 not found"))
+def test_domain_exception_answers_with_its_message() -> None:
+    response = handle(ModelNotFound("Model 7 not found"))
 
     assert response.status_code == 404
     assert b'"type":"urn:mlapi:problem:model-not-found"' in response.content
     assert b'"detail":"Model 7 not found"' in response.content
 
 
-def test_domain_exceptions_may_tell_when_to_come_back() -> None:
-    response = answer(ModelNotReady("Model 7: not now"))
+def test_domain_exception_may_set_retry_after() -> None:
+    response = handle(ModelNotReady("Model 7: not now"))
 
     assert response.status_code == 503
     assert response["Retry-After"] == str(ModelNotReady.retry_after)
 
 
-def test_domain_exceptions_may_name_fields() -> None:
+def test_domain_exception_may_name_fields() -> None:
     class FieldNotFound(ModelNotFound):
         errors: ClassVar = {"model_id": ["No such model"]}
 
-    response = answer(FieldNotFound("No such model"))
+    response = handle(FieldNotFound("No such model"))
 
     assert b'"errors":{"model_id":["No such model"]}' in response.content
 
 
-def test_every_domain_status_is_an_error() -> None:
+def test_every_domain_status_is_an_error_status() -> None:
     assert all(400 <= status < 600 for status in problems.DOMAIN_STATUSES.values())
 
 
@@ -200,11 +201,11 @@ def test_validation_errors_are_flattened_to_paths(detail: Any, errors: Any) -> N
 
 
 def test_throttled_answers_429_with_retry_after() -> None:
-    response = answer(Throttled(wait=7))
+    response = handle(Throttled(wait=7))
 
     assert response.status_code == 429
     assert response["Retry-After"] == "7"
 
 
-def test_body_past_djangos_limit_answers_413() -> None:
-    assert answer(RequestDataTooBig()).status_code == 413
+def test_body_above_djangos_limit_answers_413() -> None:
+    assert handle(RequestDataTooBig()).status_code == 413

@@ -1,4 +1,4 @@
-"""BentoML's service for a scikit-learn model: defaults, without its access log."""
+"""BentoML's service for a scikit-learn model: default settings, without the access log."""
 
 import os
 

@@ -1,11 +1,11 @@
-"""Django with one view that returns a constant, for the server and threads that mlapi runs on."""
+"""Django with one view that returns a constant, on the same server and threads as mlapi."""
 
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
-ANSWER = b'{"id":1,"model_id":1,"prediction":0.0,"confidence":0.98,"status":"succeeded"}'
+BODY = b'{"id":1,"model_id":1,"prediction":0.0,"confidence":0.98,"status":"succeeded"}'
 
 settings.configure(
     ALLOWED_HOSTS=["127.0.0.1"],
@@ -17,9 +17,9 @@ settings.configure(
 )
 
 
-def answer(request: HttpRequest) -> HttpResponse:
-    return HttpResponse(ANSWER, content_type="application/json")
+def constant(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(BODY, content_type="application/json")
 
 
-urlpatterns = [path("", answer)]
+urlpatterns = [path("", constant)]
 application = get_wsgi_application()

@@ -1,16 +1,16 @@
-"""The guide's stack, for `uvicorn benchmarks.peers.apps.guide:app`: what a prediction passes there.
+"""The guide's stack, for `uvicorn benchmarks.peers.apps.guide:app`: the path of a prediction.
 
 FastAPI, SQLAlchemy's async engine on asyncpg with pool_pre_ping, Pydantic in and out, CORS and two
-BaseHTTPMiddlewares, and a sum for a model. Written anew from the description, all of it in one
-module. What it needed beyond the description in order to start:
+BaseHTTPMiddlewares, and a sum instead of a model. Rewritten from the description in one module.
+These changes were needed to start it:
 
-1. `metadata` is a reserved name on SQLAlchemy's declarative classes: the attribute has another
-   one, the column keeps it.
-2. The health router is imported there and never shown: one route, for the readiness probe.
-3. The lists declare `db` after parameters with defaults, a syntax error, and no prediction passes
-   them: they are left out, and so are the reads by id.
-4. The settings read no `.env`: the benchmark sets DATABASE_URL and SECRET_KEY.
-5. Nothing is printed at start and stop.
+1. `metadata` is a reserved name on SQLAlchemy's declarative classes: the attribute is renamed, the
+   column keeps the name.
+2. The guide imports a health router that it does not show: here it has one route, for readiness.
+3. The lists declare `db` after parameters with defaults, which is a syntax error. They are left out
+   together with the reads by id: no prediction uses them.
+4. The settings do not read `.env`: the benchmark sets DATABASE_URL and SECRET_KEY.
+5. Start and stop print nothing.
 """
 
 import logging
@@ -85,7 +85,7 @@ class Prediction(Base):
 
 
 class PredictionInput(BaseModel):
-    model_id: int = Field(description="Which version shall answer")
+    model_id: int = Field(description="The version to use")
     input_data: dict[str, Any] = Field(description="The features")
 
 
@@ -149,10 +149,10 @@ async def create_model(data: ModelVersionCreate, db: Database) -> ModelVersionOu
 
 @predictions.post("/", response_model=PredictionOutput, status_code=status.HTTP_201_CREATED)
 async def create_prediction(data: PredictionInput, db: Database) -> PredictionOutput:
-    wanted = select(ModelVersion).where(
+    query = select(ModelVersion).where(
         ModelVersion.id == data.model_id, ModelVersion.is_active.is_(True)
     )
-    if (await db.execute(wanted)).scalar_one_or_none() is None:
+    if (await db.execute(query)).scalar_one_or_none() is None:
         detail = f"Model {data.model_id} not found or inactive"
         raise HTTPException(status.HTTP_404_NOT_FOUND, detail)
     row = Prediction(
@@ -178,20 +178,20 @@ class RequestIDMiddleware(BaseHTTPMiddleware):
 class LoggingMiddleware(BaseHTTPMiddleware):
     async def dispatch(self, request: Request, call_next: Next) -> Response:
         started = time.time()
-        about = {
+        extra = {
             "request_id": getattr(request.state, "request_id", None),
             "method": request.method,
             "path": request.url.path,
         }
-        logger.info(f"Request: {request.method} {request.url.path}", extra=about)  # noqa: G004
+        logger.info(f"Request: {request.method} {request.url.path}", extra=extra)  # noqa: G004
         response = await call_next(request)
         duration = time.time() - started
-        about = {
+        extra = {
             "request_id": getattr(request.state, "request_id", None),
             "status_code": response.status_code,
             "duration": duration,
         }
-        logger.info(f"Response: {response.status_code} ({duration:.3f}s)", extra=about)  # noqa: G004
+        logger.info(f"Response: {response.status_code} ({duration:.3f}s)", extra=extra)  # noqa: G004
         return response
 
 

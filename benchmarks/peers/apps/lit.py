@@ -1,4 +1,4 @@
-"""LitServe's server for a scikit-learn model: defaults on one processor, without an access log."""
+"""LitServe's server for a scikit-learn model: default settings, one processor, no access log."""
 
 import os
 import sys

@@ -1,10 +1,7 @@
-"""Run the production server."""
-
 import argparse
 import os
 import sys
 import tempfile
-from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
@@ -12,71 +9,82 @@ from django.db.migrations.executor import MigrationExecutor
 
 
 class Command(BaseCommand):
-    help = "Serve the API until SIGTERM or Ctrl-C; requests in flight are finished."
+    help = "Run the production server until SIGTERM or Ctrl-C. Requests in flight are completed."
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
-        parser.add_argument("--port", type=_port, default=8000, help="port to listen on")
+        parser.add_argument("--host", default="127.0.0.1", help="Address to listen on (127.0.0.1).")
+        parser.add_argument("--port", type=_port, default=8000, help="Port to listen on (8000).")
         parser.add_argument(
             "--workers",
             type=_positive,
             default=1,
-            help="processes; each has its own models and database pool",
+            help="Number of processes (1). Each has its own models and database pool.",
         )
-        parser.add_argument("--threads", type=_positive, default=16, help="threads a process")
+        parser.add_argument(
+            "--threads", type=_positive, default=16, help="Threads per process (16)."
+        )
         parser.add_argument(
             "--pin",
             action=argparse.BooleanOptionalAction,
-            help="keep each worker on one processor: more small predictions a second, but a large"
-            " model's own threads get no more than that one. The default is to do so where there"
-            " are at least as many workers as processors",
+            help="Pin each worker to one processor: more small predictions per second, but a large"
+            " model's own threads are limited to that processor. By default, workers are pinned if"
+            " there are at least as many workers as processors.",
         )
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(
+        self,
+        *,
+        host: str,
+        port: int,
+        workers: int,
+        threads: int,
+        pin: bool | None,
+        **options: object,
+    ) -> None:
         check_migrations()
-        host = options["host"]
-        address = f"[{host}]:{options['port']}" if ":" in host else f"{host}:{options['port']}"
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         command = [sys.executable, "-m", "mlapi.server"]
-        for option in ("host", "port", "workers", "threads"):
-            command += [f"--{option}", str(options[option])]
-        if should_pin(options["pin"], options["workers"]):
+        command += ["--host", host, "--port", str(port)]
+        command += ["--workers", str(workers), "--threads", str(threads)]
+        if should_pin(pin, workers):
             command.append("--pin")
         self.stdout.write(f"Serving on http://{address} (stop with Ctrl-C)")
         self.stdout.flush()
-        # Replaced, not started: signals reach the server itself, and its parent process begins
-        # without this one's connections and threads.
-        os.execvpe(command[0], command, server_environment(options["workers"]))  # noqa: S606
+        # exec instead of a child process: signals reach the server directly, and it starts without
+        # this process's connections and threads.
+        os.execvpe(command[0], command, server_environment(workers))  # noqa: S606
 
 
-def should_pin(asked: bool | None, workers: int) -> bool:
+def should_pin(pin: bool | None, workers: int) -> bool:
+    """Whether to pin the workers; None means the default."""
     if not hasattr(os, "sched_setaffinity"):
         return False
-    return workers >= len(os.sched_getaffinity(0)) if asked is None else asked
+    return workers >= len(os.sched_getaffinity(0)) if pin is None else pin
 
 
 def check_migrations() -> None:
-    """Raise CommandError unless the database answers and is up to date; leave nothing open."""
+    """Raise CommandError unless the database is available and migrated; leaves no connection."""
     connection = connections[DEFAULT_DB_ALIAS]
     try:
         executor = MigrationExecutor(connection)
         pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
     except DatabaseError as error:
-        raise CommandError(f"The database is not available: {error}") from error
+        raise CommandError(f"The database is unavailable: {error}") from error
     finally:
         connection.close()
         if close_pool := getattr(connection, "close_pool", None):
             close_pool()
     if pending:
         raise CommandError(
-            f"{len(pending)} migrations are not applied: run `python manage.py migrate` first"
+            f"{len(pending)} migrations are not applied. Run `python manage.py migrate` first."
         )
 
 
 def server_environment(workers: int) -> dict[str, str]:
-    """This environment, with a new folder where several workers put their metrics together.
+    """The environment of this process, with a folder where several workers share their metrics.
 
-    New at each start, since the counts of an earlier run would come back with it. One worker counts
-    in its memory, which is quicker.
+    The folder is new at each start: an old one would restore the counts of an earlier run. A single
+    worker counts in memory, which is faster.
     """
     environment = dict(os.environ)
     environment.pop("PROMETHEUS_MULTIPROC_DIR", None)
@@ -88,7 +96,7 @@ def server_environment(workers: int) -> dict[str, str]:
 def _port(text: str) -> int:
     port = int(text)
     if not 0 < port < 65536:
-        raise argparse.ArgumentTypeError("must be from 1 to 65535")
+        raise argparse.ArgumentTypeError("must be between 1 and 65535")
     return port
 
 

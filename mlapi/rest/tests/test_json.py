@@ -1,4 +1,4 @@
-"""JSON in and out: exact, or refused."""
+"""JSON in requests and responses: exact, or rejected."""
 
 import io
 import json
@@ -64,7 +64,7 @@ def test_values_survive_a_round_trip(value: Any) -> None:
         b"[" * 100_000 + b"]" * 100_000,
     ],
 )
-def test_values_that_would_not_survive_are_refused(raw: bytes) -> None:
+def test_values_that_cannot_be_kept_exactly_are_rejected(raw: bytes) -> None:
     with pytest.raises(ParseError):
         parse(raw)
 
@@ -79,11 +79,11 @@ def test_values_that_would_not_survive_are_refused(raw: bytes) -> None:
         b"[" * 100 + b"]" * 100,
     ],
 )
-def test_values_at_the_edge_are_taken(raw: bytes) -> None:
+def test_values_at_the_limits_are_accepted(raw: bytes) -> None:
     assert parse(raw) == json.loads(raw)
 
 
-def test_number_past_64_bits_is_named() -> None:
+def test_message_names_a_number_above_64_bits() -> None:
     with pytest.raises(ParseError, match="18446744073709551617"):
         parse(b'{"n": 18446744073709551617}')
 
@@ -93,14 +93,14 @@ class Unreadable(io.BytesIO):
         raise AssertionError("The body must not be read")
 
 
-def test_large_json_is_refused_unread(settings: Any) -> None:
+def test_large_json_is_rejected_before_reading(settings: Any) -> None:
     settings.MAX_REQUEST_BYTES = 1000
 
     with pytest.raises(PayloadTooLarge):
         JSONParser().parse(Unreadable(), "application/json", context(1001))
 
 
-def test_large_form_is_refused_unread(settings: Any) -> None:
+def test_large_form_is_rejected_before_reading(settings: Any) -> None:
     settings.MAX_REQUEST_BYTES, settings.MAX_ARTIFACT_BYTES = 1000, 5000
 
     with pytest.raises(PayloadTooLarge):
@@ -108,26 +108,26 @@ def test_large_form_is_refused_unread(settings: Any) -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_no_response_turns_nan_into_null(value: float) -> None:
+def test_nan_in_a_response_is_an_error(value: float) -> None:
     with pytest.raises(ValueError, match="NaN"):
         JSONRenderer().render({"rows": [{"a": (1.0, value)}]})
 
 
-def test_integers_past_64_bits_are_written_exactly() -> None:
+def test_integers_above_64_bits_are_written_exactly() -> None:
     assert JSONRenderer().render([10**20]) == b"[100000000000000000000]"
 
 
-def test_no_content_is_an_empty_body() -> None:
+def test_no_data_is_an_empty_body() -> None:
     assert JSONRenderer().render(None) == b""
 
 
-def test_times_end_in_z() -> None:
+def test_utc_times_end_in_z() -> None:
     value = [datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), lazystr("lazy")]
 
     assert JSONRenderer().render(value) == b'["2026-01-02T03:04:05Z","lazy"]'
 
 
-def test_a_deep_body_with_a_long_number_is_400(client: APIClient) -> None:
+def test_deep_body_with_a_long_number_answers_400(client: APIClient) -> None:
     body = "[" * 1000 + "1234567890123456789" + "]" * 1000
 
     response = client.generic("POST", "/api/v1/auth/token/", body, content_type="application/json")

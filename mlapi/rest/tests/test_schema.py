@@ -12,7 +12,7 @@ from mlapi.rest.schema import PROBLEM_REFERENCE, PROTOCOL_ERROR_REFERENCE
 
 @pytest.fixture(scope="module")
 def schema() -> dict[str, Any]:
-    result: dict[str, Any] = SchemaGenerator().get_schema(public=True)
+    result: dict[str, Any] = SchemaGenerator().get_schema(public=True)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -23,12 +23,12 @@ def test_schema_is_valid_and_without_warnings(tmp_path: Any) -> None:
     call_command("spectacular", "--validate", "--fail-on-warn", "--file", str(tmp_path / "s.yml"))
 
 
-def test_paths_are_shown_once_with_a_slash(schema: dict[str, Any]) -> None:
+def test_each_path_appears_once_with_a_trailing_slash(schema: dict[str, Any]) -> None:
     assert "/api/v1/models/{id}/" in schema["paths"]
     assert all(path.endswith("/") and "?" not in path for path in schema["paths"])
 
 
-def test_every_error_has_its_shape(schema: dict[str, Any]) -> None:
+def test_every_error_documents_its_format(schema: dict[str, Any]) -> None:
     for path, methods in schema["paths"].items():
         for operation in methods.values():
             errors = {code: r for code, r in operation["responses"].items() if code >= "400"}
@@ -41,7 +41,7 @@ def test_every_error_has_its_shape(schema: dict[str, Any]) -> None:
                 assert response["content"] == content
 
 
-def test_operations_behind_a_token_show_401(schema: dict[str, Any]) -> None:
+def test_operations_that_require_a_token_document_401(schema: dict[str, Any]) -> None:
     operation = schema["paths"]["/api/v1/models/"]["get"]
 
     assert operation["security"] == [{"jwtAuth": []}]
@@ -49,13 +49,13 @@ def test_operations_behind_a_token_show_401(schema: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("path", ["/api/v1/predictions/", "/api/v1/predictions/batch/"])
-def test_predictions_show_what_the_model_may_refuse(schema: dict[str, Any], path: str) -> None:
+def test_predictions_document_the_errors_of_the_model(schema: dict[str, Any], path: str) -> None:
     operation = schema["paths"][path]["post"]
 
     assert {"404", "409", "422"} <= operation["responses"].keys()
 
 
-def test_lists_show_their_parameters(schema: dict[str, Any]) -> None:
+def test_lists_document_their_parameters(schema: dict[str, Any]) -> None:
     parameters = {p["name"]: p for p in schema["paths"]["/api/v1/models/"]["get"]["parameters"]}
 
     assert {"skip", "limit", "cursor", "active_only", "name", "framework"} <= parameters.keys()
@@ -99,7 +99,7 @@ def test_lists_show_their_parameters(schema: dict[str, Any]) -> None:
         "/api/redoc",
     ],
 )
-def test_routes_take_both_forms(path: str) -> None:
+def test_routes_match_with_and_without_a_trailing_slash(path: str) -> None:
     match = resolve(path)
 
     assert match.url_name != "unmatched"
@@ -113,7 +113,7 @@ def test_routes_take_both_forms(path: str) -> None:
         ("application/vnd.oai.openapi+json", "application/vnd.oai.openapi+json"),
     ],
 )
-def test_schema_comes_in_both_formats(client: APIClient, accept: str, media_type: str) -> None:
+def test_schema_is_served_in_both_formats(client: APIClient, accept: str, media_type: str) -> None:
     response = client.get("/api/schema/", HTTP_ACCEPT=accept)
 
     assert response.status_code == 200
@@ -121,9 +121,7 @@ def test_schema_comes_in_both_formats(client: APIClient, accept: str, media_type
 
 
 @pytest.mark.parametrize("page", ["docs", "redoc"])
-def test_pages_of_the_documentation_load_nothing_from_elsewhere(
-    client: APIClient, page: str
-) -> None:
+def test_documentation_pages_load_nothing_from_other_hosts(client: APIClient, page: str) -> None:
     response = client.get(reverse(page))
 
     assert response.status_code == 200
@@ -139,5 +137,5 @@ def test_assets_are_served_without_collectstatic(client: APIClient, db: None) ->
     response.close()
 
 
-def test_front_page_leads_to_the_documentation(client: APIClient) -> None:
+def test_root_redirects_to_the_documentation(client: APIClient) -> None:
     assert client.get("/")["Location"] == reverse("docs")

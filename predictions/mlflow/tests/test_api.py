@@ -46,6 +46,7 @@ def flat(predictions: Any) -> Any:
 
 @pytest.mark.usefixtures("cached_proofs", "model_path", "db")
 @pytest.mark.parametrize("name", sorted({case["model"] for case in CASES}))
+@pytest.mark.slow
 def test_predictions_equal_those_of_mlflow(client: APIClient, name: str) -> None:
     version = register(FOLDERS / name)
     cases = [case for case in CASES if case["model"] == name]

@@ -21,6 +21,8 @@ from registry.testing import trained_models
 
 MEMORY_BYTES = 2**30
 
+pytestmark = pytest.mark.slow
+
 
 def prove_file(
     path: Path,

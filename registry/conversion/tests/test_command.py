@@ -16,6 +16,8 @@ from registry.conversion.parity import TOLERANCE
 from registry.models import ModelVersion
 from registry.testing import trained_models
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def iris(tmp_path_factory: pytest.TempPathFactory) -> trained_models.Trained:

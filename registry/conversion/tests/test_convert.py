@@ -37,6 +37,8 @@ from registry.testing import trained_models
 N_TRAINING_ROWS = 1500
 Data = tuple[np.ndarray, np.ndarray]
 
+pytestmark = pytest.mark.slow
+
 
 def with_missing_values(rows: np.ndarray) -> np.ndarray:
     rows = rows.copy()

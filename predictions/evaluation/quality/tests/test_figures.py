@@ -78,8 +78,8 @@ def assert_is_sklearns(
 @pytest.mark.parametrize(
     ("classes", "rows"),
     [
-        (["setosa", "Köln", 'a "b"'], ROWS),
-        ([0, 1], ROWS),
+        pytest.param(["setosa", "Köln", 'a "b"'], ROWS, marks=pytest.mark.slow),
+        pytest.param([0, 1], ROWS, marks=pytest.mark.slow),
         ([False, True], 500),
         ([0.5, 1.5, 2.5, 3.5], 500),
     ],
@@ -150,7 +150,7 @@ def test_the_calibration_table_is_that_of_the_rows() -> None:
     ("mean", "spread", "rows"),
     [
         (0.0, 1.0, 2000),
-        (1e6, 1.0, ROWS),
+        pytest.param(1e6, 1.0, ROWS, marks=pytest.mark.slow),
         (1e9, 0.01, 2000),
         (-3e12, 5.0, 2000),
         (1e-12, 1e-12, 2000),

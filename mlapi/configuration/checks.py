@@ -1,0 +1,83 @@
+"""System checks of the configuration; those marked `deploy` run with `check --deploy`."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+
+# An HMAC key that is shorter than the hash weakens it (RFC 7518, section 3.2).
+MIN_KEY_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
+
+
+@register(Tags.files)
+def check_model_path(
+    app_configs: Sequence[AppConfig] | None, **kwargs: object
+) -> list[CheckMessage]:
+    """mlapi.E001: uploads would fail."""
+    path = Path(settings.MODEL_PATH)
+    if can_create_files_in(path):
+        return []
+    return [
+        Error(
+            f"MODEL_PATH is not a writable folder: {path}",
+            hint="Set MODEL_PATH to a folder that this user can write to.",
+            id="mlapi.E001",
+        )
+    ]
+
+
+@register(Tags.security)
+def check_secret_key_length(
+    app_configs: Sequence[AppConfig] | None, **kwargs: object
+) -> list[CheckMessage]:
+    """mlapi.W001: a short key can be guessed, and tokens forged with it."""
+    algorithm = str(settings.SIMPLE_JWT["ALGORITHM"])
+    minimum, length = MIN_KEY_BYTES[algorithm], len(settings.SECRET_KEY.encode())
+    if length >= minimum:
+        return []
+    return [
+        Warning(
+            f"SECRET_KEY has {length} bytes; {algorithm} needs at least {minimum}.",
+            hint="Generate one: python -c 'import secrets; print(secrets.token_urlsafe(64))'",
+            id="mlapi.W001",
+        )
+    ]
+
+
+@register(Tags.security, deploy=True)
+def check_secret_key_is_set(
+    app_configs: Sequence[AppConfig] | None, **kwargs: object
+) -> list[CheckMessage]:
+    """mlapi.W002: another machine or a new container would generate a different key."""
+    if not settings.SECRET_KEY_IS_GENERATED:
+        return []
+    return [
+        Warning(
+            "SECRET_KEY is not set: this installation uses a random key that it keeps in a file.",
+            hint="Set SECRET_KEY to the same value on all machines that serve.",
+            id="mlapi.W002",
+        )
+    ]
+
+
+@register(Tags.security, deploy=True)
+def check_debug_is_off(
+    app_configs: Sequence[AppConfig] | None, **kwargs: object
+) -> list[CheckMessage]:
+    """mlapi.W003: error pages of the admin would reveal settings and code."""
+    if not settings.DEBUG:
+        return []
+    return [Warning("DEBUG is on.", hint="Set DEBUG=false.", id="mlapi.W003")]
+
+
+def can_create_files_in(folder: Path) -> bool:
+    """Whether files can be created in `folder`, or the folder itself if it is missing."""
+    existing = folder
+    while not existing.exists():
+        if existing == existing.parent:
+            return False
+        existing = existing.parent
+    return existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)

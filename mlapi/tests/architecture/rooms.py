@@ -1,0 +1,147 @@
+"""The rooms of the project and what each may import of it; docs/architecture.md explains the plan.
+
+A room is a package. A file belongs to the innermost room that contains it. An entry of ROOMS allows
+a room to import the modules of another room, or a single module. Tests may import more: see
+`TEST_ROOMS` and `test_imports.py`.
+"""
+
+REGISTRY_WITHOUT_DJANGO = {
+    "registry.exact_json.values",
+    "registry.signatures",
+    "registry.open_inference",
+    "registry.runtimes",
+}
+REGISTRY = REGISTRY_WITHOUT_DJANGO | {
+    "registry",
+    "registry.aliases",
+    "registry.artifacts",
+    "registry.exact_json",
+    "registry.models",
+}
+# What the code that answers predictions uses. None of it is about evaluation.
+SERVING = {
+    "predictions.authentication",
+    "predictions.metrics",
+    "predictions.models",
+    "predictions.ndjson",
+    "predictions.serializers",
+    "predictions.serving",
+}
+EVALUATION = {
+    "predictions.bounded_paginator",
+    "predictions.evaluation",
+    "predictions.evaluation.outcomes",
+    "predictions.evaluation.quality",
+    "predictions.evaluation.replays",
+}
+
+ROOMS: dict[str, set[str]] = {
+    # Floor 1: registered models, versions, artifacts, runtimes, aliases.
+    "registry": REGISTRY,
+    "registry.exact_json": set(),
+    "registry.signatures": {"registry.exact_json.values"},
+    "registry.open_inference": {"registry.exact_json.values", "registry.signatures"},
+    "registry.runtimes": {"registry.exact_json.values", "registry.signatures"},
+    "registry.runtimes.onnx": REGISTRY_WITHOUT_DJANGO,
+    "registry.runtimes.sklearn": REGISTRY_WITHOUT_DJANGO,
+    "registry.runtimes.open_inference": REGISTRY_WITHOUT_DJANGO,
+    "registry.artifacts": REGISTRY_WITHOUT_DJANGO | {"registry.runtimes.open_inference.document"},
+    "registry.conversion": REGISTRY_WITHOUT_DJANGO | {"registry.artifacts"},
+    "registry.models": {"registry.exact_json", "registry.statements"},
+    "registry.aliases": {
+        "registry.exact_json",
+        "registry.fields",
+        "registry.hooks",
+        "registry.models",
+        "registry.pagination",
+        "registry.readonly_admin",
+        "registry.serializers",
+        "registry.signatures",
+        "registry.statements",
+    },
+    "registry.management": REGISTRY | {"registry.conversion"},
+    "registry.migrations": {"registry.exact_json", "registry.models"},
+    "registry.testing": REGISTRY | {"registry.conversion", "registry.runtimes.open_inference"},
+    # Floor 2: run a model on input, record it, list it, evaluate it.
+    "predictions": {
+        "predictions.evaluation.outcomes.admin",
+        "predictions.evaluation.quality.admin",
+        "predictions.evaluation.replays.admin",
+        "predictions.evaluation.replays.promotion_gate",
+        "predictions.models",
+        "predictions.serving",
+        *REGISTRY,
+    },
+    "predictions.models": {"registry.exact_json", "registry.models", "registry.statements"},
+    "predictions.serving": {"predictions.metrics", "predictions.models", *REGISTRY},
+    "predictions.open_inference": SERVING | REGISTRY,
+    "predictions.mlflow": SERVING | REGISTRY,
+    "predictions.evaluation": {
+        "predictions.evaluation.quality.tasks",
+        "predictions.models",
+        "predictions.serving",
+        *REGISTRY,
+    },
+    "predictions.evaluation.outcomes": SERVING | EVALUATION | REGISTRY,
+    "predictions.evaluation.quality": SERVING | EVALUATION | REGISTRY,
+    "predictions.evaluation.replays": SERVING | EVALUATION | REGISTRY,
+    "predictions.management": {"predictions", "registry.management", *SERVING, *EVALUATION}
+    | REGISTRY,
+    "predictions.migrations": {"predictions.models", "registry.exact_json"},
+    "predictions.testing": SERVING | EVALUATION | REGISTRY,
+    # Floor 3: the project.
+    "mlapi": {
+        "mlapi.configuration",
+        "mlapi.rest",
+        "predictions",
+        "predictions.mlflow",
+        "predictions.open_inference",
+        "registry.open_inference",
+        *SERVING,
+        *EVALUATION,
+        *REGISTRY,
+    },
+    "mlapi.configuration": set(),
+    "mlapi.configuration.postgresql": {"mlapi.metrics"},
+    "mlapi.rest": {"mlapi.problems", "registry.exact_json", "registry.artifacts"},
+    "mlapi.management": SERVING | REGISTRY,
+    # Beside the floors: measures the service from outside.
+    "benchmarks": {
+        "benchmarks.commits",
+        "benchmarks.consistency",
+        "benchmarks.depth",
+        "benchmarks.harness",
+        "benchmarks.peers",
+        "benchmarks.shadowing",
+    },
+    "benchmarks.harness": set(),
+    "benchmarks.commits": {
+        "benchmarks.harness",
+        "benchmarks.options",
+        "benchmarks.peers",
+        "benchmarks.report",
+    },
+    "benchmarks.consistency": {"benchmarks.harness", "benchmarks.options", "benchmarks.report"},
+    "benchmarks.depth": {"benchmarks.harness", "benchmarks.options", "benchmarks.report"},
+    "benchmarks.peers": {"benchmarks.harness", "benchmarks.options", "benchmarks.report"},
+    # They run in environments of their own.
+    "benchmarks.peers.apps": set(),
+    "benchmarks.shadowing": {"benchmarks.harness", "benchmarks.options", "benchmarks.report"},
+}
+
+# Fixtures and fakes: only tests import them.
+TEST_ROOMS = {"registry.testing", "predictions.testing"}
+
+# The floors from the lowest; a floor imports itself and the floors below, tests included.
+FLOORS = ["registry", "predictions", "mlapi"]
+
+# Every module of these rooms can be imported without Django and REST framework.
+NO_DJANGO_ROOMS = [
+    "registry.signatures",
+    "registry.open_inference",
+    "registry.runtimes",
+    "registry.runtimes.onnx",
+    "registry.runtimes.sklearn",
+    "registry.runtimes.open_inference",
+    "registry.conversion",
+]
