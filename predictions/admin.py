@@ -10,11 +10,11 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from predictions.bounded_paginator import BoundedPaginator
 from predictions.evaluation.outcomes import admin as outcome_admin  # noqa: F401 -- registers itself
 from predictions.evaluation.replays import admin as replay_admin  # noqa: F401 -- registers itself
 from predictions.models import Prediction
 from registry.admin import readable_json
+from registry.readonly_admin import BoundedPaginator
 
 
 class MadeBefore(admin.SimpleListFilter):

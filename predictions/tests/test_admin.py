@@ -11,9 +11,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from predictions import admin
-from predictions.bounded_paginator import BoundedPaginator
 from predictions.models import Prediction
 from registry.models import ModelVersion
+from registry.readonly_admin import BoundedPaginator
 
 URL = "/admin/predictions/prediction/"
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

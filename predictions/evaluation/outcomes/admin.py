@@ -10,9 +10,9 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from predictions.bounded_paginator import BoundedPaginator
-from predictions.evaluation.quality import pages
+from predictions.evaluation.quality import admin as pages
 from predictions.models import Outcome
+from registry.readonly_admin import BoundedPaginator
 
 
 @admin.register(Outcome)

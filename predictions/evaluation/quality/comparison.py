@@ -21,10 +21,10 @@ from django.db.models import (
 from django.db.models.functions import Abs, Greatest
 
 from predictions.evaluation.agreement import ROUNDING
-from predictions.evaluation.intervals import Moments, difference_interval, wilson_interval
-from predictions.evaluation.quality.quality import counted
-from predictions.evaluation.quality.tally import index_of_class, pairs_of, tally
+from predictions.evaluation.quality.labelled_predictions import index_of_class, pairs_of, tally
 from predictions.evaluation.quality.tasks import NoQuality, Task, label_text, task_of
+from predictions.evaluation.quality.version_quality import counted
+from predictions.evaluation.statistics import Moments, difference_interval, wilson_interval
 from predictions.models import MAX_OUTCOME_VALUE, Prediction
 from registry.models import Alias, ModelVersion
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from predictions.evaluation.intervals import Moments, wilson_interval
+from predictions.evaluation.statistics import Moments, wilson_interval
 from registry.signatures.signature import ClassLabel
 
 CALIBRATION_BINS = 10

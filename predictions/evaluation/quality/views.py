@@ -12,7 +12,6 @@ from rest_framework.viewsets import GenericViewSet
 
 from predictions.evaluation.outcomes.recording import OutcomesRefused, record_outcomes
 from predictions.evaluation.quality.comparison import compare
-from predictions.evaluation.quality.quality import quality_of
 from predictions.evaluation.quality.serializers import (
     OUTCOMES_SCHEMA,
     ComparisonSerializer,
@@ -22,6 +21,7 @@ from predictions.evaluation.quality.serializers import (
     RecordedSerializer,
     read_reports,
 )
+from predictions.evaluation.quality.version_quality import quality_of
 from predictions.evaluation.quality.windows import ComparisonQuery, QualityQuery
 from predictions.models import Outcome, PredictionNotFound
 from registry.aliases.serializers import AliasPlace

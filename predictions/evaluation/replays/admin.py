@@ -109,7 +109,7 @@ class ReplayAdmin(admin.ModelAdmin):
 
     @admin.display(description="rows by outcome")
     def figures(self, replay: Replay) -> str:
-        return _table("figures", replay)
+        return _table("counts", replay)
 
     @admin.display(description="distance of the answers")
     def differences(self, replay: Replay) -> str:

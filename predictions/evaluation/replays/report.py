@@ -8,9 +8,9 @@ import orjson
 from django.db import connection
 from django.db.models import Count, Max, Q, Sum
 
-from predictions.evaluation.intervals import wilson_interval
-from predictions.evaluation.quality.tally import Pairs, pairs_of, tally
+from predictions.evaluation.quality.labelled_predictions import Pairs, pairs_of, tally
 from predictions.evaluation.quality.tasks import NoQuality, task_of
+from predictions.evaluation.statistics import wilson_interval
 from predictions.models import Prediction, Replay, ReplayResult
 from predictions.models.replays import ReplayResultQuerySet
 from registry.models import ModelVersion

@@ -11,8 +11,8 @@ from rest_framework.response import Response
 from rest_framework.status import HTTP_201_CREATED
 from rest_framework.viewsets import GenericViewSet
 
-from predictions.evaluation.replays import replay
-from predictions.evaluation.replays.pages import ResultPagination
+from predictions.evaluation.replays import runner as replay
+from predictions.evaluation.replays.pagination import ResultPagination
 from predictions.evaluation.replays.report import with_originals
 from predictions.evaluation.replays.serializers import (
     ReplayDetailSerializer,

@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 from rest_framework.exceptions import ValidationError
 from tqdm import tqdm
 
-from predictions.evaluation.replays import replay
+from predictions.evaluation.replays import runner as replay
 from predictions.evaluation.replays.serializers import ReplayRequest
 from predictions.models import Replay, ReplayNotFound
 from registry.loader import ArtifactMissing, ModelNotReady

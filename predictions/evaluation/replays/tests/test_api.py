@@ -8,7 +8,8 @@ from django.conf import LazySettings
 from django.contrib.auth.models import Permission, User
 from rest_framework.test import APIClient
 
-from predictions.evaluation.replays import replay, results
+from predictions.evaluation.replays import results
+from predictions.evaluation.replays import runner as replay
 from predictions.models import Prediction, Replay, ReplayResult
 from predictions.testing.replays import MakeVersion, recorded_values, replayed
 from predictions.testing.replays import coarse as coarse

@@ -6,8 +6,14 @@ from typing import Any
 
 from django.db.models import Count, Q, QuerySet
 
+from predictions.evaluation.quality.labelled_predictions import (
+    Bucket,
+    Tally,
+    pairs_of,
+    start_of,
+    tally,
+)
 from predictions.evaluation.quality.scores import ClassifierTally
-from predictions.evaluation.quality.tally import Bucket, Tally, pairs_of, start_of, tally
 from predictions.evaluation.quality.tasks import Task, task_of
 from predictions.models import Prediction
 from registry.models import ModelVersion

@@ -10,8 +10,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
-from mlapi.rest.pagination import MAX_ID, MAX_MICROSECONDS, encode_cursor
 from registry.models import ModelVersion
+from registry.pagination import MAX_ID, MAX_MICROSECONDS, encode_cursor
 
 URL = "/api/v1/models/"
 START = datetime(2026, 1, 1, tzinfo=UTC)

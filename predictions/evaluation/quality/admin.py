@@ -11,8 +11,8 @@ from django.utils.safestring import SafeString
 from predictions.evaluation import charts
 from predictions.evaluation.charts import Mark
 from predictions.evaluation.quality.comparison import compare
-from predictions.evaluation.quality.quality import quality_of
 from predictions.evaluation.quality.tasks import NoQuality
+from predictions.evaluation.quality.version_quality import quality_of
 from predictions.evaluation.quality.windows import (
     BUCKETS,
     ComparisonQuery,
