@@ -1,6 +1,5 @@
 """Versions in the admin: upload with the API's checks, activate, deactivate, look at."""
 
-import json
 from typing import Any
 
 from django import forms
@@ -39,14 +38,6 @@ REGISTRY_ERRORS = (
     services.VersionInUse,
     ModelNotFound,
 )
-
-
-def readable_json(value: Any) -> SafeString | str:
-    """A JSON value as a block that people can read."""
-    if value is None:
-        return "-"
-    text = json.dumps(value, indent=2, ensure_ascii=False)
-    return format_html('<pre class="readable-json">{}</pre>', text)
 
 
 class ModelVersionForm(forms.ModelForm):

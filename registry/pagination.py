@@ -1,11 +1,12 @@
-"""Lists, newest first: skip and limit for a start, and a Link header that pages by key."""
+"""Pages of a list by key: the `Link` header of each page names the key at which the next begins."""
 
 import base64
 import binascii
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from operator import attrgetter
+from typing import TypeVar
 
 from django.db.models import Model, Q, QuerySet
 from rest_framework.exceptions import ValidationError
@@ -14,120 +15,103 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from registry.exact_json.values import JSONObject
+
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 1000
-# The database walks over every skipped row.
+# The database reads every row that it skips.
 MAX_SKIP = 10_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
-# The first and last instant a datetime can hold, so that a forged cursor is a 400 and no overflow.
+# The range of datetime, so that a forged cursor is a 400 and not an OverflowError.
 MIN_MICROSECONDS = (datetime.min.replace(tzinfo=UTC) - EPOCH) // MICROSECOND
 MAX_MICROSECONDS = (datetime.max.replace(tzinfo=UTC) - EPOCH) // MICROSECOND
 MAX_ID = 2**63 - 1
 
+Row = TypeVar("Row", bound=Model)
+
 
 class KeysetPagination(BasePagination):
-    """Pages of rows that have `created_at`, newest first, each found by the last one's key.
+    """Pages of rows sorted by `created_at` and `id`, newest first.
 
-    The body is a plain list. A `Link: <...>; rel="next"` header leads on while there is more. The
-    rows are never counted.
+    The body is a plain list. While there are more rows, a `Link: <...>; rel="next"` header holds
+    the address of the next page. The rows are never counted, and a page costs the same however deep
+    it lies. A list in another order overrides `sort`, `encode_cursor` and `rows_after`.
     """
 
-    parameter_names = frozenset({"skip", "limit", "cursor"})
+    takes_skip = True
 
     _next_link: str | None = None
 
+    @property
+    def parameter_names(self) -> frozenset[str]:
+        """The query parameters that belong to the paginator, for the strict filter backend."""
+        return frozenset({"limit", "cursor"} | ({"skip"} if self.takes_skip else set()))
+
+    def sort(self, rows: QuerySet[Row]) -> QuerySet[Row]:
+        return rows.order_by("-created_at", "-id")
+
+    def encode_cursor(self, row: Model, rows: QuerySet[Model]) -> str:
+        """The position after `row`, which is one of `rows`."""
+        return encode_cursor(attrgetter("created_at")(row), row.pk)
+
+    def rows_after(self, cursor: str, rows: QuerySet[Row]) -> QuerySet[Row]:
+        """Those of `rows` that follow the cursor; raises ValidationError for a forged cursor."""
+        created_at, pk = _decode_cursor(cursor)
+        # The first condition follows from the second; it is the one an index range can begin with.
+        return rows.filter(
+            Q(created_at__lte=created_at), Q(created_at__lt=created_at) | Q(id__lt=pk)
+        )
+
     def paginate_queryset(
         self,
-        queryset: QuerySet[Any] | Sequence[Any],
+        queryset: QuerySet[Row] | Sequence[Row],
         request: Request,
         view: APIView | None = None,
-    ) -> list[Any]:
-        """One page; raises ValidationError by parameter."""
+    ) -> list[Row]:
+        """One page; raises ValidationError with a message for each invalid parameter."""
         assert isinstance(queryset, QuerySet)
-        limit = _bounded(request, "limit", DEFAULT_LIMIT, minimum=1, maximum=MAX_LIMIT)
-        skip = _skip(request)
-        rows = queryset.order_by("-created_at", "-id")
+        limit = _integer(request, "limit", DEFAULT_LIMIT, minimum=1, maximum=MAX_LIMIT)
+        skip = _skip(request) if self.takes_skip else 0
+        rows = self.sort(queryset)
         if (cursor := request.query_params.get("cursor")) is not None:
-            rows = rows.filter(_after(cursor))
-        # One row more than the page tells whether there is a next one.
+            rows = self.rows_after(cursor, rows)
+        # One extra row shows whether there is a next page.
         page = list(rows[skip : skip + limit + 1])
         if len(page) > limit:
             page.pop()
-            self._next_link = _link(request, page[-1])
+            self._next_link = _link(request, self.encode_cursor(page[-1], rows))
         return page
 
-    def get_paginated_response(self, data: Any) -> Response:
+    def get_paginated_response(self, data: object) -> Response:
         headers = {"Link": f'<{self._next_link}>; rel="next"'} if self._next_link else None
         return Response(data, headers=headers)
 
-    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+    def get_paginated_response_schema(self, schema: JSONObject) -> JSONObject:
         return schema
 
-    def get_schema_operation_parameters(self, view: APIView) -> list[dict[str, Any]]:
+    def get_schema_operation_parameters(self, view: APIView) -> list[JSONObject]:
         limit = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}
         skip = {"type": "integer", "minimum": 0, "maximum": MAX_SKIP, "default": 0}
-        return [
-            _parameter("limit", "Rows a page.", limit),
-            _parameter("skip", "Rows to pass over; to go deeper, follow the Link header.", skip),
-            _parameter("cursor", "Where a page begins: from the Link header.", {"type": "string"}),
+        parameters = [
+            _parameter("limit", "Rows per page.", limit),
+            _parameter("skip", "Rows to skip; to go deeper, follow the Link header.", skip),
+            _parameter("cursor", "Where the page begins; use the Link header.", {"type": "string"}),
         ]
+        return [each for each in parameters if each["name"] in self.parameter_names]
 
 
-def _parameter(name: str, description: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "name": name,
-        "in": "query",
-        "required": False,
-        "description": description,
-        "schema": schema,
-    }
-
-
-def _skip(request: Request) -> int:
-    if "cursor" in request.query_params and "skip" in request.query_params:
-        raise ValidationError({"skip": ["Cannot be combined with cursor."]})
-    try:
-        return _bounded(request, "skip", 0, minimum=0, maximum=MAX_SKIP)
-    except ValidationError as error:
-        if re.fullmatch(r"[0-9]{5,}", request.query_params["skip"]):
-            raise ValidationError(
-                {"skip": [f"Must be at most {MAX_SKIP}: go on by the Link header of a page."]}
-            ) from error
-        raise
-
-
-def _bounded(request: Request, name: str, default: int, *, minimum: int, maximum: int) -> int:
-    text = request.query_params.get(name)
-    if text is None:
-        return default
-    # Not int() alone: it takes signs, blanks, underscores and other scripts' digits.
-    if re.fullmatch(r"[0-9]{1,9}", text) and minimum <= int(text) <= maximum:
-        return int(text)
-    raise ValidationError({name: [f"Must be a whole number from {minimum} to {maximum}."]})
-
-
-def _link(request: Request, last: Model) -> str:
-    """The address of the page after `last`: same path, same filters."""
-    query = request.query_params.copy()
-    query.pop("skip", None)
-    query["cursor"] = encode_cursor(last.created_at, last.pk)  # type: ignore[attr-defined]
-    return request.build_absolute_uri(f"{request._request.path}?{query.urlencode()}")
+def invalid_cursor() -> ValidationError:
+    return ValidationError({"cursor": ["Must come from the Link header of this list."]})
 
 
 def encode_cursor(created_at: datetime, pk: int) -> str:
-    """The position after a row. Microseconds as an integer: both databases keep exactly those."""
+    """The position after a row. Both databases store times in whole microseconds."""
     key = f"{(created_at - EPOCH) // MICROSECOND}.{pk}"
     return base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")
 
 
-def _after(cursor: str) -> Q:
-    created_at, pk = _decode(cursor)
-    # The first condition is redundant in logic; it is the one an index can begin a range with.
-    return Q(created_at__lte=created_at) & (Q(created_at__lt=created_at) | Q(id__lt=pk))
-
-
-def _decode(cursor: str) -> tuple[datetime, int]:
+def _decode_cursor(cursor: str) -> tuple[datetime, int]:
     try:
         key = base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4)).decode()
     except (binascii.Error, UnicodeError):
@@ -137,4 +121,44 @@ def _decode(cursor: str) -> tuple[datetime, int]:
         microseconds, pk = int(match[1]), int(match[2])
         if MIN_MICROSECONDS <= microseconds <= MAX_MICROSECONDS and pk <= MAX_ID:
             return EPOCH + timedelta(microseconds=microseconds), pk
-    raise ValidationError({"cursor": ["Is not one of this API's Link headers."]})
+    raise invalid_cursor()
+
+
+def _skip(request: Request) -> int:
+    if "cursor" in request.query_params and "skip" in request.query_params:
+        raise ValidationError({"skip": ["Cannot be combined with cursor."]})
+    try:
+        return _integer(request, "skip", 0, minimum=0, maximum=MAX_SKIP)
+    except ValidationError as error:
+        if re.fullmatch(r"[0-9]{5,}", request.query_params["skip"]):
+            message = f"Must be at most {MAX_SKIP}; to go deeper, follow the Link header of a page."
+            raise ValidationError({"skip": [message]}) from error
+        raise
+
+
+def _integer(request: Request, name: str, default: int, *, minimum: int, maximum: int) -> int:
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    # int() alone also accepts signs, spaces, underscores and the digits of other scripts.
+    if re.fullmatch(r"[0-9]{1,9}", text) and minimum <= int(text) <= maximum:
+        return int(text)
+    raise ValidationError({name: [f"Must be a whole number from {minimum} to {maximum}."]})
+
+
+def _link(request: Request, cursor: str) -> str:
+    """The address of the next page: the same path and filters, and the cursor instead of `skip`."""
+    query = request.query_params.copy()
+    query.pop("skip", None)
+    query["cursor"] = cursor
+    return request.build_absolute_uri(f"{request._request.path}?{query.urlencode()}")
+
+
+def _parameter(name: str, description: str, schema: JSONObject) -> JSONObject:
+    return {
+        "name": name,
+        "in": "query",
+        "required": False,
+        "description": description,
+        "schema": schema,
+    }

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from predictions.evaluation.replays import runner as replay
+from predictions.evaluation.replays import replay
 from predictions.models import Prediction, Replay
 from registry.models import ModelVersion
 from registry.testing.fixtures import Artifact

@@ -133,13 +133,13 @@ def test_pages_end_where_the_count_does(
 
     assert shown(first) == [4.25, 3.25]
     assert shown(last) == [2.25]
-    assert "Pages reach back 3 rows" in text_of(last)
+    assert "The list ends after 3 rows" in text_of(last)
 
 
 def test_a_short_log_does_not_speak_of_its_limit(admin_client: Client, iris: ModelVersion) -> None:
     log(iris, 2)
 
-    assert "Pages reach back" not in text_of(admin_client.get(URL))
+    assert "The list ends after" not in text_of(admin_client.get(URL))
 
 
 @pytest.mark.parametrize(

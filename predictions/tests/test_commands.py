@@ -146,8 +146,11 @@ def test_a_bad_line_is_named_and_nothing_is_imported(tmp_path: Path, text: str, 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("input.a,prediction\n1,2\n1\n", "line 3: has not as many cells"),
-        ("input.a,prediction\n1,2\n1,2,3\n", "line 3: has not as many cells"),
+        ("input.a,prediction\n1,2\n1\n", "line 3: has a different number of cells"),
+        (
+            "input.a,prediction\n1,2\n1,2,3\n",
+            "line 3: has a different number of cells",
+        ),
         ("input.a,prediction\n1,2\n1,x\n", "line 3: prediction: "),
         ("input.a,prediction\n1,nan\n", "line 2: prediction: "),
         ('input.a,prediction\n"a\nb",2\n1,x\n', "line 4: prediction: "),

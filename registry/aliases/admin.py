@@ -16,6 +16,7 @@ from registry.aliases import moves
 from registry.aliases.forms import MOVE_ERRORS, AliasAddForm, AliasChangeForm
 from registry.aliases.moves import Cause
 from registry.models import MAX_REASON_LENGTH, Alias, AliasMove, ModelVersion
+from registry.readonly_admin import ReadOnlyAdmin
 
 SHOWN_MOVES = 50
 ADDED = ("model_name", "alias_name", "live_version", "reason", "force")
@@ -156,25 +157,13 @@ class AliasAdmin(admin.ModelAdmin):
 
 
 @admin.register(AliasMove)
-class AliasMoveAdmin(admin.ModelAdmin):
-    """The history of all aliases, read-only as it is in the database."""
+class AliasMoveAdmin(ReadOnlyAdmin):
+    """The history of all aliases."""
 
     list_display = ("created_at", "reference", "number", "action", "change", "reason", "user")
-    sortable_by = ("created_at",)
     list_filter = ("action", "alias")
     list_select_related = ("user",)
     search_fields = ("name",)
-    ordering = ("-created_at", "-id")
-    show_full_result_count = False
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
     @admin.display(description="alias")
     def reference(self, move: AliasMove) -> str:

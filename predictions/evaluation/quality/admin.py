@@ -1,16 +1,15 @@
-"""The admin's pages of quality and comparison: the API's figures as tables and small charts."""
+"""The admin's pages of quality and comparison: the figures of the API as tables and charts."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from django.contrib import admin
+from django.contrib.admin import AdminSite
+from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.utils.safestring import SafeString
+from django.urls import URLPattern, path
 
-from predictions.evaluation import charts
-from predictions.evaluation.charts import Mark
-from predictions.evaluation.quality.comparison import compare
+from predictions.evaluation.quality.charts import comparison_charts, quality_charts
+from predictions.evaluation.quality.comparison import compare_arms
 from predictions.evaluation.quality.tasks import NoQuality
 from predictions.evaluation.quality.version_quality import quality_of
 from predictions.evaluation.quality.windows import (
@@ -20,150 +19,106 @@ from predictions.evaluation.quality.windows import (
     WindowQuery,
 )
 from registry.aliases.serializers import AliasPlace
+from registry.exact_json.values import JSONObject
 from registry.models import Alias, ModelNotFound, ModelVersion
 
-# The figure that a chart shows, by the task: its name, and what its axis begins and ends with.
-SHOWN: Mapping[str, tuple[str, Sequence[float]]] = {
-    "classification": ("accuracy", (0.0, 1.0)),
-    "regression": ("mae", (0.0,)),
-}
-DATE_FORMATS = {"hour": "%m-%d %H:%M", "day": "%Y-%m-%d", "week": "%Y-%m-%d", "month": "%Y-%m"}
+
+def url_patterns(site: AdminSite) -> list[URLPattern]:
+    """The pages, to be included in the URLs of an admin class of `site`."""
+
+    def quality(request: HttpRequest, model_id: int) -> HttpResponse:
+        return _quality_page(request, site, model_id)
+
+    def comparison(request: HttpRequest, name: str, alias: str) -> HttpResponse:
+        return _comparison_page(request, site, name, alias)
+
+    return [
+        path("quality/<int:model_id>/", site.admin_view(quality), name="predictions_quality"),
+        path(
+            "comparison/<name>/<alias>/",
+            site.admin_view(comparison),
+            name="predictions_comparison",
+        ),
+    ]
 
 
-def quality_page(request: HttpRequest, model_id: int) -> HttpResponse:
-    """A version's quality, in all and by time."""
+def _quality_page(request: HttpRequest, site: AdminSite, model_id: int) -> HttpResponse:
+    """The quality of a version, in total and by time."""
+    _require_permissions(request)
     try:
         version = ModelVersion.objects.find(model_id)
     except ModelNotFound as error:
         raise Http404(str(error)) from error
-    window, errors = _window(request, QualityQuery, {"bucket": "day"})
-    context: dict[str, Any] = {"model_version": version, "buckets": list(BUCKETS)}
+    window, errors = _parse_window(request, QualityQuery, {"bucket": "day"})
+    context: JSONObject = {"model_version": version, "buckets": list(BUCKETS)}
     if window:
         context["bucket"] = window["bucket"]
         try:
             quality = quality_of(version, **window)
-            context |= {"quality": quality, "charts": _quality_charts(quality)}
+            context |= {"quality": quality, "charts": quality_charts(quality)}
         except NoQuality as error:
-            errors = [f"{error}: there is no quality to tell."]
-    return _page(request, "quality.html", f"Quality of {version}", window, errors, context)
+            errors = [f"There are no quality figures: {error}."]
+    context |= {"title": f"Quality of {version}", "window": window, "window_errors": errors}
+    return _render(request, site, "quality.html", context)
 
 
-def comparison_page(request: HttpRequest, name: str, alias: str) -> HttpResponse:
-    """An alias's versions side by side."""
+def _comparison_page(request: HttpRequest, site: AdminSite, name: str, alias: str) -> HttpResponse:
+    """The versions of an alias, side by side."""
+    _require_permissions(request)
     place = AliasPlace(data={"name": name, "alias": alias})
     try:
         if not place.is_valid():
-            raise Http404(f"There is no alias {name}@{alias}")
+            raise Http404(f"Alias {name}@{alias} not found")
         row = Alias.objects.find(name, alias)
     except ModelNotFound as error:
         raise Http404(str(error)) from error
-    window, errors = _window(request, ComparisonQuery, {})
-    context: dict[str, Any] = {"alias_row": row}
+    window, errors = _parse_window(request, ComparisonQuery, {})
+    context: JSONObject = {"alias_row": row}
     if window:
-        comparison = compare(name, alias, **window)
+        comparison = compare_arms(name, alias, **window)
         arms = [
             arm
             for arm in (comparison["champion"], comparison["canary"], *comparison["shadows"])
             if arm
         ]
-        context |= {"comparison": comparison, "arms": arms, "charts": _comparison_charts(arms)}
-    title = f"Comparison of {row}'s versions"
-    return _page(request, "comparison.html", title, window, errors, context)
+        context |= {"comparison": comparison, "arms": arms, "charts": comparison_charts(arms)}
+    title = f"Comparison of the versions of {row}"
+    context |= {"title": title, "window": window, "window_errors": errors}
+    return _render(request, site, "comparison.html", context)
 
 
-def _window(
+def _require_permissions(request: HttpRequest) -> None:
+    # The figures summarise outcomes and predictions. As elsewhere in the admin, whoever may change
+    # outcomes may also view them.
+    user = request.user
+    may_view_outcomes = user.has_perm("predictions.view_outcome") or user.has_perm(
+        "predictions.change_outcome"
+    )
+    if not may_view_outcomes or not user.has_perm("predictions.view_prediction"):
+        raise PermissionDenied
+
+
+def _parse_window(
     request: HttpRequest, query_class: type[WindowQuery], defaults: Mapping[str, str]
-) -> tuple[dict[str, Any] | None, list[str]]:
-    """The window that was asked, None where it can not be read; and what is wrong with it."""
-    given = {name: value for name, value in request.GET.dict().items() if value}
+) -> tuple[JSONObject | None, Sequence[str]]:
+    """The window in the query parameters; if they are invalid, None and the messages."""
+    values = {name: value for name, value in request.GET.dict().items() if value}
     for name in ("from", "to"):
-        # A date input's value; the day begins in UTC.
-        if len(given.get(name, "")) == len("2026-01-01"):
-            given[name] += "T00:00:00Z"
-    query = query_class(data={**defaults, **given})
+        # A date input sends a date alone; days begin in UTC.
+        if len(values.get(name, "")) == len("2026-01-01"):
+            values[name] += "T00:00:00Z"
+    query = query_class(data={**defaults, **values})
     if query.is_valid():
         return query.validated_data, []
     return None, [
-        f"{name}: {said[0]}" if name != "non_field_errors" else str(said[0])
-        for name, said in query.errors.items()
+        str(messages[0]) if name == "non_field_errors" else f"{name}: {messages[0]}"
+        for name, messages in query.errors.items()
     ]
 
 
-def _page(
-    request: HttpRequest,
-    template: str,
-    title: str,
-    window: Mapping[str, Any] | None,
-    errors: Sequence[str],
-    context: Mapping[str, Any],
+def _render(
+    request: HttpRequest, site: AdminSite, template: str, context: JSONObject
 ) -> HttpResponse:
     return TemplateResponse(
-        request,
-        f"admin/predictions/{template}",
-        {
-            **admin.site.each_context(request),
-            "title": title,
-            "window": window,
-            "window_errors": errors,
-            **context,
-        },
+        request, f"admin/predictions/{template}", {**site.each_context(request), **context}
     )
-
-
-def _quality_charts(quality: Mapping[str, Any]) -> list[SafeString]:
-    name, figures = SHOWN[quality["task"]]
-    date_format = DATE_FORMATS[quality["bucket"]]
-    by_time = [
-        _mark(bucket["start"].strftime(date_format), bucket, name) for bucket in quality["buckets"]
-    ]
-    if not any(mark.reach for mark in by_time):
-        return []
-    drawn = [charts.series(f"{_title(name)} by {quality['bucket']}", by_time, figures=figures)]
-    bins = [row for row in quality["calibration"] or () if row["rows"]]
-    if bins:
-        marks = [
-            (row["mean_confidence"], Mark(f"{row['rows']} rows", row["accuracy"])) for row in bins
-        ]
-        title = "Calibration: accuracy by confidence; on the line, a confidence is what it says"
-        drawn.append(charts.calibration(title, marks))
-    return drawn
-
-
-def _comparison_charts(arms: Sequence[Mapping[str, Any]]) -> list[SafeString]:
-    drawn = []
-    names = [f"{arm['version']} ({arm['arm']})" for arm in arms]
-    named = list(zip(names, arms, strict=True))
-    if any(arm["rows"] for arm in arms):
-        failures = [
-            Mark(name, arm["failure_rate"], arm["failure_rate_interval"]) for name, arm in named
-        ]
-        drawn.append(charts.intervals("Failure rate", failures, figures=(0.0,)))
-    latencies = [
-        Mark(f"{name} {quantile}", value)
-        for name, arm in named
-        for quantile, value in arm["latency_ms"].items()
-        if value is not None
-    ]
-    if latencies:
-        drawn.append(charts.intervals("Latency in milliseconds", latencies, figures=(0.0,)))
-    agreements = [
-        Mark(name, arm["agreement"]["share"], arm["agreement"]["share_interval"])
-        for name, arm in named
-        if arm["agreement"]
-    ]
-    if any(mark.reach for mark in agreements):
-        drawn.append(charts.intervals("Agreement with the primary", agreements, figures=(1.0,)))
-    for task, (figure, _) in SHOWN.items():
-        marks = [_mark(name, arm, figure) for name, arm in named if arm["task"] == task]
-        if any(mark.reach for mark in marks):
-            drawn.append(charts.intervals(_title(figure), marks))
-    return drawn
-
-
-def _mark(name: str, counted: Mapping[str, Any], figure: str) -> Mark:
-    told = counted["classification"] or counted["regression"] or {}
-    return Mark(name, told.get(figure), told.get(f"{figure}_interval"))
-
-
-def _title(figure: str) -> str:
-    return {"accuracy": "Accuracy", "mae": "Mean absolute error"}[figure]

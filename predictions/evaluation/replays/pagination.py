@@ -1,104 +1,52 @@
-"""Pages of a replay's results, by key: as quick at the millionth row as at the first."""
+"""Pages of a replay's results, in either of their two orders."""
 
 import re
-from collections.abc import Sequence
-from typing import Any
+from typing import TypeVar
 
-from django.db.models import Q, QuerySet
-from rest_framework.exceptions import ValidationError
-from rest_framework.pagination import BasePagination
-from rest_framework.request import Request
-from rest_framework.response import Response
-from rest_framework.views import APIView
+from django.db.models import Model, Q, QuerySet
 
 from predictions.models import ReplayResult
+from registry.pagination import KeysetPagination, invalid_cursor
 
-DEFAULT_LIMIT = 100
-MAX_LIMIT = 1000
-NUMBER = r"(0|[1-9][0-9]{0,17})"
+ID = r"(0|[1-9][0-9]{0,17})"
 
-
-class ResultPagination(BasePagination):
-    """Pages of results that are sorted by `worst_first` or `newest_first`.
-
-    As in other lists, the body is a plain list, and a `Link: <...>; rel="next"` header leads on.
-    """
-
-    parameter_names = frozenset({"limit", "cursor"})
-
-    _next_link: str | None = None
-
-    def paginate_queryset(
-        self,
-        queryset: QuerySet[Any] | Sequence[Any],
-        request: Request,
-        view: APIView | None = None,
-    ) -> list[Any]:
-        """One page; raises ValidationError by parameter."""
-        assert isinstance(queryset, QuerySet)
-        is_worst = "-distance" in queryset.query.order_by
-        limit = _limit(request.query_params.get("limit"))
-        if (cursor := request.query_params.get("cursor")) is not None:
-            queryset = queryset.filter(_worse_after(cursor) if is_worst else _older(cursor))
-        page = list(queryset[: limit + 1])
-        if len(page) > limit:
-            page.pop()
-            query = request.query_params.copy()
-            query["cursor"] = _key(page[-1], is_worst)
-            path = f"{request._request.path}?{query.urlencode()}"
-            self._next_link = request.build_absolute_uri(path)
-        return page
-
-    def get_paginated_response(self, data: Any) -> Response:
-        headers = {"Link": f'<{self._next_link}>; rel="next"'} if self._next_link else None
-        return Response(data, headers=headers)
-
-    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
-        return schema
-
-    def get_schema_operation_parameters(self, view: APIView) -> list[dict[str, Any]]:
-        limit = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}
-        cursor = "Where a page begins: from the Link header."
-        return [
-            {"name": name, "in": "query", "required": False, "description": said, "schema": schema}
-            for name, said, schema in (
-                ("limit", "Rows a page.", limit),
-                ("cursor", cursor, {"type": "string"}),
-            )
-        ]
+Row = TypeVar("Row", bound=Model)
 
 
-def _limit(text: str | None) -> int:
-    if text is None:
-        return DEFAULT_LIMIT
-    if re.fullmatch(r"[0-9]{1,9}", text) and 1 <= int(text) <= MAX_LIMIT:
-        return int(text)
-    raise ValidationError({"limit": [f"Must be a whole number from 1 to {MAX_LIMIT}."]})
+class ReplayResultPagination(KeysetPagination):
+    """Pages of results that the view has sorted by `worst_first` or `newest_first`."""
+
+    takes_skip = False
+
+    def sort(self, rows: QuerySet[Row]) -> QuerySet[Row]:
+        return rows
+
+    def encode_cursor(self, row: Model, rows: QuerySet[Model]) -> str:
+        assert isinstance(row, ReplayResult)
+        # The shortest representation of a float parses to the same float.
+        return f"{row.distance!r}_{row.pk}" if _is_worst_first(rows) else str(row.original_id)
+
+    def rows_after(self, cursor: str, rows: QuerySet[Row]) -> QuerySet[Row]:
+        return rows.filter(_worse_after(cursor) if _is_worst_first(rows) else _older_than(cursor))
 
 
-def _key(row: ReplayResult, is_worst: bool) -> str:
-    # The shortest text of a float is read back as the same float.
-    return f"{row.distance!r}_{row.pk}" if is_worst else str(row.original_id)
+def _is_worst_first(rows: QuerySet[Row]) -> bool:
+    return "-distance" in rows.query.order_by
 
 
 def _worse_after(cursor: str) -> Q:
-    match = re.fullmatch(rf"([0-9][0-9.e+-]{{0,30}})_{NUMBER}", cursor)
+    match = re.fullmatch(rf"([0-9][0-9.e+-]{{0,30}})_{ID}", cursor)
     try:
         distance = float(match[1]) if match else float("nan")
     except ValueError:
         distance = float("nan")
     if match is None or not distance < float("inf"):
-        raise _wrong_cursor()
-    # The first condition is redundant in logic; it is the one that the index begins with.
-    after = Q(distance__lt=distance) | Q(id__gt=int(match[2]))
-    return Q(distance__lte=distance) & after
+        raise invalid_cursor()
+    # The first condition follows from the second; it is the one an index range can begin with.
+    return Q(distance__lte=distance) & (Q(distance__lt=distance) | Q(id__gt=int(match[2])))
 
 
-def _older(cursor: str) -> Q:
-    if not re.fullmatch(NUMBER, cursor):
-        raise _wrong_cursor()
+def _older_than(cursor: str) -> Q:
+    if not re.fullmatch(ID, cursor):
+        raise invalid_cursor()
     return Q(original_id__lt=int(cursor))
-
-
-def _wrong_cursor() -> ValidationError:
-    return ValidationError({"cursor": ["Is not one of this list's Link headers."]})

@@ -1,6 +1,5 @@
 import argparse
 import sys
-from typing import Any
 
 import orjson
 from django.core.management.base import BaseCommand, CommandError
@@ -8,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError
 from predictions.models import Prediction
 from predictions.serializers import PredictionDetailSerializer
 from predictions.serving import services
-from registry.exact_json.values import parse_json
+from registry.exact_json.values import JSONObject, parse_json
 from registry.loader import ArtifactMissing, ModelNotReady
 from registry.models import ModelNotFound
 from registry.signatures.arrangement import InvalidInput
@@ -21,16 +20,17 @@ class Command(BaseCommand):
         parser.add_argument(
             "model",
             metavar="NAME[:VERSION|@ALIAS]",
-            help="A name alone means its champion.",
+            help="A name alone means its champion alias.",
         )
         parser.add_argument(
             "input_data",
             metavar="JSON",
-            help='{"features": [...]}, a plain list, or an object by feature name; - reads stdin.',
+            help='{"features": [...]}, a list of features, or an object by feature name; "-" reads'
+            " standard input.",
         )
 
-    def handle(self, *, model: str, input_data: str, **options: Any) -> None:
-        row = _read(sys.stdin.read() if input_data == "-" else input_data)
+    def handle(self, *, model: str, input_data: str, **options: object) -> None:
+        row = _parse_input(sys.stdin.read() if input_data == "-" else input_data)
         try:
             record = services.predict(model=model, input_data=row, caller=services.Caller())
         except (
@@ -45,7 +45,7 @@ class Command(BaseCommand):
         self.stdout.write(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
 
 
-def _read(text: str) -> dict[str, Any]:
+def _parse_input(text: str) -> JSONObject:
     try:
         value = parse_json(text.encode())
     except ValueError as error:

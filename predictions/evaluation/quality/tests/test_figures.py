@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from predictions.evaluation.quality.labelled_predictions import pairs_of, tally
 from predictions.evaluation.quality.scores import ClassifierTally, RegressorTally
+from predictions.evaluation.quality.tally import pairs_of, tally
 from predictions.evaluation.quality.tasks import task_of
 from predictions.models import Outcome, Prediction
 from predictions.testing.rows import (

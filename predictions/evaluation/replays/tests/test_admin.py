@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from predictions.evaluation.replays import runner as replay
+from predictions.evaluation.replays import replay
 from predictions.models import Prediction
 from predictions.testing.replays import (
     MakeVersion,

@@ -8,8 +8,7 @@ from django.conf import LazySettings
 from django.contrib.auth.models import Permission, User
 from rest_framework.test import APIClient
 
-from predictions.evaluation.replays import results
-from predictions.evaluation.replays import runner as replay
+from predictions.evaluation.replays import replay, results
 from predictions.models import Prediction, Replay, ReplayResult
 from predictions.testing.replays import MakeVersion, recorded_values, replayed
 from predictions.testing.replays import coarse as coarse

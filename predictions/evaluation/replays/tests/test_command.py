@@ -8,7 +8,7 @@ import pytest
 from django.conf import LazySettings
 from django.core.management import CommandError, call_command
 
-from predictions.evaluation.replays import runner as replay
+from predictions.evaluation.replays import replay
 from predictions.models import Prediction, Replay, ReplayResult
 from predictions.testing.replays import coarse as coarse
 from predictions.testing.replays import coarse_artifact as coarse_artifact

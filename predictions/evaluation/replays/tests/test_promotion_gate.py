@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 from rest_framework.test import APIClient
 
-from predictions.evaluation.replays import promotion_gate
-from predictions.evaluation.replays import runner as replay
+from predictions.evaluation.replays import promotion_gate, replay
 from predictions.models import Prediction
 from predictions.testing.replays import coarse as coarse
 from predictions.testing.replays import coarse_artifact as coarse_artifact

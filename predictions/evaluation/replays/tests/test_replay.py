@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
-from predictions.evaluation.replays import rescoring, results
-from predictions.evaluation.replays import runner as replay
+from predictions.evaluation.replays import replay, rescoring, results
 from predictions.models import Prediction, Replay, ReplayResult
 from predictions.testing.replays import (
     NOON,
