@@ -29,6 +29,8 @@ MAX_MICROSECONDS = (datetime.max.replace(tzinfo=UTC) - EPOCH) // MICROSECOND
 MAX_ID = 2**63 - 1
 
 Row = TypeVar("Row", bound=Model)
+# What iterating over a queryset yields: a row, unless it uses values_list().
+Item = TypeVar("Item")
 
 
 class KeysetPagination(BasePagination):
@@ -48,14 +50,14 @@ class KeysetPagination(BasePagination):
         """The query parameters that belong to the paginator, for the strict filter backend."""
         return frozenset({"limit", "cursor"} | ({"skip"} if self.takes_skip else set()))
 
-    def sort(self, rows: QuerySet[Row]) -> QuerySet[Row]:
+    def sort(self, rows: QuerySet[Row, Item]) -> QuerySet[Row, Item]:
         return rows.order_by("-created_at", "-id")
 
-    def encode_cursor(self, row: Model, rows: QuerySet[Model]) -> str:
+    def encode_cursor(self, row: object, rows: QuerySet[Row, Item]) -> str:
         """The position after `row`, which is one of `rows`."""
-        return encode_cursor(attrgetter("created_at")(row), row.pk)
+        return encode_cursor(*attrgetter("created_at", "pk")(row))
 
-    def rows_after(self, cursor: str, rows: QuerySet[Row]) -> QuerySet[Row]:
+    def rows_after(self, cursor: str, rows: QuerySet[Row, Item]) -> QuerySet[Row, Item]:
         """Those of `rows` that follow the cursor; raises ValidationError for a forged cursor."""
         created_at, pk = _decode_cursor(cursor)
         # The first condition follows from the second; it is the one an index range can begin with.
@@ -65,10 +67,10 @@ class KeysetPagination(BasePagination):
 
     def paginate_queryset(
         self,
-        queryset: QuerySet[Row] | Sequence[Row],
+        queryset: QuerySet[Row, Item] | Sequence[Item],
         request: Request,
         view: APIView | None = None,
-    ) -> list[Row]:
+    ) -> list[Item]:
         """One page; raises ValidationError with a message for each invalid parameter."""
         assert isinstance(queryset, QuerySet)
         limit = _integer(request, "limit", DEFAULT_LIMIT, minimum=1, maximum=MAX_LIMIT)

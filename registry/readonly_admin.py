@@ -39,7 +39,7 @@ class ReadOnlyAdmin(_ModelAdmin):
     No page counts the table. Subclasses may sort by the columns that an index covers.
     """
 
-    sortable_by: tuple[str, ...] = ("created_at",)
+    sortable_by = ("created_at",)
     ordering = ("-created_at", "-id")
     list_per_page = 100
     paginator = BoundedPaginator

@@ -107,6 +107,5 @@ def _observed_at(value: object) -> datetime | None:
     try:
         moment: datetime = OBSERVED_AT.run_validation(value)
     except serializers.ValidationError as error:
-        [message] = error.get_full_details()
-        raise InvalidReport("observed_at", str(message["message"])) from error
+        raise InvalidReport("observed_at", " ".join(map(str, error.detail))) from error
     return moment

@@ -227,7 +227,7 @@ def _sums(part: LabelledPredictions, bucket: Bucket | None, origin: float) -> It
     predicted = f"{part.answer}__prediction"
     error, distance = F("error"), F("distance")
     scored = can_be_squared(predicted) & Q(value__isnull=False)
-    return (
+    sums = (
         part.with_start(bucket)
         .annotate(error=F(predicted) - F("value"), distance=F("value") - origin)
         .values("start")
@@ -243,5 +243,5 @@ def _sums(part: LabelledPredictions, bucket: Bucket | None, origin: float) -> It
             minimum=Min("value", filter=scored),
             maximum=Max("value", filter=scored),
         )
-        .iterator(STREAMED_ROWS)
     )
+    return (dict(row) for row in sums.iterator(STREAMED_ROWS))

@@ -55,7 +55,11 @@ def quality_of(
     rows = Prediction.objects.filter(**conditions)
     total, by_start = tally(task, labelled_predictions(conditions), bucket)
     counts = _count_rows(rows, bucket)
-    is_classifier = isinstance(total, ClassifierTally)
+    by_class, calibration = (
+        (total.by_class(), total.calibration())
+        if isinstance(total, ClassifierTally)
+        else (None, None)
+    )
     return {
         "model_id": version.pk,
         "name": version.name,
@@ -65,8 +69,8 @@ def quality_of(
         "to": until,
         "bucket": bucket,
         **counted_figures(task, _sum(counts), total),
-        "classes": total.by_class() if is_classifier else None,
-        "calibration": total.calibration() if is_classifier else None,
+        "classes": by_class,
+        "calibration": calibration,
         "buckets": bucket
         and [
             {"start": start, **counted_figures(task, counts[start], by_start.get(start))}

@@ -1,6 +1,6 @@
 """The endpoints of quality and comparison."""
 
-from typing import Any, cast
+from typing import Any
 
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
@@ -16,13 +16,33 @@ from registry.exact_json.values import JSONObject
 from registry.models import Alias, ModelVersion
 
 
-class ModelQualityViewSet(GenericViewSet[ModelVersion]):
+class WindowViewSet(GenericViewSet[Any]):
+    """Answers with figures of a time window instead of a list of rows."""
+
+    pagination_class = None
+
+    def read_window(self) -> JSONObject:
+        """The query parameters, validated as strictly as those of a list."""
+        recorder: Any = FilterRecorder()
+        self.filter_queryset(recorder)
+        return recorder.filters
+
+
+class FilterRecorder:
+    """Takes the place of a queryset, and keeps the filters instead of applying them."""
+
+    filters: JSONObject
+
+    def matching(self, **filters: object) -> None:
+        self.filters = filters
+
+
+class ModelQualityViewSet(WindowViewSet):
     """The quality of a version on the predictions whose outcome is known."""
 
     queryset = ModelVersion.objects.all()
     serializer_class = QualitySerializer
     query_serializer_class = QualityQuery
-    pagination_class = None
 
     @extend_schema(
         operation_id="models_quality_retrieve", responses={200: QualitySerializer, 409: None}
@@ -30,17 +50,15 @@ class ModelQualityViewSet(GenericViewSet[ModelVersion]):
     def list(self, request: Request, pk: str) -> Response:
         """Figures of the predictions made in a window, shadow rows included, by their outcomes."""
         version = ModelVersion.objects.find(int(pk))
-        window: JSONObject = self.filter_queryset(cast(Any, FilterValues()))
-        return Response(quality_of(version, **window))
+        return Response(quality_of(version, **self.read_window()))
 
 
-class AliasComparisonViewSet(GenericViewSet[Alias]):
+class AliasComparisonViewSet(WindowViewSet):
     """The versions of an alias, side by side."""
 
     queryset = Alias.objects.all()
     serializer_class = ComparisonSerializer
     query_serializer_class = ComparisonQuery
-    pagination_class = None
 
     @extend_schema(
         operation_id="aliases_comparison_retrieve", responses={200: ComparisonSerializer}
@@ -49,12 +67,4 @@ class AliasComparisonViewSet(GenericViewSet[Alias]):
         """What champion, canary and shadows answered in a window, with 95 % intervals."""
         place = AliasPlace(data={"name": name, "alias": alias})
         place.is_valid(raise_exception=True)
-        window: JSONObject = self.filter_queryset(cast(Any, FilterValues()))
-        return Response(compare_arms(**place.validated_data, **window))
-
-
-class FilterValues:
-    """Takes the place of a queryset and returns the validated query parameters."""
-
-    def matching(self, **filters: object) -> JSONObject:
-        return filters
+        return Response(compare_arms(**place.validated_data, **self.read_window()))

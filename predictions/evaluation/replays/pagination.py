@@ -11,6 +11,7 @@ from registry.pagination import KeysetPagination, invalid_cursor
 ID = r"(0|[1-9][0-9]{0,17})"
 
 Row = TypeVar("Row", bound=Model)
+Item = TypeVar("Item")
 
 
 class ReplayResultPagination(KeysetPagination):
@@ -18,19 +19,19 @@ class ReplayResultPagination(KeysetPagination):
 
     takes_skip = False
 
-    def sort(self, rows: QuerySet[Row]) -> QuerySet[Row]:
+    def sort(self, rows: QuerySet[Row, Item]) -> QuerySet[Row, Item]:
         return rows
 
-    def encode_cursor(self, row: Model, rows: QuerySet[Model]) -> str:
+    def encode_cursor(self, row: object, rows: QuerySet[Row, Item]) -> str:
         assert isinstance(row, ReplayResult)
         # The shortest representation of a float parses to the same float.
         return f"{row.distance!r}_{row.pk}" if _is_worst_first(rows) else str(row.original_id)
 
-    def rows_after(self, cursor: str, rows: QuerySet[Row]) -> QuerySet[Row]:
+    def rows_after(self, cursor: str, rows: QuerySet[Row, Item]) -> QuerySet[Row, Item]:
         return rows.filter(_worse_after(cursor) if _is_worst_first(rows) else _older_than(cursor))
 
 
-def _is_worst_first(rows: QuerySet[Row]) -> bool:
+def _is_worst_first(rows: QuerySet[Row, Item]) -> bool:
     return "-distance" in rows.query.order_by
 
 

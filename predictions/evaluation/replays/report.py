@@ -1,6 +1,7 @@
 """The figures of a replay, computed from its results in the database."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import orjson
 from django.db import connection
@@ -137,10 +138,10 @@ def _classes(replay: Replay) -> JSONObject | None:
     }
 
 
-def _fetch(statement: str, replay_id: int) -> list[tuple[str, ...]]:
+def _fetch(statement: str, replay_id: int) -> Sequence[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(statement, [replay_id])
-        return cursor.fetchall()
+        return list(cursor.fetchall())
 
 
 def _quality(replay: Replay) -> JSONObject | None:

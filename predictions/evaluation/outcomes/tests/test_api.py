@@ -13,12 +13,12 @@ from rest_framework.test import APIClient
 from predictions.models import Outcome, Prediction
 from predictions.testing.rows import (
     NOON,
-    PAIR_SIGNATURE,
     REGRESSOR_SIGNATURE,
+    TWO_OUTPUT_SIGNATURE,
+    add_values,
     classifier_signature,
-    estimated,
+    create_predictions,
     make_version,
-    measured,
 )
 from registry.models import ModelVersion
 from registry.testing.fixtures import api_client
@@ -45,7 +45,7 @@ def refused(response: Any, status: int = 400) -> dict[str, list[str]]:
 def test_a_value_is_recorded_by_prediction(
     client: APIClient, user: User, regressor: ModelVersion
 ) -> None:
-    [row] = estimated(regressor, [1.0])
+    [row] = create_predictions(regressor, [1.0])
 
     response = client.post(
         URL, {"prediction_id": row.pk, "value": 2, "observed_at": "2026-03-01T10:00:00+01:00"}
@@ -62,7 +62,7 @@ def test_a_value_is_recorded_by_prediction(
 def test_a_label_is_kept_as_its_version_names_it(
     client: APIClient, classifier: ModelVersion, label: Any
 ) -> None:
-    [row] = estimated(classifier, [0.0])
+    [row] = create_predictions(classifier, [0.0])
 
     assert client.post(URL, {"prediction_id": row.pk, "label": label}).status_code == 201
 
@@ -74,9 +74,13 @@ def test_a_label_is_kept_as_its_version_names_it(
 def test_a_reference_means_all_its_answered_predictions(
     client: APIClient, regressor: ModelVersion
 ) -> None:
-    first, second = estimated(regressor, [1.0, 2.0], reference="r", alias="champion", arm="primary")
-    estimated(regressor, [3.0], reference="r", alias="champion", arm="shadow", primary=first)
-    estimated(regressor, [4.0], reference="other")
+    first, second = create_predictions(
+        regressor, [1.0, 2.0], reference="r", alias="champion", arm="primary"
+    )
+    create_predictions(
+        regressor, [3.0], reference="r", alias="champion", arm="shadow", primary=first
+    )
+    create_predictions(regressor, [4.0], reference="other")
 
     response = client.post(URL, {"reference": "r", "value": 5.0})
 
@@ -90,7 +94,7 @@ def test_a_reference_means_all_its_answered_predictions(
 def test_what_is_unknown_is_404_alone_and_400_among_many(
     client: APIClient, regressor: ModelVersion, how: str
 ) -> None:
-    [row] = estimated(regressor, [1.0], reference="r")
+    [row] = create_predictions(regressor, [1.0], reference="r")
     known = {"prediction_id": row.pk, "value": 1.0}
     unknown = {how: row.pk + 1000 if how == "prediction_id" else "nobody", "value": 1.0}
 
@@ -123,7 +127,7 @@ def test_what_is_unknown_is_404_alone_and_400_among_many(
 def test_a_bad_report_names_its_field(
     client: APIClient, regressor: ModelVersion, fields: dict[str, Any], field: str
 ) -> None:
-    [row] = estimated(regressor, [1.0])
+    [row] = create_predictions(regressor, [1.0])
     report = {"prediction_id": row.pk, **fields}
 
     assert list(refused(client.post(URL, report))) == [field]
@@ -142,7 +146,7 @@ def test_a_bad_report_names_its_field(
 def test_a_classifier_takes_its_classes_alone(
     client: APIClient, classifier: ModelVersion, report: dict[str, Any], said: str
 ) -> None:
-    [row] = estimated(classifier, [1.0])
+    [row] = create_predictions(classifier, [1.0])
 
     [messages] = refused(client.post(URL, {"prediction_id": row.pk, **report})).values()
 
@@ -150,19 +154,19 @@ def test_a_classifier_takes_its_classes_alone(
 
 
 def test_a_shadow_has_no_outcome_of_its_own(client: APIClient, regressor: ModelVersion) -> None:
-    [row] = estimated(regressor, [1.0], alias="champion", arm="primary")
-    [shadow] = estimated(regressor, [1.0], alias="champion", arm="shadow", primary=row)
+    [row] = create_predictions(regressor, [1.0], alias="champion", arm="primary")
+    [shadow] = create_predictions(regressor, [1.0], alias="champion", arm="shadow", primary=row)
 
     errors = refused(client.post(URL, {"prediction_id": shadow.pk, "value": 1.0}))
 
     assert str(row.pk) in errors["prediction_id"][0]
 
 
-@pytest.mark.parametrize("signature", [None, PAIR_SIGNATURE])
+@pytest.mark.parametrize("signature", [None, TWO_OUTPUT_SIGNATURE])
 def test_a_version_without_one_answer_takes_no_outcome(
     client: APIClient, db: None, signature: Any
 ) -> None:
-    [row] = estimated(make_version(signature), [1.0])
+    [row] = create_predictions(make_version(signature), [1.0])
 
     errors = refused(client.post(URL, {"prediction_id": row.pk, "value": 1.0}))
 
@@ -187,7 +191,7 @@ def test_too_many_outcomes_are_refused(client: APIClient, db: None) -> None:
 def test_a_reference_of_very_many_predictions_is_refused(
     client: APIClient, regressor: ModelVersion
 ) -> None:
-    estimated(regressor, [0.0] * 1001, reference="r")
+    create_predictions(regressor, [0.0] * 1001, reference="r")
 
     errors = refused(client.post(URL, {"outcomes": [{"reference": "r", "value": 1.0}]}))
 
@@ -195,7 +199,7 @@ def test_a_reference_of_very_many_predictions_is_refused(
 
 
 def test_what_is_told_twice_is_recorded_once(client: APIClient, regressor: ModelVersion) -> None:
-    [row] = estimated(regressor, [1.0])
+    [row] = create_predictions(regressor, [1.0])
     told = {"prediction_id": row.pk, "value": 2.0, "observed_at": "2026-03-01T10:00:00Z"}
     untimed = {"prediction_id": row.pk, "value": 2.0}
 
@@ -207,9 +211,9 @@ def test_what_is_told_twice_is_recorded_once(client: APIClient, regressor: Model
     assert client.post(URL, {**untimed, "value": 3.0}).status_code == 201
     # A late retry does not undo a correction, and what is told anew does.
     assert client.post(URL, told).status_code == 200
-    assert Outcome.objects.counting().get().value == 3.0
+    assert Outcome.objects.latest_per_prediction().get().value == 3.0
     assert client.post(URL, untimed).status_code == 201
-    assert Outcome.objects.counting().get().value == 2.0
+    assert Outcome.objects.latest_per_prediction().get().value == 2.0
     assert Outcome.objects.count() == 3
 
 
@@ -217,7 +221,7 @@ def test_what_is_told_twice_is_recorded_once(client: APIClient, regressor: Model
 def test_many_take_as_many_statements_as_one(
     client: APIClient, regressor: ModelVersion, by: str
 ) -> None:
-    rows = estimated(regressor, [1.0] * 120)
+    rows = create_predictions(regressor, [1.0] * 120)
     for row in rows:
         row.reference = f"r{row.pk}"
     Prediction.objects.bulk_update(rows, ["reference"])
@@ -236,7 +240,7 @@ def test_many_take_as_many_statements_as_one(
 
 
 def test_the_list_is_one_query(client: APIClient, regressor: ModelVersion) -> None:
-    measured(estimated(regressor, [1.0] * 5), [1.0] * 5)
+    add_values(create_predictions(regressor, [1.0] * 5), [1.0] * 5)
 
     with CaptureQueriesContext(connection) as queries:
         response = client.get(f"{URL}?limit=3")
@@ -248,8 +252,8 @@ def test_the_list_is_one_query(client: APIClient, regressor: ModelVersion) -> No
 
 
 def test_the_list_is_filtered_by_prediction(client: APIClient, regressor: ModelVersion) -> None:
-    rows = estimated(regressor, [1.0, 2.0])
-    measured(rows, [3.0, 4.0])
+    rows = create_predictions(regressor, [1.0, 2.0])
+    add_values(rows, [3.0, 4.0])
 
     [row] = client.get(f"{URL}?prediction_id={rows[1].pk}").json()
 
@@ -263,7 +267,7 @@ def test_outcomes_need_a_token(db: None) -> None:
 
 
 def test_deleting_a_user_with_outcomes_is_refused(regressor: ModelVersion, user: User) -> None:
-    [row] = estimated(regressor, [1.0])
+    [row] = create_predictions(regressor, [1.0])
     Outcome.objects.create(prediction=row, value=1.0, user=user, observed_at=NOON)
 
     with pytest.raises(ProtectedError):

@@ -14,11 +14,11 @@ from predictions.management.commands import import_outcomes
 from predictions.models import Outcome, Prediction
 from predictions.testing.rows import (
     REGRESSOR_SIGNATURE,
+    add_labels,
+    add_values,
     classifier_signature,
-    estimated,
-    labelled,
+    create_predictions,
     make_version,
-    measured,
 )
 from registry.models import ModelVersion
 
@@ -45,7 +45,7 @@ def refused(path: Path, text: str) -> str:
 def test_ndjson_is_imported_and_again_changes_nothing(
     classifier: ModelVersion, tmp_path: Path
 ) -> None:
-    first, _ = estimated(classifier, [0.0, 1.0], reference="r")
+    first, _ = create_predictions(classifier, [0.0, 1.0], reference="r")
     rows = [
         {"prediction_id": first.pk, "label": True, "observed_at": "2026-03-01T00:00:00Z"},
         {"reference": "r", "label": False},
@@ -56,13 +56,13 @@ def test_ndjson_is_imported_and_again_changes_nothing(
     assert "Recorded 0 outcomes; 3 were there already" in load(tmp_path / "a.ndjson", text)
 
     assert Outcome.objects.count() == 3
-    assert Outcome.objects.counting().get(prediction=first).label is False
+    assert Outcome.objects.latest_per_prediction().get(prediction=first).label is False
 
 
 def test_csv_is_imported(classifier: ModelVersion, tmp_path: Path) -> None:
     regressor = make_version(REGRESSOR_SIGNATURE, "regressor")
-    [flag] = estimated(classifier, [0.0], reference="007")
-    [number] = estimated(regressor, [1.0])
+    [flag] = create_predictions(classifier, [0.0], reference="007")
+    [number] = create_predictions(regressor, [1.0])
 
     load(
         tmp_path / "a.CSV",
@@ -109,7 +109,7 @@ def test_a_bad_line_is_named_and_nothing_imported(
 ) -> None:
     # Each line a chunk of its own: what was recorded before is taken back.
     monkeypatch.setattr(import_outcomes, "CHUNK_ROWS", 1)
-    estimated(classifier, [0.0], reference="r")
+    create_predictions(classifier, [0.0], reference="r")
 
     assert said in refused(tmp_path / name, text)
 
@@ -125,7 +125,7 @@ def test_pruned_predictions_take_their_outcomes_along_in_few_statements(
     regressor = make_version(REGRESSOR_SIGNATURE, "regressor")
 
     def statements(n: int) -> int:
-        measured(estimated(regressor, [1.0] * n), [1.0] * n)
+        add_values(create_predictions(regressor, [1.0] * n), [1.0] * n)
         out = StringIO()
         with CaptureQueriesContext(connection) as queries:
             call_command(
@@ -138,8 +138,8 @@ def test_pruned_predictions_take_their_outcomes_along_in_few_statements(
         assert f"Deleted {n} predictions" in out.getvalue()
         return len(queries)
 
-    kept = estimated(classifier, [1.0])
-    labelled(kept, [True])
+    kept = create_predictions(classifier, [1.0])
+    add_labels(kept, [True])
 
     assert statements(90) == statements(3)
     assert [row.pk for row in kept] == list(Prediction.objects.values_list("pk", flat=True))

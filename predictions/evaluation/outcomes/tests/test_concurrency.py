@@ -6,16 +6,16 @@ import pytest
 from django.db import connection
 
 from predictions.evaluation.outcomes.recording import Recorded, record_outcomes
-from predictions.evaluation.outcomes.reports import read_report
+from predictions.evaluation.outcomes.reports import parse_report
 from predictions.models import Outcome
-from predictions.testing.rows import REGRESSOR_SIGNATURE, estimated, make_version
+from predictions.testing.rows import REGRESSOR_SIGNATURE, create_predictions, make_version
 
 
 @pytest.mark.django_db(transaction=True)
 def test_what_eight_callers_tell_at_once_is_recorded_once() -> None:
-    keys = [row.pk for row in estimated(make_version(REGRESSOR_SIGNATURE), [1.0] * 50)]
+    keys = [row.pk for row in create_predictions(make_version(REGRESSOR_SIGNATURE), [1.0] * 50)]
     reports = [
-        read_report({"prediction_id": pk, "value": 2.0, "observed_at": "2026-03-01T10:00:00Z"})
+        parse_report({"prediction_id": pk, "value": 2.0, "observed_at": "2026-03-01T10:00:00Z"})
         for pk in keys
     ]
 

@@ -12,13 +12,13 @@ from rest_framework.test import APIClient
 from predictions.models import Prediction
 from predictions.testing.rows import (
     NOON,
-    PAIR_SIGNATURE,
     REGRESSOR_SIGNATURE,
+    TWO_OUTPUT_SIGNATURE,
+    add_labels,
+    add_values,
     classifier_signature,
-    estimated,
-    labelled,
+    create_predictions,
     make_version,
-    measured,
 )
 from registry.models import ModelVersion
 from registry.testing.fixtures import api_client
@@ -36,9 +36,9 @@ def regressor(db: None) -> ModelVersion:
 
 
 def test_a_regressor_is_told_by_its_errors(client: APIClient, regressor: ModelVersion) -> None:
-    rows = estimated(regressor, [1.0, 2.0, 3.0, 4.0])
+    rows = create_predictions(regressor, [1.0, 2.0, 3.0, 4.0])
     Prediction.objects.filter(pk=rows[3].pk).update(prediction=None, status="failed", error="no")
-    measured(rows[:2], [0.0, 4.0])
+    add_values(rows[:2], [0.0, 4.0])
 
     body = client.get(url(regressor)).json()
 
@@ -51,7 +51,7 @@ def test_a_regressor_is_told_by_its_errors(client: APIClient, regressor: ModelVe
 
 def test_a_classifier_is_told_by_its_classes(client: APIClient, db: None) -> None:
     version = make_version(classifier_signature(["a", "b"]))
-    labelled(estimated(version, [0.0, 1.0], confidence=0.75), ["a", "a"])
+    add_labels(create_predictions(version, [0.0, 1.0], confidence=0.75), ["a", "a"])
 
     body = client.get(url(version)).json()
 
@@ -81,9 +81,9 @@ def test_buckets_are_utc(
     client: APIClient, regressor: ModelVersion, bucket: str, starts: list[str]
 ) -> None:
     for day in range(3):
-        rows = estimated(regressor, [1.0, 2.0], created_at=NOON + timedelta(days=day))
+        rows = create_predictions(regressor, [1.0, 2.0], created_at=NOON + timedelta(days=day))
         if day == 1:
-            measured(rows, [1.0, 3.0])
+            add_values(rows, [1.0, 3.0])
 
     body = client.get(url(regressor, f"{WINDOW}&bucket={bucket}")).json()
 
@@ -96,7 +96,7 @@ def test_buckets_are_utc(
 
 
 def test_a_window_has_its_start_and_not_its_end(client: APIClient, regressor: ModelVersion) -> None:
-    estimated(regressor, [1.0, 2.0, 3.0])
+    create_predictions(regressor, [1.0, 2.0, 3.0])
 
     query = "from=2026-01-01T12:00:00Z&to=2026-01-01T12:02:00Z"
 
@@ -106,8 +106,8 @@ def test_a_window_has_its_start_and_not_its_end(client: APIClient, regressor: Mo
 def test_without_a_window_it_is_the_last_thirty_days(
     client: APIClient, regressor: ModelVersion
 ) -> None:
-    estimated(regressor, [1.0], created_at=timezone.now() - timedelta(days=29))
-    estimated(regressor, [1.0], created_at=timezone.now() - timedelta(days=31))
+    create_predictions(regressor, [1.0], created_at=timezone.now() - timedelta(days=29))
+    create_predictions(regressor, [1.0], created_at=timezone.now() - timedelta(days=31))
 
     assert client.get(url(regressor, "")).json()["rows"] == 1
 
@@ -141,7 +141,7 @@ def test_a_bad_query_names_its_parameter(
     assert list(response.json()["errors"]) == [field]
 
 
-@pytest.mark.parametrize("signature", [None, PAIR_SIGNATURE])
+@pytest.mark.parametrize("signature", [None, TWO_OUTPUT_SIGNATURE])
 def test_a_version_without_one_answer_has_no_quality(
     client: APIClient, db: None, signature: Any
 ) -> None:
@@ -162,7 +162,7 @@ def test_quality_needs_a_token(regressor: ModelVersion) -> None:
 def test_quality_takes_as_many_queries_whatever_the_rows(
     client: APIClient, regressor: ModelVersion
 ) -> None:
-    measured(estimated(regressor, [1.0] * 30), [1.0] * 30)
+    add_values(create_predictions(regressor, [1.0] * 30), [1.0] * 30)
 
     with CaptureQueriesContext(connection) as queries:
         assert client.get(url(regressor, f"{WINDOW}&bucket=day")).status_code == 200

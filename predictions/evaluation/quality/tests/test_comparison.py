@@ -9,16 +9,16 @@ from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from predictions.evaluation.agreement import agree
-from predictions.evaluation.intervals import wilson_interval
+from predictions.evaluation.statistics import wilson_interval
 from predictions.models import Prediction
 from predictions.testing.rows import (
-    PAIR_SIGNATURE,
     REGRESSOR_SIGNATURE,
+    TWO_OUTPUT_SIGNATURE,
+    add_labels,
+    add_values,
     classifier_signature,
-    estimated,
-    labelled,
+    create_predictions,
     make_version,
-    measured,
 )
 from registry.models import Alias, AliasShadow, ModelVersion
 from registry.testing.fixtures import api_client
@@ -40,7 +40,7 @@ def make_alias(
 def answered(
     version: ModelVersion, values: list[float], arm: str, **fields: Any
 ) -> list[Prediction]:
-    return estimated(version, values, alias="live", arm=arm, **fields)
+    return create_predictions(version, values, alias="live", arm=arm, **fields)
 
 
 def versions(signature: Any, n: int) -> list[ModelVersion]:
@@ -59,7 +59,7 @@ def test_regressors_are_compared_with_intervals(client: APIClient, db: None) -> 
     seen = values * (1 + 1e-12) + np.tile([0.0, 0.25], 100)
     for row, value in zip(answers, seen.tolist(), strict=True):
         answered(shadow, [value], "shadow", primary=row)
-    measured(answers, (values - 1).tolist())
+    add_values(answers, (values - 1).tolist())
 
     body = client.get(URL).json()
 
@@ -110,7 +110,7 @@ def test_classifiers_agree_by_label_whatever_the_order_of_classes(
     rows = answered(champion, [0.0, 0.0, 1.0], "primary", confidence=0.5)
     for row, index in zip(rows, [1.0, 0.0, 0.0], strict=True):
         answered(shadow, [index], "shadow", primary=row, confidence=0.75)
-    labelled(rows, ["a", "b", "b"])
+    add_labels(rows, ["a", "b", "b"])
 
     body = client.get(URL).json()
 
@@ -145,8 +145,8 @@ def test_only_what_was_asked_under_the_alias_counts(client: APIClient, db: None)
     make_alias(champion)
     answered(champion, [1.0], "primary")
     answered(champion, [1.0], "canary")
-    estimated(champion, [1.0], alias="other", arm="primary")
-    estimated(champion, [1.0])
+    create_predictions(champion, [1.0], alias="other", arm="primary")
+    create_predictions(champion, [1.0])
 
     assert client.get(URL).json()["champion"]["rows"] == 1
 
@@ -167,10 +167,10 @@ def test_without_rows_nothing_is_told(client: APIClient, db: None) -> None:
 def test_versions_of_several_outputs_are_compared_without_quality(
     client: APIClient, db: None
 ) -> None:
-    champion, shadow = versions(PAIR_SIGNATURE, 2)
+    champion, shadow = versions(TWO_OUTPUT_SIGNATURE, 2)
     make_alias(champion, None, shadow)
-    [row] = estimated(champion, [1.0], prediction=None, alias="live", arm="primary")
-    estimated(shadow, [1.0], prediction=None, alias="live", arm="shadow", primary=row)
+    [row] = create_predictions(champion, [1.0], prediction=None, alias="live", arm="primary")
+    create_predictions(shadow, [1.0], prediction=None, alias="live", arm="shadow", primary=row)
 
     body = client.get(URL).json()
 

@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
+from predictions.evaluation.quality.labelled_predictions import labelled_predictions, tally
 from predictions.evaluation.quality.scores import ClassifierTally, RegressorTally
-from predictions.evaluation.quality.tally import pairs_of, tally
 from predictions.evaluation.quality.tasks import task_of
 from predictions.models import Outcome, Prediction
 from predictions.testing.rows import (
     REGRESSOR_SIGNATURE,
-    classified,
+    add_labels,
+    add_values,
     classifier_signature,
-    estimated,
-    labelled,
+    create_classifications,
+    create_predictions,
     make_version,
-    measured,
 )
 from registry.models import ModelVersion
 
@@ -29,7 +29,7 @@ def close(value: float) -> Any:
 
 
 def tally_of(version: ModelVersion, **conditions: Any) -> Any:
-    total, _ = tally(task_of(version), pairs_of({"model": version, **conditions}))
+    total, _ = tally(task_of(version), labelled_predictions({"model": version, **conditions}))
     return total
 
 
@@ -48,7 +48,9 @@ def classify(
         random.integers(0, len(classes), rows),
     )
     version = make_version(classifier_signature(classes))
-    labelled(classified(version, classes, probabilities), [classes[i] for i in actual])
+    add_labels(
+        create_classifications(version, classes, probabilities), [classes[i] for i in actual]
+    )
     return version, probabilities, probabilities.argmax(axis=1), actual
 
 
@@ -101,7 +103,9 @@ def test_classes_that_never_occur_are_left_out_as_scikit_learn_does() -> None:
     probabilities[:, [0, 1, 3]] = random.dirichlet(np.ones(3), 500)
     actual = random.choice([0, 1, 2], 500)
     version = make_version(classifier_signature(classes))
-    labelled(classified(version, classes, probabilities), [classes[i] for i in actual])
+    add_labels(
+        create_classifications(version, classes, probabilities), [classes[i] for i in actual]
+    )
 
     total = tally_of(version)
 
@@ -121,7 +125,7 @@ def test_classes_that_never_occur_are_left_out_as_scikit_learn_does() -> None:
 def test_a_single_class_that_occurs_is_scored() -> None:
     version, probabilities, predicted, actual = classify(["a", "b"], rows=60)
     Outcome.objects.all().delete()
-    labelled(list(Prediction.objects.order_by("id")), ["b"] * 60)
+    add_labels(list(Prediction.objects.order_by("id")), ["b"] * 60)
 
     assert_is_sklearns(tally_of(version), probabilities, predicted, np.ones_like(actual))
 
@@ -161,7 +165,7 @@ def test_regressor_figures_are_scikit_learns(mean: float, spread: float, rows: i
     actual = mean + spread * random.standard_normal(rows)
     predicted = actual + spread * (0.3 * random.standard_normal(rows) + 0.1)
     version = make_version(REGRESSOR_SIGNATURE)
-    measured(estimated(version, predicted.tolist()), actual.tolist())
+    add_values(create_predictions(version, predicted.tolist()), actual.tolist())
 
     total = tally_of(version)
 
@@ -181,7 +185,7 @@ def test_regressor_figures_are_scikit_learns(mean: float, spread: float, rows: i
 @pytest.mark.parametrize("values", [[0.1] * 7, [3.0]])
 def test_r2_of_constant_outcomes_is_none(values: list[float]) -> None:
     version = make_version(REGRESSOR_SIGNATURE)
-    measured(estimated(version, [value + 1 for value in values]), values)
+    add_values(create_predictions(version, [value + 1 for value in values]), values)
 
     figures = tally_of(version).figures()
 
@@ -201,10 +205,10 @@ def test_without_rows_all_figures_are_none(signature: dict[str, Any]) -> None:
 @pytest.mark.django_db
 def test_failed_and_immeasurable_rows_are_counted_and_not_scored() -> None:
     version = make_version(REGRESSOR_SIGNATURE)
-    good, huge = estimated(version, [1.0, 1e300])
-    [failed] = estimated(version, [0.0])
+    good, huge = create_predictions(version, [1.0, 1e300])
+    [failed] = create_predictions(version, [0.0])
     Prediction.objects.filter(pk=failed.pk).update(prediction=None, status="failed", error="no")
-    measured([good, huge, failed], [2.0, 2.0, 2.0])
+    add_values([good, huge, failed], [2.0, 2.0, 2.0])
 
     total = tally_of(version)
 
@@ -215,8 +219,8 @@ def test_failed_and_immeasurable_rows_are_counted_and_not_scored() -> None:
 @pytest.mark.django_db
 def test_rows_made_elsewhere_without_probabilities_are_scored_by_their_class() -> None:
     version = make_version(classifier_signature(["a", "b"]))
-    rows = estimated(version, [0.0, 1.0, 0.5, 7.0])
-    labelled(rows, ["a", "a", "a", "a"])
+    rows = create_predictions(version, [0.0, 1.0, 0.5, 7.0])
+    add_labels(rows, ["a", "a", "a", "a"])
 
     total = tally_of(version)
 
@@ -228,9 +232,9 @@ def test_rows_made_elsewhere_without_probabilities_are_scored_by_their_class() -
 @pytest.mark.django_db
 def test_the_outcome_recorded_last_counts() -> None:
     version = make_version(REGRESSOR_SIGNATURE)
-    rows = estimated(version, [1.0])
+    rows = create_predictions(version, [1.0])
     for value in (5.0, 3.0, 2.0):
-        measured(rows, [value])
+        add_values(rows, [value])
 
     total = tally_of(version)
 
@@ -240,10 +244,10 @@ def test_the_outcome_recorded_last_counts() -> None:
 @pytest.mark.django_db
 def test_a_shadow_is_judged_by_the_outcome_of_its_primary() -> None:
     version, shadow = make_version(REGRESSOR_SIGNATURE), make_version(REGRESSOR_SIGNATURE, "s")
-    rows = estimated(version, [1.0, 2.0], alias="champion", arm="primary")
+    rows = create_predictions(version, [1.0, 2.0], alias="champion", arm="primary")
     for row, value in zip(rows, [1.5, 2.5], strict=True):
-        estimated(shadow, [value], alias="champion", arm="shadow", primary=row)
-    measured(rows, [2.0, 3.0])
+        create_predictions(shadow, [value], alias="champion", arm="shadow", primary=row)
+    add_values(rows, [2.0, 3.0])
 
     assert tally_of(version).figures()["mae"] == 1.0
     assert tally_of(shadow).figures()["mae"] == 0.5
@@ -254,7 +258,7 @@ def test_a_shadow_is_judged_by_the_outcome_of_its_primary() -> None:
 def test_buckets_add_up_to_the_whole() -> None:
     version, *_ = classify(["a", "b", "c"], rows=5000)
 
-    total, days = tally(task_of(version), pairs_of({"model": version}), "day")
+    total, days = tally(task_of(version), labelled_predictions({"model": version}), "day")
 
     assert len(days) == 4
     assert sum(day.scored for day in days.values()) == total.scored == 5000

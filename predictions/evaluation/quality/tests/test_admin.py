@@ -14,13 +14,13 @@ from predictions.evaluation.charts import Mark
 from predictions.models import Outcome
 from predictions.testing.rows import (
     NOON,
-    PAIR_SIGNATURE,
     REGRESSOR_SIGNATURE,
+    TWO_OUTPUT_SIGNATURE,
+    add_labels,
+    add_values,
     classifier_signature,
-    estimated,
-    labelled,
+    create_predictions,
     make_version,
-    measured,
 )
 from registry.models import Alias, AliasShadow
 
@@ -35,7 +35,7 @@ def text_of(response: Any) -> str:
 
 def test_outcomes_are_listed_without_being_counted(admin_client: Client) -> None:
     version = make_version(classifier_signature(["<b>a</b>", "b"]))
-    labelled(estimated(version, [0.0] * 3), ["<b>a</b>"] * 3)
+    add_labels(create_predictions(version, [0.0] * 3), ["<b>a</b>"] * 3)
 
     with CaptureQueriesContext(connection) as queries:
         page = text_of(admin_client.get(OUTCOMES))
@@ -46,7 +46,7 @@ def test_outcomes_are_listed_without_being_counted(admin_client: Client) -> None
 
 
 def test_an_outcome_is_shown_and_not_changed(admin_client: Client) -> None:
-    measured(estimated(make_version(REGRESSOR_SIGNATURE), [1.0]), [2.5])
+    add_values(create_predictions(make_version(REGRESSOR_SIGNATURE), [1.0]), [2.5])
     pk = Outcome.objects.get().pk
 
     page = text_of(admin_client.get(f"{OUTCOMES}{pk}/change/"))
@@ -61,8 +61,8 @@ def test_a_classifiers_quality_is_shown_with_charts(admin_client: Client, bucket
     version = make_version(classifier_signature(["<a>", "b"]))
     for day in range(3):
         at = NOON + timedelta(days=day)
-        rows = estimated(version, [0.0, 1.0], confidence=0.75, created_at=at)
-        labelled(rows, ["<a>", "<a>"])
+        rows = create_predictions(version, [0.0, 1.0], confidence=0.75, created_at=at)
+        add_labels(rows, ["<a>", "<a>"])
 
     page = text_of(admin_client.get(f"{OUTCOMES}quality/{version.pk}/{WINDOW}&bucket={bucket}"))
 
@@ -74,7 +74,7 @@ def test_a_classifiers_quality_is_shown_with_charts(admin_client: Client, bucket
 
 def test_a_regressors_quality_is_shown(admin_client: Client) -> None:
     version = make_version(REGRESSOR_SIGNATURE)
-    measured(estimated(version, [1.0, 2.0]), [0.0, 4.0])
+    add_values(create_predictions(version, [1.0, 2.0]), [0.0, 4.0])
 
     page = text_of(admin_client.get(f"{OUTCOMES}quality/{version.pk}/{WINDOW}"))
 
@@ -86,7 +86,7 @@ def test_a_regressors_quality_is_shown(admin_client: Client) -> None:
     ("signature", "query", "said"),
     [
         (REGRESSOR_SIGNATURE, "", "No row of these has a known outcome yet"),
-        (PAIR_SIGNATURE, "", "there is no quality to tell"),
+        (TWO_OUTPUT_SIGNATURE, "", "there is no quality to tell"),
         (None, "", "there is no quality to tell"),
         (REGRESSOR_SIGNATURE, "?from=x", "from: "),
         (REGRESSOR_SIGNATURE, "?from=2020-01-01&to=2026-01-01&bucket=hour", "bucket: "),
@@ -106,11 +106,11 @@ def test_a_comparison_is_shown_with_charts(admin_client: Client) -> None:
         name="wine", alias="live", version=champion, canary=canary, canary_percent=10.0
     )
     AliasShadow.objects.create(alias=alias, version=shadow)
-    rows = estimated(champion, [1.0, 2.0], alias="live", arm="primary", latency_ms=1.5)
-    estimated(canary, [1.0, 2.0], alias="live", arm="canary", latency_ms=2.5)
+    rows = create_predictions(champion, [1.0, 2.0], alias="live", arm="primary", latency_ms=1.5)
+    create_predictions(canary, [1.0, 2.0], alias="live", arm="canary", latency_ms=2.5)
     for row in rows:
-        estimated(shadow, [1.0], alias="live", arm="shadow", primary=row, latency_ms=3.5)
-    measured(rows, [1.0, 1.0])
+        create_predictions(shadow, [1.0], alias="live", arm="shadow", primary=row, latency_ms=3.5)
+    add_values(rows, [1.0, 1.0])
 
     page = text_of(admin_client.get(f"{OUTCOMES}comparison/wine/live/{WINDOW}"))
 
@@ -123,7 +123,7 @@ def test_a_comparison_is_shown_with_charts(admin_client: Client) -> None:
 
 
 def test_an_empty_comparison_is_shown(admin_client: Client) -> None:
-    Alias.objects.create(name="wine", alias="live", version=make_version(PAIR_SIGNATURE))
+    Alias.objects.create(name="wine", alias="live", version=make_version(TWO_OUTPUT_SIGNATURE))
 
     assert "<figcaption>" not in text_of(admin_client.get(f"{OUTCOMES}comparison/wine/live/"))
 
