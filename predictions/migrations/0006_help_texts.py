@@ -124,7 +124,7 @@ class Migration(migrations.Migration):
             model_name="replay",
             name="tolerance",
             field=models.FloatField(
-                help_text="Values that differ by at most this agree; null allows only for rounding.",
+                help_text="Values that differ by at most this agree; null allows rounding alone.",
                 null=True,
             ),
         ),

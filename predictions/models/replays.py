@@ -77,7 +77,7 @@ class Replay(models.Model):
     )
     tolerance = models.FloatField(
         null=True,
-        help_text="Values that differ by at most this agree; null allows only for rounding.",
+        help_text="Values that differ by at most this agree; null allows rounding alone.",
     )
     status = models.CharField(max_length=10, choices=Status, default=Status.RUNNING)
     error = models.CharField(max_length=MAX_ERROR_LENGTH, blank=True, default="")

@@ -1,6 +1,6 @@
 """The endpoints of quality and comparison."""
 
-from typing import Any
+from typing import Any, cast
 
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
@@ -23,8 +23,8 @@ class WindowViewSet(GenericViewSet[Any]):
 
     def read_window(self) -> JSONObject:
         """The query parameters, validated as strictly as those of a list."""
-        recorder: Any = FilterRecorder()
-        self.filter_queryset(recorder)
+        recorder = FilterRecorder()
+        self.filter_queryset(cast(Any, recorder))
         return recorder.filters
 
 
