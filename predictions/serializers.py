@@ -10,13 +10,8 @@ from rest_framework import serializers
 
 from predictions.models import MAX_CALLERS_NAME_LENGTH, Prediction
 from predictions.serving.recorder import Record
-from registry.exact_json.values import check_json
-from registry.serializers import (
-    ExactJSON,
-    JSONObjectField,
-    ModelVersionSerializer,
-    StrictSerializer,
-)
+from registry.exact_json.serializers import JSONObjectField, JSONValueField, StrictSerializer
+from registry.serializers import ModelVersionSerializer
 
 # A name, a separator, and an alias or a version.
 MAX_REFERENCE_LENGTH = 151
@@ -267,12 +262,12 @@ class ModelPredictionsSerializer(serializers.Serializer):
 class PastPrediction(StrictSerializer):
     """A prediction made elsewhere, as `import_predictions` reads it."""
 
-    input_data = ExactJSON(check_json)
+    input_data = JSONValueField()
     prediction = serializers.FloatField(required=False, allow_null=True)
     confidence = serializers.FloatField(
         required=False, allow_null=True, min_value=0.0, max_value=1.0
     )
-    output = ExactJSON(check_json, required=False, allow_null=True)
+    output = JSONValueField(required=False, allow_null=True)
     metadata = JSONObjectField(required=False, allow_null=True)
     status = serializers.ChoiceField(required=False, choices=Prediction.Status.choices)
     error = serializers.CharField(required=False, allow_blank=True, max_length=2000)

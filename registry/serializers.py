@@ -1,6 +1,5 @@
 """What the model endpoints take and answer."""
 
-from collections.abc import Callable
 from typing import Any
 
 from django.core.validators import RegexValidator
@@ -8,55 +7,12 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from registry.exact_json.values import check_annotation, check_json
+from registry.exact_json.serializers import JSONObjectField, JSONValueField, StrictSerializer
 from registry.models import NAME_PATTERN, ModelVersion
 from registry.runtimes import FRAMEWORKS
 from registry.signatures.signature import Signature, SignatureError
 
 MAX_EXAMPLE_ROWS = 1000
-
-
-class StrictSerializer(serializers.Serializer):
-    """A request body whose unknown fields are errors: a misspelt one must not vanish."""
-
-    def to_internal_value(self, data: Any) -> Any:
-        if hasattr(data, "keys"):
-            unknown = sorted(str(key) for key in data if key not in self.fields)
-            if unknown:
-                raise serializers.ValidationError({key: ["Unknown field."] for key in unknown})
-        return super().to_internal_value(data)
-
-
-class ExactJSON(serializers.JSONField):
-    """A JSON value, or in a form its text, that passes `check` (ValueError says what is wrong)."""
-
-    def __init__(self, check: Callable[[object], None] = check_json, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self._check = check
-
-    def to_internal_value(self, data: Any) -> Any:
-        try:
-            value = super().to_internal_value(data)
-            self._check(value)
-        except RecursionError as error:
-            raise serializers.ValidationError("Is nested too deeply.") from error
-        except ValueError as error:
-            raise serializers.ValidationError(str(error)) from error
-        return value
-
-
-@extend_schema_field(OpenApiTypes.OBJECT)
-class JSONObjectField(ExactJSON):
-    """A bounded JSON object beside the input: metrics, tags, metadata."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(check_annotation, **kwargs)
-
-    def to_internal_value(self, data: Any) -> Any:
-        value = super().to_internal_value(data)
-        if not isinstance(value, dict):
-            raise serializers.ValidationError('Must be an object, such as {"accuracy": 0.97}.')
-        return value
 
 
 @extend_schema_field(
@@ -71,7 +27,7 @@ class JSONObjectField(ExactJSON):
         "example": {"inputs": [{"name": "age", "datatype": "FP64", "nullable": True}]},
     }
 )
-class SignatureField(ExactJSON):
+class SignatureField(JSONValueField):
     """A declared signature: whatever the file cannot tell by itself."""
 
     def to_internal_value(self, data: Any) -> Any:
@@ -84,7 +40,7 @@ class SignatureField(ExactJSON):
 
 
 @extend_schema_field({"type": "array", "items": {}, "maxItems": MAX_EXAMPLE_ROWS})
-class ExampleField(ExactJSON):
+class ExampleField(JSONValueField):
     """Rows of `input_data`: objects by feature name, `{"features": [...]}`, or plain lists."""
 
     def to_internal_value(self, data: Any) -> Any:

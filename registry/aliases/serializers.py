@@ -5,8 +5,9 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from registry.exact_json.serializers import JSONObjectField, StrictSerializer
 from registry.models import MAX_ALIAS_LENGTH, MAX_REASON_LENGTH, MAX_SHADOWS, AliasMove
-from registry.serializers import JSONObjectField, StrictSerializer, safe_name
+from registry.serializers import safe_name
 
 
 class VersionField(serializers.CharField):

@@ -8,8 +8,8 @@ from predictions.evaluation.fields import LABEL_SCHEMA, MAX_ID, Fields, LabelFie
 from predictions.evaluation.outcomes.recording import RecordedCounts
 from predictions.evaluation.outcomes.reports import InvalidReport, Report, parse_report
 from predictions.models import MAX_CALLERS_NAME_LENGTH, MAX_OUTCOME_VALUE, Outcome
+from registry.exact_json.serializers import StrictSerializer
 from registry.exact_json.values import JSONObject
-from registry.serializers import StrictSerializer
 
 MAX_OUTCOMES = 10_000
 # More errors than this help nobody.

@@ -1,7 +1,6 @@
 """The figures of a replay, computed from its results in the database."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import orjson
 from django.db import connection
@@ -16,6 +15,7 @@ from predictions.evaluation.quality.tasks import NoQuality, task_of
 from predictions.evaluation.statistics import quantiles_by_index, wilson_interval
 from predictions.models import Prediction, Replay, ReplayResult
 from predictions.models.replays import ReplayResultQuerySet
+from registry import statements
 from registry.exact_json.values import JSONObject
 from registry.models import ModelVersion
 
@@ -104,16 +104,16 @@ def _classes(replay: Replay) -> JSONObject | None:
         FROM {RESULTS} result JOIN {PREDICTIONS} original ON original.id = result.original_id
         WHERE result.replay_id = %s AND original.output -> {key} IS NOT NULL
     """
-    by_class = _fetch(
+    by_class = statements.fetch(
         f"SELECT {label}, count(*), sum(CASE WHEN agrees THEN 1 ELSE 0 END) {joined}"
         f" GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {MAX_CLASSES}",
-        replay.pk,
+        [replay.pk],
     )
-    pairs = _fetch(
+    pairs = statements.fetch(
         f"SELECT {label}, {new_label}, count(*) {joined} AND NOT agrees"
         f" AND result.status = 'compared' GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2"
         f" LIMIT {MAX_CLASS_PAIRS}",
-        replay.pk,
+        [replay.pk],
     )
     if not by_class:
         return None
@@ -136,12 +136,6 @@ def _classes(replay: Replay) -> JSONObject | None:
             for recorded, new, rows in pairs
         ],
     }
-
-
-def _fetch(statement: str, replay_id: int) -> Sequence[tuple[Any, ...]]:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, [replay_id])
-        return list(cursor.fetchall())
 
 
 def _quality(replay: Replay) -> JSONObject | None:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, fields
 from functools import cache
 
 import orjson
-import psycopg
 from django.db import connection
 
 from predictions.evaluation.agreement import compare
@@ -13,6 +12,7 @@ from predictions.evaluation.replays.plan import RecordedRow
 from predictions.evaluation.replays.rescoring import Outcome
 from predictions.models import MAX_ERROR_LENGTH, Prediction, Replay, ReplayResult
 from predictions.serving.inference import Answer
+from registry import statements
 from registry.signatures.arrangement import InvalidInput
 
 Status = ReplayResult.Status
@@ -102,9 +102,8 @@ def _postgresql_statement() -> str:
 
 
 def _insert_postgresql(replay: Replay, results: Sequence[Result]) -> None:
-    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
-        values = {"replay": replay.pk, "results": orjson.dumps(results).decode()}
-        cursor.execute(_postgresql_statement(), values, prepare=True)
+    values = {"replay": replay.pk, "results": orjson.dumps(results).decode()}
+    statements.fetch(_postgresql_statement(), values)
 
 
 SQLITE_STATEMENT = f"""

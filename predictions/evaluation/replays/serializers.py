@@ -10,9 +10,9 @@ from predictions.evaluation.fields import MAX_ID, BoundedDateTimeField, Fields
 from predictions.evaluation.replays.plan import VersionKey
 from predictions.models import MAX_REPLAY_NAME_LENGTH, Replay, ReplayResult
 from predictions.serializers import OutputField
+from registry.exact_json.serializers import StrictSerializer
 from registry.exact_json.values import JSONObject
 from registry.models import NAME_PATTERN
-from registry.serializers import StrictSerializer
 
 # Name, colon and version.
 MAX_SPECIFIER_LENGTH = 151
