@@ -101,7 +101,7 @@ class OutcomesBody(StrictSerializer):
     outcomes = ReportsField()
 
 
-class RecordedCountsSerializer(serializers.Serializer[RecordedCounts]):
+class RecordedSerializer(serializers.Serializer[RecordedCounts]):
     """How many outcomes were recorded. A report by reference may count for several predictions."""
 
     recorded = serializers.IntegerField(help_text="Outcomes that were written.")

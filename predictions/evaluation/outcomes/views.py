@@ -15,7 +15,7 @@ from predictions.evaluation.outcomes.serializers import (
     OUTCOMES_SCHEMA,
     OutcomeQuery,
     OutcomeSerializer,
-    RecordedCountsSerializer,
+    RecordedSerializer,
     parse_body,
 )
 from predictions.models import Outcome, PredictionNotFound
@@ -30,7 +30,7 @@ class OutcomeViewSet(ListModelMixin, GenericViewSet[Outcome]):
 
     @extend_schema(
         request={"application/json": OUTCOMES_SCHEMA},
-        responses={201: RecordedCountsSerializer, 200: RecordedCountsSerializer, 404: None},
+        responses={201: RecordedSerializer, 200: RecordedSerializer, 404: None},
     )
     def create(self, request: Request) -> Response:
         """Record one outcome, or all outcomes of a list; if one is invalid, none is recorded.
@@ -48,7 +48,7 @@ class OutcomeViewSet(ListModelMixin, GenericViewSet[Outcome]):
                 raise
             raise _single_error(error) from error
         status = HTTP_201_CREATED if counts.recorded else HTTP_200_OK
-        return Response(RecordedCountsSerializer(counts).data, status=status)
+        return Response(RecordedSerializer(counts).data, status=status)
 
 
 def _single_error(error: OutcomesRefused) -> Exception:
