@@ -43,10 +43,9 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 UNMATCHED = "unmatched"
 
 
-def observe_request(request: HttpRequest, status: int, seconds: float) -> None:
-    """Count one answer. Labels come from the routes alone, so that no client can multiply them."""
-    method = request.method if request.method in METHODS else "other"
-    requests, durations = _children(route_of(request), method, status)
+def observe_request(route: str, method: str, status: int, seconds: float) -> None:
+    """Count one response under a route of `route_of`: clients cannot make up new labels."""
+    requests, durations = _children(route, method if method in METHODS else "other", status)
     requests.inc()
     durations.observe(seconds)
 
@@ -72,11 +71,12 @@ def route_of(request: HttpRequest) -> str:
     match = request.resolver_match
     if match is None or match.url_name == UNMATCHED:
         return UNMATCHED
-    return _readable(match.route)
+    return readable_route(match.route)
 
 
 @cache
-def _readable(route: str) -> str:
+def readable_route(route: str) -> str:
+    """A route's pattern as people write it, such as `/api/v1/models/{pk}/`."""
     path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", simplify_regex(route.replace("/?$", "/")))
     return path if path.startswith("/") else f"/{path}"
 

@@ -1,6 +1,5 @@
 """All configuration, from the environment or `.env`; `.env.example` documents every variable."""
 
-import re
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -60,10 +59,9 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "mlapi.middleware.RequestIDMiddleware",
     "mlapi.middleware.AccessLogMiddleware",
-    "mlapi.middleware.CorsMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
     "mlapi.middleware.LengthRequiredMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "mlapi.middleware.ShortWayMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "mlapi.middleware.AdminSessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -73,9 +71,6 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
 ]
-
-# Asked thousands of times a second: what stands behind ShortWayMiddleware is spared them.
-SHORT_WAYS = re.compile(r"/api/v1/predictions/?|/v2/models/[^/]+(/versions/[^/]+)?/infer/?")
 
 TEMPLATES = [
     {

@@ -1,6 +1,6 @@
-"""Batches of any length as NDJSON: one `input_data` a line in, one result a line out.
+"""Batches of any length as NDJSON: one `input_data` per line in, one result per line out.
 
-The body is on disk before the first line of the answer leaves, because a client may write all of
+The body is on disk before the first line of the response is sent, because a client may write all of
 it before it reads. It is then scored and committed chunk by chunk, in constant memory.
 """
 
@@ -18,14 +18,11 @@ from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 
 from predictions.models import Prediction
-from predictions.serving import shadows
-from predictions.serving.lanes import Draft, score_and_record
-from predictions.serving.recorder import Record
-from predictions.serving.routing import Target
-from predictions.serving.services import Caller, draft_of
+from predictions.serving import services
+from predictions.serving.questions import Question
+from predictions.serving.records import Record
 from registry import loader
 from registry.exact_json.values import parse_json
-from registry.loader import LoadedModel
 from registry.signatures.arrangement import InvalidInput
 
 logger = logging.getLogger(__name__)
@@ -46,25 +43,23 @@ class BodyTooLarge(APIException):
 
 
 def body_length(request: HttpRequest | Request, *, limit_bytes: int) -> int:
-    """What Content-Length announces; raises LengthRequired, BodyTooLarge or, for an empty body,
+    """The body's Content-Length; raises LengthRequired, BodyTooLarge or, for an empty body,
     ParseError.
 
-    DRF asks no parser about a body without a length.
+    DRF does not call a parser for a body without a length.
     """
     announced = request.META.get("CONTENT_LENGTH") or ""
     if not announced.isdecimal():
         raise LengthRequired
     if int(announced) == 0:
-        raise ParseError("The body is empty: it needs one input a line.")
+        raise ParseError("The body is empty; it must have one input per line.")
     if (length := int(announced)) > limit_bytes:
-        raise BodyTooLarge(f"The body is {length} bytes, where {limit_bytes} are allowed.")
+        raise BodyTooLarge(f"The body has {length} bytes; the limit is {limit_bytes}.")
     return length
 
 
 class NDJSONParser(BaseParser):
-    """Copies the body to a temporary file and gives that, at its beginning; at most
-    MAX_NDJSON_BYTES.
-    """
+    """Copies the body, up to MAX_NDJSON_BYTES, to a temporary file and returns that, rewound."""
 
     media_type = MEDIA_TYPE
 
@@ -76,7 +71,7 @@ class NDJSONParser(BaseParser):
     ) -> Any:
         request = (parser_context or {})["request"]
         length = body_length(request, limit_bytes=settings.MAX_NDJSON_BYTES)
-        # Closed with the response; until then it has no name that could be left behind.
+        # Closed with the response. It has no name, so a killed process leaves nothing behind.
         file = tempfile.TemporaryFile()  # noqa: SIM115
         while chunk := stream.read(COPY_BYTES):
             file.write(chunk)
@@ -87,32 +82,31 @@ class NDJSONParser(BaseParser):
         return file
 
 
-def stream_results(
-    model: LoadedModel, body: IO[bytes], *, target: Target, caller: Caller
-) -> Iterator[bytes]:
-    """One line for each line of `body`, once its chunk is committed, and a last one that sums up.
+def stream_results(question: Question, body: IO[bytes]) -> Iterator[bytes]:
+    """A line of results for each line of `body`, sent once its chunk is committed, and a last line
+    that sums up.
 
-    A line that can not be scored is answered in its place and stops nothing. Where the database
-    goes away the summary comes early and says so; an answer without a summary was cut.
+    A line that cannot be scored is answered in its place and stops nothing. If the database goes
+    away, the summary comes early and says so; a response without a summary was cut off.
     """
     counts = {"lines": 0, "succeeded": 0, "failed": 0, "rejected": 0}
     reason = ""
     with body:
         try:
             while lines := _read_chunk(body):
-                for result in _results(lines, model, counts["lines"], target, caller):
+                for result in _results(question, lines, first_number=counts["lines"] + 1):
                     counts["lines"] += 1
                     counts[result.get("status", "rejected")] += 1
                     yield orjson.dumps(result) + b"\n"
         except (OperationalError, InterfaceError):
-            logger.exception("The database went away in the middle of an NDJSON answer")
+            logger.exception("The database became unavailable in the middle of an NDJSON response")
             reason = "The database is unavailable; the lines after the last result may be recorded."
     summary = {**counts, "complete": not reason, **({"error": reason} if reason else {})}
     yield orjson.dumps({"summary": summary}) + b"\n"
 
 
 def _read_chunk(body: IO[bytes]) -> list[bytes]:
-    """The next lines: CHUNK_LINES, or fewer where they are as long as another request may be."""
+    """The next CHUNK_LINES lines; fewer if together they exceed MAX_REQUEST_BYTES."""
     lines: list[bytes] = []
     size = 0
     while len(lines) < CHUNK_LINES and size < settings.MAX_REQUEST_BYTES:
@@ -125,7 +119,7 @@ def _read_chunk(body: IO[bytes]) -> list[bytes]:
 
 
 def _read_line(body: IO[bytes]) -> bytes:
-    """The next line; of one that is longer than any other request, enough to tell that it is."""
+    """The next line; of one above MAX_REQUEST_BYTES, only enough to see that it is too long."""
     limit = settings.MAX_REQUEST_BYTES + 1
     line = rest = body.readline(limit)
     while len(rest) == limit and not rest.endswith(b"\n"):
@@ -134,49 +128,42 @@ def _read_line(body: IO[bytes]) -> bytes:
 
 
 def _results(
-    lines: list[bytes],
-    model: LoadedModel,
-    start: int,
-    target: Target,
-    caller: Caller,
+    question: Question, lines: list[bytes], *, first_number: int
 ) -> Iterator[dict[str, Any]]:
-    drafts = [_draft(line, model, target, caller) for line in lines]
-    valid = [draft for draft in drafts if isinstance(draft, Draft)]
-    outcomes = list(score_and_record(valid) if valid else ())
+    inputs = [_parse(line) for line in lines]
+    valid = [each for each in inputs if not isinstance(each, ValueError)]
+    results = iter(services.predict_each(question, valid))
     # The client may be slow to read them.
     loader.give_back_connection()
-    if target.shadow_ids:
-        shadows.follow(target.shadow_ids, [one for one in outcomes if isinstance(one, Record)])
-    answers = iter(outcomes)
-    for number, draft in enumerate(drafts, start=start + 1):
-        outcome = next(answers) if isinstance(draft, Draft) else draft
-        yield {"line": number, **_result(outcome)}
+    for number, parsed in enumerate(inputs, start=first_number):
+        result = parsed if isinstance(parsed, ValueError) else next(results)
+        yield {"line": number, **_result(result)}
 
 
-def _draft(line: bytes, model: LoadedModel, target: Target, caller: Caller) -> Draft | Exception:
+def _parse(line: bytes) -> object:
+    """The line's `input_data`, or the ValueError that says why it has none."""
     if len(line) > settings.MAX_REQUEST_BYTES:
         return ValueError(f"Is longer than {settings.MAX_REQUEST_BYTES} bytes.")
     try:
-        input_data = parse_json(line)
-        return draft_of(model, input_data, target=target, caller=caller)
+        return parse_json(line)
     except ValueError as error:
         return error
 
 
-def _result(outcome: Record | Exception) -> dict[str, Any]:
-    if isinstance(outcome, InvalidInput):
-        return {"errors": outcome.errors}
-    if isinstance(outcome, DatabaseError):
-        logger.error("A line could not be recorded", exc_info=outcome)
+def _result(result: Record | Exception) -> dict[str, Any]:
+    if isinstance(result, InvalidInput):
+        return {"errors": result.errors}
+    if isinstance(result, DatabaseError):
+        logger.error("A line was not recorded", exc_info=result)
         return {"error": "Could not be recorded."}
-    if isinstance(outcome, Exception):
-        return {"error": str(outcome)}
-    row = {"id": outcome.pk, "status": outcome.status}
-    if outcome.status == Prediction.Status.FAILED:
-        return {**row, "error": outcome.error}
+    if isinstance(result, Exception):
+        return {"error": str(result)}
+    row = {"id": result.pk, "status": result.status}
+    if result.status == Prediction.Status.FAILED:
+        return {**row, "error": result.error}
     return {
         **row,
-        "prediction": outcome.prediction,
-        "confidence": outcome.confidence,
-        "output": outcome.output,
+        "prediction": result.prediction,
+        "confidence": result.confidence,
+        "output": result.output,
     }

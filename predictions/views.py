@@ -4,7 +4,7 @@ from typing import IO, Any, cast
 
 import orjson
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -18,7 +18,7 @@ from rest_framework.status import HTTP_200_OK, HTTP_201_CREATED
 from rest_framework.viewsets import GenericViewSet
 
 from predictions import ndjson
-from predictions.authentication import RememberingAuthentication
+from predictions.authentication import CachedTokenAuthentication
 from predictions.models import MAX_KEY_LENGTH, Prediction
 from predictions.serializers import (
     BatchRequest,
@@ -32,8 +32,7 @@ from predictions.serializers import (
 )
 from predictions.serving import services
 from predictions.serving.idempotency import HEADER, Claim, InvalidKey
-from registry import loader
-from registry.exact_json.values import parse_json
+from predictions.serving.questions import Caller, Question
 from registry.models import ModelVersion
 from registry.serializers import ModelVersionSerializer
 
@@ -41,22 +40,21 @@ from registry.serializers import ModelVersionSerializer
 PREDICTION_REQUEST = PredictionRequest()
 BATCH_REQUEST = BatchRequest()
 PREDICTION = PredictionSerializer()
-AUTHENTICATION = RememberingAuthentication()
 
 IDEMPOTENCY_KEY = f"HTTP_{HEADER.upper().replace('-', '_')}"
 KEY_PARAMETER = OpenApiParameter(
     HEADER,
     {"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH},
     OpenApiParameter.HEADER,
-    description="Your own name of this request: sent again, it gets the same answer, with 200.",
+    description="Your own ID for this request. A retry gets the same answer, with status 200.",
 )
 
-# Of the model that is asked for, and of what it says.
+# Statuses of a model that cannot be asked, or that fails.
 REFUSALS = (404, 409, 422)
 
 
 class PredictionViewSet(ListModelMixin, GenericViewSet[Prediction]):
-    """Ask a version for a prediction, and look at what was answered."""
+    """Ask a version for predictions, and look at recorded ones."""
 
     queryset = Prediction.objects.listed().newest_first()
     serializer_class = PredictionSerializer
@@ -64,27 +62,17 @@ class PredictionViewSet(ListModelMixin, GenericViewSet[Prediction]):
     lookup_value_regex = "[0-9]{1,19}"
 
     def get_authenticators(self) -> list[BaseAuthentication]:
-        # The recording statement itself asks whether the user is active: no query before it. A
-        # stream would begin to answer before it is asked.
+        # The recording statement checks that the user is active, which saves a query. It comes too
+        # late for a stream, whose response has begun by then, and does not run at all when an
+        # earlier answer is repeated.
         if (
             self.request is not None
             and self.request.method == "POST"
             and self.request.content_type != ndjson.MEDIA_TYPE
-            # May be answered without a recording.
             and IDEMPOTENCY_KEY not in self.request.META
         ):
-            return [AUTHENTICATION]
+            return [CachedTokenAuthentication()]
         return super().get_authenticators()
-
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        """As DRF's, which a plain prediction is spared: it took longer than a small model."""
-        if request.method == "POST" and self.action_map and self.action_map["post"] == "create":
-            try:
-                if response := _predict_at_once(request):
-                    return response
-            except Exception as error:
-                return self.handle_exception(error)
-        return super().dispatch(request, *args, **kwargs)
 
     @extend_schema(
         request=PredictionRequest,
@@ -100,15 +88,23 @@ class PredictionViewSet(ListModelMixin, GenericViewSet[Prediction]):
         an earlier request with the same Idempotency-Key.
         """
         claim = _claim(request)
-        return _predict(request.data, services.Caller.of(request, request.auth), claim)
+        payload = PREDICTION_REQUEST.run_validation(request.data)
+        input_data, reference = payload.pop("input_data"), payload.pop("reference", None)
+        question = Question(caller=Caller.of(request), claim=claim, **payload)
+        [row], is_new = services.answer_once(
+            claim, lambda: [services.predict(question, input_data, reference=reference)]
+        )
+        return _json(PREDICTION.to_representation(row), is_new=is_new)
 
     @extend_schema(
         request={"application/json": BatchRequest, ndjson.MEDIA_TYPE: OpenApiTypes.BINARY},
         parameters=[
             KEY_PARAMETER,
-            OpenApiParameter("model_id", int, description="With NDJSON: who shall answer."),
-            OpenApiParameter("model", str, description="With NDJSON, instead of model_id."),
-            OpenApiParameter("subject", str, description="With NDJSON: whom it is about."),
+            OpenApiParameter("model_id", int, description="With NDJSON: the version's id."),
+            OpenApiParameter("model", str, description="With NDJSON: instead of model_id."),
+            OpenApiParameter(
+                "subject", str, description="With NDJSON: who or what the rows are about."
+            ),
         ],
         responses={
             (201, "application/json"): PredictionSerializer(many=True),
@@ -131,25 +127,23 @@ class PredictionViewSet(ListModelMixin, GenericViewSet[Prediction]):
             return self._stream(request)
         claim = _claim(request)
         payload = BATCH_REQUEST.run_validation(request.data)
-        caller = services.Caller.of(request, request.auth)
+        inputs, references = payload.pop("inputs"), payload.pop("references", None)
+        question = Question(caller=Caller.of(request), claim=claim, **payload)
         rows, is_new = services.answer_once(
-            claim, lambda: services.predict_batch(**payload, caller=caller, claim=claim)
+            claim, lambda: services.predict_batch(question, inputs, references=references)
         )
-        status = HTTP_201_CREATED if is_new else HTTP_200_OK
-        return _json([PREDICTION.to_representation(row) for row in rows], status)
+        return _json([PREDICTION.to_representation(row) for row in rows], is_new=is_new)
 
     def _stream(self, request: Request) -> HttpResponseBase:
         if IDEMPOTENCY_KEY in request.META:
-            raise InvalidKey(f"{HEADER} is not taken with NDJSON, whose lines commit one by one.")
+            raise InvalidKey(f"{HEADER} is not supported with NDJSON, which commits line by line.")
         ndjson.body_length(request, limit_bytes=settings.MAX_NDJSON_BYTES)
         query = StreamQuery(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
-        caller = services.Caller.of(request, request.auth)
-        target = services.target_of(**query.validated_data, caller=caller)
-        model = loader.get(target.model_id)
-        results = ndjson.stream_results(
-            model, cast(IO[bytes], request.data), target=target, caller=caller
-        )
+        question = Question(caller=Caller.of(request), **query.validated_data)
+        # While the response can still have another status, and before the body is copied.
+        question.resolve()
+        results = ndjson.stream_results(question, cast(IO[bytes], request.data))
         return StreamingHttpResponse(results, content_type=ndjson.MEDIA_TYPE)
 
     @extend_schema(responses={200: PredictionDetailSerializer})
@@ -157,36 +151,8 @@ class PredictionViewSet(ListModelMixin, GenericViewSet[Prediction]):
         return Response(PredictionDetailSerializer(Prediction.objects.find(int(pk))).data)
 
 
-def _predict_at_once(request: HttpRequest) -> HttpResponse | None:
-    """The answer to a request with a token and JSON of a proper size; None leaves it to DRF."""
-    given = request.META
-    if given.get("CONTENT_TYPE") != "application/json" or IDEMPOTENCY_KEY in given:
-        return None
-    announced = given.get("CONTENT_LENGTH") or ""
-    if not announced.isdecimal() or int(announced) > settings.MAX_REQUEST_BYTES:
-        return None
-    known = AUTHENTICATION.authenticate(request)
-    if known is None:
-        return None
-    try:
-        data = parse_json(request.body)
-    except ValueError:
-        return None
-    # For the access log, as DRF does.
-    request.user, token = known
-    return _predict(data, services.Caller.of(request, token))
-
-
-def _predict(data: Any, caller: services.Caller, claim: Claim | None = None) -> HttpResponse:
-    payload = PREDICTION_REQUEST.run_validation(data)
-    [row], is_new = services.answer_once(
-        claim, lambda: [services.predict(**payload, caller=caller, claim=claim)]
-    )
-    return _json(PREDICTION.to_representation(row), HTTP_201_CREATED if is_new else HTTP_200_OK)
-
-
 def _claim(request: Request) -> Claim | None:
-    """What the Idempotency-Key of a request says; asked before the body is read by anybody else."""
+    """The claim of the request's Idempotency-Key; call it before anything reads the body."""
     key = request.META.get(IDEMPOTENCY_KEY)
     if key is None:
         return None
@@ -194,13 +160,16 @@ def _claim(request: Request) -> Claim | None:
     return Claim.of(int(request.user.pk or 0), key, request.path.rstrip("/").encode(), body)
 
 
-def _json(document: Any, status: int) -> HttpResponse:
+def _json(document: Any, *, is_new: bool) -> HttpResponse:
     """A response without DRF's own, whose template machinery took longer than the JSON.
 
-    Its numbers are finite: an answer was looked at, and metadata was parsed so.
+    All numbers are finite: answers are checked for it, and metadata was parsed so.
     """
-    body = orjson.dumps(document, option=orjson.OPT_UTC_Z)
-    return HttpResponse(body, status=status, content_type="application/json")
+    return HttpResponse(
+        orjson.dumps(document, option=orjson.OPT_UTC_Z),
+        status=HTTP_201_CREATED if is_new else HTTP_200_OK,
+        content_type="application/json",
+    )
 
 
 class ModelPredictionViewSet(GenericViewSet[Prediction]):

@@ -39,7 +39,7 @@ PROBLEM_REFERENCE = {"$ref": "#/components/schemas/Problem"}
 class StatelessTokenScheme(OpenApiAuthenticationExtension):
     """Shows views that read the token alone like all others: it is the same token."""
 
-    target_class = "predictions.authentication.RememberingAuthentication"
+    target_class = "predictions.authentication.CachedTokenAuthentication"
     name: list[str] = []
 
     def get_security_requirement(self, auto_schema: AutoSchema) -> dict[str, list[Any]]:

@@ -1,7 +1,7 @@
 """The bodies of `mlflow models serve`: a table or tensors in, `predictions` out. No ORM.
 
-Formats are those of MLflow's scoring server: `dataframe_split`, `dataframe_records`, `instances`
-and `inputs`, one of them in a body; and CSV with a line of names.
+A JSON body has exactly one of the formats of MLflow's scoring server: `dataframe_split`,
+`dataframe_records`, `instances` or `inputs`. A CSV body begins with a header.
 """
 
 import csv
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from predictions.serving.outputs import Scored, cells_of_target, targets_of
+from predictions.serving.answers import Answer, output_values, targets_of
 from registry.exact_json.values import JSONObject
 from registry.signatures.arrangement import InvalidInput
 from registry.signatures.signature import DTYPES, Output, Signature
@@ -24,58 +24,60 @@ _MISSING = frozenset({"", "NaN", "nan", "NA", "N/A", "null", "NULL", "None"})
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """Rows of a body as `input_data`; `place` is where row i stands in the body, with `{}` for i.
+    """The rows of a body as `input_data`.
 
-    `is_frame` tells that the body is a table, as MLflow answers some models by records then.
+    `row_path` is the path of a row in the body, with `{}` in place of its index. `is_frame` is
+    whether the body is a table: for some models MLflow then answers with records.
     """
 
     inputs: list[JSONObject]
-    place: str
+    row_path: str
     is_frame: bool
 
-    def placed(self, errors: Mapping[str, list[str]]) -> dict[str, list[str]]:
-        """Messages by path below `inputs[i]`, by their paths in the body."""
-        return {self._path(path): said for path, said in errors.items()}
+    def in_body(self, errors: Mapping[str, list[str]]) -> dict[str, list[str]]:
+        """Messages by path below `inputs[i]`, rewritten to paths in the body."""
+        return {self._path_in_body(path): messages for path, messages in errors.items()}
 
-    def _path(self, path: str) -> str:
+    def _path_in_body(self, path: str) -> str:
         match = _ROW_PATH.fullmatch(path)
         if match is None:
             return path
-        return self.place.format(match[1]) + match[2].replace(".features[", "[", 1)
+        return self.row_path.format(match[1]) + match[2].replace(".features[", "[", 1)
 
 
 def read_body(body: object, signature: Signature, *, limit: int) -> Invocation:
-    """The rows of a JSON body, at most `limit`; raises InvalidInput with the field.
+    """The rows of a JSON body, at most `limit`; raises InvalidInput that names the field.
 
-    A row by name may have more columns than the model takes, as MLflow drops them; a model without
-    names takes columns by their position.
+    Columns that the model does not take are dropped, as in MLflow. A model without column names
+    takes columns by position.
     """
     if not isinstance(body, Mapping):
         raise _invalid("", f"Must be an object with one of {', '.join(FORMATS)}.")
-    given = [name for name in FORMATS if name in body]
+    formats = [name for name in FORMATS if name in body]
     unknown = sorted(str(key) for key in body.keys() - {*FORMATS, "params"})
     if unknown:
         raise InvalidInput(0, {key: ["Unknown field."] for key in unknown})
-    if len(given) != 1:
-        raise _invalid(given[-1] if given else "", f"Give one of {', '.join(FORMATS)}.")
+    if len(formats) != 1:
+        place = formats[-1] if formats else ""
+        raise _invalid(place, f"Give exactly one of {', '.join(FORMATS)}.")
     if body.get("params"):
-        raise _invalid("params", "Must be empty: models take no parameters here.")
-    name = given[0]
+        raise _invalid("params", "Must be empty: mlapi does not support parameters.")
+    name = formats[0]
     if name == "dataframe_split":
         return _read_split(body[name], signature, limit)
     if name == "inputs" and isinstance(body[name], Mapping):
         return _read_columns(body[name], signature, limit)
     rows = _rows(body[name], name, limit)
     if name == "dataframe_records" and not all(isinstance(row, Mapping) for row in rows):
-        raise _invalid(name, "Must be a list of objects, a column a member.")
+        raise _invalid(name, "Must be a list of objects with one member per column.")
     return Invocation(_inputs(rows, signature), f"{name}[{{}}]", name.startswith("dataframe"))
 
 
 def read_csv(text: str, signature: Signature, *, limit: int) -> Invocation:
-    """The rows of CSV after its line of names; raises InvalidInput.
+    """The rows of a CSV body below its header; raises InvalidInput.
 
-    An empty cell is a missing value. What is no number where the model takes one stays text, for
-    the signature to refuse.
+    An empty cell is a missing value. A cell that should be a number and is not stays text, which
+    the signature then rejects.
     """
     try:
         lines = [line for line in csv.reader(io.StringIO(text), strict=True) if line]
@@ -90,7 +92,7 @@ def read_csv(text: str, signature: Signature, *, limit: int) -> Invocation:
         if len(row) == len(names)
     ]
     if len(data) != len(rows):
-        raise _invalid("", f"Each line must have {len(names)} cells, as the first has.")
+        raise _invalid("", f"Every line must have {len(names)} cells, like the header.")
     split = _read_split({"columns": names, "data": data}, signature, limit)
     return Invocation(split.inputs, "line {}", is_frame=True)
 
@@ -127,7 +129,7 @@ def _read_split(table: object, signature: Signature, limit: int) -> Invocation:
     columns = table.get("columns")
     if columns is not None:
         if not isinstance(columns, list) or len(set(map(str, columns))) < len(columns):
-            raise _invalid(f"{name}.columns", "Must be a list of different names.")
+            raise _invalid(f"{name}.columns", "Must be a list of distinct names.")
         for i, row in enumerate(rows):
             if not isinstance(row, list) or len(row) != len(columns):
                 raise _invalid(f"{name}.data[{i}]", f"Must be a list of {len(columns)} values.")
@@ -137,12 +139,12 @@ def _read_split(table: object, signature: Signature, limit: int) -> Invocation:
 
 
 def _read_columns(columns: Mapping[str, Any], signature: Signature, limit: int) -> Invocation:
-    """Rows of one list a column, or of one tensor an input."""
+    """Rows from one list per column, or one tensor per input."""
     lengths = {len(values) if isinstance(values, list) else -1 for values in columns.values()}
     if len(lengths) != 1 or -1 in lengths:
-        raise _invalid("inputs", "Must hold a list of values for each column, all of one length.")
+        raise _invalid("inputs", "Must have a list of values for each column, all equally long.")
     if not 0 < (length := lengths.pop()) <= limit:
-        raise _invalid("inputs", f"Must hold 1 to {limit} rows, not {length}.")
+        raise _invalid("inputs", f"Must have 1 to {limit} rows, not {length}.")
     rows = [
         dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
     ]
@@ -159,7 +161,7 @@ def _inputs(rows: Sequence[Any], signature: Signature) -> list[JSONObject]:
     names = signature.feature_names
     known = set(names)
     tensor = signature.inputs[0]
-    # Of a model without names for its columns, the tensor's own is the one there is.
+    # A model without column names has only the tensor's own name.
     is_unnamed = len(signature.inputs) == 1 and not tensor.features
     is_nested = is_unnamed and (len(tensor.row_shape) > 1 or -1 in tensor.row_shape)
     inputs: list[JSONObject] = []
@@ -170,7 +172,7 @@ def _inputs(rows: Sequence[Any], signature: Signature) -> list[JSONObject]:
             elif is_unnamed:
                 inputs.append({"features": list(row.values())})
             else:
-                # What is missing and what is not known is the signature's to say.
+                # The signature reports what is missing or unknown.
                 inputs.append(dict(row))
         elif is_nested:
             inputs.append({tensor.name: row})
@@ -183,46 +185,45 @@ def _invalid(place: str, message: str) -> InvalidInput:
     return InvalidInput(0, {place or "non_field_errors": [message]})
 
 
-# -- answers
+# -- responses
 
 
 def predictions_of(
-    rows: Sequence[Scored], signature: Signature, origin: Mapping[str, Any], *, is_frame: bool
+    answers: Sequence[Answer], signature: Signature, origin: Mapping[str, Any], *, is_frame: bool
 ) -> Any:
-    """What MLflow answers as `predictions` for the model whose `origin` registration noted.
+    """The `predictions` that MLflow answers for a model; `origin` is what MLflow's tag says of it.
 
-    A label or a value a row, a list of them for several; the probabilities for a Booster of XGBoost
-    or LightGBM; for ONNX each output by name, in records where the body was a table.
+    A label or a value for each row, or a list of them for several targets; the probabilities for a
+    Booster of XGBoost or LightGBM; the outputs by name for ONNX, as records if the body is a table.
     """
     targets = targets_of(signature.outputs)
     if origin.get("flavor") == "onnx":
-        records = [
-            {
-                output.name: value
-                for target in targets
-                for output, value in zip(
-                    target, cells_of_target(target, row, len(targets)), strict=True
-                )
-            }
-            for row in rows
-        ]
+        records = [_by_output(answer, targets) for answer in answers]
         if is_frame:
             return records
         return {output.name: [row[output.name] for row in records] for output in signature.outputs}
     is_booster = str(origin.get("model_class", "")).endswith(".Booster")
-    answers = [
+    rows = [
         [
-            _answer(target, cells_of_target(target, row, len(targets)), is_booster)
+            _prediction(target, output_values(answer, target, len(targets)), is_booster)
             for target in targets
         ]
-        for row in rows
+        for answer in answers
     ]
-    return [row[0] for row in answers] if len(targets) == 1 else answers
+    return [row[0] for row in rows] if len(targets) == 1 else rows
 
 
-def _answer(target: Sequence[Output], cells: Sequence[Any], is_booster: bool) -> Any:
+def _by_output(answer: Answer, targets: Sequence[Sequence[Output]]) -> dict[str, Any]:
+    return {
+        output.name: value
+        for target in targets
+        for output, value in zip(target, output_values(answer, target, len(targets)), strict=True)
+    }
+
+
+def _prediction(target: Sequence[Output], values: Sequence[Any], is_booster: bool) -> Any:
     if is_booster and target[-1].kind == "probabilities":
-        probabilities = cells[-1]
-        # Of two classes, the second's.
+        probabilities = values[-1]
+        # For two classes a Booster answers the probability of the second.
         return probabilities[1] if len(probabilities) == 2 else probabilities
-    return cells[0]
+    return values[0]

@@ -1,4 +1,4 @@
-"""/api/v1/models/{id}/invocations/: what `mlflow models serve` answers at /invocations."""
+"""/api/v1/models/{id}/invocations/: compatible with /invocations of `mlflow models serve`."""
 
 from collections.abc import Mapping
 from typing import IO, Any
@@ -15,12 +15,13 @@ from rest_framework.request import Request
 from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
-from predictions.authentication import RememberingAuthentication
+from predictions.authentication import CachedTokenAuthentication
 from predictions.mlflow.bodies import Invocation, predictions_of, read_body, read_csv
 from predictions.ndjson import body_length
 from predictions.serving import services
+from predictions.serving.answers import Answer
+from predictions.serving.questions import Caller, Question
 from predictions.serving.services import PredictionFailed
-from registry import loader
 from registry.artifacts.mlflow_folder import MLFLOW_TAG
 from registry.exact_json.values import check_json
 from registry.signatures.arrangement import InvalidInput
@@ -55,7 +56,7 @@ ANSWER: dict[str, Any] = {
     "type": "object",
     "properties": {
         "predictions": {
-            "description": "A label or value a row; of an ONNX model its outputs by name.",
+            "description": "A label or value for each row; for an ONNX model, its outputs by name.",
             "example": ["yes", "no"],
         }
     },
@@ -64,11 +65,11 @@ ANSWER: dict[str, Any] = {
 
 
 class CSVText(str):
-    """A body that came as CSV, which a body that is one JSON string must not be taken for."""
+    """A body that came as CSV, to tell it from a JSON body that is one string."""
 
 
 class CSVParser(BaseParser):
-    """CSV as text, at most MAX_REQUEST_BYTES of it."""
+    """CSV as text, up to MAX_REQUEST_BYTES."""
 
     media_type = CSV
 
@@ -88,13 +89,13 @@ class CSVParser(BaseParser):
 
 
 class InvocationsView(APIView):
-    """Score a body of MLflow's; a caller of `mlflow models serve` changes the URL only."""
+    """Scores the request bodies of `mlflow models serve`: its callers change only the URL."""
 
     parser_classes = [*api_settings.DEFAULT_PARSER_CLASSES, CSVParser]  # type: ignore[list-item]
 
     def get_authenticators(self) -> list[BaseAuthentication]:
-        # As for every prediction, the recording statement asks whether the user is active.
-        return [RememberingAuthentication()]
+        # As for every prediction, the recording statement checks that the user is active.
+        return [CachedTokenAuthentication()]
 
     @extend_schema(
         operation_id="models_invocations",
@@ -103,24 +104,20 @@ class InvocationsView(APIView):
     )
     def post(self, request: Request, pk: str) -> HttpResponse:
         """Score all rows or none. A 200 means that every prediction is committed."""
-        model_id = int(pk)
-        model = loader.get(model_id)
+        question = Question(caller=Caller.of(request), model_id=int(pk))
+        model = question.loaded
         invocation = _read(request.data, model.signature)
         try:
-            rows = services.predict_batch(
-                model_id=model_id,
-                inputs=invocation.inputs,
-                caller=services.Caller.of(request, request.auth),
-            )
+            records = services.predict_batch(question, invocation.inputs)
         except InvalidInput as error:
-            raise InvalidInput(error.row, invocation.placed(error.errors)) from error
+            raise InvalidInput(error.row, invocation.in_body(error.errors)) from error
         except PredictionFailed as error:
-            error.errors = invocation.placed(error.errors)
+            error.errors = invocation.in_body(error.errors)
             raise
-        # Tags may change, and with this one no more than the form of the answer would.
+        # The tags may have been edited since; they decide only the form of the response.
         origin = model.version.tags.get(MLFLOW_TAG)
         predictions = predictions_of(
-            rows,
+            [Answer.recorded(record) for record in records],
             model.signature,
             origin if isinstance(origin, dict) else {},
             is_frame=invocation.is_frame,

@@ -1,19 +1,19 @@
-"""An infer call from its body to its committed rows, and what is told of them."""
+"""An infer call: from its parsed request to its committed rows and its response."""
 
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import orjson
 from django.conf import settings
 
-from predictions.models import MAX_CALLERS_NAME_LENGTH
+from predictions.models import MAX_CALLERS_NAME_LENGTH, Prediction
 from predictions.open_inference.rows import rows_of, selected, tensors_of
 from predictions.serving import services
+from predictions.serving.answers import Answer
 from predictions.serving.idempotency import Claim
-from predictions.serving.recorder import Record
-from predictions.serving.routing import Target
-from predictions.serving.services import Caller, PredictionFailed
-from registry import loader
+from predictions.serving.questions import Caller, Question
+from predictions.serving.records import Record
+from predictions.serving.services import PredictionFailed
 from registry.exact_json.values import JSONObject, check_annotation, parse_json
 from registry.open_inference.binary import TensorError
 from registry.open_inference.messages import InferRequest, write_answer
@@ -24,93 +24,82 @@ KEY_PARAMETER = "idempotency_key"
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
-    """What the parameters of a request say of its predictions."""
+class RequestOptions:
+    """What the parameters of a request say about its predictions."""
 
     metadata: JSONObject | None = None
     subject: str | None = None
     reference: str | None = None
-    references: list[str | None] | None = field(default=None)
+    references: list[str | None] | None = None
 
 
-def ask(
-    model: str, asked: InferRequest, *, caller: Caller, claim: Claim | None = None
+def infer(
+    specifier: str, request: InferRequest, caller: Caller, claim: Claim | None = None
 ) -> tuple[bytes, dict[str, str]]:
-    """The body and the headers of the answer of what `model` refers to, each row committed.
+    """Score the rows of a request, all or none, and return the response's body and headers.
 
     Raises TensorError, InvalidInput with paths below `rows[i]`, and what `services.answer_once`
     raises.
     """
-    beside = _read_beside(asked)
-    signature: Signature | None = None
-
-    def predict() -> list[Record]:
-        nonlocal signature
-        target = services.target_of(model=model, subject=beside.subject, caller=caller)
-        signature = loader.get(target.model_id).signature
-        return _predict(asked, beside, signature, target=target, caller=caller, claim=claim)
-
-    rows, is_new = services.answer_once(claim, predict)
+    options = _read_options(request)
+    question = Question(
+        caller=caller,
+        model=specifier,
+        subject=options.subject,
+        metadata=options.metadata,
+        claim=claim,
+    )
+    rows, is_new = services.answer_once(claim, lambda: _predict(question, request, options))
     version = rows[0].model
-    if signature is None or not is_new:
-        signature = Signature.from_json(version.signature)
-    chosen = selected(asked.outputs, signature, is_binary=asked.is_binary)
-    about: dict[str, Any] = {
-        "model_name": version.name,
-        "model_version": version.version,
-        "id": caller.request_id if asked.id is None else asked.id,
-        # Parameters are scalars.
-        "parameters": {"prediction_ids": orjson.dumps([row.pk for row in rows]).decode()},
-    }
-    tensors = tensors_of(rows, signature, [output for output, _ in chosen])
-    return write_answer(about, tensors, [is_binary for _, is_binary in chosen])
+    signature = question.loaded.signature if is_new else Signature.from_json(version.signature)
+    return _response(rows, signature, request, caller)
 
 
-def _predict(
-    asked: InferRequest,
-    beside: Beside,
-    signature: Signature,
-    *,
-    target: Target,
-    caller: Caller,
-    claim: Claim | None,
-) -> list[Record]:
-    # Before anything is recorded.
-    selected(asked.outputs, signature, is_binary=asked.is_binary)
-    rows = rows_of(asked.inputs, signature, limit=settings.MAX_BATCH_ROWS)
-    references = _references(beside, len(rows))
+def _predict(question: Question, request: InferRequest, options: RequestOptions) -> list[Record]:
+    signature = question.loaded.signature
+    # An unknown output is an error before anything is recorded.
+    selected(request.outputs, signature, is_binary=request.is_binary)
+    rows = rows_of(request.inputs, signature, limit=settings.MAX_BATCH_ROWS)
+    references = _references_of(options, len(rows))
     try:
         if len(rows) == 1:
-            record = services.predict(
-                target=target,
-                input_data=rows[0],
-                metadata=beside.metadata,
-                subject=beside.subject,
-                reference=references[0] if references else None,
-                caller=caller,
-                claim=claim,
-            )
-            return [record]
-        return services.predict_batch(
-            target=target,
-            inputs=rows,
-            metadata=beside.metadata,
-            subject=beside.subject,
-            references=references,
-            caller=caller,
-            claim=claim,
-        )
+            reference = references[0] if references else None
+            return [services.predict(question, rows[0], reference=reference)]
+        return services.predict_batch(question, rows, references=references)
     except InvalidInput as error:
-        raise InvalidInput(
-            error.row, {_placed(path): said for path, said in error.errors.items()}
-        ) from error
+        raise InvalidInput(error.row, _with_row_paths(error.errors)) from error
     except PredictionFailed as error:
-        error.errors = {_placed(path): said for path, said in error.errors.items()}
+        error.errors = _with_row_paths(error.errors)
         raise
 
 
-def _placed(path: str) -> str:
-    """A path of the services' as one into the tensors, whose rows have no name of their own."""
+def _response(
+    rows: Sequence[Record | Prediction],
+    signature: Signature,
+    request: InferRequest,
+    caller: Caller,
+) -> tuple[bytes, dict[str, str]]:
+    version = rows[0].model
+    outputs = selected(request.outputs, signature, is_binary=request.is_binary)
+    tensors = tensors_of(
+        [Answer.recorded(row) for row in rows], signature, [output for output, _ in outputs]
+    )
+    envelope = {
+        "model_name": version.name,
+        "model_version": version.version,
+        "id": caller.request_id if request.id is None else request.id,
+        # The protocol's parameters are scalars.
+        "parameters": {"prediction_ids": orjson.dumps([row.pk for row in rows]).decode()},
+    }
+    return write_answer(envelope, tensors, [is_binary for _, is_binary in outputs])
+
+
+def _with_row_paths(errors: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    """Messages by the services' paths, rewritten to `rows[i]`: tensors do not name rows."""
+    return {_row_path(path): messages for path, messages in errors.items()}
+
+
+def _row_path(path: str) -> str:
     if path.startswith("input_data"):
         return "rows[0]" + path.removeprefix("input_data")
     return "rows" + path.removeprefix("inputs") if path.startswith("inputs[") else path
@@ -119,34 +108,34 @@ def _placed(path: str) -> str:
 # -- parameters
 
 
-def _read_beside(asked: InferRequest) -> Beside:
-    told = asked.parameters
-    if not told:
-        return Beside()
-    return Beside(
-        _metadata(told.get("metadata")),
-        _callers_name(told.get("subject"), "subject"),
-        _callers_name(told.get("reference"), "reference"),
-        _listed_references(told.get("references")),
+def _read_options(request: InferRequest) -> RequestOptions:
+    parameters = request.parameters
+    if not parameters:
+        return RequestOptions()
+    return RequestOptions(
+        _read_metadata(parameters.get("metadata")),
+        _read_text(parameters.get("subject"), "subject"),
+        _read_text(parameters.get("reference"), "reference"),
+        _read_references(parameters.get("references")),
     )
 
 
-def _references(beside: Beside, n_rows: int) -> list[str | None] | None:
-    """One a row, or None where there are none; raises TensorError."""
-    references = beside.references
-    if beside.reference is not None:
+def _references_of(options: RequestOptions, n_rows: int) -> list[str | None] | None:
+    """One reference for each row, or None if the request gives none; raises TensorError."""
+    references = options.references
+    if options.reference is not None:
         if references is not None or n_rows > 1:
-            raise TensorError("reference is for one row; give references, a JSON list of as many")
-        return [beside.reference]
+            raise TensorError("reference is for a single row; give references, a JSON list")
+        return [options.reference]
     if references is not None and len(references) != n_rows:
-        raise TensorError(f"references holds {len(references)}, where there are {n_rows} rows")
+        raise TensorError(f"references has {len(references)} entries for {n_rows} rows")
     return references
 
 
-def _metadata(told: object) -> JSONObject | None:
-    if told is None:
+def _read_metadata(text: object) -> JSONObject | None:
+    if text is None:
         return None
-    value = _json(told, "metadata")
+    value = _parse_json_text(text, "metadata")
     if not isinstance(value, dict):
         raise TensorError('metadata must be the JSON text of an object, such as {"batch": 7}')
     try:
@@ -156,28 +145,28 @@ def _metadata(told: object) -> JSONObject | None:
     return value
 
 
-def _listed_references(told: object) -> list[str | None] | None:
-    if told is None:
+def _read_references(text: object) -> list[str | None] | None:
+    if text is None:
         return None
-    value = _json(told, "references")
+    value = _parse_json_text(text, "references")
     if not isinstance(value, list):
         raise TensorError('references must be the JSON text of a list, such as ["a", null]')
-    return [_callers_name(item, f"references[{i}]") for i, item in enumerate(value)]
+    return [_read_text(item, f"references[{i}]") for i, item in enumerate(value)]
 
 
-def _json(told: object, name: str) -> Any:
-    """The value of a JSON text: the protocol's parameters are scalars."""
-    if not isinstance(told, str):
-        raise TensorError(f"{name} must be JSON in a text")
+def _parse_json_text(text: object, name: str) -> object:
+    if not isinstance(text, str):
+        raise TensorError(f"{name} must be a string that contains JSON")
     try:
-        return parse_json(told.encode())
+        parsed: object = parse_json(text.encode())
     except ValueError as error:
-        raise TensorError(f"{name} is not acceptable as JSON: {error}") from error
+        raise TensorError(f"{name} is not valid JSON: {error}") from error
+    return parsed
 
 
-def _callers_name(told: object, name: str) -> str | None:
-    if told is None:
+def _read_text(value: object, name: str) -> str | None:
+    if value is None:
         return None
-    if isinstance(told, str) and 0 < len(told.strip()) <= MAX_CALLERS_NAME_LENGTH:
-        return told.strip()
+    if isinstance(value, str) and 0 < len(value.strip()) <= MAX_CALLERS_NAME_LENGTH:
+        return value.strip()
     raise TensorError(f"{name} must be text of 1 to {MAX_CALLERS_NAME_LENGTH} characters")

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from predictions.serving.outputs import Scored, cells_of_target, targets_of
+from predictions.serving.answers import Answer, output_values, targets_of
 from registry.exact_json.values import JSONObject
 from registry.open_inference.binary import TensorError
 from registry.open_inference.messages import Wanted
@@ -118,15 +118,15 @@ def selected(
 
 
 def tensors_of(
-    rows: Sequence[Scored], signature: Signature, outputs: Sequence[Output]
+    answers: Sequence[Answer], signature: Signature, outputs: Sequence[Output]
 ) -> list[Tensor]:
-    """One tensor an output, of all rows."""
+    """One tensor for each output, with all rows."""
     targets = targets_of(signature.outputs)
     cells: dict[str, list[Any]] = {output.name: [] for output in signature.outputs}
-    for row in rows:
+    for answer in answers:
         for target in targets:
-            told = cells_of_target(target, row, len(targets))
-            for output, cell in zip(target, told, strict=True):
+            values = output_values(answer, target, len(targets))
+            for output, cell in zip(target, values, strict=True):
                 cells[output.name].append(cell)
     return [_tensor(output, cells[output.name]) for output in outputs]
 

@@ -1,6 +1,6 @@
-"""/v2: the Open Inference Protocol, for the clients of KServe, Triton and MLServer.
+"""/v2: the Open Inference Protocol, for clients of KServe, Triton and MLServer.
 
-A second face of what /api/v1 serves: the same versions, tokens and log.
+It serves the same versions as /api/v1, to the same users, and writes to the same log.
 """
 
 from pathlib import Path
@@ -8,23 +8,22 @@ from typing import Any
 
 import orjson
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
-from django.http.response import HttpResponseBase
+from django.http import HttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
-from rest_framework.exceptions import ParseError
+from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.status import HTTP_503_SERVICE_UNAVAILABLE
 from rest_framework.views import APIView
 from rest_framework_simplejwt.authentication import JWTAuthentication
 
-from predictions.authentication import RememberingAuthentication
+from predictions.authentication import CachedTokenAuthentication
 from predictions.open_inference import schema
-from predictions.open_inference.infer import KEY_PARAMETER, ask
+from predictions.open_inference.infer import KEY_PARAMETER, infer
 from predictions.open_inference.statistics import statistics_of
-from predictions.serving import services
 from predictions.serving.idempotency import HEADER, Claim
+from predictions.serving.questions import Caller
 from registry.artifacts import store
 from registry.exact_json.values import parse_json
 from registry.loader import ArtifactMissing
@@ -34,25 +33,22 @@ from registry.open_inference.messages import BINARY, InferRequest, read_request
 from registry.signatures.signature import Signature
 
 EXTENSIONS = ["binary_tensor_data", "model_repository", "statistics", "parameters"]
-# Of one answer: the protocol has no pages.
+# In one response: the protocol has no pagination.
 MAX_VERSIONS = 1000
 PLATFORMS = {"onnx": "onnx_onnxv1"}
 JSON_LENGTH = f"HTTP_{LENGTH_HEADER.upper().replace('-', '_')}"
 IDEMPOTENCY_KEY = f"HTTP_{HEADER.upper().replace('-', '_')}"
-AUTHENTICATION = RememberingAuthentication()
-# Asks whether the user is active, where no recording statement does.
-CAREFUL_AUTHENTICATION = JWTAuthentication()
 
 LENGTH_PARAMETER = OpenApiParameter(
     LENGTH_HEADER,
     int,
     OpenApiParameter.HEADER,
-    description="With binary data: the bytes of the JSON before it.",
+    description="Required with binary data: the size in bytes of the JSON that precedes it.",
 )
 
 
-def reference_of(name: str, version: str | None) -> str:
-    """What the path names, as `model` names it elsewhere."""
+def specifier_of(name: str, version: str | None) -> str:
+    """The model specifier of the name and version in a path."""
     return name if version is None else f"{name}:{version}"
 
 
@@ -69,15 +65,12 @@ class ServerView(APIView):
 class InferView(APIView):
     """Score the rows of some tensors, all or none of them."""
 
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        """As DRF's, which is left to say what is wrong: it took longer than a small model."""
-        if request.method == "POST":
-            try:
-                if response := _infer(request, **kwargs):
-                    return response
-            except Exception as error:
-                return self.handle_exception(error)
-        return super().dispatch(request, *args, **kwargs)
+    # The protocol's clients send all kinds of content types: the body is read as it is.
+    parser_classes = []
+
+    def get_authenticators(self) -> list[BaseAuthentication]:
+        # The recording statement checks that the user is active.
+        return [CachedTokenAuthentication()]
 
     @extend_schema(
         operation_id="v2_infer",
@@ -92,52 +85,39 @@ class InferView(APIView):
     )
     def post(self, request: Request, name: str, version: str | None = None) -> HttpResponse:
         """Score all rows or none; a 200 means that each is committed as a prediction."""
-        # Only who has no token comes here, and is refused before.
-        raise ParseError
+        if request.META.get("HTTP_CONTENT_ENCODING", "identity") != "identity":
+            raise TensorError("Content-Encoding is not supported: send the body uncompressed")
+        infer_request = read_request(request._request.body, request.META.get(JSON_LENGTH))
+        claim = _claim(request, infer_request)
+        caller = Caller.of(request)
+        body, headers = infer(specifier_of(name, version), infer_request, caller, claim)
+        return HttpResponse(body, headers=headers)
 
 
-def _infer(request: HttpRequest, name: str, version: str | None = None) -> HttpResponse | None:
-    """The answer to a request with a token; None leaves it to DRF to refuse."""
-    given = request.META
-    known = AUTHENTICATION.authenticate(request)
-    if known is None:
-        return None
-    # For the access log, as DRF does.
-    request.user, token = known
-    if given.get("HTTP_CONTENT_ENCODING", "identity") != "identity":
-        raise TensorError("Content-Encoding is not taken: send the body as it is")
-    # Whatever its type is said to be: the protocol's clients say all kinds of things.
-    asked = read_request(request.body, given.get(JSON_LENGTH))
-    claim = _claim(request, asked)
-    caller = services.Caller.of(request, token)
-    body, headers = ask(reference_of(name, version), asked, caller=caller, claim=claim)
-    return HttpResponse(body, headers=headers)
-
-
-def _claim(request: HttpRequest, asked: InferRequest) -> Claim | None:
-    key = asked.parameters.get(KEY_PARAMETER, request.META.get(IDEMPOTENCY_KEY))
+def _claim(request: Request, infer_request: InferRequest) -> Claim | None:
+    key = infer_request.parameters.get(KEY_PARAMETER, request.META.get(IDEMPOTENCY_KEY))
     if key is None:
         return None
     if not isinstance(key, str):
         raise TensorError(f"{KEY_PARAMETER} must be text")
-    # May be answered without a recording.
-    CAREFUL_AUTHENTICATION.authenticate(Request(request))
-    path, body = request.path.rstrip("/").encode(), request.body
-    # What lies before the binary data is as much a part of what is asked as the data.
+    # Repeating an earlier answer records nothing, so that nothing else checks the user.
+    JWTAuthentication().authenticate(request)
+    path, body = request.path.rstrip("/").encode(), request._request.body
+    # The length decides where the binary data begins, so it is part of the request's content.
     length = request.META.get(JSON_LENGTH, "").encode()
     return Claim.of(int(request.user.pk or 0), key, path, length, body)
 
 
 @extend_schema_view(post=extend_schema(operation_id="v2_version_infer"))
 class VersionInferView(InferView):
-    """The same of one version."""
+    """The same for one version."""
 
 
-# -- what there is
+# -- metadata
 
 
 def _find(name: str, version: str | None) -> ModelVersion:
-    return ModelVersion.objects.resolve_reference(reference_of(name, version))
+    return ModelVersion.objects.resolve_reference(specifier_of(name, version))
 
 
 class ModelView(APIView):
@@ -145,7 +125,7 @@ class ModelView(APIView):
         operation_id="v2_model", responses={(200, "application/json"): schema.MODEL, 409: None}
     )
     def get(self, request: Request, name: str, version: str | None = None) -> Response:
-        """The inputs and outputs of a model; without a version, of its champion."""
+        """The inputs and outputs of a version; without a version in the path, of the champion."""
         row = _find(name, version)
         if not row.has_artifact:
             raise ArtifactMissing(f"Model {row} has no artifact yet")
@@ -165,11 +145,11 @@ class ModelView(APIView):
 
 @extend_schema_view(get=extend_schema(operation_id="v2_version"))
 class VersionView(ModelView):
-    """The same of one version."""
+    """The same for one version."""
 
 
 def platform_of(row: ModelVersion) -> str:
-    """`<project>_<format>`, as the protocol wants it; informational."""
+    """`<project>_<format>`, as the protocol defines it; informational."""
     return PLATFORMS.get(row.framework) or f"{row.framework}_{Path(row.artifact).suffix[1:]}"
 
 
@@ -182,7 +162,7 @@ class ModelReadyView(APIView):
         operation_id="v2_model_ready", responses={(200, "application/json"): schema.MODEL_READY}
     )
     def get(self, request: Request, name: str, version: str | None = None) -> Response:
-        """200 where the model can be asked, else 503. It is not loaded for this."""
+        """200 if the model can be asked, else 503. Does not load it."""
         row = _find(name, version)
         is_ready = _has_file(row)
         body = {"name": row.name, "ready": is_ready}
@@ -191,7 +171,7 @@ class ModelReadyView(APIView):
 
 @extend_schema_view(get=extend_schema(operation_id="v2_version_ready"))
 class VersionReadyView(ModelReadyView):
-    """The same of one version."""
+    """The same for one version."""
 
 
 def _has_file(row: ModelVersion) -> bool:
@@ -210,19 +190,19 @@ class ModelStatisticsView(APIView):
         responses={(200, "application/json"): schema.STATISTICS},
     )
     def get(self, request: Request, name: str, version: str | None = None) -> Response:
-        """Counts and times of the newest 10,000 predictions, as the log has them. What is not
-        measured is 0.
+        """Counts and durations of the newest 10,000 predictions in the log; 0 for what is not
+        measured.
         """
         return Response({"model_stats": [statistics_of(_find(name, version))]})
 
 
 @extend_schema_view(get=extend_schema(operation_id="v2_version_statistics"))
 class VersionStatisticsView(ModelStatisticsView):
-    """The same of one version."""
+    """The same for one version."""
 
 
 class RepositoryIndexView(APIView):
-    # An empty body is as good as none.
+    # The body is optional and may be empty.
     parser_classes = []
 
     @extend_schema(
@@ -231,29 +211,29 @@ class RepositoryIndexView(APIView):
         responses={(200, "application/json"): schema.INDEX},
     )
     def post(self, request: Request) -> HttpResponse:
-        """The newest 1,000 versions, and whether each can be asked."""
+        """The newest 1,000 versions, and whether each is ready."""
         rows = ModelVersion.objects.newest_first()
-        if _wants_ready(request._request.body):
+        if _only_ready(request._request.body):
             rows = rows.active().exclude(artifact="")
-        told = [_indexed(row) for row in rows.only(*INDEXED)[:MAX_VERSIONS]]
-        return HttpResponse(orjson.dumps(told), content_type="application/json")
+        entries = [_index_entry(row) for row in rows.only(*INDEXED)[:MAX_VERSIONS]]
+        return HttpResponse(orjson.dumps(entries), content_type="application/json")
 
 
 INDEXED = ("name", "version", "artifact", "is_active")
 
 
-def _wants_ready(body: bytes) -> bool:
+def _only_ready(body: bytes) -> bool:
     try:
         document = parse_json(body) if body.strip() else {}
     except ValueError as error:
-        raise TensorError(f"Not acceptable as JSON: {error}") from error
+        raise TensorError(f"The body is not valid JSON: {error}") from error
     ready = document.get("ready", False) if isinstance(document, dict) else None
     if not isinstance(ready, bool):
-        raise TensorError('Must be an object, in which "ready" is true or false')
+        raise TensorError('Must be an object; "ready" must be true or false')
     return ready
 
 
-def _indexed(row: ModelVersion) -> dict[str, str]:
+def _index_entry(row: ModelVersion) -> dict[str, str]:
     reason = "" if row.has_artifact else "no artifact yet"
     if not row.is_active:
         reason = "inactive"

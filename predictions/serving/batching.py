@@ -1,7 +1,7 @@
-"""Joins concurrent calls into one: whoever comes first works for all who queue behind. No Django.
+"""Joins concurrent calls into batches, which the first caller runs for all. No Django here.
 
-The point is group commit: while one batch waits for its commit, the next callers gather, and share
-one inference and one commit among them. There is no timer, so a lone caller waits for nobody.
+The point is group commit: while one batch waits for its commit, the next callers gather, and then
+share one inference and one commit. There is no timer, so a lone caller never waits.
 """
 
 import threading
@@ -14,20 +14,20 @@ Result = TypeVar("Result")
 
 
 class BatchAborted(Exception):
-    """The thread that worked for this caller ended before it had a result."""
+    """The thread that ran this caller's batch ended before there was a result."""
 
 
 class Batcher(Generic[Item, Result]):
-    """Calls `run` with lists of items, one list at a time, from the threads that bring the items.
+    """Calls `run` with batches of items, one batch at a time, on the threads that bring the items.
 
-    `run` takes 1 to `limit` items and returns as many outcomes, in the order of the items: a result
-    or the exception that its caller shall see. Where `run` itself raises, every caller of that
-    batch sees that exception.
+    `run` takes 1 to `limit` items and returns one result for each, in their order: a value, or the
+    exception to raise for that item's caller. If `run` itself raises, every caller of the batch
+    gets that exception.
 
-    The first caller leads: it takes all that are waiting, runs them, wakes their callers and hands
-    the lead to the first caller who came meanwhile. Nobody works for more than one batch, and each
-    wake-up wakes a thread that has its result or must work: every hand-over between threads costs
-    a wait for the interpreter's lock.
+    The first caller leads: it takes all waiting items, runs them, wakes their callers and passes
+    the lead to the first caller that arrived in the meantime. No thread runs more than one batch,
+    and a thread is only woken to return or to lead: each switch between threads costs a wait for
+    the interpreter lock.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Batcher(Generic[Item, Result]):
         self._has_leader = False
 
     def __call__(self, item: Item) -> Result:
-        """The result of `item`, in a batch with whatever else is waiting; raises its exception."""
+        """Run `item` together with whatever else waits; return its value or raise its exception."""
         call: _Call[Item, Result] = _Call(item)
         with self._lock:
             self._waiting.append(call)
@@ -48,38 +48,38 @@ class Batcher(Generic[Item, Result]):
             self._has_leader = True
         if not is_leader:
             call.woken.acquire()
-        # Woken without an outcome, this caller is the next leader.
-        if call.outcome is None:
+        # A caller that is woken without a result is the next leader.
+        if call.result is None:
             self._lead()
-        return call.result()
+        return call.value()
 
     def _lead(self) -> None:
-        """Run the calls that wait, this thread's own first among them, and pass the lead on."""
+        """Run the waiting calls, of which this thread's own is the first, and pass the lead on."""
         with self._lock:
             size = min(len(self._waiting), self._limit)
             batch = [self._waiting.popleft() for _ in range(size)]
         try:
-            outcomes = self._outcomes([call.item for call in batch])
-            for call, outcome in zip(batch, outcomes, strict=True):
-                call.outcome = outcome
+            results = self._results([call.item for call in batch])
+            for call, result in zip(batch, results, strict=True):
+                call.result = result
         finally:
-            # Also where this thread is being ended: followers must neither wait for ever, nor
-            # be taken for leaders because they have no outcome.
+            # Even if this thread is being killed: followers must neither wait for ever nor take
+            # the missing result as a sign that they lead.
             for call in batch:
-                if call.outcome is None:
-                    call.outcome = _Raised(BatchAborted("The batch was aborted"))
+                if call.result is None:
+                    call.result = _Raised(BatchAborted("The batch was aborted"))
             self._pass_lead()
             for call in batch[1:]:
                 call.woken.release()
 
-    def _outcomes(self, items: list[Item]) -> "list[_Returned[Result] | _Raised]":
+    def _results(self, items: list[Item]) -> "list[_Returned[Result] | _Raised]":
         try:
-            outcomes = self._run(items)
+            results = self._run(items)
         except Exception as error:
             return [_Raised(error) for _ in items]
         return [
-            _Raised(outcome) if isinstance(outcome, Exception) else _Returned(outcome)
-            for outcome in outcomes
+            _Raised(result) if isinstance(result, Exception) else _Returned(result)
+            for result in results
         ]
 
     def _pass_lead(self) -> None:
@@ -107,17 +107,17 @@ class _Raised:
 class _Call(Generic[Item, Result]):
     """One caller's item, and the lock it waits on."""
 
-    __slots__ = ("item", "outcome", "woken")
+    __slots__ = ("item", "result", "woken")
 
     def __init__(self, item: Item) -> None:
         self.item = item
-        self.outcome: _Returned[Result] | _Raised | None = None
-        # A bare lock: threading.Event is one too, and a condition and a list around it.
+        self.result: _Returned[Result] | _Raised | None = None
+        # A bare lock is cheaper than threading.Event, which wraps one in a condition.
         self.woken = threading.Lock()
         self.woken.acquire()
 
-    def result(self) -> Result:
-        if isinstance(self.outcome, _Returned):
-            return self.outcome.value
-        assert self.outcome is not None  # the leader, or the lack of one, has seen to it
-        raise self.outcome.error
+    def value(self) -> Result:
+        if isinstance(self.result, _Returned):
+            return self.result.value
+        assert self.result is not None  # set by the leader, even if it failed
+        raise self.result.error

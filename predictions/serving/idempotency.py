@@ -1,9 +1,9 @@
 """Requests that may be sent twice and are answered once: the Idempotency-Key header.
 
-The idea is the IETF draft's "The Idempotency-Key HTTP Header Field". A key belongs to its caller
-and is claimed in the transaction that writes the predictions. The unique constraint decides: of two
-requests at once one writes, and the other finds the first one's answer. A prediction that failed
-keeps no key: its retry is a new attempt.
+After the IETF draft "The Idempotency-Key HTTP Header Field". A key belongs to its caller and is
+claimed in the transaction that writes the predictions. The unique constraint decides: of two
+concurrent requests one writes, and the other returns the first one's answer. A failed prediction
+does not keep the key: retrying it is a new attempt.
 """
 
 import hashlib
@@ -20,12 +20,12 @@ from predictions.models import MAX_KEY_LENGTH, IdempotencyKey, Prediction, Predi
 
 HEADER = "Idempotency-Key"
 TABLE = IdempotencyKey._meta.db_table
-# Printable ASCII, as a quoted string of a header may hold.
+# Printable ASCII, which is what a quoted header string can hold.
 WELL_FORMED_KEY = re.compile(rf"[ -~]{{1,{MAX_KEY_LENGTH}}}")
 
 
 class InvalidKey(ValueError):
-    """The header's value is no key; the message is for the caller."""
+    """The header's value is not a valid key; the message is for the caller."""
 
 
 class KeyReused(Exception):
@@ -33,32 +33,33 @@ class KeyReused(Exception):
 
 
 class AlreadyAnswered(Exception):
-    """Another request with this key was recorded meanwhile."""
+    """Another request with this key was recorded in the meantime."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Claim:
-    """What a request says of itself: whose it is, its key, and the digest of what it asks."""
+    """Whose request it is, its key, and the digest of its content."""
 
     user_id: int
     key: str
     digest: str
 
     @classmethod
-    def of(cls, user_id: int, key: str, *asked: bytes) -> "Claim":
-        """The claim of a request that consists of these parts; raises InvalidKey."""
+    def of(cls, user_id: int, key: str, *content: bytes) -> "Claim":
+        """The claim of a request with this content; raises InvalidKey."""
         if not WELL_FORMED_KEY.fullmatch(key):
             raise InvalidKey(f"{HEADER}: Must be 1 to {MAX_KEY_LENGTH} printable ASCII characters.")
         digest = hashlib.sha256()
-        for part in asked:
+        for part in content:
             digest.update(len(part).to_bytes(8) + part)
         return cls(user_id, key, digest.hexdigest())
 
 
 def find_answer(claim: Claim) -> list[Prediction] | None:
-    """The predictions that this request was answered with before, None if it was not.
+    """The predictions that this request was answered with before, or None.
 
-    Raises KeyReused, and PredictionNotFound where they were deleted since.
+    Raises KeyReused if the key belongs to a different request, and PredictionNotFound if the
+    predictions have been deleted.
     """
     row = IdempotencyKey.objects.filter(
         user_id=claim.user_id, key=claim.key, expires_at__gt=timezone.now()
@@ -69,20 +70,20 @@ def find_answer(claim: Claim) -> list[Prediction] | None:
         raise KeyReused(f"{HEADER} {claim.key!r} was used for another request")
     found = Prediction.objects.listed().in_bulk(row.prediction_ids)
     if len(found) != len(row.prediction_ids):
-        raise PredictionNotFound(f"The predictions of {HEADER} {claim.key!r} were deleted since")
+        raise PredictionNotFound(f"The predictions of {HEADER} {claim.key!r} have been deleted")
     return [found[pk] for pk in row.prediction_ids]
 
 
-def take(claims: Sequence[Claim]) -> dict[Claim, int]:
-    """Claim keys inside the open transaction: the ids of the rows, of those that nobody had.
+def claim_keys(claims: Sequence[Claim]) -> dict[Claim, int]:
+    """Claim keys inside the open transaction; the row ids of those that were free, by claim.
 
-    It waits for a transaction that is writing the same key. An expired key is free again.
+    Waits for a transaction that is writing the same key. An expired key is free again.
     """
     now = timezone.now()
     expires_at = now + timedelta(hours=settings.IDEMPOTENCY_KEY_HOURS)
-    taken = {}
+    key_ids = {}
     with connection.cursor() as cursor:
-        # Sorted: two batches that want the same keys wait for each other in one direction only.
+        # Sorted, so that two batches with the same keys cannot deadlock.
         for claim in sorted(set(claims)):
             cursor.execute(
                 f"INSERT INTO {TABLE} AS kept (user_id, key, digest, prediction_ids, expires_at)"  # noqa: S608
@@ -92,17 +93,17 @@ def take(claims: Sequence[Claim]) -> dict[Claim, int]:
                 [claim.user_id, claim.key, claim.digest, expires_at, now],
             )
             for (pk,) in cursor.fetchall():
-                taken[claim] = pk
-    return taken
+                key_ids[claim] = pk
+    return key_ids
 
 
-def keep(answers: Mapping[int, Sequence[int]]) -> None:
-    """Write what taken keys were answered with: by key's id, the predictions' ids."""
+def store_answers(answers: Mapping[int, Sequence[int]]) -> None:
+    """Store the ids of the predictions that answered each claimed key, by the key's row id."""
     for pk, prediction_ids in answers.items():
         IdempotencyKey.objects.filter(pk=pk).update(prediction_ids=list(prediction_ids))
 
 
-def free(keys: Iterable[int]) -> None:
-    """Let go of taken keys, by id, that got no answer."""
+def release_keys(keys: Iterable[int]) -> None:
+    """Delete claimed keys, by row id, that got no answer."""
     if unused := list(keys):
         IdempotencyKey.objects.filter(pk__in=unused).delete()

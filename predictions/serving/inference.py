@@ -1,143 +1,201 @@
-"""Arranged rows in, answers out: the runtime's call, and what its arrays mean. No ORM."""
+"""Rows of JSON in, an `Answer` for each out: the only code that has a model score. No ORM."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from predictions.serving.answers import Answer, targets_of
 from registry.loader import LoadedModel
 from registry.runtimes.base import InferenceError, Outputs, RuntimeUnavailable
+from registry.signatures.arrangement import InvalidInput, arrange
 from registry.signatures.signature import Output, Signature
 
-# Arranged rows: one array of shape (n, ...) for each input of a signature.
-Inputs: TypeAlias = dict[str, np.ndarray]
+# One array of shape (n, ...) for each input of a signature.
+Arrays: TypeAlias = dict[str, np.ndarray[Any, Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a model said of one row.
+def answer_rows(
+    model: LoadedModel,
+    rows: Sequence[object],
+    *,
+    all_must_fit: bool = False,
+    max_call_rows: int | None = None,
+    observe_seconds: Callable[[float], object] | None = None,
+) -> list[Answer]:
+    """Arrange rows of `input_data`, score them in as few runtime calls as possible, and return what
+    became of each, in their order.
 
-    `prediction` is a regressor's value or the index of a classifier's class, None where there is no
-    one number. `confidence` is the answered class's probability, None where the model gives none.
-    `output` holds all there is beside the one number, as JSON.
+    Rows of one shape share a call, up to `max_call_rows`. A row that does not fit the signature
+    gets an Answer whose error is InvalidInput; with `all_must_fit`, the first one is raised
+    instead, before anything is scored. `observe_seconds` receives the duration of each call.
     """
+    if all_must_fit:
+        return _score_timed(model, arrange(model.signature, rows), max_call_rows, observe_seconds)
+    answers: list[Answer | None] = [None] * len(rows)
+    groups: dict[tuple[tuple[int, ...], ...], tuple[list[int], list[Arrays]]] = {}
+    for places, arrays in _arrange_each(model.signature, rows, answers):
+        shape = tuple(array.shape[1:] for array in arrays.values())
+        indexes, pieces = groups.setdefault(shape, ([], []))
+        indexes += places
+        pieces.append(arrays)
+    for indexes, pieces in groups.values():
+        scored = _score_timed(model, _joined(pieces), max_call_rows, observe_seconds)
+        for index, answer in zip(indexes, scored, strict=True):
+            answers[index] = answer
+    return [answer for answer in answers if answer is not None]
 
-    prediction: float | None
-    confidence: float | None = None
-    output: Any = None
+
+# -- arranging
 
 
-def score(model: LoadedModel, inputs: Inputs) -> list[Answer | InferenceError]:
-    """Score n arranged rows in one call of the runtime: an answer or the model's failure for each.
+def _arrange_each(
+    signature: Signature, rows: Sequence[object], answers: list[Answer | None]
+) -> Iterator[tuple[range, Arrays]]:
+    """Runs of rows that fit, with their places; the others are answered in `answers`.
 
-    Where the model fails on all of them together, they are scored one by one, so that a failure
-    reaches exactly the row that caused it; a model that can not be asked now is not asked again.
+    A row is arranged at most twice: `arrange` stops at the first that does not fit.
     """
-    size = len(next(iter(inputs.values())))
+    # `arrange` demands one shape of the rows it gets together, and these may differ.
+    step = 1 if has_varying_shape(signature) else max(1, len(rows))
+    start = 0
+    while start < len(rows):
+        end = min(start + step, len(rows))
+        try:
+            yield range(start, end), arrange(signature, rows[start:end])
+        except InvalidInput as error:
+            end = start + error.row
+            answers[end] = Answer(error=error)
+            if end > start:
+                yield range(start, end), arrange(signature, rows[start:end])
+            end += 1
+        start = end
+
+
+def has_varying_shape(signature: Signature) -> bool:
+    return any(-1 in tensor.row_shape for tensor in signature.inputs)
+
+
+def _joined(pieces: Sequence[Arrays]) -> Arrays:
+    if len(pieces) == 1:
+        return pieces[0]
+    return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+
+
+# -- scoring
+
+
+def _score_timed(
+    model: LoadedModel,
+    arrays: Arrays,
+    max_call_rows: int | None,
+    observe_seconds: Callable[[float], object] | None,
+) -> list[Answer]:
+    size = len(next(iter(arrays.values())))
+    step = max_call_rows or size
+    answers: list[Answer] = []
+    for start in range(0, size, step):
+        part = arrays
+        if step < size:
+            part = {name: array[start : start + step] for name, array in arrays.items()}
+        started = time.perf_counter()
+        scored = _score(model, part)
+        seconds = time.perf_counter() - started
+        if observe_seconds is not None:
+            observe_seconds(seconds)
+        for answer in scored:
+            answer.latency_ms = seconds * 1000
+        answers += scored
+    return answers
+
+
+def _score(model: LoadedModel, arrays: Arrays) -> list[Answer]:
+    """Score n arranged rows in one runtime call.
+
+    If the model fails on all of them together, they are scored one by one, so that the failure
+    reaches exactly the row that caused it. A model that cannot be reached is not tried again.
+    """
+    size = len(next(iter(arrays.values())))
     try:
-        outputs = model.runtime.predict(inputs)
+        outputs = model.runtime.predict(arrays)
     except RuntimeUnavailable as error:
-        return [error] * size
+        return [Answer(error=error)] * size
     except InferenceError as error:
         if size == 1:
-            return [error]
-        singles = ({name: array[i : i + 1] for name, array in inputs.items()} for i in range(size))
-        return [answer for single in singles for answer in score(model, single)]
-    return _answers(model.signature, outputs)
+            return [Answer(error=error)]
+        singles = ({name: array[i : i + 1] for name, array in arrays.items()} for i in range(size))
+        return [answer for single in singles for answer in _score(model, single)]
+    return _read_answers(model.signature, outputs)
 
 
-def join(rows: Sequence[Inputs]) -> Inputs:
-    """One set of arrays of the arranged rows, which must have the same `shape_of`."""
-    if len(rows) == 1:
-        return rows[0]
-    return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+# -- reading the runtime's arrays
 
 
-def shape_of(row: Inputs) -> tuple[tuple[int, ...], ...]:
-    """What rows must have in common to be joined: a dimension that varies may vary between them."""
-    return tuple(array.shape[1:] for array in row.values())
-
-
-def _answers(signature: Signature, outputs: Outputs) -> list[Answer | InferenceError]:
-    targets = _targets(signature.outputs)
-    columns = [_answers_of_target(target, outputs) for target in targets]
+def _read_answers(signature: Signature, outputs: Outputs) -> list[Answer]:
+    targets = targets_of(signature.outputs)
+    columns = [_read_target(target, outputs) for target in targets]
     if len(columns) == 1:
         return columns[0]
     names = [target[0].name for target in targets]
-    return [_joined(names, row) for row in zip(*columns, strict=True)]
+    return [_combined(names, row) for row in zip(*columns, strict=True)]
 
 
-def _joined(
-    names: Sequence[str], row: Sequence[Answer | InferenceError]
-) -> Answer | InferenceError:
-    """One answer of the answers to several questions."""
+def _combined(names: Sequence[str], answers: Sequence[Answer]) -> Answer:
+    """One answer out of the answers for several targets."""
     output = {}
-    for name, answer in zip(names, row, strict=True):
-        if isinstance(answer, InferenceError):
+    for name, answer in zip(names, answers, strict=True):
+        if answer.error is not None:
             return answer
         output[name] = answer.prediction if answer.output is None else answer.output
-    return Answer(prediction=None, output=output)
+    return Answer(output=output)
 
 
-def _targets(outputs: Sequence[Output]) -> list[tuple[Output, ...]]:
-    """Outputs that answer one question together: a label with its probabilities, else one alone."""
-    targets: list[tuple[Output, ...]] = []
-    for output in outputs:
-        if output.kind == "probabilities" and targets and targets[-1][-1].kind == "label":
-            targets[-1] = (*targets[-1], output)
-        else:
-            targets.append((output,))
-    return targets
-
-
-def _answers_of_target(
-    target: tuple[Output, ...], outputs: Outputs
-) -> list[Answer | InferenceError]:
+def _read_target(target: tuple[Output, ...], outputs: Outputs) -> list[Answer]:
     first, last = target[0], target[-1]
     if first.kind == "value":
         return [
-            cell if isinstance(cell, InferenceError) else _answer_of_value(cell, first)
-            for cell in _column(first, outputs)
+            Answer(error=value) if isinstance(value, InferenceError) else _of_value(value, first)
+            for value in _finite_rows(first, outputs)
         ]
     if first.kind == "label":
-        places = np.asarray(outputs[first.name]).tolist()
+        indexes = np.asarray(outputs[first.name]).tolist()
     else:
-        places = np.argmax(outputs[first.name], axis=1).tolist()
+        indexes = np.argmax(outputs[first.name], axis=1).tolist()
     if last.kind != "probabilities":
-        return [Answer(float(place), None, {"label": first.classes[place]}) for place in places]
+        return [Answer(float(i), None, {"label": first.classes[i]}) for i in indexes]
     names = [str(label) for label in first.classes]
     return [
-        row if isinstance(row, InferenceError) else _answer_of_class(place, row, first, names)
-        for place, row in zip(places, _column(last, outputs), strict=True)
+        Answer(error=row) if isinstance(row, InferenceError) else _of_class(i, row, first, names)
+        for i, row in zip(indexes, _finite_rows(last, outputs), strict=True)
     ]
 
 
-def _answer_of_class(
-    place: int, probabilities: Sequence[float], output: Output, names: Sequence[str]
+def _of_class(
+    index: int, probabilities: Sequence[float], output: Output, names: Sequence[str]
 ) -> Answer:
     by_class = dict(zip(names, probabilities, strict=True))
-    # Probabilities in single precision may sum to a hair more than one.
-    confidence = min(probabilities[place], 1.0)
-    label = output.classes[place]
-    return Answer(float(place), confidence, {"label": label, "probabilities": by_class})
+    # Probabilities in single precision may sum to slightly more than one.
+    confidence = min(probabilities[index], 1.0)
+    label = output.classes[index]
+    return Answer(float(index), confidence, {"label": label, "probabilities": by_class})
 
 
-def _answer_of_value(value: Any, output: Output) -> Answer:
+def _of_value(value: Any, output: Output) -> Answer:
     if isinstance(value, int | float):
-        # A large integer may be none of the numbers a float can be; then it stands beside.
-        exact = float(value) == value
-        return Answer(float(value), output=None if exact else {output.name: value})
-    return Answer(prediction=None, output={output.name: value})
+        # A float cannot hold every large integer; then `output` holds it exactly.
+        is_exact = float(value) == value
+        return Answer(float(value), output=None if is_exact else {output.name: value})
+    return Answer(output={output.name: value})
 
 
-def _column(output: Output, outputs: Outputs) -> list[Any]:
-    """An output's rows as Python values; in place of one with NaN or infinity, the failure."""
+def _finite_rows(output: Output, outputs: Outputs) -> list[Any]:
+    """An output's rows as Python values; an InferenceError in place of NaN or infinity."""
     array = np.asarray(outputs[output.name])
-    cells: list[Any] = array.tolist()
+    rows: list[Any] = array.tolist()
     if array.dtype.kind == "f":
         unusable = ~np.isfinite(array).reshape(len(array), -1).all(axis=1)
-        for row in np.flatnonzero(unusable):
-            what = "NaN" if np.isnan(array[row]).any() else "infinity"
-            cells[row] = InferenceError(f"The model answered {what} for {output.name}")
-    return cells
+        for place in np.flatnonzero(unusable):
+            what = "NaN" if np.isnan(array[place]).any() else "infinity"
+            rows[place] = InferenceError(f"The model answered {what} for {output.name}")
+    return rows

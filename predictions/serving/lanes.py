@@ -1,95 +1,114 @@
-"""The stage that concurrent predictions share: scored in one call, committed in one transaction."""
+"""The stage that concurrent predictions share: answered in one call, committed in one transaction.
+
+Answering and recording are one stage: two would hand every request to another thread once more.
+"""
 
 import threading
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from predictions.metrics import INFERENCE_SECONDS
 from predictions.serving import inference, recorder
 from predictions.serving.batching import Batcher
-from predictions.serving.recorder import Record
+from predictions.serving.records import Record
 from registry.loader import LoadedModel
-from registry.runtimes.base import InferenceError
+from registry.signatures.arrangement import InvalidInput
 
-# More threads than this ask at once on no sensible server; it bounds the statement's size.
+# No sensible server runs more threads; it bounds the statement's size.
 MAX_JOINED_CALLS = 128
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A prediction that is on its way: what will be recorded, and its arranged input."""
+class Call(NamedTuple):
+    """An unanswered record and the model to answer it."""
 
     model: LoadedModel
     record: Record
-    inputs: inference.Inputs
 
 
 class Lanes(NamedTuple):
-    """Of one loaded model. Records with a claim keep to themselves: they may have to wait for
-    another transaction that claims the same key.
+    """The two queues of one loaded model.
+
+    Records with an idempotency key have their own: they may have to wait for another transaction
+    that claims the same key.
     """
 
-    free: Batcher[Draft, Record]
-    claimed: Batcher[Draft, Record]
+    without_key: Batcher[Call, Record]
+    with_key: Batcher[Call, Record]
 
 
-# Calls of one version share inference and commit, and a slow model holds up nobody else's callers.
+# Per model, so that a slow model delays only its own callers.
 _lanes: WeakKeyDictionary[LoadedModel, Lanes] = WeakKeyDictionary()
 _lanes_lock = threading.Lock()
 
 
-def join(draft: Draft) -> Record:
-    """The scored and committed record of a draft, together with whatever else is waiting.
+def answer_and_record(model: LoadedModel, record: Record) -> Record:
+    """Answer one record and commit it, together with whatever else waits for this model.
 
-    Raises what the recorder gave in the record's place.
+    Raises InvalidInput, or what the recorder returned in the record's place.
     """
-    lanes = _lanes.get(draft.model) or _new_lanes(draft.model)
-    return (lanes.claimed if draft.record.claim else lanes.free)(draft)
+    lanes = _lanes.get(model) or _new_lanes(model)
+    return (lanes.with_key if record.claim else lanes.without_key)(Call(model, record))
+
+
+def answer_and_record_together(
+    model: LoadedModel,
+    records: Sequence[Record],
+    *,
+    claims_keys: bool = False,
+    records_misfits: bool = False,
+) -> list[Record | Exception]:
+    """Answer records and commit them in one transaction; a result for each, in their order.
+
+    A result is the committed record or the reason why there is none: InvalidInput for an input that
+    does not fit the signature (with `records_misfits`, it is recorded as failed instead), or what
+    the recorder returned in the record's place. With `claims_keys`, records are committed under
+    their idempotency keys.
+    """
+    misfits = answer_records(model, records)
+    if records_misfits:
+        misfits = {}
+    fitting = [record for place, record in enumerate(records) if place not in misfits]
+    commit = recorder.record_once if claims_keys else recorder.record
+    results = iter(commit(fitting)) if fitting else iter(())
+    return [misfits[place] if place in misfits else next(results) for place in range(len(records))]
+
+
+def answer_records(
+    model: LoadedModel, records: Sequence[Record], *, all_must_fit: bool = False
+) -> dict[int, InvalidInput]:
+    """Have the model answer the records; the places of those whose input does not fit, and why.
+
+    With `all_must_fit`, the first InvalidInput is raised instead, before anything is scored.
+    """
+    answers = inference.answer_rows(
+        model,
+        [record.input_data for record in records],
+        all_must_fit=all_must_fit,
+        observe_seconds=INFERENCE_SECONDS.labels(str(model.version)).observe,
+    )
+    for record, answer in zip(records, answers, strict=True):
+        record.take(answer)
+    return {
+        place: answer.error
+        for place, answer in enumerate(answers)
+        if isinstance(answer.error, InvalidInput)
+    }
 
 
 def _new_lanes(model: LoadedModel) -> Lanes:
     lanes = Lanes(
-        Batcher(score_and_record, limit=MAX_JOINED_CALLS),
-        Batcher(_score_and_record_once, limit=MAX_JOINED_CALLS),
+        Batcher(_run, limit=MAX_JOINED_CALLS),
+        Batcher(_run_with_keys, limit=MAX_JOINED_CALLS),
     )
     with _lanes_lock:
         return _lanes.setdefault(model, lanes)
 
 
-def score_and_record(drafts: Sequence[Draft]) -> Sequence[Record | Exception]:
-    """Score and commit the drafts that came together, in as few calls and commits as can be.
-
-    Scoring and recording are one stage: two would hand every request once more to another thread.
-    """
-    return recorder.record(_scored(drafts))
+def _run(calls: Sequence[Call]) -> list[Record | Exception]:
+    return answer_and_record_together(calls[0].model, [call.record for call in calls])
 
 
-def _score_and_record_once(drafts: Sequence[Draft]) -> Sequence[Record | Exception]:
-    return recorder.record_once(_scored(drafts))
-
-
-def _scored(drafts: Sequence[Draft]) -> list[Record]:
-    groups: dict[Any, list[Draft]] = {}
-    for draft in drafts:
-        groups.setdefault(inference.shape_of(draft.inputs), []).append(draft)
-    for group in groups.values():
-        inputs = inference.join([draft.inputs for draft in group])
-        score([draft.record for draft in group], inputs, group[0].model)
-    return [draft.record for draft in drafts]
-
-
-def score(records: Sequence[Record], inputs: inference.Inputs, model: LoadedModel) -> None:
-    """Complete or fail the records with the model's answers to `inputs`."""
-    started = time.perf_counter()
-    answers = inference.score(model, inputs)
-    seconds = time.perf_counter() - started
-    INFERENCE_SECONDS.labels(str(model.version)).observe(seconds)
-    for record, answer in zip(records, answers, strict=True):
-        record.latency_ms = seconds * 1000
-        if isinstance(answer, InferenceError):
-            record.fail(answer)
-        else:
-            record.complete(answer.prediction, answer.confidence, answer.output)
+def _run_with_keys(calls: Sequence[Call]) -> list[Record | Exception]:
+    records = [call.record for call in calls]
+    return answer_and_record_together(calls[0].model, records, claims_keys=True)

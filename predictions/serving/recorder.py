@@ -1,10 +1,8 @@
-"""Predictions in, committed rows out: the only statement that writes to the prediction log."""
+"""Records in, committed rows out: everything that is answered enters the prediction log here."""
 
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -12,16 +10,14 @@ import orjson
 import prometheus_client
 from django.contrib.auth import get_user_model
 from django.db import DataError, IntegrityError, connection, models, transaction
-from django.utils import timezone
 
 from predictions.metrics import PREDICTIONS, RECORDING_SECONDS
-from predictions.models import MAX_ERROR_LENGTH, Prediction
+from predictions.models import Prediction
 from predictions.serving import idempotency
 from predictions.serving.idempotency import AlreadyAnswered, Claim
+from predictions.serving.records import Record
 from registry import statements
-from registry.exact_json.values import JSONObject
 from registry.models import ModelNotFound, ModelVersion
-from registry.runtimes.base import RuntimeUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -37,86 +33,22 @@ USERS = get_user_model()._meta.db_table
 
 
 class CallerInactive(Exception):
-    """The caller's user is no longer active, or the token no longer good; says so to the caller."""
-
-
-@dataclass(slots=True, eq=False)
-class Record:
-    """A row of the log on its way there; None is null.
-
-    Its fields bear the names of the columns: orjson writes a record as the object that the
-    statement reads. Of those that are no columns, `password_md5` is what the caller's token claims
-    of the password it was issued under (None where no token was shown: commands), `key` is the
-    statement's own, and `_version` is what orjson leaves out.
-    """
-
-    _version: ModelVersion
-    input_data: Any
-    metadata: JSONObject | None = None
-    request_id: str = ""
-    user_id: int | None = None
-    password_md5: str | None = None
-    reference: str | None = None
-    subject: str | None = None
-    alias: str | None = None
-    arm: str | None = None
-    primary_id: int | None = None
-    prediction: float | None = None
-    confidence: float | None = None
-    output: Any = None
-    status: str = Prediction.Status.SUCCEEDED.value
-    error: str = ""
-    latency_ms: float | None = None
-    created_at: datetime = field(default_factory=timezone.now)
-    _claim: Claim | None = None
-    # Seconds after which a model that could not be asked may be asked again.
-    _retry_after: int | None = None
-    model_id: int = field(init=False)
-    key: int = field(init=False, default=0)
-    # Of the committed row.
-    pk: int = field(init=False, default=0)
-
-    def __post_init__(self) -> None:
-        self.model_id = self._version.pk
-
-    @property
-    def model(self) -> ModelVersion:
-        return self._version
-
-    @property
-    def claim(self) -> Claim | None:
-        return self._claim
-
-    @property
-    def retry_after(self) -> int | None:
-        return self._retry_after
-
-    def complete(self, prediction: float | None, confidence: float | None, output: Any) -> None:
-        """Take the model's answer."""
-        self.prediction, self.confidence, self.output = prediction, confidence, output
-
-    def fail(self, error: Exception) -> None:
-        """Take the reason why the model did not answer."""
-        self.status = Prediction.Status.FAILED.value
-        # PostgreSQL stores no NUL, and a library may quote any byte of its input.
-        reason = str(error).replace("\0", "") or type(error).__name__
-        self.error = reason.encode(errors="replace").decode()[:MAX_ERROR_LENGTH]
-        if isinstance(error, RuntimeUnavailable):
-            self._retry_after = error.retry_after
+    """The caller's user is inactive or the token was revoked; the message is for the caller."""
 
 
 def record(records: Sequence[Record]) -> list[Record | Exception]:
-    """Insert rows in one transaction; the records that come back are committed and have their pk.
+    """Insert records in one transaction; a result for each, in their order.
 
-    The others come back as the reason: ModelNotFound or CallerInactive. Rows of one statement that
-    the database refuses are tried again one by one. Raises OperationalError or InterfaceError where
-    the outcome is unknown, and then tries nothing again.
+    A result is the committed record, with its pk, or the reason why it was not written:
+    ModelNotFound, CallerInactive or what the database refused it with. If the database refuses a
+    statement of several rows, they are tried again one by one. Raises OperationalError or
+    InterfaceError if it is unknown whether the transaction was committed; nothing is retried then.
     """
     return _record(records, _write)
 
 
 def record_once(records: Sequence[Record]) -> list[Record | Exception]:
-    """As `record`; a record whose claim another request has made comes back as AlreadyAnswered."""
+    """Like `record`; the result is AlreadyAnswered if another request has claimed the key."""
     return _record(records, _write_once)
 
 
@@ -126,97 +58,101 @@ def _record(
 ) -> list[Record | Exception]:
     try:
         with RECORDING_SECONDS.time():
-            outcomes = write(records)
+            results = write(records)
     except (DataError, IntegrityError) as error:
         if len(records) > 1:
             logger.warning("A batch of %d rows was refused: %s", len(records), error)
-            return [outcome for one in records for outcome in _record([one], write)]
-        return [error if _is_wanted(records[0]) else _refusal(records[0])]
+            return [result for record in records for result in _record([record], write)]
+        return [error if _model_is_active(records[0]) else _refusal(records[0])]
     _count(records)
-    return outcomes
+    return results
 
 
 def _write(records: Sequence[Record]) -> list[Record | Exception]:
     missing = _insert(records)
-    return [_refusal(one) if one.key in missing else one for one in records]
+    return [_refusal(record) if record.key in missing else record for record in records]
 
 
 def _write_once(records: Sequence[Record]) -> list[Record | Exception]:
-    """Keys first, then the rows of those who got theirs, and of the failed, who need none."""
-    first = {one.claim: one for one in reversed(records) if one.claim and not one.error}
+    """Claim the keys, then insert the records that got theirs, and the failed, which need none."""
+    claimants = {r.claim: r for r in reversed(records) if r.claim and not r.error}
     with transaction.atomic():
-        taken = idempotency.take(list(first))
-        wanted = [
-            one
-            for one in records
-            if one.error or not one.claim or (one.claim in taken and first[one.claim] is one)
+        key_ids = idempotency.claim_keys(list(claimants))
+        insertable = [
+            record
+            for record in records
+            if record.error
+            or not record.claim
+            or (record.claim in key_ids and claimants[record.claim] is record)
         ]
-        _insert(wanted)
-        refused = {claim for claim in taken if not first[claim].pk}
-        idempotency.keep({taken[claim]: [first[claim].pk] for claim in taken.keys() - refused})
-        idempotency.free(taken[claim] for claim in refused)
-    written = {id(one) for one in wanted}
+        _insert(insertable)
+        refused = {claim for claim in key_ids if not claimants[claim].pk}
+        answered = key_ids.keys() - refused
+        idempotency.store_answers({key_ids[claim]: [claimants[claim].pk] for claim in answered})
+        idempotency.release_keys(key_ids[claim] for claim in refused)
+    inserted = {id(record) for record in insertable}
 
-    def outcome(one: Record) -> Record | Exception:
-        if id(one) in written:
-            return one if one.pk else _refusal(one)
-        # Beside one with the same claim that was refused, for the same reason.
-        return _refusal(one) if one.claim in refused else AlreadyAnswered()
+    def result(record: Record) -> Record | Exception:
+        if id(record) in inserted:
+            return record if record.pk else _refusal(record)
+        # The claimant of the same key in this batch was refused: so is this record, for its reason.
+        return _refusal(record) if record.claim in refused else AlreadyAnswered()
 
-    return [outcome(one) for one in records]
+    return [result(record) for record in records]
 
 
 def record_all(records: Sequence[Record], claim: Claim | None = None) -> None:
-    """Insert rows in one transaction, all of them or none, and give each its pk.
+    """Insert records in one transaction, all or none, and give each its pk.
 
-    Raises ModelNotFound, CallerInactive or, where another request has made the claim,
-    AlreadyAnswered, and what the database raises.
+    Raises ModelNotFound, CallerInactive, AlreadyAnswered if another request has claimed the key,
+    and what the database raises.
     """
     with transaction.atomic(), RECORDING_SECONDS.time():
-        taken = idempotency.take([claim]) if claim else {}
-        if claim and not taken:
+        key_ids = idempotency.claim_keys([claim]) if claim else {}
+        if claim and not key_ids:
             raise AlreadyAnswered
         if missing := _insert(records):
             raise _refusal(records[min(missing)])
-        idempotency.keep({pk: [one.pk for one in records] for pk in taken.values()})
+        idempotency.store_answers(
+            {pk: [record.pk for record in records] for pk in key_ids.values()}
+        )
     _count(records)
 
 
 def _count(records: Sequence[Record]) -> None:
-    for (version, status), n in Counter(
-        (one.model, one.status) for one in records if one.pk
-    ).items():
-        _counter(str(version), status).inc(n)
+    counts = Counter((record.model, record.status) for record in records if record.pk)
+    for (version, status), count in counts.items():
+        _counter(str(version), status).inc(count)
 
 
 @cache
 def _counter(model: str, status: str) -> prometheus_client.Counter:
-    # Looking one up by its labels takes longer than counting.
+    # Looking a counter up by its labels takes longer than counting.
     return PREDICTIONS.labels(model, status)
 
 
-def _refusal(refused: Record) -> Exception:
-    """Why the guards refused a row, as far as it can still be seen."""
-    if refused.user_id is not None and _is_wanted(refused):
+def _refusal(record: Record) -> Exception:
+    """Why the guards refused a record, judging by the state a moment later."""
+    if record.user_id is not None and _model_is_active(record):
         return CallerInactive("User is inactive, or the token was revoked")
-    return ModelNotFound(f"Model {refused.model_id} not found or inactive")
+    return ModelNotFound(f"Model {record.model_id} not found or inactive")
 
 
-def _is_wanted(refused: Record) -> bool:
-    return ModelVersion.objects.active().filter(pk=refused.model_id).exists()
+def _model_is_active(record: Record) -> bool:
+    return ModelVersion.objects.active().filter(pk=record.model_id).exists()
 
 
 # -- the statement --------------------------------------------------------------------------------
 
 
 def _insert(records: Sequence[Record]) -> set[int]:
-    """Commit rows, and give those that pass the guards their pk; the keys of those that do not.
+    """Insert records and give those that pass the guards their pk; the keys of those that do not.
 
-    The key, a record's place, travels through the statement and back: nothing promises that
-    RETURNING keeps the order of what was inserted.
+    The key, a record's place, travels through the statement and back: nothing guarantees that
+    RETURNING keeps the order of the inserted rows.
     """
-    for key, one in enumerate(records):
-        one.key, one.pk = key, 0
+    for key, record in enumerate(records):
+        record.key, record.pk = key, 0
     insert = _insert_sqlite if connection.vendor == "sqlite" else _insert_postgresql
     written = insert(records)
     for key, pk in written:
@@ -225,12 +161,12 @@ def _insert(records: Sequence[Record]) -> set[int]:
 
 
 def _guards(versions: str, users: str) -> str:
-    """The condition for a row to be written; the arguments narrow the ids that are looked at.
+    """The condition under which a row is written; the arguments narrow the ids to look up.
 
-    Rows whose version or user is not active, or whose token was issued under an older password,
-    drop out in the statement itself: it sees whatever was committed before it began, so that no
-    request sent after a deactivation was answered gets a 201. MD5 is simplejwt's, as a name of the
-    password's hash (its CHECK_REVOKE_TOKEN), and keeps nothing secret.
+    Rows whose version or user is inactive, or whose token was issued under an older password, are
+    filtered out by the statement itself. It sees everything that was committed before it began, so
+    no request sent after a deactivation was confirmed gets a 201. The MD5 is simplejwt's, a
+    fingerprint of the password's hash (CHECK_REVOKE_TOKEN); it does not protect a secret.
     """
     return f"""
         given.model_id IN (SELECT id FROM {VERSIONS} WHERE is_active AND id {versions}) AND (
@@ -246,10 +182,10 @@ def _guards(versions: str, users: str) -> str:
 
 @cache
 def _postgresql_statement() -> str:
-    # One parameter whatever the number of rows: orjson writes it far quicker than the driver writes
+    # One parameter for any number of rows: orjson writes it much faster than the driver writes
     # arrays, and `json` columns keep their part of the text verbatim.
     given = ", ".join(f"{field.attname} {field.db_type(connection)}" for field in FIELDS)
-    # Not joined: asked once a statement, not once a row.
+    # Subqueries rather than joins: they run once per statement, not once per row.
     guards = _guards("= ANY(%(versions)s)", "= ANY(%(users)s)")
     return f"""
         WITH given AS MATERIALIZED (
@@ -267,8 +203,8 @@ def _postgresql_statement() -> str:
 def _insert_postgresql(records: Sequence[Record]) -> list[statements.Row]:
     values = {
         "document": orjson.dumps(records).decode(),
-        "versions": list({one.model_id for one in records}),
-        "users": list({one.user_id for one in records}),
+        "versions": list({record.model_id for record in records}),
+        "users": list({record.user_id for record in records}),
     }
     # Outside a transaction the rows come back after the commit.
     return statements.fetch(_postgresql_statement(), values)
@@ -284,11 +220,11 @@ SQLITE_STATEMENT = f"""
 def _insert_sqlite(records: Sequence[Record]) -> list[statements.Row]:
     written: list[statements.Row] = []
     with transaction.atomic():
-        for one in records:
+        for record in records:
             values = [
-                column.get_db_prep_save(getattr(one, name), connection=connection)
+                column.get_db_prep_save(getattr(record, name), connection=connection)
                 for name, column in zip(NAMES, FIELDS, strict=True)
             ]
-            rows = statements.fetch(SQLITE_STATEMENT, [one.password_md5, *values])
-            written += [(one.key, pk) for (pk,) in rows]
+            rows = statements.fetch(SQLITE_STATEMENT, [record.password_md5, *values])
+            written += [(record.key, pk) for (pk,) in rows]
     return written

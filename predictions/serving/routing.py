@@ -1,4 +1,4 @@
-"""Which version answers a request: the id it gives, or what its reference means at this moment."""
+"""Which version answers a request: its id, or what a model specifier resolves to at the moment."""
 
 import hashlib
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from registry.models import CHAMPION, Alias, ModelNotFound, ModelVersion, Route
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The version that answers, which arm of which alias it is, and the versions that shadow it."""
+    """The version that answers, the alias and arm it answers for, and its shadows."""
 
     model_id: int
     alias: str | None = None
@@ -20,45 +20,46 @@ class Target:
     shadow_ids: tuple[int, ...] = ()
 
 
-def resolve(reference: str, *, subject: str) -> Target:
-    """What `name` (its champion), `name@alias` or `name:version` means now, in one query at most.
+def resolve(specifier: str, *, subject: str) -> Target:
+    """What `name` (its champion), `name@alias` or `name:version` resolves to now, in at most one
+    query.
 
-    Under a canary the subject decides, and always alike. Raises ModelNotFound.
+    Under a canary the subject decides, always the same way. Raises ModelNotFound.
     """
-    meant = _lookups(reference)
-    return _arm(meant, subject) if isinstance(meant, Route) else Target(meant)
+    resolved = _lookups(specifier)
+    return _choose_arm(resolved, subject) if isinstance(resolved, Route) else Target(resolved)
 
 
-def _look_up(references: Sequence[str]) -> list[Route | int | Exception]:
-    """What each reference means: a route, or a version's id."""
-    found = {reference: _meaning(reference) for reference in set(references)}
-    return [found[reference] for reference in references]
+def _look_up(specifiers: Sequence[str]) -> list[Route | int | Exception]:
+    """What each specifier resolves to: the route of an alias, or a version's id."""
+    found = {specifier: _look_up_one(specifier) for specifier in set(specifiers)}
+    return [found[specifier] for specifier in specifiers]
 
 
-def _meaning(reference: str) -> Route | int | Exception:
-    name, colon, version = reference.partition(":")
+def _look_up_one(specifier: str) -> Route | int | Exception:
+    name, colon, version = specifier.partition(":")
     try:
         if colon:
             return ModelVersion.objects.id_of(name, version)
-        name, at, alias = reference.partition("@")
+        name, at, alias = specifier.partition("@")
         return Alias.objects.route(name, alias if at else CHAMPION)
     except ModelNotFound as error:
         return error
 
 
-# Callers who come while one asks the database share the next query. It begins after all of them
-# came, so that each sees every move that was answered before.
+# Callers that arrive while one queries the database share the next query. It begins after all of
+# them arrived, so each sees every move of an alias that was confirmed before.
 _lookups: Batcher[str, Route | int] = Batcher(_look_up, limit=MAX_JOINED_CALLS)
 
 
-def _arm(route: Route, subject: str) -> Target:
+def _choose_arm(route: Route, subject: str) -> Target:
     if route.canary_id is not None and share_of(subject, route.salt) < (route.canary_percent or 0):
         return Target(route.canary_id, route.alias, Prediction.Arm.CANARY.value, route.shadow_ids)
     return Target(route.version_id, route.alias, Prediction.Arm.PRIMARY.value, route.shadow_ids)
 
 
 def share_of(subject: str, salt: str) -> float:
-    """Where a subject falls from 0 to 100, evenly over subjects; another salt deals them anew.
+    """A subject's place from 0 to 100, uniformly distributed; another salt reshuffles the subjects.
 
     The first 64 bits of SHA-256: the same in every process and after every restart.
     """

@@ -1,32 +1,26 @@
 """What happens between a request and its committed rows."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice, repeat
-from typing import Any, Self
+from typing import Any
 
 import orjson
 from django.conf import settings
 from django.db import transaction
-from django.http import HttpRequest
-from rest_framework.request import Request
-from rest_framework_simplejwt.settings import api_settings
 
 from predictions.models import Prediction
-from predictions.serving import idempotency, lanes, recorder, routing, shadows
+from predictions.serving import idempotency, lanes, recorder, shadows
 from predictions.serving.idempotency import AlreadyAnswered, Claim, KeyReused
-from predictions.serving.lanes import Draft
-from predictions.serving.recorder import Record
-from predictions.serving.routing import Target
+from predictions.serving.questions import Question
+from predictions.serving.records import Record
 from registry import loader
 from registry.exact_json.values import JSONObject
-from registry.loader import LoadedModel
 from registry.models import ModelVersion
 from registry.services import register_model
-from registry.signatures.arrangement import InvalidInput, arrange
+from registry.signatures.arrangement import InvalidInput
 
 IMPORT_CHUNK_ROWS = 1000
-# Of a batch's failures, as many as someone reads.
+# More of a batch's failures than this nobody reads.
 MAX_SHOWN = 20
 
 
@@ -41,19 +35,133 @@ class PredictionFailed(Exception):
     ) -> None:
         super().__init__(message)
         self.errors = errors or {}
-        self.extensions = {"prediction_ids": [one.pk for one in records[:MAX_SHOWN]]}
+        self.extensions = {"prediction_ids": [record.pk for record in records[:MAX_SHOWN]]}
 
 
 class PredictionUnavailable(PredictionFailed):
-    """The model could not be asked, on another server; the failures are recorded all the same."""
+    """The model's own server could not be reached; the failures are recorded all the same."""
 
     retry_after = 1
 
 
-def _failure(
+def predict(question: Question, input_data: JSONObject, *, reference: str | None = None) -> Record:
+    """Score one input and return its committed record.
+
+    Raises ModelNotFound, ArtifactMissing, ModelNotReady, InvalidInput (with paths below
+    `input_data`), CallerInactive, AlreadyAnswered or PredictionFailed; only the last leaves a
+    record.
+    """
+    record = question.record(input_data, reference)
+    if question.model_id is None or question.claim is not None:
+        # A query has been made, and whoever commits for all waiting callers may need the
+        # connection.
+        loader.give_back_connection()
+    try:
+        record = lanes.answer_and_record(question.loaded, record)
+    except InvalidInput as error:
+        raise _with_paths_below("input_data", error) from error
+    shadows.follow(question.target.shadow_ids, [record])
+    if record.error:
+        message = f"Model {record.model_id} failed on this input: {record.error}"
+        raise _prediction_failed(message, [record])
+    return record
+
+
+def predict_batch(
+    question: Question,
+    inputs: Sequence[JSONObject],
+    *,
+    references: Sequence[str | None] | None = None,
+) -> list[Record]:
+    """Score inputs in one call and return their records in the same order, committed all or none.
+
+    Raises what `predict` does, with paths below `inputs[i]`. If the model fails on some inputs,
+    only the records of those are written.
+    """
+    _check_copied_metadata(question.metadata, len(inputs))
+    records = [
+        question.record(input_data, reference)
+        for input_data, reference in zip(
+            inputs, references or repeat(None, len(inputs)), strict=True
+        )
+    ]
+    try:
+        lanes.answer_records(question.loaded, records, all_must_fit=True)
+    except InvalidInput as error:
+        raise _with_paths_below(f"inputs[{error.row}]", error) from error
+    if failed := {place: record for place, record in enumerate(records) if record.error}:
+        raise _record_failures(failed, len(records))
+    recorder.record_all(records, question.claim)
+    shadows.follow(question.target.shadow_ids, records)
+    return records
+
+
+def predict_each(question: Question, inputs: Sequence[object]) -> list[Record | Exception]:
+    """Score inputs and record each one for itself; a result for each, in their order.
+
+    A result is the committed record, failed or not, or the reason why nothing was recorded.
+    """
+    records = [question.record(input_data) for input_data in inputs]
+    results = lanes.answer_and_record_together(question.loaded, records)
+    shadows.follow(
+        question.target.shadow_ids, [result for result in results if isinstance(result, Record)]
+    )
+    return results
+
+
+def answer_once(
+    claim: Claim | None, predict: Callable[[], list[Record]]
+) -> tuple[Sequence[Record | Prediction], bool]:
+    """What `predict` returns, or what this request was answered with before; and whether it is new.
+
+    Raises what `predict` does, KeyReused or PredictionNotFound.
+    """
+    if claim is None:
+        return predict(), True
+    earlier = idempotency.find_answer(claim)
+    if earlier is None:
+        try:
+            return predict(), True
+        except AlreadyAnswered:
+            earlier = idempotency.find_answer(claim)
+    if earlier is None:
+        raise KeyReused(f"{idempotency.HEADER} {claim.key!r} expired while it was being used")
+    return earlier, False
+
+
+def _check_copied_metadata(metadata: JSONObject | None, n_records: int) -> None:
+    """Raise InvalidInput if the metadata, copied into every record, exceeds MAX_REQUEST_BYTES."""
+    if metadata is None:
+        return
+    # A small body must not make us write gigabytes.
+    size = len(orjson.dumps(metadata)) * n_records
+    if size > settings.MAX_REQUEST_BYTES:
+        message = (
+            f"Takes {size} bytes over all {n_records} records; "
+            f"the limit is {settings.MAX_REQUEST_BYTES}."
+        )
+        raise InvalidInput(0, {"metadata": [message]})
+
+
+# -- failures
+
+
+def _record_failures(failed: Mapping[int, Record], n_inputs: int) -> PredictionFailed:
+    for result in recorder.record(list(failed.values())):
+        if isinstance(result, Exception):
+            raise result
+    model_id = next(iter(failed.values())).model_id
+    return _prediction_failed(
+        f"Model {model_id} failed on {len(failed)} of {n_inputs} inputs; none was answered",
+        list(failed.values()),
+        errors={f"inputs[{place}]": [failed[place].error] for place in list(failed)[:MAX_SHOWN]},
+    )
+
+
+def _prediction_failed(
     message: str, records: Sequence[Record], errors: Mapping[str, list[str]] | None = None
 ) -> PredictionFailed:
-    waits = [one.retry_after for one in records if one.retry_after is not None]
+    waits = [record.retry_after for record in records if record.retry_after is not None]
     if not waits:
         return PredictionFailed(message, records, errors)
     unavailable = PredictionUnavailable(message, records, errors)
@@ -61,178 +169,15 @@ def _failure(
     return unavailable
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who asked; a command has no user."""
-
-    user_id: int | None = None
-    request_id: str = ""
-    password_md5: str | None = None
-
-    @classmethod
-    def of(cls, request: Request | HttpRequest, token: Any) -> Self:
-        # A token without the claim is as good as one with a wrong one.
-        claim = token.payload.get(api_settings.REVOKE_TOKEN_CLAIM, "") if token else ""
-        return cls(int(request.user.pk or 0), getattr(request, "request_id", ""), claim)
-
-
-def predict(
-    *,
-    model_id: int | None = None,
-    model: str | None = None,
-    target: Target | None = None,
-    input_data: JSONObject,
-    metadata: JSONObject | None = None,
-    subject: str | None = None,
-    reference: str | None = None,
-    caller: Caller,
-    claim: Claim | None = None,
-) -> Record:
-    """Score one input by `model_id`, or by what `model` refers to, and return its committed record.
-
-    Who has asked that already gives the `target`, so that it stays the same.
-
-    Raises ModelNotFound, ArtifactMissing, ModelNotReady, InvalidInput (its paths below
-    `input_data`), CallerInactive, AlreadyAnswered or PredictionFailed; only the last leaves a
-    record.
-    """
-    target = target or target_of(model_id=model_id, model=model, subject=subject, caller=caller)
-    loaded = loader.get(target.model_id)
-    try:
-        inputs = arrange(loaded.signature, [input_data])
-    except InvalidInput as error:
-        raise _placed(error, "input_data") from error
-    record = _record(loaded, input_data, metadata, caller, target, subject, reference, claim)
-    if model_id is None or claim is not None:
-        # There was a query, and whoever commits for all who wait may need the connection.
-        loader.give_back_connection()
-    record = lanes.join(Draft(loaded, record, inputs))
-    if target.shadow_ids:
-        shadows.follow(target.shadow_ids, [record])
-    if record.error:
-        raise _failure(f"Model {loaded.version.pk} failed on this input: {record.error}", [record])
-    return record
-
-
-def predict_batch(
-    *,
-    model_id: int | None = None,
-    model: str | None = None,
-    target: Target | None = None,
-    inputs: Sequence[JSONObject],
-    metadata: JSONObject | None = None,
-    subject: str | None = None,
-    references: Sequence[str | None] | None = None,
-    caller: Caller,
-    claim: Claim | None = None,
-) -> list[Record]:
-    """Score inputs in one call and return their records in the same order, committed all or none.
-
-    All are about one subject, so that one version answers. Raises what `predict` does, with paths
-    below `inputs[i]`; where the model fails on some inputs, the records of those alone are left.
-    """
-    # Each record holds the metadata: a small body must not ask for gigabytes of them.
-    copied = len(orjson.dumps(metadata)) * len(inputs)
-    if metadata is not None and copied > settings.MAX_REQUEST_BYTES:
-        message = f"Takes {copied} bytes in all records, where {settings.MAX_REQUEST_BYTES} may be."
-        raise InvalidInput(0, {"metadata": [message]})
-    target = target or target_of(model_id=model_id, model=model, subject=subject, caller=caller)
-    loaded = loader.get(target.model_id)
-    try:
-        arranged = arrange(loaded.signature, inputs)
-    except InvalidInput as error:
-        raise _placed(error, f"inputs[{error.row}]") from error
-    records = [
-        _record(loaded, input_data, metadata, caller, target, subject, reference)
-        for input_data, reference in zip(
-            inputs, references or repeat(None, len(inputs)), strict=True
-        )
-    ]
-    lanes.score(records, arranged, loaded)
-    failed = {i: record for i, record in enumerate(records) if record.error}
-    if failed:
-        raise _record_failures(failed, len(records))
-    recorder.record_all(records, claim)
-    if target.shadow_ids:
-        shadows.follow(target.shadow_ids, records)
-    return records
-
-
-def _record_failures(failed: Mapping[int, Record], n_inputs: int) -> PredictionFailed:
-    for outcome in recorder.record(list(failed.values())):
-        if isinstance(outcome, Exception):
-            raise outcome
-    model = next(iter(failed.values())).model
-    return _failure(
-        f"Model {model.pk} failed on {len(failed)} of {n_inputs} inputs, none was answered",
-        list(failed.values()),
-        errors={f"inputs[{i}]": [failed[i].error] for i in list(failed)[:MAX_SHOWN]},
+def _with_paths_below(place: str, error: InvalidInput) -> InvalidInput:
+    """The same error with the paths of the caller's request body."""
+    return InvalidInput(
+        error.row,
+        {f"{place}.{path}" if path else place: messages for path, messages in error.errors.items()},
     )
 
 
-def answer_once(
-    claim: Claim | None, predict: Callable[[], list[Record]]
-) -> tuple[Sequence[Record | Prediction], bool]:
-    """What `predict` gives, or what this request was answered with before; and whether it is new.
-
-    Raises what `predict` does, KeyReused or PredictionNotFound.
-    """
-    if claim is None:
-        return predict(), True
-    found = idempotency.find_answer(claim)
-    if found is None:
-        try:
-            return predict(), True
-        except AlreadyAnswered:
-            found = idempotency.find_answer(claim)
-    if found is None:
-        raise KeyReused(f"{idempotency.HEADER} {claim.key!r} expired meanwhile")
-    return found, False
-
-
-def draft_of(model: LoadedModel, input_data: Any, *, target: Target, caller: Caller) -> Draft:
-    """A draft of one input; raises InvalidInput."""
-    inputs = arrange(model.signature, [input_data])
-    return Draft(model, _record(model, input_data, None, caller, target), inputs)
-
-
-def target_of(
-    *,
-    model_id: int | None = None,
-    model: str | None = None,
-    subject: str | None = None,
-    caller: Caller,
-) -> Target:
-    """Who answers; without a subject, each request is one of its own. Raises ModelNotFound."""
-    if model_id is not None:
-        return Target(model_id)
-    assert model is not None  # the callers see to it that one is given
-    return routing.resolve(model, subject=subject or caller.request_id)
-
-
-def _record(
-    model: LoadedModel,
-    input_data: Any,
-    metadata: JSONObject | None,
-    caller: Caller,
-    target: Target,
-    subject: str | None = None,
-    reference: str | None = None,
-    claim: Claim | None = None,
-) -> Record:
-    return Record(
-        model.version,
-        input_data,
-        metadata,
-        caller.request_id,
-        caller.user_id,
-        caller.password_md5,
-        reference,
-        subject,
-        target.alias,
-        target.arm,
-        _claim=claim,
-    )
+# -- predictions made elsewhere
 
 
 def create_model_with_predictions(
@@ -259,11 +204,3 @@ def _chunks(rows: Iterable[Mapping[str, Any]], size: int) -> Iterator[list[Mappi
     remaining = iter(rows)
     while chunk := list(islice(remaining, size)):
         yield chunk
-
-
-def _placed(error: InvalidInput, where: str) -> InvalidInput:
-    """The same error with its paths as the caller's body has them."""
-    return InvalidInput(
-        error.row,
-        {f"{where}.{path}" if path else where: said for path, said in error.errors.items()},
-    )

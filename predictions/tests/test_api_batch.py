@@ -11,10 +11,10 @@ from django.test import RequestFactory
 from rest_framework.exceptions import ParseError
 from rest_framework.test import APIClient
 
-from predictions import ndjson
 from predictions.models import Prediction
 from predictions.ndjson import LengthRequired, NDJSONParser
-from predictions.serving import lanes, recorder
+from predictions.serving import recorder, services
+from predictions.serving.questions import Question
 from registry.models import ModelVersion
 from registry.testing.fixtures import Artifact
 
@@ -263,11 +263,13 @@ def test_chunks_end_where_their_lines_are_long(
     settings.MAX_REQUEST_BYTES = 100
     sizes = []
 
-    def note(drafts: Any) -> Any:
-        sizes.append(len(drafts))
-        return lanes.score_and_record(drafts)
+    predict_each = services.predict_each
 
-    monkeypatch.setattr(ndjson, "score_and_record", note)
+    def note(question: Question, inputs: Any) -> Any:
+        sizes.append(len(inputs))
+        return predict_each(question, inputs)
+
+    monkeypatch.setattr(services, "predict_each", note)
     send_lines(client, iris, ['{"features": [5.1, 3.5, 1.4, 0.2]}'] * 10)
 
     assert sizes == [3, 3, 3, 1]

@@ -6,29 +6,31 @@ from datetime import timedelta
 import pytest
 from django.contrib.auth.models import User
 from django.test import RequestFactory
+from rest_framework.request import Request
 from rest_framework_simplejwt.exceptions import InvalidToken
 from rest_framework_simplejwt.tokens import AccessToken, Token
 
 from predictions import authentication
-from predictions.authentication import RememberingAuthentication
+from predictions.authentication import CachedTokenAuthentication
 
 
 @pytest.fixture(autouse=True)
 def forgetful() -> None:
-    authentication._verified.cache_clear()
+    authentication._verify_signature.cache_clear()
 
 
 def validate(token: str) -> Token:
-    request = RequestFactory().post("/", headers={"Authorization": f"Bearer {token}"})
-    _, validated = RememberingAuthentication().authenticate(request)
-    return validated
+    request = Request(RequestFactory().post("/", headers={"Authorization": f"Bearer {token}"}))
+    result = CachedTokenAuthentication().authenticate(request)
+    assert result is not None
+    return result[1]
 
 
 def test_a_token_is_verified_once(user: User) -> None:
     token = str(AccessToken.for_user(user))
 
     assert validate(token)["user_id"] == validate(token)["user_id"] == str(user.pk)
-    assert authentication._verified.cache_info().misses == 1
+    assert authentication._verify_signature.cache_info().misses == 1
 
 
 def test_a_remembered_token_expires_on_time(user: User) -> None:
@@ -43,17 +45,17 @@ def test_a_remembered_token_expires_on_time(user: User) -> None:
 
 
 def test_a_header_of_another_scheme_names_nobody_and_is_not_remembered() -> None:
-    request = RequestFactory().post("/", headers={"Authorization": "Basic YWRhOmFkYQ=="})
+    request = Request(RequestFactory().post("/", headers={"Authorization": "Basic YWRhOmFkYQ=="}))
 
-    assert RememberingAuthentication().authenticate(request) is None
-    assert authentication._verified.cache_info().currsize == 0
+    assert CachedTokenAuthentication().authenticate(request) is None
+    assert authentication._verify_signature.cache_info().currsize == 0
 
 
 def test_a_header_longer_than_any_token_is_not_remembered(user: User) -> None:
     token = str(AccessToken.for_user(user))
 
     assert validate(" " * 5000 + token)["user_id"] == str(user.pk)
-    assert authentication._verified.cache_info().currsize == 0
+    assert authentication._verify_signature.cache_info().currsize == 0
 
 
 def test_a_forged_token_is_refused_every_time(user: User) -> None:

@@ -14,6 +14,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
 from predictions.serving import services
+from predictions.serving.questions import Question
 from registry.models import ModelVersion
 from registry.services import Upload, register_model
 
@@ -103,7 +104,7 @@ class Command(BaseCommand):
         return version
 
     def _predict(self, version: ModelVersion, row: dict[str, Any]) -> None:
-        record = services.predict(model_id=version.pk, input_data=row, caller=services.Caller())
+        record = services.predict(Question(model_id=version.pk), row)
         answer = (record.output or {}).get("label", record.prediction)
         sure = "" if record.confidence is None else f" (confidence {record.confidence:.3f})"
         self.stdout.write(f"  prediction {record.pk} by {version}: {answer}{sure}")

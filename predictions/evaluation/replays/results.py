@@ -9,9 +9,9 @@ from django.db import connection
 
 from predictions.evaluation.agreement import compare
 from predictions.evaluation.replays.plan import RecordedRow
-from predictions.evaluation.replays.rescoring import Outcome
-from predictions.models import MAX_ERROR_LENGTH, Prediction, Replay, ReplayResult
-from predictions.serving.inference import Answer
+from predictions.models import Prediction, Replay, ReplayResult
+from predictions.serving.answers import Answer
+from predictions.serving.records import storable_reason
 from registry import statements
 from registry.signatures.arrangement import InvalidInput
 
@@ -37,13 +37,13 @@ class Result:
     agrees: bool = False
 
 
-def result_of(row: RecordedRow, answer: Outcome, tolerance: float | None) -> Result:
+def result_of(row: RecordedRow, answer: Answer, tolerance: float | None) -> Result:
     """The new answer to a recorded row, compared with the recorded answer."""
     result = Result(row.id)
-    if not isinstance(answer, Answer):
-        is_refused = isinstance(answer, InvalidInput)
+    if answer.error is not None:
+        is_refused = isinstance(answer.error, InvalidInput)
         result.status = (Status.REFUSED if is_refused else Status.FAILED).value
-        result.error = error_text(answer)
+        result.error = storable_reason(answer.error)
         return result
     result.prediction, result.confidence = answer.prediction, answer.confidence
     result.output = answer.output
@@ -55,13 +55,6 @@ def result_of(row: RecordedRow, answer: Outcome, tolerance: float | None) -> Res
     result.agrees, result.difference = comparison.agrees, comparison.difference
     result.distance = comparison.distance
     return result
-
-
-def error_text(error: Exception) -> str:
-    """The message of an error, in a form that fits its column."""
-    # PostgreSQL cannot store NUL or lone surrogates, and a library may quote any input.
-    text = str(error).replace("\0", "") or type(error).__name__
-    return text.encode(errors="replace").decode()[:MAX_ERROR_LENGTH]
 
 
 NAMES = [field.name for field in fields(Result)]

@@ -13,12 +13,16 @@ from predictions.evaluation.replays import plan as plans
 from predictions.evaluation.replays import results
 from predictions.evaluation.replays.plan import Plan, RecordedRow
 from predictions.evaluation.replays.report import report_of
-from predictions.evaluation.replays.rescoring import rescore
-from predictions.evaluation.replays.results import Result, error_text
+from predictions.evaluation.replays.results import Result
 from predictions.models import Replay
+from predictions.serving.inference import answer_rows
+from predictions.serving.records import storable_reason
 from registry import loader
 from registry.loader import ArtifactMissing, LoadedModel
 from registry.models import ModelVersion
+
+# If a model fails on a call, its rows are scored again one by one; this limits how many.
+MAX_CALL_ROWS = 500
 
 _request_lock = threading.Lock()
 
@@ -104,7 +108,8 @@ def run(
     size = chunk_rows or plans.chunk_size(model.signature)
     try:
         while chunk := plans.next_chunk(replay, size):
-            answers = rescore(model, [row.input_data for row in chunk])
+            inputs = [row.input_data for row in chunk]
+            answers = answer_rows(model, inputs, max_call_rows=MAX_CALL_ROWS)
             _commit(
                 replay,
                 chunk[-1],
@@ -150,7 +155,7 @@ def _complete(replay: Replay) -> Replay:
 
 
 def _fail(replay: Replay, error: Exception) -> None:
-    changes = {"status": Replay.Status.FAILED, "error": error_text(error)}
+    changes = {"status": Replay.Status.FAILED, "error": storable_reason(error)}
     # If this cannot be written either, the status stays "running"; it can be resumed all the same.
     with contextlib.suppress(DatabaseError, InterfaceError, ReplayTaken):
         _update_untouched(replay, changes)

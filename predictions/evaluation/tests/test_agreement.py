@@ -1,21 +1,21 @@
 """When two versions' answers to one input agree."""
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 from predictions.evaluation.agreement import Comparison, compare
-
-
-class Answer(NamedTuple):
-    prediction: float | None
-    output: object = None
+from predictions.serving.answers import Answer
 
 
 def label(name: Any, **probabilities: float) -> Answer:
     output = {"label": name} | ({"probabilities": probabilities} if probabilities else {})
-    return Answer(0.0, output)
+    return Answer(0.0, None, output)
+
+
+def several_outputs(**outputs: object) -> Answer:
+    return Answer(output=outputs)
 
 
 @pytest.mark.parametrize(
@@ -33,13 +33,21 @@ def label(name: Any, **probabilities: float) -> Answer:
         (label(1), label("1"), Comparison(False, 1.0)),
         (label("a", a=0.75, b=0.25), label("b", b=0.75, a=0.25), Comparison(False, 0.5, -0.5)),
         (label("a", a=0.75), label("b", b=1.0), Comparison(False, 1.0)),
-        (Answer(None, {"y": [1.0, 2]}), Answer(None, {"z": [1.0, 2]}), Comparison(True, 0.0)),
-        (Answer(None, {"y": 1, "z": 2}), Answer(None, {"y": 1, "z": 3}), Comparison(False, 1.0)),
-        (Answer(None, {"y": 1, "z": 2}), Answer(None, {"y": 1, "x": 2}), Comparison(False, 1.0)),
+        (several_outputs(y=[1.0, 2]), several_outputs(z=[1.0, 2]), Comparison(True, 0.0)),
+        (
+            several_outputs(y=1, z=2),
+            several_outputs(y=1, z=3),
+            Comparison(False, 1.0),
+        ),
+        (
+            several_outputs(y=1, z=2),
+            several_outputs(y=1, x=2),
+            Comparison(False, 1.0),
+        ),
         (Answer(1.0), label("a"), None),
         (label("a"), Answer(1.0), None),
         (Answer(None), Answer(1.0), None),
-        (Answer(1.0), Answer(None, {"y": [1.0, 2.0]}), None),
+        (Answer(1.0), several_outputs(y=[1.0, 2.0]), None),
         (Answer(math.nan), Answer(1.0), None),
     ],
 )

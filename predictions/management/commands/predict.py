@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError
 from predictions.models import Prediction
 from predictions.serializers import PredictionDetailSerializer
 from predictions.serving import services
+from predictions.serving.questions import Question
 from registry.exact_json.values import JSONObject, parse_json
 from registry.loader import ArtifactMissing, ModelNotReady
 from registry.models import ModelNotFound
@@ -32,7 +33,7 @@ class Command(BaseCommand):
     def handle(self, *, model: str, input_data: str, **options: object) -> None:
         row = _parse_input(sys.stdin.read() if input_data == "-" else input_data)
         try:
-            record = services.predict(model=model, input_data=row, caller=services.Caller())
+            record = services.predict(Question(model=model), row)
         except (
             ArtifactMissing,
             InvalidInput,

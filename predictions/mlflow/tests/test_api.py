@@ -133,13 +133,13 @@ def test_csv_is_read_by_the_signature(client: APIClient, mixed: ModelVersion) ->
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "Give one of"),
+        ("", "Give exactly one of"),
         ("a,b,c,d\n", "1 to 10000 rows"),
-        ("a,b\n1,2,3\n", "Each line must have 2 cells"),
+        ("a,b\n1,2,3\n", "Every line must have 2 cells"),
         ('a,b\n"1,2\n', "Not acceptable as CSV"),
         ("a,b,c,d\n1,2,wide,4\n", "Must be a number, not 'wide'"),
         ("a,b,c,d\n1,2,inf,4\n", "Must be a number, not 'inf'"),
-        ("a,a,c,d\n1,2,3,4\n", "different names"),
+        ("a,a,c,d\n1,2,3,4\n", "distinct names"),
         ("a,b,c,d\n1,2,3,\x00\n", "U\\+0000"),
         (b"\xff\xfe", "in UTF-8"),
     ],

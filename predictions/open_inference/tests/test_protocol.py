@@ -277,14 +277,14 @@ def test_a_stored_answer_is_for_active_users_alone(
         ({"subject": 5}, "subject must be text of 1 to 200"),
         ({"subject": " "}, "subject must be text of 1 to 200"),
         ({"reference": "x" * 201}, "reference must be text of 1 to 200"),
-        ({"references": ["a"]}, "references must be JSON in a text"),
+        ({"references": ["a"]}, "references must be a string that contains JSON"),
         ({"references": "[1]"}, "references[0] must be text"),
         ({"references": "{}"}, "references must be the JSON text of a list"),
-        ({"references": '["a", "b"]'}, "references holds 2, where there are 1 rows"),
-        ({"reference": "a", "references": '["a"]'}, "reference is for one row"),
-        ({"metadata": {"a": 1}}, "metadata must be JSON in a text"),
+        ({"references": '["a", "b"]'}, "references has 2 entries for 1 rows"),
+        ({"reference": "a", "references": '["a"]'}, "reference is for a single row"),
+        ({"metadata": {"a": 1}}, "metadata must be a string that contains JSON"),
         ({"metadata": "[1]"}, "metadata must be the JSON text of an object"),
-        ({"metadata": "{"}, "metadata is not acceptable as JSON"),
+        ({"metadata": "{"}, "metadata is not valid JSON"),
         ({"metadata": json.dumps({"a": "x" * 65_536})}, "metadata: Must not take more than"),
         ({"idempotency_key": 1}, "idempotency_key must be text"),
         ({"idempotency_key": ""}, "1 to 255 printable ASCII"),
@@ -466,7 +466,7 @@ def test_a_compressed_body_is_refused(client: APIClient, champion: Alias) -> Non
     response = client.post(INFER, {"inputs": [TENSOR]}, headers={"Content-Encoding": "gzip"})
 
     assert response.status_code == 400
-    assert "Content-Encoding is not taken" in response.json()["error"]
+    assert "Content-Encoding is not supported" in response.json()["error"]
 
 
 # -- errors around it

@@ -15,7 +15,8 @@ from rest_framework.test import APIClient
 
 from predictions.models import Prediction
 from predictions.serving import services
-from predictions.serving.recorder import Record
+from predictions.serving.questions import Caller, Question
+from predictions.serving.records import Record
 from registry import loader
 from registry.models import ModelVersion
 from registry.testing.fixtures import Artifact, pool_of, postgresql
@@ -41,7 +42,7 @@ def pool() -> Any:
 def ask(version: ModelVersion, row: dict[str, Any]) -> Prediction | Record:
     """The recorded prediction, of a model that failed too."""
     try:
-        return services.predict(model_id=version.pk, input_data=row, caller=services.Caller())
+        return services.predict(Question(model_id=version.pk), row)
     except services.PredictionFailed as failed:
         return Prediction.objects.get(pk=failed.extensions["prediction_ids"][0])
 
@@ -106,12 +107,10 @@ def test_callers_at_once_each_get_their_own_committed_row(iris: ModelVersion, us
     def ask(i: int) -> Prediction | Record:
         barrier.wait(timeout=20)
         try:
-            return services.predict(
-                model_id=iris.pk,
-                input_data={"features": [float(i), 3.5, 1.4, 0.2]},
-                metadata={"caller": i},
-                caller=services.Caller(user.pk, f"request-{i}"),
+            question = Question(
+                caller=Caller(user.pk, f"request-{i}"), model_id=iris.pk, metadata={"caller": i}
             )
+            return services.predict(question, {"features": [float(i), 3.5, 1.4, 0.2]})
         finally:
             connections.close_all()
 

@@ -116,7 +116,7 @@ def test_an_answer_that_was_deleted_is_said(client: APIClient, iris: ModelVersio
     response = ask(client, iris)
 
     assert response.status_code == 404
-    assert "deleted since" in response.json()["detail"]
+    assert "have been deleted" in response.json()["detail"]
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "é", "tab\t"])

@@ -186,7 +186,7 @@ def test_references_come_one_an_input(client: APIClient, champion: Alias) -> Non
     )
 
     assert response.status_code == 400
-    assert "one for each of the 2 inputs" in response.json()["errors"]["references"][0]
+    assert "one entry for each of the 2 inputs" in response.json()["errors"]["references"][0]
 
 
 def test_too_many_references_are_refused_as_one(
@@ -198,7 +198,7 @@ def test_too_many_references_are_refused_as_one(
         f"{URL}batch/", {"model": "iris", "inputs": [ROW], "references": [{}] * 100}
     )
 
-    assert response.json()["errors"] == {"references": ["Must be a list of 1 to 3 names."]}
+    assert response.json()["errors"] == {"references": ["Must be a list of 1 to 3 references."]}
 
 
 def test_ten_percent_are_a_tenth_of_a_hundred_thousand_subjects() -> None:
@@ -251,14 +251,14 @@ def test_callers_at_once_share_a_query_and_see_each_move(
     champion: Alias, second: ModelVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, slow = [], threading.Event()
-    look_up = routing._meaning
+    look_up = routing._look_up_one
 
     def note(reference: str) -> Any:
         asked.append(reference)
         slow.wait(0.2)
         return look_up(reference)
 
-    monkeypatch.setattr(routing, "_meaning", note)
+    monkeypatch.setattr(routing, "_look_up_one", note)
 
     def resolve(_: int) -> int:
         try:

@@ -9,7 +9,8 @@ from django.db import IntegrityError
 
 from predictions.models import MAX_ERROR_LENGTH, Prediction
 from predictions.serving import recorder, services
-from predictions.serving.recorder import Record
+from predictions.serving.answers import Answer
+from predictions.serving.records import Record
 from registry.models import ModelVersion
 from registry.services import VersionExists
 
@@ -110,7 +111,7 @@ def test_a_user_with_predictions_is_kept(iris: ModelVersion, user: User) -> None
 )
 def test_whatever_a_library_says_can_be_stored(iris: ModelVersion, message: str, kept: str) -> None:
     row = Record(iris, {})
-    row.fail(ValueError(message))
+    row.take(Answer(error=ValueError(message)))
 
     [recorded] = recorder.record([row])
 

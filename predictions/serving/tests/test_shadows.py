@@ -50,7 +50,7 @@ def shadow_rows() -> Any:
 
 
 def dropped(version: ModelVersion, reason: str) -> float:
-    return SHADOWS_DROPPED.labels(str(version.pk), reason)._value.get()
+    return float(SHADOWS_DROPPED.labels(str(version.pk), reason)._value.get())
 
 
 def test_a_shadow_scores_the_input_of_the_answer(
@@ -113,7 +113,7 @@ def test_an_answer_does_not_wait_for_a_slow_shadow(
     client: APIClient, champion: Alias, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     release = threading.Event()
-    monkeypatch.setattr(shadows, "_score", lambda model, batch: release.wait(20) and 0)
+    monkeypatch.setattr(shadows, "_answer", lambda model, batch: release.wait(20) and 0)
 
     codes = [ask(client).status_code for _ in range(5)]
 

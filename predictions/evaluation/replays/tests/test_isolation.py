@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
-from predictions.evaluation.replays import rescoring, runner
+from predictions.evaluation.replays import runner
 from predictions.models import Prediction, ReplayResult
+from predictions.serving import inference
 from predictions.testing.replays import (
     NOON,
     completed_report,
@@ -29,13 +30,13 @@ def test_rows_deleted_meanwhile_are_left_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     record_labels(iris, iris_artifact, iris_rows()[:20])
-    rescore = rescoring.rescore
+    answer_rows = inference.answer_rows
 
-    def delete_and_rescore(model: Any, inputs: Any) -> Any:
+    def delete_and_answer(*arguments: Any, **options: Any) -> Any:
         Prediction.objects.filter(created_at__lt=NOON + timedelta(minutes=5)).delete()
-        return rescore(model, inputs)
+        return answer_rows(*arguments, **options)
 
-    monkeypatch.setattr(runner, "rescore", delete_and_rescore)
+    monkeypatch.setattr(runner, "answer_rows", delete_and_answer)
 
     report = completed_report(run_replay(iris, coarse, chunk_rows=20))
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from predictions.evaluation.replays import rescoring
 from predictions.models import Prediction, ReplayResult
+from predictions.serving import inference
 from predictions.testing.replays import (
     NOON,
     MakeVersion,
@@ -22,6 +22,7 @@ from predictions.testing.replays import coarse_artifact as coarse_artifact
 from registry import loader
 from registry.models import ModelVersion
 from registry.runtimes.base import InferenceError
+from registry.signatures.arrangement import InvalidInput
 from registry.signatures.signature import Input, Output, Signature
 from registry.testing.fixtures import Artifact
 
@@ -110,14 +111,9 @@ def test_rows_of_varying_shape_are_scored_together_by_shape(
     model = loader.LoadedModel(iris, Summing(), Summing.signature)
     rows = [{"x": [1.0]}, {"x": [1.0, 2.0]}, {"x": "no"}, {"x": [4.0]}, {"x": [-1.0]}]
 
-    answers = rescoring.rescore(model, rows)
+    answers = inference.answer_rows(model, rows)
 
-    assert [getattr(answer, "prediction", None) for answer in answers] == [
-        1.0,
-        3.0,
-        None,
-        4.0,
-        None,
-    ]
-    assert str(answers[4]) == "negative"
+    assert [answer.prediction for answer in answers] == [1.0, 3.0, None, 4.0, None]
+    assert isinstance(answers[2].error, InvalidInput)
+    assert str(answers[4].error) == "negative"
     assert calls[0] == 3

@@ -1,0 +1,62 @@
+"""Models, tokens and a connection for the tests of the fast lane."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.signals import request_finished, request_started
+from django.db import close_old_connections
+from rest_framework_simplejwt.tokens import AccessToken
+
+from mlapi import fast_lane
+from registry.models import Alias, ModelVersion
+
+
+@pytest.fixture(autouse=True)
+def empty_caches() -> Iterator[None]:
+    """What the fast lane remembers of the settings must not outlive a test that changes them."""
+    yield
+    fast_lane._common_headers.cache_clear()
+    fast_lane._is_allowed_host.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def kept_connection(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The test's connection, which holds its transaction, stays open between requests."""
+    monkeypatch.setattr(fast_lane, "close_old_connections", lambda: None)
+    for signal in (request_started, request_finished):
+        signal.disconnect(close_old_connections)
+    yield
+    for signal in (request_started, request_finished):
+        signal.connect(close_old_connections)
+
+
+@pytest.fixture
+def token(user: User) -> str:
+    return str(AccessToken.for_user(user))
+
+
+@pytest.fixture
+def authorization(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+@pytest.fixture
+def models(
+    iris: ModelVersion, diabetes: ModelVersion, make_version: Callable[..., ModelVersion]
+) -> dict[str, int]:
+    """Ids by what they stand for: an active classifier, a regressor, an inactive version, one
+    without a file, and none at all.
+    """
+    Alias.objects.create(name="iris", alias="champion", version=iris)
+    empty = ModelVersion.objects.create(name="empty", version="1", framework="sklearn")
+    retired = ModelVersion.objects.create(
+        name="retired", version="1", framework="sklearn", is_active=False
+    )
+    return {
+        "iris": iris.pk,
+        "diabetes": diabetes.pk,
+        "empty": empty.pk,
+        "retired": retired.pk,
+        "nothing": 987_654,
+    }

@@ -1,0 +1,121 @@
+"""What is added to one way only makes the comparison fail."""
+
+from collections.abc import Mapping
+
+import pytest
+from django.conf import LazySettings
+from django.core.handlers.wsgi import WSGIHandler
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from rest_framework import serializers
+from rest_framework.permissions import BasePermission, IsAuthenticated
+from rest_framework.throttling import BaseThrottle
+
+from mlapi.middleware import GetResponse
+from mlapi.tests.fast_lane.comparison import differences
+from mlapi.tests.fast_lane.requests import (
+    ROW,
+    Sent,
+    as_json,
+)
+from predictions.open_inference.views import InferView
+from predictions.serializers import PredictionRequest
+from predictions.views import PREDICTION_REQUEST, PredictionViewSet
+
+
+@pytest.fixture
+def plain(models: Mapping[str, int], authorization: dict[str, str]) -> list[Sent]:
+    [body] = as_json({"model": "iris", "input_data": ROW})
+    return [Sent(body, headers=authorization)]
+
+
+def test_a_permission_on_the_view_alone_is_noticed(
+    plain: list[Sent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Nobody(BasePermission):
+        def has_permission(self, request: object, view: object) -> bool:
+            return False
+
+    monkeypatch.setattr(PredictionViewSet, "permission_classes", [IsAuthenticated, Nobody])
+
+    assert len(differences(plain)) == 1
+
+
+def test_a_throttle_on_the_view_alone_is_noticed(
+    plain: list[Sent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Never(BaseThrottle):
+        def allow_request(self, request: object, view: object) -> bool:
+            return False
+
+    monkeypatch.setattr(PredictionViewSet, "throttle_classes", [Never])
+
+    assert len(differences(plain)) == 1
+
+
+def test_a_middleware_in_front_of_django_alone_is_noticed(
+    plain: list[Sent], settings: LazySettings
+) -> None:
+    settings.MIDDLEWARE = [
+        *settings.MIDDLEWARE,
+        "mlapi.tests.fast_lane.test_unequal_changes.add_header",
+    ]
+    handler = WSGIHandler()
+    handler.load_middleware()
+
+    assert len(differences(plain, django=handler)) == 1
+
+
+def add_header(get_response: GetResponse) -> GetResponse:
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        response = get_response(request)
+        assert isinstance(response, HttpResponse)
+        response.headers["X-Added"] = "yes"
+        return response
+
+    return middleware
+
+
+def test_a_required_field_of_the_serializer_alone_is_noticed(
+    plain: list[Sent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class WithReason(PredictionRequest):
+        reason = serializers.CharField()
+
+    monkeypatch.setattr("predictions.views.PREDICTION_REQUEST", WithReason())
+
+    assert len(differences(plain)) == 1
+
+
+def test_what_the_fast_lane_stands_in_for_has_not_changed(settings: LazySettings) -> None:
+    """An addition that lets these requests pass would not be noticed by comparing responses.
+
+    Whoever changes one of these decides what it means for `mlapi/fast_lane.py`, then changes it
+    here.
+    """
+    assert settings.MIDDLEWARE == [
+        "mlapi.middleware.RequestIDMiddleware",
+        "mlapi.middleware.AccessLogMiddleware",
+        "corsheaders.middleware.CorsMiddleware",
+        "mlapi.middleware.LengthRequiredMiddleware",
+        "django.middleware.security.SecurityMiddleware",
+        "whitenoise.middleware.WhiteNoiseMiddleware",
+        "mlapi.middleware.AdminSessionMiddleware",
+        "django.middleware.common.CommonMiddleware",
+        "django.middleware.csrf.CsrfViewMiddleware",
+        "mlapi.middleware.AdminAuthenticationMiddleware",
+        "mlapi.middleware.AdminMessageMiddleware",
+        "django.middleware.clickjacking.XFrameOptionsMiddleware",
+        "axes.middleware.AxesMiddleware",
+    ]
+    for view in (PredictionViewSet, InferView):
+        assert view.permission_classes == [IsAuthenticated]
+        assert view.throttle_classes == []
+    assert set(PREDICTION_REQUEST.fields) == {
+        "model_id",
+        "model",
+        "input_data",
+        "metadata",
+        "subject",
+        "reference",
+    }

@@ -1,0 +1,91 @@
+"""`Record`: a row of the prediction log on its way to the database."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.utils import timezone
+
+from predictions.models import MAX_ERROR_LENGTH, Prediction
+from predictions.serving.answers import Answer
+from predictions.serving.idempotency import Claim
+from registry.exact_json.values import JSONObject
+from registry.models import ModelVersion
+from registry.runtimes.base import RuntimeUnavailable
+
+
+@dataclass(slots=True, eq=False)
+class Record:
+    """A row of the log on its way there; None is null.
+
+    Its fields have the names of the columns: orjson serialises a record as the object that the
+    statement reads, and leaves out the names that begin with an underscore. Of the fields that are
+    not columns, `password_md5` is what the caller's token claims about the password it was issued
+    under (None if there was no token: commands), and `key` belongs to the statement.
+    """
+
+    _version: ModelVersion
+    input_data: Any
+    metadata: JSONObject | None = None
+    request_id: str = ""
+    user_id: int | None = None
+    password_md5: str | None = None
+    reference: str | None = None
+    subject: str | None = None
+    alias: str | None = None
+    arm: str | None = None
+    primary_id: int | None = None
+    prediction: float | None = None
+    confidence: float | None = None
+    output: Any = None
+    status: str = Prediction.Status.SUCCEEDED.value
+    error: str = ""
+    latency_ms: float | None = None
+    created_at: datetime = field(default_factory=timezone.now)
+    _claim: Claim | None = None
+    # Seconds after which a model that could not be reached may be tried again.
+    _retry_after: int | None = None
+    model_id: int = field(init=False)
+    key: int = field(init=False, default=0)
+    # The committed row's, 0 until then.
+    pk: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        self.model_id = self._version.pk
+
+    @property
+    def model(self) -> ModelVersion:
+        return self._version
+
+    @property
+    def claim(self) -> Claim | None:
+        return self._claim
+
+    @property
+    def retry_after(self) -> int | None:
+        return self._retry_after
+
+    def take(self, answer: Answer) -> None:
+        """Copy the answer, or the reason why there is none, into the row."""
+        self.latency_ms = answer.latency_ms
+        if answer.error is not None:
+            self._fail(answer.error)
+            return
+        self.prediction, self.confidence = answer.prediction, answer.confidence
+        self.output = answer.output
+
+    def _fail(self, error: Exception) -> None:
+        self.status = Prediction.Status.FAILED.value
+        self.error = storable_reason(error)
+        if isinstance(error, RuntimeUnavailable):
+            self._retry_after = error.retry_after
+
+
+def storable_reason(error: Exception) -> str:
+    """The error's message as a column can hold it; its class's name if it has none.
+
+    A library may quote any byte of its input, but PostgreSQL stores neither NUL nor lone
+    surrogates.
+    """
+    reason = str(error).replace("\0", "") or type(error).__name__
+    return reason.encode(errors="replace").decode()[:MAX_ERROR_LENGTH]
