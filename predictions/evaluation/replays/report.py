@@ -119,23 +119,18 @@ def _classes(replay: Replay) -> JSONObject | None:
         return None
     return {
         "agreement": [
-            {
-                "label": _shorten(orjson.loads(name)),
-                "rows": rows,
-                "agreed": agreed,
-                "agreement": agreed / rows,
-            }
-            for name, rows, agreed in by_class
+            {"label": _label(text), "rows": rows, "agreed": agreed, "agreement": agreed / rows}
+            for text, rows, agreed in by_class
         ],
         "pairs": [
-            {
-                "recorded": _shorten(orjson.loads(recorded)),
-                "new": _shorten(orjson.loads(new)),
-                "rows": rows,
-            }
+            {"recorded": _label(recorded), "new": _label(new), "rows": rows}
             for recorded, new, rows in pairs
         ],
     }
+
+
+def _label(text: str) -> object:
+    return _shorten(orjson.loads(text))
 
 
 def _quality(replay: Replay) -> JSONObject | None:

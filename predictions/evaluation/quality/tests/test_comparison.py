@@ -47,6 +47,11 @@ def versions(signature: Any, n: int) -> list[ModelVersion]:
     return [make_version(signature, name=f"wine{i}") for i in range(n)]
 
 
+def interval(mean: float, variance: float) -> Any:
+    half_width = 1.959964 * np.sqrt(variance)
+    return pytest.approx([mean - half_width, mean + half_width], rel=1e-5)
+
+
 def test_regressors_are_compared_with_intervals(client: APIClient, db: None) -> None:
     champion, canary, shadow = versions(REGRESSOR_SIGNATURE, 3)
     make_alias(champion, canary, shadow)
@@ -71,20 +76,15 @@ def test_regressors_are_compared_with_intervals(client: APIClient, db: None) -> 
         "share_interval": list(wilson_interval(100, 200) or ()),
     }
     differences = shadow_values - values
-    half_width = 1.959964 * differences.std(ddof=1) / np.sqrt(200)
     assert shadow_figures["difference"]["mean"] == pytest.approx(differences.mean(), rel=1e-6)
-    assert shadow_figures["difference"]["mean_interval"] == pytest.approx(
-        [differences.mean() - half_width, differences.mean() + half_width], rel=1e-5
+    assert shadow_figures["difference"]["mean_interval"] == interval(
+        differences.mean(), differences.var(ddof=1) / 200
     )
     difference = body["canary"]["difference"]
-    half_width = 1.959964 * np.sqrt(canary_values.var(ddof=1) / 50 + values.var(ddof=1) / 200)
     assert (difference["of"], difference["rows"]) == ("value", 50)
-    assert difference["mean_interval"] == pytest.approx(
-        [
-            canary_values.mean() - values.mean() - half_width,
-            canary_values.mean() - values.mean() + half_width,
-        ],
-        rel=1e-5,
+    assert difference["mean_interval"] == interval(
+        canary_values.mean() - values.mean(),
+        canary_values.var(ddof=1) / 50 + values.var(ddof=1) / 200,
     )
     assert body["champion"]["regression"]["mae"] == pytest.approx(1.0)
     assert shadow_figures["regression"]["mae"] == pytest.approx(1.125, rel=1e-4)
