@@ -26,6 +26,7 @@ MICROSECOND = timedelta(microseconds=1)
 # The range of datetime, so that a forged cursor is a 400 and not an OverflowError.
 MIN_MICROSECONDS = (datetime.min.replace(tzinfo=UTC) - EPOCH) // MICROSECOND
 MAX_MICROSECONDS = (datetime.max.replace(tzinfo=UTC) - EPOCH) // MICROSECOND
+# The largest primary key; drivers reject larger integers.
 MAX_ID = 2**63 - 1
 
 Row = TypeVar("Row", bound=Model)

@@ -10,8 +10,6 @@ from registry.exact_json.values import JSONObject
 
 # Later or earlier times would overflow in some time zone.
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
-# SQLite's driver accepts no larger integer.
-MAX_ID = 2**63 - 1
 
 LABEL_SCHEMA: JSONObject = {"oneOf": [{"type": "string"}, {"type": "number"}, {"type": "boolean"}]}
 

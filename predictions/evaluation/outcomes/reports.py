@@ -10,8 +10,9 @@ from datetime import datetime
 
 from rest_framework import serializers
 
-from predictions.evaluation.fields import MAX_ID, BoundedDateTimeField
+from predictions.evaluation.fields import BoundedDateTimeField
 from predictions.models import MAX_CALLERS_NAME_LENGTH, MAX_OUTCOME_VALUE
+from registry.pagination import MAX_ID
 from registry.signatures.signature import ClassLabel
 
 FIELDS = frozenset({"prediction_id", "reference", "value", "label", "observed_at"})

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 from rest_framework import serializers
 
-from predictions.evaluation.fields import LABEL_SCHEMA, MAX_ID, Fields, LabelField
+from predictions.evaluation.fields import LABEL_SCHEMA, Fields, LabelField
 from predictions.evaluation.outcomes.recording import RecordedCounts
 from predictions.evaluation.outcomes.reports import InvalidReport, Report, parse_report
 from predictions.models import MAX_CALLERS_NAME_LENGTH, MAX_OUTCOME_VALUE, Outcome
 from registry.exact_json.serializers import StrictSerializer
 from registry.exact_json.values import JSONObject
+from registry.pagination import MAX_ID
 
 MAX_OUTCOMES = 10_000
 # More errors than this help nobody.

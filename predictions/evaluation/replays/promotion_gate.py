@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from predictions.evaluation.fields import MAX_ID
 from predictions.models import Replay
 from registry.exact_json.values import JSONObject
+from registry.pagination import MAX_ID
 
 FIELDS = ("replay", "min_agreement")
 SHOWN_FIGURES = (

@@ -6,13 +6,14 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from predictions.evaluation.fields import MAX_ID, BoundedDateTimeField, Fields
+from predictions.evaluation.fields import BoundedDateTimeField, Fields
 from predictions.evaluation.replays.plan import VersionKey
 from predictions.models import MAX_REPLAY_NAME_LENGTH, Replay, ReplayResult
 from predictions.serializers import OutputField
 from registry.exact_json.serializers import StrictSerializer
 from registry.exact_json.values import JSONObject
 from registry.models import NAME_PATTERN
+from registry.pagination import MAX_ID
 
 # Name, colon and version.
 MAX_SPECIFIER_LENGTH = 151

@@ -8,7 +8,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
-from predictions.evaluation.agreement import values_agree
+from predictions.evaluation.agreement import labels_agree, values_agree
 from predictions.evaluation.statistics import wilson_interval
 from predictions.models import Prediction
 from predictions.testing.rows import (
@@ -132,6 +132,19 @@ def test_classifiers_agree_by_label_in_any_order_of_classes(client: APIClient, d
     assert shadow_figures["classification"]["accuracy"] == 1.0
     assert body["champion"]["classification"]["accuracy"] == pytest.approx(2 / 3)
     assert body["canary"] is None
+
+
+def test_equal_labels_of_different_types_agree_as_in_a_replay(client: APIClient, db: None) -> None:
+    champion = make_version(classifier_signature([0, 1]), "one")
+    shadow = make_version(classifier_signature([0.0, 1.0]), "two")
+    make_alias(champion, None, shadow)
+    rows = create_arm_rows(champion, [0.0, 1.0], "primary")
+    for row, index in zip(rows, [0.0, 0.0], strict=True):
+        create_arm_rows(shadow, [index], "shadow", primary=row)
+
+    [shadow_figures] = client.get(URL).json()["shadows"]
+
+    assert shadow_figures["agreement"]["agreed"] == sum(map(labels_agree, [0, 1], [0.0, 0.0])) == 1
 
 
 def test_arms_have_a_failure_rate_and_latency_quantiles(client: APIClient, db: None) -> None:
