@@ -76,7 +76,7 @@ def health(request: HttpRequest) -> HttpResponse:
         "status": "ok" if _is_ready(state) else "unavailable",
         "version": settings.VERSION,
         **state,
-        "loaded_models": loader.loaded(),
+        "loaded_models": loader.loaded_specifiers(),
     }
     return _by_state(body, state)
 

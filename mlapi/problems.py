@@ -26,8 +26,9 @@ from predictions.models import PredictionNotFound, ReplayNotFound
 from predictions.serving.idempotency import InvalidKey, KeyReused
 from predictions.serving.recorder import CallerInactive
 from predictions.serving.services import PredictionFailed, PredictionUnavailable
-from registry.aliases.moves import AliasMoved, MoveRefused
-from registry.artifacts.store import ArtifactRejected, ArtifactTooLarge
+from registry.aliases.recording import AliasMoved
+from registry.aliases.validation import MoveRefused
+from registry.artifacts.errors import ArtifactRejected, ArtifactTooLarge
 from registry.loader import ArtifactMissing, ModelNotReady
 from registry.models import ModelNotFound
 from registry.open_inference.binary import TensorError

@@ -125,7 +125,7 @@ def _warm() -> None:
     from registry import loader
 
     try:
-        loader.warm()
+        loader.preload()
     except Exception:
         # Each will be tried again by the request that needs it.
         logger.exception("The models could not be loaded at start")

@@ -106,11 +106,10 @@ PROOF_MEMORY_BYTES = environment.integer("PROOF_MEMORY_BYTES", str(2**32), minim
 SKLEARN_TRUSTED_TYPES = environment.strings("SKLEARN_TRUSTED_TYPES")
 REMOTE_ORIGINS = environment.origins("REMOTE_ORIGINS")
 # Decides on a promotion's `require`: from id, to id, and what is required; it raises to refuse.
-PROMOTION_GATE = "predictions.evaluation.replays.promotion_gate.check"
 
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_REQUEST_BYTES
-# Uploads go to disk whatever their size: artifacts are hashed and proved from a file.
-FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
+# Streams uploads of any size into MODEL_PATH, where artifacts are proved and kept.
+FILE_UPLOAD_HANDLERS = ["registry.artifacts.upload_handler.StagingUploadHandler"]
 
 STATIC_URL = "static/"
 # Served from the apps' own folders, so that a fresh clone needs no collectstatic.
@@ -210,7 +209,7 @@ LOGGING = logging_config(LOG_LEVEL, LOG_FORMAT)
 
 # REST
 
-# Of the endpoints that take a model file; the others must not spool one to disk.
+# For the endpoints that accept a model file. No other endpoint may write an upload to disk.
 UPLOAD_PARSER_CLASSES = ["mlapi.rest.parsers.JSONParser", "mlapi.rest.parsers.MultiPartParser"]
 REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["mlapi.rest.parsers.JSONParser"],

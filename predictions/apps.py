@@ -4,3 +4,37 @@ from django.apps import AppConfig
 class PredictionsConfig(AppConfig):
     name = "predictions"
     verbose_name = "Prediction log"
+
+    def ready(self) -> None:
+        # Models can only be imported once the apps are ready.
+        from django.urls import reverse
+
+        from predictions.evaluation.replays import promotion_gate
+        from registry import hooks
+
+        hooks.register(
+            hooks.Extension(
+                promotion_gate=promotion_gate.check,
+                version_links=[
+                    hooks.AdminLink(
+                        "Predictions",
+                        lambda version: (
+                            reverse("admin:predictions_prediction_changelist")
+                            + f"?model__id__exact={version.pk}"
+                        ),
+                    ),
+                    hooks.AdminLink(
+                        "Quality",
+                        lambda version: reverse("admin:predictions_quality", args=[version.pk]),
+                    ),
+                ],
+                alias_links=[
+                    hooks.AdminLink(
+                        "Comparison",
+                        lambda row: reverse(
+                            "admin:predictions_comparison", args=[row.name, row.alias]
+                        ),
+                    ),
+                ],
+            )
+        )

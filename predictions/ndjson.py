@@ -22,7 +22,7 @@ from predictions.serving import services
 from predictions.serving.questions import Question
 from predictions.serving.records import Record
 from registry import loader
-from registry.exact_json.values import parse_json
+from registry.exact_json.values import JSONObject, parse_json
 from registry.signatures.arrangement import InvalidInput
 
 logger = logging.getLogger(__name__)
@@ -127,14 +127,12 @@ def _read_line(body: IO[bytes]) -> bytes:
     return line
 
 
-def _results(
-    question: Question, lines: list[bytes], *, first_number: int
-) -> Iterator[dict[str, Any]]:
+def _results(question: Question, lines: list[bytes], *, first_number: int) -> Iterator[JSONObject]:
     inputs = [_parse(line) for line in lines]
     valid = [each for each in inputs if not isinstance(each, ValueError)]
     results = iter(services.predict_each(question, valid))
     # The client may be slow to read them.
-    loader.give_back_connection()
+    loader.release_connection()
     for number, parsed in enumerate(inputs, start=first_number):
         result = parsed if isinstance(parsed, ValueError) else next(results)
         yield {"line": number, **_result(result)}
@@ -150,7 +148,7 @@ def _parse(line: bytes) -> object:
         return error
 
 
-def _result(result: Record | Exception) -> dict[str, Any]:
+def _result(result: Record | Exception) -> JSONObject:
     if isinstance(result, InvalidInput):
         return {"errors": result.errors}
     if isinstance(result, DatabaseError):

@@ -10,6 +10,7 @@ from rest_framework import serializers
 from predictions.models import MAX_CALLERS_NAME_LENGTH, Prediction
 from predictions.serving.records import Record
 from registry.exact_json.serializers import JSONObjectField, JSONValueField, StrictSerializer
+from registry.exact_json.values import JSONObject
 from registry.serializers import ModelVersionSerializer
 
 # A name of 100 characters, a separator, and an alias or a version of 50.
@@ -29,21 +30,21 @@ MAX_SPECIFIER_LENGTH = 151
         "example": {"features": [5.1, 3.5, 1.4, 0.2]},
     }
 )
-class InputDataField(serializers.Field[Any, Any, Any, Any]):
+class InputDataField(serializers.Field[object, object, object, object]):
     """`{"features": [...]}` in the signature's order, or an object by feature name.
 
     Only the shape is checked here: the version's signature validates the values, and the body's
     parser has made sure that they can be stored.
     """
 
-    def to_internal_value(self, data: Any) -> Any:
+    def to_internal_value(self, data: object) -> JSONObject:
         if not isinstance(data, dict):
             raise serializers.ValidationError(
                 'Must be an object, such as {"features": [5.1, 3.5]}.'
             )
         return data
 
-    def to_representation(self, value: Any) -> Any:
+    def to_representation(self, value: object) -> object:
         return value
 
 
@@ -66,7 +67,7 @@ class TargetRequest(StrictSerializer):
         help_text="`name` for its champion, `name@alias` or `name:version`; instead of model_id.",
     )
 
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+    def validate(self, attrs: JSONObject) -> JSONObject:
         if ("model_id" in attrs) == ("model" in attrs):
             message = "Give exactly one of model_id and model."
             raise serializers.ValidationError({"model_id": [message]})
@@ -83,10 +84,10 @@ class PredictionRequest(TargetRequest):
 
 
 @extend_schema_field({"type": "array", "items": {"type": "object"}, "minItems": 1})
-class InputsField(serializers.Field[Any, Any, Any, Any]):
+class InputsField(serializers.Field[object, object, object, object]):
     """A list of 1 to MAX_BATCH_ROWS `input_data`; the signature validates their values."""
 
-    def to_internal_value(self, data: Any) -> Any:
+    def to_internal_value(self, data: object) -> list[object]:
         limit = settings.MAX_BATCH_ROWS
         if not isinstance(data, list) or not 0 < len(data) <= limit:
             raise serializers.ValidationError(f"Must be a list of 1 to {limit} inputs.")
@@ -98,11 +99,12 @@ class ReferencesField(serializers.ListField):
 
     child = CallerTextField()
 
-    def to_internal_value(self, data: Any) -> Any:
+    def to_internal_value(self, data: object) -> list[str | None]:
         limit = settings.MAX_BATCH_ROWS
         if isinstance(data, list) and len(data) > limit:
             raise serializers.ValidationError(f"Must be a list of 1 to {limit} references.")
-        return super().to_internal_value(data)
+        references: list[str | None] = super().to_internal_value(data)
+        return references
 
 
 class BatchRequest(TargetRequest):
@@ -111,7 +113,7 @@ class BatchRequest(TargetRequest):
     subject = CallerTextField(help_text="Who or what the whole batch is about.")
     references = ReferencesField(required=False, help_text="One for each input, or null.")
 
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+    def validate(self, attrs: JSONObject) -> JSONObject:
         references, inputs = attrs.get("references"), attrs["inputs"]
         if references is not None and len(references) != len(inputs):
             message = (
@@ -127,7 +129,7 @@ class StreamQuery(TargetRequest):
     subject = CallerTextField()
 
 
-class PredictionQuery(serializers.Serializer[Any]):
+class PredictionQuery(serializers.Serializer[object]):
     """The filters of the list of predictions."""
 
     # SQLite's driver accepts no larger integer.
@@ -189,7 +191,7 @@ class PredictionSerializer(serializers.ModelSerializer[Prediction]):
         ]
         read_only_fields = fields
 
-    def to_representation(self, row: Prediction | Record) -> dict[str, Any]:
+    def to_representation(self, row: Prediction | Record) -> JSONObject:
         return {
             "id": row.pk,
             "model_id": row.model_id,
@@ -222,7 +224,8 @@ class PredictionDetailSerializer(PredictionSerializer):
         fields = [*PredictionSerializer.Meta.fields, "input_data", "error", "user", "sha256"]
         read_only_fields = fields
 
-    def to_representation(self, row: Any) -> dict[str, Any]:
+    def to_representation(self, row: Prediction | Record) -> JSONObject:
+        assert isinstance(row, Prediction)
         return {
             **super().to_representation(row),
             "input_data": row.input_data,
@@ -233,7 +236,7 @@ class PredictionDetailSerializer(PredictionSerializer):
 
 
 @extend_schema_serializer(many=False)
-class ModelPredictionsSerializer(serializers.Serializer[Any]):
+class ModelPredictionsSerializer(serializers.Serializer[Prediction]):
     """A version and a page of its predictions."""
 
     model = ModelVersionSerializer()
@@ -256,7 +259,7 @@ class PastPrediction(StrictSerializer):
     request_id = serializers.CharField(required=False, allow_blank=True, max_length=100)
     created_at = serializers.DateTimeField(required=False)
 
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+    def validate(self, attrs: JSONObject) -> JSONObject:
         failed = attrs.get("status") == Prediction.Status.FAILED
         if failed != bool(attrs.get("error")):
             raise serializers.ValidationError(

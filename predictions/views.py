@@ -1,6 +1,6 @@
 """The prediction endpoints: /api/v1/predictions/ and /api/v1/models/{id}/predictions/."""
 
-from typing import IO, Any, cast
+from typing import IO, cast
 
 import orjson
 from django.conf import settings
@@ -160,7 +160,7 @@ def _claim(request: Request) -> Claim | None:
     return Claim.of(int(request.user.pk or 0), key, request.path.rstrip("/").encode(), body)
 
 
-def _json(document: Any, *, is_new: bool) -> HttpResponse:
+def _json(document: object, *, is_new: bool) -> HttpResponse:
     """A response without DRF's own, whose template machinery took longer than the JSON.
 
     All numbers are finite: answers are checked for it, and metadata was parsed so.

@@ -1,173 +1,43 @@
-"""Versions in the admin: upload with the API's checks, activate, deactivate, look at."""
+"""The admin pages of versions, with the same checks as the API."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.defaultfilters import filesizeformat
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.decorators import method_decorator
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.views.decorators.csrf import csrf_protect
-from rest_framework import serializers
 
-from registry import services
+from registry import hooks, services
 from registry.aliases import activation
 from registry.aliases import admin as alias_admin  # noqa: F401 -- registers its pages
-from registry.aliases.moves import BY_ITSELF, Cause
-from registry.artifacts import store
-from registry.exact_json.fields import ExactJSONFormField
+from registry.aliases.recording import Attribution
+from registry.forms import CHANGEABLE_FIELDS, UPLOAD_FIELDS, ModelVersionForm
 from registry.models import ModelNotFound, ModelVersion
-from registry.runtimes import FRAMEWORKS
-from registry.serializers import ExampleField, ModelVersionRequest, SignatureField
 
-CHANGEABLE = ("description", "metrics", "tags", "is_active")
-TOLD = ("name", "version", "framework", "created_at", "created_by", "log")
-SHOWN = ("file", "signature_table", "libraries_table", "metrics_table")
-# A form field must not be called like a model field that nobody edits.
-FIELD_OF_ERROR = {"artifact": "model_file", "signature": "declared_signature"}
-REGISTRY_ERRORS = (
-    store.ArtifactRejected,
-    services.ArtifactExists,
-    services.VersionExists,
-    services.VersionInUse,
-    ModelNotFound,
-)
+if TYPE_CHECKING:
+    from django.contrib.admin.options import _FieldsetSpec
 
+    # Generic only in the stubs.
+    _ModelVersionAdmin = admin.ModelAdmin[ModelVersion]
+else:
+    _ModelVersionAdmin = admin.ModelAdmin
 
-class ModelVersionForm(forms.ModelForm):
-    """A version's fields, and its file: registered, as through the API, once all else is valid."""
-
-    framework = forms.ChoiceField(
-        required=False,
-        choices=[("", "as the file tells"), *((name, name) for name in FRAMEWORKS)],
-        help_text="Needed only where the file comes later.",
-    )
-    model_file = forms.FileField(
-        required=False,
-        help_text=".skops, .onnx, .ubj, .json or .txt; attached once, it never changes.",
-    )
-    declared_signature = ExactJSONFormField(
-        required=False,
-        label="Signature",
-        help_text="Names, types and classes that the file cannot tell:"
-        ' {"inputs": [{"name": "age", "datatype": "FP64"}]}',
-    )
-    example = ExactJSONFormField(
-        required=False, help_text="Rows that the model must be able to score: [[5.1, 3.5]]"
-    )
-
-    # Set by the admin, which knows who is signed in.
-    cause = BY_ITSELF
-
-    class Meta:
-        model = ModelVersion
-        fields = ["name", "version", "framework", *CHANGEABLE]
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if version := self.fields.get("version"):
-            version.required = False
-            version.help_text = "By default, the next whole number of this name."
-
-    def clean_name(self) -> Any:
-        return self._checked("name", ModelVersionRequest().fields["name"])
-
-    def clean_version(self) -> Any:
-        if not self.cleaned_data["version"]:
-            return ""
-        return self._checked("version", ModelVersionRequest().fields["version"])
-
-    def clean_tags(self) -> Any:
-        return self.cleaned_data["tags"] or {}
-
-    def clean_declared_signature(self) -> Any:
-        return self._checked("declared_signature", SignatureField())
-
-    def clean_example(self) -> Any:
-        return self._checked("example", ExampleField())
-
-    def clean(self) -> None:
-        super().clean()
-        given = self.cleaned_data
-        if not self.instance.pk and not given.get("framework") and not given.get("model_file"):
-            self.add_error("framework", "Choose one, or send the model file.")
-
-    def is_valid(self) -> bool:
-        """Whether the form is valid and what it says was accepted and written."""
-        return super().is_valid() and self._settled()
-
-    def _settled(self) -> bool:
-        try:
-            self.instance = self._revise() if self.instance.pk else self._register()
-        except REGISTRY_ERRORS as error:
-            self._show(error)
-        return not self.errors
-
-    def _show(self, error: Exception) -> None:
-        for path, said in getattr(error, "errors", {"": [str(error)]}).items():
-            # A place in the example rows, example[3].alcohol, is shown at their field.
-            field = path.split("[")[0].split(".")[0]
-            field = FIELD_OF_ERROR.get(field, field)
-            place = f"{path}: " if "[" in path or "." in path else ""
-            self.add_error(
-                field if field in self.fields else None, [f"{place}{text}" for text in said]
-            )
-
-    def _register(self) -> ModelVersion:
-        given = self.cleaned_data
-        return services.register_model(
-            name=given["name"],
-            version=given["version"] or None,
-            framework=given["framework"] or None,
-            created_by=self.cause.user,
-            request_id=self.cause.request_id,
-            upload=self._upload(),
-            **{name: given[name] for name in CHANGEABLE},
-        )
-
-    def _revise(self) -> ModelVersion:
-        """Attach the file, and write the changed notes alone."""
-        model_id = self.instance.pk
-        if (upload := self._upload()) is not None:
-            services.attach_artifact(model_id=model_id, upload=upload, cause=self.cause)
-        changes = {key: self.cleaned_data[key] for key in CHANGEABLE if key in self.changed_data}
-        return activation.revise(model_id=model_id, cause=self.cause, **changes)
-
-    def _upload(self) -> services.Upload | None:
-        given = self.cleaned_data
-        if not given.get("model_file"):
-            return None
-        return services.Upload(
-            given["model_file"].chunks(),
-            given.get("declared_signature"),
-            given.get("example") or (),
-        )
-
-    def _checked(self, name: str, field: serializers.Field) -> Any:
-        value = self.cleaned_data[name]
-        if value is None:
-            return None
-        try:
-            return field.run_validation(value)
-        except serializers.ValidationError as error:
-            raise ValidationError([str(said) for said in error.detail]) from error
-
-
-def _cause(request: HttpRequest) -> Cause:
-    user: Any = request.user
-    return Cause(user=user, request_id=getattr(request, "request_id", ""))
+FIXED_FIELDS = ("name", "version", "framework", "created_at", "created_by", "links")
+MODEL_FIELDS = ("file", "signature_table", "libraries_table", "metrics_table")
 
 
 @admin.register(ModelVersion)
-class ModelVersionAdmin(admin.ModelAdmin):
+class ModelVersionAdmin(_ModelVersionAdmin):
     form = ModelVersionForm
-    list_display = ("name", "version", "is_active", "framework", "size", "created_at", "log")
+    list_display = ("name", "version", "is_active", "framework", "size", "created_at", "links")
     list_display_links = ("name", "version")
     list_filter = ("is_active", "framework")
     search_fields = ("name", "version")
@@ -178,23 +48,35 @@ class ModelVersionAdmin(admin.ModelAdmin):
     class Media:
         css = {"all": ["registry/admin.css"]}
 
-    def get_form(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        form = super().get_form(request, *args, **kwargs)
-        return type(form.__name__, (form,), {"cause": _cause(request)})
+    def get_form(
+        self,
+        request: HttpRequest,
+        obj: ModelVersion | None = None,
+        change: bool = False,
+        **kwargs: Any,
+    ) -> "type[forms.ModelForm[ModelVersion]]":
+        form = super().get_form(request, obj, change, **kwargs)
+        return type(form.__name__, (form,), {"attribution": Attribution.from_request(request)})
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        return () if obj is None else (*TOLD, *SHOWN)
+    def get_readonly_fields(
+        self, request: HttpRequest, obj: ModelVersion | None = None
+    ) -> tuple[str, ...]:
+        return () if obj is None else (*FIXED_FIELDS, *MODEL_FIELDS)
 
-    def get_fieldsets(self, request: HttpRequest, obj: ModelVersion | None = None) -> Any:
-        upload = ("Model file", {"fields": ("model_file", "declared_signature", "example")})
+    def get_fieldsets(
+        self, request: HttpRequest, obj: ModelVersion | None = None
+    ) -> "_FieldsetSpec":
         if obj is None:
-            return [(None, {"fields": ("name", "version", "framework", *CHANGEABLE)}), upload]
-        sections = [
-            (None, {"fields": TOLD}),
-            ("What the model is", {"fields": SHOWN}),
-            ("Notes", {"fields": CHANGEABLE}),
+            new_fields = ("name", "version", "framework", *CHANGEABLE_FIELDS)
+            return [(None, {"fields": new_fields}), ("Model file", {"fields": UPLOAD_FIELDS})]
+        sections: list[tuple[str | None, tuple[str, ...]]] = [
+            (None, FIXED_FIELDS),
+            ("Model", MODEL_FIELDS),
+            ("Notes", CHANGEABLE_FIELDS),
         ]
-        return sections if obj.has_artifact else [*sections, upload]
+        if not obj.has_artifact:
+            sections.append(("Model file", UPLOAD_FIELDS))
+        return [(title, {"fields": fields}) for title, fields in sections]
 
     @method_decorator(csrf_protect)
     def changeform_view(
@@ -204,24 +86,32 @@ class ModelVersionAdmin(admin.ModelAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        # The stock view wraps a POST in a transaction, which a proof would hold open for a minute:
-        # on SQLite no prediction could be recorded meanwhile.
-        return self._changeform_view(  # type: ignore[attr-defined]
+        # Django's own view wraps a POST in a transaction. Proving the file would keep it open for
+        # up to a minute, and on SQLite no prediction could be recorded meanwhile.
+        return self._changeform_view(  # type: ignore[attr-defined, no-any-return]
             request, object_id, form_url, extra_context
         )
 
-    def save_model(self, request: HttpRequest, obj: ModelVersion, form: Any, change: bool) -> None:
-        """The form has written it already."""
+    def save_model(
+        self,
+        request: HttpRequest,
+        obj: ModelVersion,
+        form: "forms.ModelForm[ModelVersion]",
+        change: bool,
+    ) -> None:
+        """Does nothing: validating the form has stored the version."""
 
-    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+    def get_deleted_objects(
+        self, objs: Sequence[ModelVersion] | QuerySet[ModelVersion], request: HttpRequest
+    ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
         deleted, counts, needed, protected = super().get_deleted_objects(objs, request)
-        # A champion that nobody chose goes with its only version.
-        going = [
+        # A champion that nobody chose does not protect its only version: both are deleted.
+        deletable = [
             f'"{reverse("admin:registry_alias_change", args=[alias.pk])}"'
             for alias in activation.automatic_champions(objs)
         ]
-        staying = [text for text in protected if not any(link in text for link in going)]
-        return deleted, counts, needed, staying
+        blocking = [text for text in protected if not any(link in text for link in deletable)]
+        return deleted, counts, needed, blocking
 
     def delete_model(self, request: HttpRequest, obj: ModelVersion) -> None:
         services.delete_version(model_id=obj.pk)
@@ -232,36 +122,43 @@ class ModelVersionAdmin(admin.ModelAdmin):
 
     @admin.action(description="Activate selected versions", permissions=["change"])
     def activate(self, request: HttpRequest, queryset: QuerySet[ModelVersion]) -> None:
-        self._switch(request, queryset, is_active=True, done="activated")
+        self._set_active(request, queryset, True)
 
     @admin.action(description="Deactivate selected versions", permissions=["change"])
     def deactivate(self, request: HttpRequest, queryset: QuerySet[ModelVersion]) -> None:
-        self._switch(request, queryset, is_active=False, done="deactivated")
+        self._set_active(request, queryset, False)
 
-    def _switch(
-        self, request: HttpRequest, queryset: QuerySet[ModelVersion], *, is_active: bool, done: str
+    def _set_active(
+        self, request: HttpRequest, queryset: QuerySet[ModelVersion], is_active: bool
     ) -> None:
         changed = 0
         for version in queryset.only("pk"):
             try:
-                activation.revise(model_id=version.pk, is_active=is_active, cause=_cause(request))
+                activation.update_version(
+                    model_id=version.pk,
+                    is_active=is_active,
+                    attribution=Attribution.from_request(request),
+                )
                 changed += 1
             except (ModelNotFound, services.VersionInUse) as error:
                 self.message_user(request, str(error), messages.ERROR)
         if changed:
-            self.message_user(request, f"{changed} {done}.", messages.SUCCESS)
+            noun = "version" if changed == 1 else "versions"
+            action = "activated" if is_active else "deactivated"
+            self.message_user(request, f"{changed} {noun} {action}.", messages.SUCCESS)
 
     @admin.display(description="file size", ordering="size_bytes")
     def size(self, version: ModelVersion) -> str:
         return filesizeformat(version.size_bytes or 0) if version.has_artifact else "no file yet"
 
-    @admin.display(description="predictions")
-    def log(self, version: ModelVersion) -> SafeString:
-        return format_html(
-            '<a href="{}?model__id__exact={}">Predictions</a> · <a href="{}">Quality</a>',
-            reverse("admin:predictions_prediction_changelist"),
-            version.pk,
-            reverse("admin:predictions_quality", args=[version.pk]),
+    @admin.display(description="links")
+    def links(self, version: ModelVersion) -> SafeString | str:
+        links = hooks.extension().version_links
+        return (
+            format_html_join(
+                " · ", '<a href="{}">{}</a>', ((link.url(version), link.label) for link in links)
+            )
+            or "-"
         )
 
     @admin.display(description="file")

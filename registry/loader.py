@@ -1,4 +1,4 @@
-"""The models in this process's memory: few, verified, each loaded once however many ask."""
+"""The loaded models of this process: verified before loading, and kept in a small cache."""
 
 import contextlib
 import logging
@@ -30,20 +30,20 @@ logger = logging.getLogger(__name__)
 
 
 class ArtifactMissing(Exception):
-    """The version has no artifact yet; the message is for the caller."""
+    """The version has no artifact yet. The message can be shown to the caller."""
 
 
 class ModelNotReady(Exception):
-    """The version's artifact can not be served now; the message is for the caller."""
+    """The version's artifact cannot be loaded now. The message can be shown to the caller."""
 
     retry_after = 10
 
 
 @dataclass(frozen=True, eq=False)
 class LoadedModel:
-    """A version's runtime with the signature that was proved when its artifact was attached.
+    """A version's runtime, with the signature that was proved when its artifact was attached.
 
-    Of `version` only what never changes may be used: the row lives on, and this copy does not.
+    `version` is a copy from the time of loading. Use only its fields that never change.
     """
 
     version: ModelVersion
@@ -52,10 +52,10 @@ class LoadedModel:
 
 
 class ModelCache:
-    """At most `capacity` loaded models by version id; the least recently used one goes.
+    """At most `capacity` loaded models by version id; the least recently used one is evicted.
 
-    Threads that ask for a model while it loads wait for that one load. The new model is in memory
-    before an old one leaves, so that a full cache never answers slower than it must.
+    Threads that request a model while it is being loaded wait for that one load. A model is evicted
+    only once the new one is in memory, so that it serves requests meanwhile.
     """
 
     def __init__(self, load: Callable[[int], LoadedModel], capacity: int) -> None:
@@ -66,7 +66,7 @@ class ModelCache:
         self._loading: dict[int, Future[LoadedModel]] = {}
 
     def get(self, model_id: int) -> LoadedModel:
-        """The version's model, loaded now if it is not; raises what the load raises."""
+        """The version's model, loaded now if necessary; raises what loading raises."""
         with self._lock:
             model = self._loaded.get(model_id)
             if model is not None:
@@ -76,17 +76,17 @@ class ModelCache:
             if is_first := future is None:
                 future = self._loading[model_id] = Future()
         if is_first:
-            return self._load_first(model_id, future)
-        # The load that is waited for may need it.
-        give_back_connection()
+            return self._load_for_all(model_id, future)
+        # The loading thread may need a connection, and the pool may have no other.
+        release_connection()
         return future.result()
 
     def models(self) -> list[LoadedModel]:
-        """What is in memory, least recently used first."""
+        """The models in memory, least recently used first."""
         with self._lock:
             return list(self._loaded.values())
 
-    def _load_first(self, model_id: int, future: Future[LoadedModel]) -> LoadedModel:
+    def _load_for_all(self, model_id: int, future: Future[LoadedModel]) -> LoadedModel:
         try:
             model = self._load(model_id)
         except BaseException as error:
@@ -105,6 +105,7 @@ class ModelCache:
 
 
 def load_options() -> LoadOptions:
+    """The settings that loading a model depends on."""
     secrets = {n: value for n, value in os.environ.items() if n.startswith(SECRET_PREFIX)}
     return LoadOptions(
         trusted_types=frozenset(settings.SKLEARN_TRUSTED_TYPES),
@@ -112,33 +113,33 @@ def load_options() -> LoadOptions:
     )
 
 
-def give_back_connection() -> None:
-    """Let others have this thread's connection, before a wait for them or for a file.
+def release_connection() -> None:
+    """Return this thread's database connection to the pool before a long wait.
 
-    The next query takes one again. Inside a transaction it stays.
+    The next query takes one again. Inside a transaction the connection is kept.
     """
     if not connection.in_atomic_block:
         connection.close_if_unusable_or_obsolete()
 
 
 def _load_active(model_id: int) -> LoadedModel:
-    """Load the file that was registered, and no other: its digest is compared first."""
+    """Load the model of an active version, after checking that its file has not changed."""
     version = ModelVersion.objects.resolve(model_id)
-    give_back_connection()
+    release_connection()
     if not version.has_artifact:
         raise ArtifactMissing(f"Model {model_id} has no artifact yet")
     try:
         path = store.resolve(Path(settings.MODEL_PATH), version.artifact)
         if store.digest(path) != version.sha256:
-            logger.error("Artifact of %s has changed on disk: not served", version)
+            logger.error("Artifact of %s has changed on disk and is not loaded", version)
             raise ModelNotReady(f"Model {model_id}: its artifact has changed on disk")
         signature = Signature.from_json(version.signature)
         options = replace(load_options(), proven=signature)
         with LOAD_SECONDS.labels(version.framework).time():
             runtime = runtime_module(version.framework).load(path, options)
     except (LoadError, OSError, ValueError) as error:
-        logger.exception("Artifact of %s can not be loaded", version)
-        raise ModelNotReady(f"Model {model_id}: its artifact can not be loaded") from error
+        logger.exception("Artifact of %s cannot be loaded", version)
+        raise ModelNotReady(f"Model {model_id}: its artifact cannot be loaded") from error
     logger.info("Loaded %s", version)
     return LoadedModel(version, runtime, signature)
 
@@ -147,23 +148,25 @@ cache = ModelCache(_load_active, settings.MODEL_CACHE_SIZE)
 
 
 def get(model_id: int) -> LoadedModel:
-    """The loaded model of a version.
+    """The loaded model of an active version.
 
-    A model in memory costs no query, and its version may have been deactivated since: what is made
-    of it must be recorded, which decides. Raises ModelNotFound, ArtifactMissing or ModelNotReady.
+    For a model in memory this takes no query, so the version may have been deactivated since:
+    recording a prediction checks that again.
+
+    Raises ModelNotFound, ArtifactMissing or ModelNotReady.
     """
     return cache.get(model_id)
 
 
-def loaded() -> list[str]:
+def loaded_specifiers() -> list[str]:
     """The models in this process's memory, as `name:version`, least recently used first."""
     return [str(model.version) for model in cache.models()]
 
 
-def warm() -> None:
-    """Load the newest active versions, as many as the cache holds, so that no caller waits for it.
+def preload() -> None:
+    """Fill the cache with the newest active versions, so that the first requests do not wait.
 
-    A model that can not be loaded is logged and passed over.
+    A model that cannot be loaded is logged and skipped.
     """
     try:
         newest = ModelVersion.objects.active().exclude(artifact="").newest_first()
@@ -175,11 +178,11 @@ def warm() -> None:
         connection.close()
 
 
-def apart(model_id: int) -> LoadedModel:
-    """The loaded model of an active version, for work beside serving: one that is not in memory is
-    loaded for this caller alone and displaces none that is.
+def load_uncached(model_id: int) -> LoadedModel:
+    """The loaded model of an active version, without changing the cache.
 
-    Raises what `get` does.
+    For work other than serving, which must not evict models that are being served. A model in the
+    cache is reused. Raises what `get` raises.
     """
-    held = (model for model in cache.models() if model.version.pk == model_id)
-    return next(held, None) or _load_active(model_id)
+    cached = (model for model in cache.models() if model.version.pk == model_id)
+    return next(cached, None) or _load_active(model_id)

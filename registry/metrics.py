@@ -1,10 +1,10 @@
-"""What the registry counts for /metrics."""
+"""The registry's Prometheus metrics."""
 
 from prometheus_client import Gauge, Histogram
 
 LOADED_MODELS = Gauge(
     "mlapi_loaded_models",
-    "Models in memory, all workers together.",
+    "Models in memory, summed over all workers.",
     multiprocess_mode="livesum",
 )
 LOAD_SECONDS = Histogram(

@@ -1,5 +1,6 @@
-"""What the model endpoints take and answer."""
+"""Request bodies and responses of the model endpoints."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.core.validators import RegexValidator
@@ -8,6 +9,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from registry.exact_json.serializers import JSONObjectField, JSONValueField, StrictSerializer
+from registry.exact_json.values import JSONObject
 from registry.models import NAME_PATTERN, ModelVersion
 from registry.runtimes import FRAMEWORKS
 from registry.signatures.signature import Signature, SignatureError
@@ -28,10 +30,10 @@ MAX_EXAMPLE_ROWS = 1000
     }
 )
 class SignatureField(JSONValueField):
-    """A declared signature: whatever the file cannot tell by itself."""
+    """A declared signature: names, types and classes that the file does not contain."""
 
-    def to_internal_value(self, data: Any) -> Any:
-        value = super().to_internal_value(data)
+    def to_internal_value(self, data: object) -> JSONObject:
+        value: JSONObject = super().to_internal_value(data)
         try:
             Signature.from_json(value)
         except SignatureError as error:
@@ -43,7 +45,7 @@ class SignatureField(JSONValueField):
 class ExampleField(JSONValueField):
     """Rows of `input_data`: objects by feature name, `{"features": [...]}`, or plain lists."""
 
-    def to_internal_value(self, data: Any) -> Any:
+    def to_internal_value(self, data: object) -> list[Any]:
         value = super().to_internal_value(data)
         if not isinstance(value, list) or not 0 < len(value) <= MAX_EXAMPLE_ROWS:
             raise serializers.ValidationError(f"Must be a list of 1 to {MAX_EXAMPLE_ROWS} rows.")
@@ -52,38 +54,40 @@ class ExampleField(JSONValueField):
 
 @extend_schema_field(OpenApiTypes.BINARY)
 class ArtifactField(serializers.FileField):
-    """A model file in a form."""
+    """The model file of a multipart form."""
 
 
 class ArtifactRequest(StrictSerializer):
-    """The file, and what it cannot tell by itself."""
+    """A model file, with what it does not contain itself."""
 
     artifact = ArtifactField(help_text="The model file: .skops, .onnx, .ubj, .json, .txt")
     signature = SignatureField(required=False)
     example = ExampleField(required=False)
 
 
-def safe_name(max_length: int, **how: Any) -> serializers.CharField:
-    """A name that may become a folder's."""
-    message = "Must start with a letter or digit and hold only letters, digits and . _ + -"
-    # Not trimmed: "iris\n" is a mistake of the caller's, and no other way to say "iris".
+def safe_name(
+    max_length: int, *, required: bool = True, help_text: str | None = None
+) -> serializers.CharField:
+    """A field for a name that is also used as a folder name."""
+    message = "Must start with a letter or digit and contain only letters, digits and . _ + -"
     return serializers.CharField(
         max_length=max_length,
+        # "iris\n" is a mistake to report, not another spelling of "iris".
         trim_whitespace=False,
         validators=[RegexValidator(NAME_PATTERN, message)],
-        **how,
+        required=required,
+        help_text=help_text,
     )
 
 
 class ModelVersionRequest(ArtifactRequest):
     name = safe_name(100)
-    version = safe_name(
-        50, required=False, help_text="By default, the next whole number of this name."
-    )
+    version = safe_name(50, required=False, help_text="Defaults to the name's next whole number.")
     framework = serializers.ChoiceField(
         choices=list(FRAMEWORKS),
         error_messages={
-            "invalid_choice": f'"{{input}}" is none of the frameworks: {", ".join(FRAMEWORKS)}.'
+            "invalid_choice": '"{input}" is not supported. Choose one of '
+            f"{', '.join(FRAMEWORKS)}."
         },
     )
     metrics = JSONObjectField(required=False, allow_null=True)
@@ -91,26 +95,28 @@ class ModelVersionRequest(ArtifactRequest):
     tags = JSONObjectField(required=False)
     artifact = ArtifactField(required=False)
 
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+    def validate(self, attrs: Mapping[str, object]) -> Mapping[str, object]:
         for name in ("signature", "example"):
             if name in attrs and "artifact" not in attrs:
-                raise serializers.ValidationError({name: ["Is sent together with the artifact."]})
+                raise serializers.ValidationError(
+                    {name: ["Is only accepted together with the artifact."]}
+                )
         return attrs
 
 
 class ModelVersionChange(StrictSerializer):
-    """What may change of a version; the rest of it never does."""
+    """The fields of a version that can change after registration."""
 
     metrics = JSONObjectField(required=False, allow_null=True)
     description = serializers.CharField(required=False, allow_blank=True, max_length=5000)
     tags = JSONObjectField(required=False)
     is_active = serializers.BooleanField(required=False)
     force = serializers.BooleanField(
-        required=False, help_text="Deactivate it even if an alias holds it."
+        required=False, help_text="Deactivate the version even if an alias uses it."
     )
 
 
-class ModelVersionQuery(serializers.Serializer):
+class ModelVersionQuery(serializers.Serializer[object]):
     """The filters of the list of versions."""
 
     active_only = serializers.BooleanField(required=False, default=True)
@@ -118,7 +124,7 @@ class ModelVersionQuery(serializers.Serializer):
     framework = serializers.CharField(required=False, max_length=50)
 
 
-class ModelVersionSerializer(serializers.ModelSerializer):
+class ModelVersionSerializer(serializers.ModelSerializer[ModelVersion]):
     created_by = serializers.CharField(source="created_by.username", default=None, read_only=True)
     metrics = JSONObjectField(allow_null=True)
     tags = JSONObjectField()

@@ -1,50 +1,74 @@
-"""What happens to a version over its row, its file and its runtime: register, attach, delete."""
+"""The workflows of a version across its row, its file and its runtime: register, attach, delete."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from django.conf import settings
-from django.contrib.auth.models import User
 from django.db import DatabaseError, IntegrityError, InterfaceError, transaction
 from django.db.models import ProtectedError
 
 from registry.aliases.activation import VersionInUse as VersionInUse
-from registry.aliases.activation import crown_first, release_deleted
-from registry.aliases.moves import BY_ITSELF, Cause
-from registry.artifacts import proof, store
+from registry.aliases.activation import promote_first_version, release_for_deletion
+from registry.aliases.recording import SYSTEM, Attribution
+from registry.artifacts import proof, staging, store
+from registry.artifacts.sniffing import check_framework
+from registry.artifacts.staging import StagedFile
+from registry.artifacts.upload_handler import StagedUpload
 from registry.exact_json.values import JSONObject
 from registry.loader import load_options
 from registry.models import ModelVersion
 from registry.runtimes import FRAMEWORKS
 
-ATTACHED = ("framework", "artifact", "sha256", "size_bytes", "signature", "libraries")
-# How many explicit registrations of just the next number may come first, one after the other.
+# Each try lost means that an explicit version number took the next number first.
 NUMBERING_TRIES = 10
 
 
 class VersionExists(Exception):
-    """The (name, version) is taken; the message is for the caller."""
+    """The (name, version) is taken. The message can be shown to the caller."""
 
 
 class ArtifactExists(Exception):
-    """The version already has another artifact; the message is for the caller."""
+    """The version already has another artifact. The message can be shown to the caller."""
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A model file on its way in, with what its owner says of it.
+    """A model file to be received, with what its owner declares about it.
 
-    `signature` names columns, classes and types that the file cannot tell; `example` are rows of
+    `content` is a file of a request, which is staged already, or the file's chunks. `signature`
+    names columns, classes and types that the file does not contain; `example` holds rows of
     `input_data` that the model must be able to score.
     """
 
-    chunks: Iterable[bytes]
-    signature: Mapping[str, Any] | None = None
+    content: StagedUpload | Iterable[bytes]
+    signature: Mapping[str, object] | None = None
     example: Sequence[object] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class _ProvedFile:
+    """A staged file that loads and scores, with what that showed."""
+
+    staged: StagedFile
+    framework: str
+    proof: proof.Proof
+
+    def new_path(self, name: str, version: str) -> str:
+        return store.new_path(name, version, FRAMEWORKS[self.framework].suffixes[0])
+
+    def columns(self, artifact: str) -> JSONObject:
+        """The columns of a version whose artifact this file is, at that path."""
+        return {
+            "framework": self.framework,
+            "artifact": artifact,
+            "sha256": self.staged.sha256,
+            "size_bytes": self.staged.size_bytes,
+            "signature": self.proof.signature,
+            "libraries": self.proof.libraries,
+        }
 
 
 def register_model(
@@ -56,64 +80,60 @@ def register_model(
     description: str = "",
     tags: JSONObject | None = None,
     is_active: bool = True,
-    created_by: User | None = None,
-    request_id: str = "",
+    attribution: Attribution = SYSTEM,
     upload: Upload | None = None,
 ) -> ModelVersion:
-    """Create a version, with its artifact if one is given: both are there afterwards, or neither.
+    """Create a version, with its artifact if there is one: either both are stored or neither.
 
-    Without a `version` it gets the name's next number, without a `framework` the file's content
-    tells it. The first that can answer becomes champion. Raises VersionExists, ArtifactTooLarge or
-    ArtifactRejected.
+    `version` defaults to the name's next number, `framework` to what the file's content shows. The
+    name's first version that can answer becomes its champion. Raises VersionExists,
+    ArtifactTooLarge or ArtifactRejected.
     """
     if version and ModelVersion.objects.filter(name=name, version=version).exists():
         raise VersionExists(f"Model {name}:{version} already exists")
-    row = ModelVersion(
+    build = partial(
+        ModelVersion,
         name=name,
-        version=version or "",
-        framework=framework or "",
         metrics=metrics,
         description=description,
         tags=tags or {},
         is_active=is_active,
-        created_by=created_by,
+        created_by=attribution.user,
     )
     if upload is None:
         with transaction.atomic():
-            _create(row)
-        return row
-    cause = Cause(user=created_by, request_id=request_id)
-    with (
-        _proved(row, upload, framework) as proved,
-        _file_removed_on_failure(row),
-        transaction.atomic(),
-    ):
-        # The row comes first: it takes the number that is in the file's path.
-        _create(row)
-        _place(row, *proved)
-        row.save(update_fields=ATTACHED)
-        crown_first(row, cause)
-    return row
+            return _insert_version(name, version, partial(build, framework=framework or ""))
+    with _received(upload) as staged:
+        proved = _prove(staged, upload, framework)
+        return _save_with_file(name, version, proved, build, attribution)
 
 
-def attach_artifact(*, model_id: int, upload: Upload, cause: Cause = BY_ITSELF) -> ModelVersion:
-    """Give a version its artifact, once; the same file again changes nothing.
+def attach_artifact(
+    *, model_id: int, upload: Upload, attribution: Attribution = SYSTEM
+) -> ModelVersion:
+    """Give a version its artifact, once; sending the same file again changes nothing.
 
     Raises ModelNotFound, ArtifactExists, ArtifactTooLarge or ArtifactRejected.
     """
-    row = ModelVersion.objects.find(model_id)
-    if row.has_artifact:
-        return _attached_already(row, upload)
-    with _proved(row, upload, row.framework) as proved, _file_removed_on_failure(row):
-        _place(row, *proved)
-        attached = {name: getattr(row, name) for name in ATTACHED}
-        with transaction.atomic():
-            # The row as it was read decides: the second of two uploads finds nothing to fill.
-            if not ModelVersion.objects.filter(pk=model_id, artifact="").update(**attached):
-                raise ArtifactExists(f"Model {model_id} got its artifact meanwhile, or is gone")
-            row.refresh_from_db(fields=["is_active"])
-            crown_first(row, cause)
-    return row
+    version = ModelVersion.objects.find(model_id)
+    with _received(upload) as staged:
+        if version.has_artifact:
+            _check_same_file(version, staged)
+            return version
+        proved = _prove(staged, upload, version.framework)
+        artifact = proved.new_path(version.name, version.version)
+        with _placing(staged) as place:
+            place(artifact)
+            with transaction.atomic():
+                # Compare and swap: of two uploads, the second finds a row that has an artifact.
+                rows = ModelVersion.objects.filter(pk=model_id, artifact="")
+                if not rows.update(**proved.columns(artifact)):
+                    raise ArtifactExists(
+                        f"Model {model_id} got another artifact in the meantime, or was deleted"
+                    )
+                version = ModelVersion.objects.find(model_id)
+                promote_first_version(version, attribution)
+    return version
 
 
 def delete_version(*, model_id: int) -> None:
@@ -123,114 +143,132 @@ def delete_version(*, model_id: int) -> None:
     """
     try:
         with transaction.atomic():
-            row = ModelVersion.objects.select_for_update().find(model_id)
-            release_deleted(row)
-            if row.has_artifact:
-                # Robust: the row is gone, and a file that can not be removed changes nothing of it.
-                transaction.on_commit(partial(_remove_file, row), robust=True)
-            row.delete()
+            version = ModelVersion.objects.select_for_update().find(model_id)
+            release_for_deletion(version)
+            if version.has_artifact:
+                # Robust: the row is deleted even if its file cannot be.
+                remove = partial(store.remove, Path(settings.MODEL_PATH), version.artifact)
+                transaction.on_commit(remove, robust=True)
+            version.delete()
     except (ProtectedError, IntegrityError) as error:
         raise VersionInUse(
-            f"Model {model_id} has predictions and can not be deleted; deactivate it instead"
+            f"Model {model_id} has predictions and cannot be deleted; deactivate it instead"
         ) from error
 
 
-def _create(row: ModelVersion) -> None:
-    """Write a new row, numbered where it has no version; raises VersionExists."""
-    if row.version:
-        _insert(row)
-        return
-    ModelVersion.objects.lock_numbers(row.name)
-    for _ in range(NUMBERING_TRIES - 1):
-        row.version = ModelVersion.objects.next_number(row.name)
-        # Whoever says a number himself does not wait for the lock, and may have taken this one.
-        with suppress(VersionExists):
-            _insert(row)
-            return
-    row.version = ModelVersion.objects.next_number(row.name)
-    _insert(row)
+# -- receiving and proving: no transaction is open, because both take seconds for a large model
 
 
-def _insert(row: ModelVersion) -> None:
+@contextmanager
+def _received(upload: Upload) -> Iterator[StagedFile]:
+    """The staged file, which is discarded at the end unless it has been placed."""
+    if isinstance(upload.content, StagedUpload):
+        staged = upload.content.staged_file()
+    else:
+        staged = staging.receive(
+            upload.content,
+            Path(settings.MODEL_PATH),
+            limit_bytes=settings.MAX_ARTIFACT_BYTES,
+        )
     try:
-        # A savepoint where a transaction is open, else the look below would fail in it.
+        yield staged
+    finally:
+        staged.discard()
+
+
+def _prove(staged: StagedFile, upload: Upload, framework: str | None) -> _ProvedFile:
+    framework = check_framework(staged.path, framework)
+    proved = proof.prove(
+        staged.path,
+        framework=framework,
+        options=load_options(),
+        declared=upload.signature,
+        example=upload.example,
+        timeout_seconds=settings.PROOF_TIMEOUT_SECONDS,
+        memory_bytes=settings.PROOF_MEMORY_BYTES,
+    )
+    return _ProvedFile(staged, framework, proved)
+
+
+def _check_same_file(version: ModelVersion, staged: StagedFile) -> None:
+    if staged.sha256 != version.sha256:
+        raise ArtifactExists(
+            f"Model {version.pk} already has an artifact, which never changes; register a new"
+            " version"
+        )
+
+
+# -- saving
+
+
+def _save_with_file(
+    name: str,
+    version: str | None,
+    proved: _ProvedFile,
+    build: Callable[..., ModelVersion],
+    attribution: Attribution,
+) -> ModelVersion:
+    """Insert the row and place its file in one transaction."""
+
+    def build_complete(version: str) -> ModelVersion:
+        return build(version=version, **proved.columns(proved.new_path(name, version)))
+
+    with _placing(proved.staged) as place, transaction.atomic():
+        # The row first: the path of the file contains the version number that the row takes.
+        row = _insert_version(name, version, build_complete)
+        place(row.artifact)
+        promote_first_version(row, attribution)
+    return row
+
+
+def _insert_version(
+    name: str, version: str | None, build: Callable[..., ModelVersion]
+) -> ModelVersion:
+    """Insert the row that `build(version=...)` makes, numbered if no version is given.
+
+    Call it inside a transaction. Raises VersionExists.
+    """
+    if version:
+        return _insert(build(version=version))
+    ModelVersion.objects.lock_numbering(name)
+    for _ in range(NUMBERING_TRIES - 1):
+        # An explicit version number skips the lock, so this number may have just been taken.
+        with suppress(VersionExists):
+            return _insert(build(version=ModelVersion.objects.next_number(name)))
+    return _insert(build(version=ModelVersion.objects.next_number(name)))
+
+
+def _insert(row: ModelVersion) -> ModelVersion:
+    try:
+        # The savepoint keeps an open transaction usable for the query below.
         with transaction.atomic():
             row.save(force_insert=True)
     except IntegrityError as error:
         if ModelVersion.objects.filter(name=row.name, version=row.version).exists():
             raise VersionExists(f"Model {row} already exists") from error
         raise
-
-
-def _attached_already(row: ModelVersion, upload: Upload) -> ModelVersion:
-    staged = _receive(upload)
-    staged.discard()
-    if staged.sha256 != row.sha256:
-        raise ArtifactExists(
-            f"Model {row.pk} already has an artifact, which never changes; register a new version"
-        )
     return row
 
 
-def _receive(upload: Upload) -> store.Staged:
-    root = Path(settings.MODEL_PATH)
-    return store.receive(upload.chunks, root, limit_bytes=settings.MAX_ARTIFACT_BYTES)
-
-
 @contextmanager
-def _proved(
-    row: ModelVersion, upload: Upload, framework: str | None
-) -> Iterator["tuple[store.Staged, proof.Proof]"]:
-    """Receive and prove a file for `row`, whose framework it may tell.
+def _placing(staged: StagedFile) -> Iterator[Callable[[str], None]]:
+    """A function that moves the file to its path, undone if the row is not committed.
 
-    What is not placed is discarded. No transaction is open meanwhile: loading a large model takes
-    seconds.
+    After a lost connection the row may be committed even though an error is raised. If the database
+    cannot be asked, the file stays: a file without a row does no harm, while a row without its file
+    could never answer.
     """
-    staged = _receive(upload)
+    placed: list[str] = []
+
+    def place(artifact: str) -> None:
+        store.place(staged, Path(settings.MODEL_PATH), artifact)
+        placed.append(artifact)
+
     try:
-        row.framework = store.check_framework(staged.path, framework)
-        proven = proof.prove(
-            staged.path,
-            framework=row.framework,
-            options=load_options(),
-            declared=upload.signature,
-            example=upload.example,
-            timeout_seconds=settings.PROOF_TIMEOUT_SECONDS,
-            memory_bytes=settings.PROOF_MEMORY_BYTES,
-        )
-        yield staged, proven
-    finally:
-        staged.discard()
-
-
-def _place(row: ModelVersion, staged: store.Staged, proven: proof.Proof) -> None:
-    """Put the file in its place, and what it tells into `row`."""
-    row.artifact = store.place(
-        staged,
-        Path(settings.MODEL_PATH),
-        row.name,
-        row.version,
-        FRAMEWORKS[row.framework].suffixes[0],
-    )
-    row.sha256, row.size_bytes = staged.sha256, staged.size_bytes
-    row.signature, row.libraries = proven.signature, proven.libraries
-
-
-@contextmanager
-def _file_removed_on_failure(row: ModelVersion) -> Iterator[None]:
-    """Take the placed file back where its row was not written.
-
-    After a lost connection the row may be committed all the same. Where that can not be asked, the
-    file stays: without a row it harms nobody, and a row without its file could never answer.
-    """
-    try:
-        yield
+        yield place
     except BaseException:
-        with suppress(DatabaseError, InterfaceError):
-            if row.artifact and not ModelVersion.objects.filter(artifact=row.artifact).exists():
-                _remove_file(row)
+        for artifact in placed:
+            with suppress(DatabaseError, InterfaceError):
+                if not ModelVersion.objects.filter(artifact=artifact).exists():
+                    store.remove(Path(settings.MODEL_PATH), artifact)
         raise
-
-
-def _remove_file(row: ModelVersion) -> None:
-    store.remove(Path(settings.MODEL_PATH), row.artifact)

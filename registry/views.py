@@ -1,9 +1,9 @@
 """The model endpoints: /api/v1/models/."""
 
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import Any
 
 from django.conf import settings
-from django.contrib.auth.models import User
 from django.utils.module_loading import import_string
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.decorators import action
@@ -17,7 +17,7 @@ from rest_framework.viewsets import GenericViewSet
 
 from registry import services
 from registry.aliases import activation
-from registry.aliases.moves import Cause
+from registry.aliases.recording import Attribution
 from registry.models import ModelVersion
 from registry.serializers import (
     ArtifactRequest,
@@ -31,7 +31,7 @@ VERSIONS = ModelVersion.objects.select_related("created_by").newest_first()
 
 
 class ModelVersionViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[ModelVersion]):
-    """Register model versions and their artifacts, look at them, retire them."""
+    """Register, read, change and delete model versions and their artifacts."""
 
     queryset = VERSIONS
     serializer_class = ModelVersionSerializer
@@ -59,10 +59,14 @@ class ModelVersionViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Mod
         payload.is_valid(raise_exception=True)
         fields = payload.validated_data
         version = services.register_model(
-            upload=_upload(fields),
-            created_by=cast(User, request.user),
-            request_id=_cause(request).request_id,
-            **fields,
+            name=fields["name"],
+            version=fields.get("version"),
+            framework=fields["framework"],
+            metrics=fields.get("metrics"),
+            description=fields.get("description", ""),
+            tags=fields.get("tags"),
+            attribution=Attribution.from_request(request),
+            upload=_upload(fields) if "artifact" in fields else None,
         )
         return Response(self.get_serializer(version).data, status=HTTP_201_CREATED)
 
@@ -70,12 +74,14 @@ class ModelVersionViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Mod
     def partial_update(self, request: Request, pk: str) -> Response:
         payload = ModelVersionChange(data=request.data)
         payload.is_valid(raise_exception=True)
-        version = activation.revise(
-            model_id=int(pk), cause=_cause(request), **payload.validated_data
+        version = activation.update_version(
+            model_id=int(pk),
+            attribution=Attribution.from_request(request),
+            **payload.validated_data,
         )
         return Response(self.get_serializer(version).data)
 
-    @extend_schema(responses={204: OpenApiResponse(description="Deleted, with its file.")})
+    @extend_schema(responses={204: OpenApiResponse(description="Deleted, together with its file.")})
     def destroy(self, request: Request, pk: str) -> Response:
         services.delete_version(model_id=int(pk))
         return Response(status=HTTP_204_NO_CONTENT)
@@ -85,21 +91,16 @@ class ModelVersionViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Mod
     )
     @action(detail=True, methods=["put"])
     def artifact(self, request: Request, pk: str) -> Response:
-        """Attach the artifact, once: a new file is a new version."""
+        """Attach the artifact, once: register a new version for a new file."""
         payload = ArtifactRequest(data=request.data)
         payload.is_valid(raise_exception=True)
-        upload = _upload(payload.validated_data)
-        assert upload is not None  # the file is required
-        version = services.attach_artifact(model_id=int(pk), upload=upload, cause=_cause(request))
+        version = services.attach_artifact(
+            model_id=int(pk),
+            upload=_upload(payload.validated_data),
+            attribution=Attribution.from_request(request),
+        )
         return Response(self.get_serializer(version).data)
 
 
-def _upload(fields: dict[str, Any]) -> services.Upload | None:
-    """Take the upload's parts out of validated fields."""
-    file = fields.pop("artifact", None)
-    signature, example = fields.pop("signature", None), fields.pop("example", ())
-    return services.Upload(file.chunks(), signature, example) if file else None
-
-
-def _cause(request: Request) -> Cause:
-    return Cause(user=cast(User, request.user), request_id=getattr(request, "request_id", ""))
+def _upload(fields: Mapping[str, Any]) -> services.Upload:
+    return services.Upload(fields["artifact"], fields.get("signature"), fields.get("example", ()))

@@ -37,7 +37,7 @@ class JSONParser(parsers.BaseParser):
 
 
 class NamedFilesParser(DjangoMultiPartParser):
-    """Refuses a file whose name is a path, where Django would take the path's last part."""
+    """Refuses a file whose name is a path; Django would keep the last part of it."""
 
     def sanitize_file_name(self, file_name: str) -> str | None:
         if "/" in file_name or "\\" in file_name:
@@ -46,7 +46,10 @@ class NamedFilesParser(DjangoMultiPartParser):
 
 
 class MultiPartParser(parsers.MultiPartParser):
-    """Forms with a file: refused by their announced length, before a byte of them is read."""
+    """Multipart forms with a file; raises PayloadTooLarge or ParseError.
+
+    FILE_UPLOAD_HANDLERS receive the files.
+    """
 
     def parse(
         self,
@@ -57,13 +60,17 @@ class MultiPartParser(parsers.MultiPartParser):
         check_length(parser_context, settings.MAX_ARTIFACT_BYTES + settings.MAX_REQUEST_BYTES)
         request = (parser_context or {})["request"]
         meta = {**request.META, "CONTENT_TYPE": media_type}
+        handlers = request.upload_handlers
         try:
-            form = NamedFilesParser(
-                meta, cast(Any, stream), request.upload_handlers, settings.DEFAULT_CHARSET
-            )
+            form = NamedFilesParser(meta, cast(Any, stream), handlers, settings.DEFAULT_CHARSET)
             return parsers.DataAndFiles(*form.parse())
-        except MultiPartParserError as error:
-            raise ParseError(f"Not acceptable as a form: {error}") from error
+        except BaseException as error:
+            # Django tells the handlers of a body that ends early, but not of any other failure.
+            for handler in handlers:
+                handler.upload_interrupted()
+            if isinstance(error, MultiPartParserError):
+                raise ParseError(f"The body is not an acceptable form: {error}") from error
+            raise
 
 
 def check_length(parser_context: Mapping[str, Any] | None, limit_bytes: int) -> None:

@@ -9,7 +9,7 @@ from rest_framework.test import APIClient
 from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
 
 from mlapi.auth import client_address
-from mlapi.conftest import PASSWORD
+from registry.testing.clients import PASSWORD
 
 TOKEN = "/api/v1/auth/token/"
 REFRESH = "/api/v1/auth/refresh/"

@@ -8,7 +8,7 @@ from rest_framework.test import APIClient
 
 from mlapi import health, metrics
 from registry import loader
-from registry.testing.fixtures import pool_of, postgresql
+from registry.testing.databases import pool_limits, postgresql
 
 READY = "/health/ready/"
 
@@ -61,7 +61,7 @@ def test_not_ready_while_the_database_is_away(client: APIClient, unreachable: No
 def test_health_tells_version_and_models(
     client: APIClient, monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
-    monkeypatch.setattr(loader, "loaded", lambda: ["iris:1"])
+    monkeypatch.setattr(loader, "loaded_specifiers", lambda: ["iris:1"])
 
     response = client.get("/health/")
 
@@ -85,7 +85,7 @@ def test_probes_take_no_other_method(client: APIClient) -> None:
 @pytest.fixture
 def small_pool(transactional_db: None) -> Iterator[None]:
     """Two connections at most and no patience."""
-    with pool_of(2, timeout_seconds=0.2):
+    with pool_limits(2, timeout_seconds=0.2):
         yield
 
 

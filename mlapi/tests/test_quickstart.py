@@ -12,7 +12,7 @@ from registry.models import ModelVersion
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("proofs_once", "model_path")
+@pytest.mark.usefixtures("cached_proofs", "model_path")
 def test_quickstart_sets_up_once_and_is_harmless_again(db: None) -> None:
     first, second = StringIO(), StringIO()
 

@@ -10,7 +10,6 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from predictions.serving.answers import Answer, output_values, targets_of
 from registry.exact_json.values import JSONObject
@@ -97,7 +96,7 @@ def read_csv(text: str, signature: Signature, *, limit: int) -> Invocation:
     return Invocation(split.inputs, "line {}", is_frame=True)
 
 
-def _cell(value: str, datatype: str | None) -> Any:
+def _cell(value: str, datatype: str | None) -> object:
     kind = DTYPES[datatype or "FP64"].kind
     if kind == "O":
         return value or None
@@ -130,15 +129,18 @@ def _read_split(table: object, signature: Signature, limit: int) -> Invocation:
     if columns is not None:
         if not isinstance(columns, list) or len(set(map(str, columns))) < len(columns):
             raise _invalid(f"{name}.columns", "Must be a list of distinct names.")
-        for i, row in enumerate(rows):
-            if not isinstance(row, list) or len(row) != len(columns):
-                raise _invalid(f"{name}.data[{i}]", f"Must be a list of {len(columns)} values.")
         names = list(map(str, columns))
-        rows = [dict(zip(names, row, strict=True)) for row in rows]
+        rows = [_named_row(row, names, f"{name}.data[{i}]") for i, row in enumerate(rows)]
     return Invocation(_inputs(rows, signature), f"{name}.data[{{}}]", is_frame=True)
 
 
-def _read_columns(columns: Mapping[str, Any], signature: Signature, limit: int) -> Invocation:
+def _named_row(row: object, names: Sequence[str], place: str) -> JSONObject:
+    if not isinstance(row, list) or len(row) != len(names):
+        raise _invalid(place, f"Must be a list of {len(names)} values.")
+    return dict(zip(names, row, strict=True))
+
+
+def _read_columns(columns: Mapping[str, object], signature: Signature, limit: int) -> Invocation:
     """Rows from one list per column, or one tensor per input."""
     lengths = {len(values) if isinstance(values, list) else -1 for values in columns.values()}
     if len(lengths) != 1 or -1 in lengths:
@@ -151,13 +153,13 @@ def _read_columns(columns: Mapping[str, Any], signature: Signature, limit: int) 
     return Invocation(_inputs(rows, signature), "inputs[{}]", is_frame=False)
 
 
-def _rows(value: object, place: str, limit: int) -> list[Any]:
+def _rows(value: object, place: str, limit: int) -> list[object]:
     if not isinstance(value, list) or not 0 < len(value) <= limit:
         raise _invalid(place, f"Must be a list of 1 to {limit} rows.")
     return value
 
 
-def _inputs(rows: Sequence[Any], signature: Signature) -> list[JSONObject]:
+def _inputs(rows: Sequence[object], signature: Signature) -> list[JSONObject]:
     names = signature.feature_names
     known = set(names)
     tensor = signature.inputs[0]
@@ -189,8 +191,8 @@ def _invalid(place: str, message: str) -> InvalidInput:
 
 
 def predictions_of(
-    answers: Sequence[Answer], signature: Signature, origin: Mapping[str, Any], *, is_frame: bool
-) -> Any:
+    answers: Sequence[Answer], signature: Signature, origin: Mapping[str, object], *, is_frame: bool
+) -> object:
     """The `predictions` that MLflow answers for a model; `origin` is what MLflow's tag says of it.
 
     A label or a value for each row, or a list of them for several targets; the probabilities for a
@@ -213,7 +215,7 @@ def predictions_of(
     return [row[0] for row in rows] if len(targets) == 1 else rows
 
 
-def _by_output(answer: Answer, targets: Sequence[Sequence[Output]]) -> dict[str, Any]:
+def _by_output(answer: Answer, targets: Sequence[Sequence[Output]]) -> JSONObject:
     return {
         output.name: value
         for target in targets
@@ -221,9 +223,10 @@ def _by_output(answer: Answer, targets: Sequence[Sequence[Output]]) -> dict[str,
     }
 
 
-def _prediction(target: Sequence[Output], values: Sequence[Any], is_booster: bool) -> Any:
+def _prediction(target: Sequence[Output], values: Sequence[object], is_booster: bool) -> object:
     if is_booster and target[-1].kind == "probabilities":
         probabilities = values[-1]
+        assert isinstance(probabilities, list)
         # For two classes a Booster answers the probability of the second.
         return probabilities[1] if len(probabilities) == 2 else probabilities
     return values[0]

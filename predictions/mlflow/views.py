@@ -23,14 +23,14 @@ from predictions.serving.answers import Answer
 from predictions.serving.questions import Caller, Question
 from predictions.serving.services import PredictionFailed
 from registry.artifacts.mlflow_folder import MLFLOW_TAG
-from registry.exact_json.values import check_json
+from registry.exact_json.values import JSONObject, check_json
 from registry.signatures.arrangement import InvalidInput
 from registry.signatures.signature import Signature
 
 CSV = "text/csv"
 _ROW = {"oneOf": [{"type": "array", "items": {}}, {"type": "object"}]}
 _ROWS = {"type": "array", "items": _ROW, "minItems": 1}
-BODY: dict[str, Any] = {
+BODY: JSONObject = {
     "type": "object",
     "description": "Exactly one of the formats of MLflow's scoring server.",
     "properties": {
@@ -52,7 +52,7 @@ BODY: dict[str, Any] = {
         "dataframe_split": {"columns": ["age", "city"], "data": [[20.5, "Oslo"], [31.0, "Rome"]]}
     },
 }
-ANSWER: dict[str, Any] = {
+RESPONSE: JSONObject = {
     "type": "object",
     "properties": {
         "predictions": {
@@ -100,7 +100,7 @@ class InvocationsView(APIView):
     @extend_schema(
         operation_id="models_invocations",
         request={"application/json": BODY, CSV: OpenApiTypes.STR},
-        responses={(200, "application/json"): ANSWER, 409: None, 422: None},
+        responses={(200, "application/json"): RESPONSE, 409: None, 422: None},
     )
     def post(self, request: Request, pk: str) -> HttpResponse:
         """Score all rows or none. A 200 means that every prediction is committed."""
@@ -126,7 +126,7 @@ class InvocationsView(APIView):
         return HttpResponse(body, content_type="application/json")
 
 
-def _read(data: Any, signature: Signature) -> Invocation:
+def _read(data: object, signature: Signature) -> Invocation:
     limit = settings.MAX_BATCH_ROWS
     if isinstance(data, CSVText):
         return read_csv(data, signature, limit=limit)

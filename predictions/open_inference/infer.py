@@ -7,7 +7,7 @@ import orjson
 from django.conf import settings
 
 from predictions.models import MAX_CALLERS_NAME_LENGTH, Prediction
-from predictions.open_inference.rows import rows_of, selected, tensors_of
+from predictions.open_inference.rows import response_tensors, rows_from_tensors, select_outputs
 from predictions.serving import services
 from predictions.serving.answers import Answer
 from predictions.serving.idempotency import Claim
@@ -16,7 +16,7 @@ from predictions.serving.records import Record
 from predictions.serving.services import PredictionFailed
 from registry.exact_json.values import JSONObject, check_annotation, parse_json
 from registry.open_inference.binary import TensorError
-from registry.open_inference.messages import InferRequest, write_answer
+from registry.open_inference.messages import InferRequest, write_response
 from registry.signatures.arrangement import InvalidInput
 from registry.signatures.signature import Signature
 
@@ -58,8 +58,8 @@ def infer(
 def _predict(question: Question, request: InferRequest, options: RequestOptions) -> list[Record]:
     signature = question.loaded.signature
     # An unknown output is an error before anything is recorded.
-    selected(request.outputs, signature, is_binary=request.is_binary)
-    rows = rows_of(request.inputs, signature, limit=settings.MAX_BATCH_ROWS)
+    select_outputs(request.outputs, signature, is_binary=request.is_binary)
+    rows = rows_from_tensors(request.inputs, signature, max_rows=settings.MAX_BATCH_ROWS)
     references = _references_of(options, len(rows))
     try:
         if len(rows) == 1:
@@ -80,8 +80,8 @@ def _response(
     caller: Caller,
 ) -> tuple[bytes, dict[str, str]]:
     version = rows[0].model
-    outputs = selected(request.outputs, signature, is_binary=request.is_binary)
-    tensors = tensors_of(
+    outputs = select_outputs(request.outputs, signature, is_binary=request.is_binary)
+    tensors = response_tensors(
         [Answer.recorded(row) for row in rows], signature, [output for output, _ in outputs]
     )
     envelope = {
@@ -91,7 +91,7 @@ def _response(
         # The protocol's parameters are scalars.
         "parameters": {"prediction_ids": orjson.dumps([row.pk for row in rows]).decode()},
     }
-    return write_answer(envelope, tensors, [is_binary for _, is_binary in outputs])
+    return write_response(envelope, tensors, [is_binary for _, is_binary in outputs])
 
 
 def _with_row_paths(errors: Mapping[str, list[str]]) -> dict[str, list[str]]:

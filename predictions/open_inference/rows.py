@@ -1,41 +1,44 @@
-"""Tensors of a request to rows of `input_data`, and records to tensors of an answer. No ORM."""
+"""Request tensors to rows of `input_data`, and recorded answers to response tensors. No ORM."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from predictions.serving.answers import Answer, output_values, targets_of
 from registry.exact_json.values import JSONObject
 from registry.open_inference.binary import TensorError
-from registry.open_inference.messages import Wanted
+from registry.open_inference.messages import RequestedOutput
 from registry.open_inference.tensors import Tensor
 from registry.signatures.signature import Input, Output, Signature, listed
 
 # -- requests
 
 
-def rows_of(tensors: Sequence[Tensor], signature: Signature, *, limit: int) -> list[JSONObject]:
-    """Rows of `input_data`, at most `limit`, whose values are the signature's to judge.
+def rows_from_tensors(
+    tensors: Sequence[Tensor], signature: Signature, *, max_rows: int
+) -> list[JSONObject]:
+    """The rows of `input_data` in these tensors. Whether their values fit the model is checked
+    later, against the signature.
 
-    A tensor is one of the signature's inputs, or one of its columns, by name; a lone table of any
-    other name holds all columns in the signature's order, as clients of MLServer send it. Raises
-    TensorError.
+    A tensor is an input of the signature or one of its columns, by name. A single table with any
+    other name has all columns in the order of the signature, as clients of MLServer send it.
+    Raises TensorError.
     """
-    size = tensors[0].shape[0]
-    if not size <= limit:
-        raise TensorError(f"'{tensors[0].name}' has {size} rows, where {limit} may be")
+    n_rows = tensors[0].shape[0]
+    if n_rows > max_rows:
+        raise TensorError(f"'{tensors[0].name}' has {n_rows} rows; the limit is {max_rows}")
     for tensor in tensors:
-        if tensor.shape[0] != size:
+        if tensor.shape[0] != n_rows:
             raise TensorError(
-                f"'{tensor.name}' has {tensor.shape[0]} rows, and '{tensors[0].name}' {size}: "
-                "the first dimension of every tensor is the rows"
+                f"'{tensor.name}' has {tensor.shape[0]} rows, but '{tensors[0].name}' has "
+                f"{n_rows}: the first dimension of every tensor is the rows"
             )
-    if len(tensors) == 1 and (table := _table(tensors[0], signature)) is not None:
-        return table
-    return _joined_by_name(tensors, signature, size)
+    if len(tensors) == 1 and (rows := _rows_of_table(tensors[0], signature)) is not None:
+        return rows
+    return _join_by_name(tensors, signature)
 
 
-def _table(tensor: Tensor, signature: Signature) -> list[JSONObject] | None:
-    """Rows by position, where this tensor is all that the model takes."""
+def _rows_of_table(tensor: Tensor, signature: Signature) -> list[JSONObject] | None:
+    """The rows of a tensor that has all columns by position; None if it must be one of several."""
     first, *others = signature.inputs
     if not others and not _is_flat(first) and len(tensor.shape) == len(first.shape):
         return [{first.name: row} for row in tensor.rows()]
@@ -51,95 +54,106 @@ def _table(tensor: Tensor, signature: Signature) -> list[JSONObject] | None:
 
 
 def _is_known(name: str, signature: Signature) -> bool:
-    return name in signature.feature_names or any(one.name == name for one in signature.inputs)
+    return name in signature.feature_names or any(item.name == name for item in signature.inputs)
 
 
-def _is_flat(tensor: Input) -> bool:
-    """Whether a `features` list can hold this input's values."""
-    return len(tensor.row_shape) <= 1 and -1 not in tensor.row_shape
+def _is_flat(model_input: Input) -> bool:
+    """Whether a `features` list can have the values of this input."""
+    return len(model_input.row_shape) <= 1 and -1 not in model_input.row_shape
 
 
-def _joined_by_name(tensors: Sequence[Tensor], signature: Signature, size: int) -> list[JSONObject]:
-    inputs = {tensor.name: tensor for tensor in signature.inputs}
-    columns: dict[str, list[Any]] = {}
+def _join_by_name(tensors: Sequence[Tensor], signature: Signature) -> list[JSONObject]:
+    inputs = {model_input.name: model_input for model_input in signature.inputs}
+    columns: dict[str, Sequence[object]] = {}
     for tensor in tensors:
-        given = _columns(tensor, inputs.get(tensor.name), signature)
-        if twice := sorted(columns.keys() & given.keys()):
-            raise TensorError(f"{listed(twice)} is given twice")
-        columns |= given
-    if missing := [name for name in signature.feature_names if name not in columns]:
-        raise TensorError(f"missing {listed(missing)}; {_takes(signature)}")
-    ordered = [columns[name] for name in signature.feature_names]
+        added = _columns(tensor, inputs.get(tensor.name), signature)
+        if repeated := sorted(columns.keys() & added.keys()):
+            raise TensorError(f"{listed(repeated)} appears twice")
+        columns |= added
     names = signature.feature_names
+    if missing := [name for name in names if name not in columns]:
+        raise TensorError(f"{listed(missing)} is missing; {_expected(signature)}")
+    ordered = [columns[name] for name in names]
     return [dict(zip(names, row, strict=True)) for row in zip(*ordered, strict=True)]
 
 
-def _columns(tensor: Tensor, known: Input | None, signature: Signature) -> dict[str, list[Any]]:
-    """The values of each column that this tensor gives, row by row."""
-    if known is not None and known.features and tensor.shape[1:] == known.row_shape:
-        by_column = zip(*tensor.rows(), strict=True)
-        return dict(zip(known.features, map(list, by_column), strict=True))
-    if known is not None and not (known.features or known.is_scalar):
-        if len(tensor.shape) == len(known.shape):
-            return {known.name: tensor.rows()}
-    elif tensor.name in signature.feature_names and tensor.is_column:
-        return {tensor.name: tensor.values}
-    if known is None and tensor.name not in signature.feature_names:
-        raise TensorError(f"'{tensor.name}' is no input of this model; {_takes(signature)}")
-    wanted = list(known.shape) if known else [-1]
-    raise TensorError(f"'{tensor.name}' has the shape {list(tensor.shape)}, not {wanted}")
+def _columns(
+    tensor: Tensor, model_input: Input | None, signature: Signature
+) -> dict[str, Sequence[object]]:
+    """The values of each column in this tensor; `model_input` is the input of the same name."""
+    name = tensor.name
+    if model_input is None:
+        if name not in signature.feature_names:
+            raise TensorError(f"'{name}' is not an input of this model; {_expected(signature)}")
+        if tensor.is_column:
+            return {name: tensor.values}
+    elif model_input.features and tensor.shape[1:] == model_input.row_shape:
+        n_columns = len(model_input.features)
+        return {
+            feature: tensor.values[i::n_columns] for i, feature in enumerate(model_input.features)
+        }
+    elif model_input.features or model_input.is_scalar:
+        if name in signature.feature_names and tensor.is_column:
+            return {name: tensor.values}
+    elif len(tensor.shape) == len(model_input.shape):
+        return {name: tensor.rows()}
+    shape = list(model_input.shape) if model_input else [-1]
+    raise TensorError(f"'{name}' has the shape {list(tensor.shape)}, not {shape}")
 
 
-def _takes(signature: Signature) -> str:
-    names = [tensor.name for tensor in signature.inputs]
+def _expected(signature: Signature) -> str:
+    names = [model_input.name for model_input in signature.inputs]
     if tuple(names) == signature.feature_names:
-        return f"it takes {listed(names)}"
-    return f"it takes {listed(names)}, or its columns: {listed(signature.feature_names)}"
+        return f"the model takes {listed(names)}"
+    return f"the model takes {listed(names)}, or the columns {listed(signature.feature_names)}"
 
 
-# -- answers
+# -- responses
 
 
-def selected(
-    wanted: Sequence[Wanted], signature: Signature, *, is_binary: bool
+def select_outputs(
+    requested: Sequence[RequestedOutput], signature: Signature, *, is_binary: bool
 ) -> list[tuple[Output, bool]]:
-    """The outputs that were asked for, in that order, and whether each goes as binary data; raises
-    TensorError.
+    """The requested outputs in the order of the request, each with whether it is sent as binary
+    data; all outputs if none is requested. Raises TensorError.
     """
-    if not wanted:
+    if not requested:
         return [(output, is_binary) for output in signature.outputs]
     by_name = {output.name: output for output in signature.outputs}
-    if unknown := [want.name for want in wanted if want.name not in by_name]:
-        raise TensorError(f"{listed(unknown)} is no output: there are {listed(list(by_name))}")
+    if unknown := [item.name for item in requested if item.name not in by_name]:
+        raise TensorError(
+            f"{listed(unknown)} is not an output of this model; it has {listed(list(by_name))}"
+        )
     return [
-        (by_name[want.name], is_binary if want.is_binary is None else want.is_binary)
-        for want in wanted
+        (by_name[item.name], is_binary if item.is_binary is None else item.is_binary)
+        for item in requested
     ]
 
 
-def tensors_of(
+def response_tensors(
     answers: Sequence[Answer], signature: Signature, outputs: Sequence[Output]
 ) -> list[Tensor]:
-    """One tensor for each output, with all rows."""
+    """One tensor for each of `outputs`, with all rows."""
     targets = targets_of(signature.outputs)
-    cells: dict[str, list[Any]] = {output.name: [] for output in signature.outputs}
+    columns: dict[str, list[Any]] = {output.name: [] for output in signature.outputs}
     for answer in answers:
         for target in targets:
             values = output_values(answer, target, len(targets))
-            for output, cell in zip(target, values, strict=True):
-                cells[output.name].append(cell)
-    return [_tensor(output, cells[output.name]) for output in outputs]
+            for output, value in zip(target, values, strict=True):
+                columns[output.name].append(value)
+    return [_tensor(output, columns[output.name]) for output in outputs]
 
 
-# What a label is on the wire, where the classes of one model are of several types.
-_LABELS: Mapping[str, Callable[[Any], Any]] = {"BYTES": str, "FP64": float}
+# The type of a label in a response, if the classes of the model have several types.
+_LABEL_TYPES: Mapping[str, type[str] | type[float]] = {"BYTES": str, "FP64": float}
 
 
 def _tensor(output: Output, values: list[Any]) -> Tensor:
+    """The tensor of one value per row, each a scalar or lists nested to the shape of a row."""
     shape = [len(values)]
     while values and isinstance(values[0], list):
         shape.append(len(values[0]))
-        values = [cell for row in values for cell in row]
-    if output.kind == "label" and (as_datatype := _LABELS.get(output.datatype)):
-        values = [as_datatype(value) for value in values]
+        values = [item for row in values for item in row]
+    if output.kind == "label" and (label_type := _LABEL_TYPES.get(output.datatype)):
+        values = [label_type(value) for value in values]
     return Tensor(output.name, output.datatype, tuple(shape), values)

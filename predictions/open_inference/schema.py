@@ -1,41 +1,53 @@
-"""The OpenAPI document's part of /v2, with examples."""
+"""The schemas of /v2 in the OpenAPI document, with examples."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TypeAlias
 
 from registry.signatures.signature import DTYPES
 
-TEXT: dict[str, Any] = {"type": "string"}
-SHAPE: dict[str, Any] = {"type": "array", "items": {"type": "integer"}}
-DATATYPE: dict[str, Any] = {"type": "string", "enum": list(DTYPES)}
-PARAMETERS: dict[str, Any] = {
+Schema: TypeAlias = dict[str, object]
+"""A JSON Schema, as drf-spectacular takes it."""
+
+TEXT: Schema = {"type": "string"}
+SHAPE: Schema = {"type": "array", "items": {"type": "integer"}}
+DATATYPE: Schema = {"type": "string", "enum": list(DTYPES)}
+PARAMETERS: Schema = {
     "type": "object",
     "additionalProperties": {"oneOf": [TEXT, {"type": "number"}, {"type": "boolean"}]},
 }
 
 
 def _object(
-    properties: dict[str, Any], *required: str, example: Any = None, description: str = ""
-) -> dict[str, Any]:
-    told: dict[str, Any] = {"type": "object", "properties": properties}
+    properties: Mapping[str, Schema],
+    *required: str,
+    example: Mapping[str, object] | None = None,
+    description: str = "",
+) -> Schema:
+    schema: Schema = {"type": "object", "properties": properties}
     if required:
-        told["required"] = list(required)
+        schema["required"] = list(required)
     if example is not None:
-        told["example"] = example
+        schema["example"] = example
     if description:
-        told["description"] = description
-    return told
+        schema["description"] = description
+    return schema
 
 
-def _list(items: dict[str, Any]) -> dict[str, Any]:
+def _array(items: Schema) -> Schema:
     return {"type": "array", "items": items}
 
 
-def _parameters(**known: str) -> dict[str, Any]:
-    properties = {name: {**TEXT, "description": about} for name, about in known.items()}
+def _parameters(**known: str) -> Schema:
+    """Any parameters, of which mlapi knows these, by name and description."""
+    properties = {name: {**TEXT, "description": text} for name, text in known.items()}
     return {**PARAMETERS, "properties": properties}
 
 
-_DATA = {"type": "array", "items": {}, "description": "Row-major, flat or nested as the shape."}
+_DATA: Schema = {
+    "type": "array",
+    "items": {},
+    "description": "In row-major order, flat or nested to the shape.",
+}
 _TENSOR = _object(
     {
         "name": TEXT,
@@ -50,15 +62,15 @@ _METADATA_TENSOR = _object(
     {"name": TEXT, "datatype": DATATYPE, "shape": SHAPE}, "name", "datatype", "shape"
 )
 _REQUEST_PARAMETERS = _parameters(
-    idempotency_key="As the header Idempotency-Key.",
-    subject="Whom it is about: a canary gives one subject one version.",
-    reference="Your own name of the one row, for outcomes.",
-    references="JSON: one a row, or null, in their order.",
-    metadata="JSON: an object that is kept with each row.",
+    idempotency_key="Like the header Idempotency-Key.",
+    subject="Who or what the prediction is about. A canary serves each subject by one version.",
+    reference="Your own ID for the prediction of a single row, with which you report its outcome.",
+    references="A JSON list with one reference or null for each row, in the order of the rows.",
+    metadata="A JSON object that is stored with each prediction.",
 )
 
 SERVER = _object(
-    {"name": TEXT, "version": TEXT, "extensions": _list(TEXT)},
+    {"name": TEXT, "version": TEXT, "extensions": _array(TEXT)},
     *("name", "version", "extensions"),
     example={"name": "mlapi", "version": "0.1.0", "extensions": ["binary_tensor_data"]},
 )
@@ -72,10 +84,10 @@ MODEL_READY = _object(
 MODEL = _object(
     {
         "name": TEXT,
-        "versions": _list(TEXT),
+        "versions": _array(TEXT),
         "platform": TEXT,
-        "inputs": _list(_METADATA_TENSOR),
-        "outputs": _list(_METADATA_TENSOR),
+        "inputs": _array(_METADATA_TENSOR),
+        "outputs": _array(_METADATA_TENSOR),
     },
     *("name", "platform", "inputs", "outputs"),
     example={
@@ -91,13 +103,13 @@ MODEL = _object(
 )
 INFER_REQUEST = _object(
     {
-        "id": {**TEXT, "description": "Comes back in the answer."},
+        "id": {**TEXT, "description": "The response repeats it."},
         "parameters": _REQUEST_PARAMETERS,
-        "inputs": {**_list(_TENSOR), "minItems": 1},
-        "outputs": _list(_object({"name": TEXT, "parameters": PARAMETERS}, "name")),
+        "inputs": {**_array(_TENSOR), "minItems": 1},
+        "outputs": _array(_object({"name": TEXT, "parameters": PARAMETERS}, "name")),
     },
     "inputs",
-    description="One table of rows, or one tensor for each column.",
+    description="One tensor with all columns, or one tensor for each column.",
     example={
         "id": "42",
         "parameters": {"subject": "customer-7"},
@@ -117,8 +129,10 @@ INFER_RESPONSE = _object(
         "model_name": TEXT,
         "model_version": TEXT,
         "id": TEXT,
-        "parameters": _parameters(prediction_ids="JSON: the ids of the recorded predictions."),
-        "outputs": _list(_TENSOR),
+        "parameters": _parameters(
+            prediction_ids="A JSON list of the IDs of the predictions, in the order of the rows."
+        ),
+        "outputs": _array(_TENSOR),
     },
     *("model_name", "outputs"),
     example={
@@ -137,7 +151,7 @@ INFER_RESPONSE = _object(
     },
 )
 INDEX_REQUEST = _object({"ready": {"type": "boolean", "default": False}}, example={"ready": True})
-INDEX = _list(
+INDEX = _array(
     _object(
         {
             "name": TEXT,
@@ -156,16 +170,19 @@ _DURATIONS = (
 )
 STATISTICS = _object(
     {
-        "model_stats": _list(
+        "model_stats": _array(
             _object(
                 {
                     "name": TEXT,
                     "version": TEXT,
-                    "last_inference": {"type": "integer", "description": "In ms since 1970."},
+                    "last_inference": {
+                        "type": "integer",
+                        "description": "In milliseconds since 1970.",
+                    },
                     "inference_count": {"type": "integer"},
                     "execution_count": {"type": "integer"},
                     "inference_stats": _object(dict.fromkeys(_DURATIONS, _DURATION)),
-                    "batch_stats": _list({"type": "object"}),
+                    "batch_stats": _array({"type": "object"}),
                 },
                 *("name", "version"),
             )

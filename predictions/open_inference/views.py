@@ -117,7 +117,7 @@ class VersionInferView(InferView):
 
 
 def _find(name: str, version: str | None) -> ModelVersion:
-    return ModelVersion.objects.resolve_reference(specifier_of(name, version))
+    return ModelVersion.objects.resolve_specifier(specifier_of(name, version))
 
 
 class ModelView(APIView):

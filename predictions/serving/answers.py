@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 from registry.signatures.signature import DTYPES, Output
 
@@ -12,7 +12,7 @@ class _AnswerColumns(Protocol):
 
     prediction: float | None
     confidence: float | None
-    output: Any
+    output: object
 
 
 @dataclass(slots=True)
@@ -29,7 +29,7 @@ class Answer:
 
     prediction: float | None = None
     confidence: float | None = None
-    output: Any = None
+    output: object = None
     error: Exception | None = None
     latency_ms: float | None = None
 
@@ -50,16 +50,20 @@ def targets_of(outputs: Sequence[Output]) -> list[tuple[Output, ...]]:
     return targets
 
 
-def output_values(answer: Answer, target: Sequence[Output], n_targets: int) -> list[Any]:
+def output_values(answer: Answer, target: Sequence[Output], n_targets: int) -> list[object]:
     """The value that an answer holds for each output of one of the signature's `n_targets` targets.
 
     Integers and booleans come back as such, although `prediction` is a float.
     """
     first = target[0]
-    output = answer.output if n_targets == 1 else answer.output[first.name]
+    output = answer.output
+    if n_targets > 1:
+        assert isinstance(output, Mapping)  # several targets are recorded by name
+        output = output[first.name]
     if first.kind == "value":
         value = output[first.name] if isinstance(output, Mapping) else output
         return [_in_datatype(answer.prediction if value is None else value, first)]
+    assert isinstance(output, Mapping)  # a class is recorded with its label
     values = {
         "label": output["label"],
         "probabilities": list(output.get("probabilities", {}).values()),
@@ -67,7 +71,7 @@ def output_values(answer: Answer, target: Sequence[Output], n_targets: int) -> l
     return [values[each.kind] for each in target]
 
 
-def _in_datatype(value: Any, output: Output) -> Any:
+def _in_datatype(value: object, output: Output) -> object:
     kind = DTYPES[output.datatype].kind
     if isinstance(value, float) and kind in "iub":
         return bool(value) if kind == "b" else int(value)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from predictions.serving.answers import Answer, targets_of
 from registry.loader import LoadedModel
@@ -13,7 +14,7 @@ from registry.signatures.arrangement import InvalidInput, arrange
 from registry.signatures.signature import Output, Signature
 
 # One array of shape (n, ...) for each input of a signature.
-Arrays: TypeAlias = dict[str, np.ndarray[Any, Any]]
+Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
 
 
 def answer_rows(
@@ -181,7 +182,7 @@ def _of_class(
     return Answer(float(index), confidence, {"label": label, "probabilities": by_class})
 
 
-def _of_value(value: Any, output: Output) -> Answer:
+def _of_value(value: object, output: Output) -> Answer:
     if isinstance(value, int | float):
         # A float cannot hold every large integer; then `output` holds it exactly.
         is_exact = float(value) == value

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from django.utils import timezone
 
@@ -25,7 +24,7 @@ class Record:
     """
 
     _version: ModelVersion
-    input_data: Any
+    input_data: object
     metadata: JSONObject | None = None
     request_id: str = ""
     user_id: int | None = None
@@ -37,7 +36,7 @@ class Record:
     primary_id: int | None = None
     prediction: float | None = None
     confidence: float | None = None
-    output: Any = None
+    output: object = None
     status: str = Prediction.Status.SUCCEEDED.value
     error: str = ""
     latency_ms: float | None = None

@@ -40,7 +40,7 @@ def _look_up_one(specifier: str) -> Route | int | Exception:
     name, colon, version = specifier.partition(":")
     try:
         if colon:
-            return ModelVersion.objects.id_of(name, version)
+            return ModelVersion.objects.active_id(name, version)
         name, at, alias = specifier.partition("@")
         return Alias.objects.route(name, alias if at else CHAMPION)
     except ModelNotFound as error:

@@ -55,7 +55,7 @@ def predict(question: Question, input_data: JSONObject, *, reference: str | None
     if question.model_id is None or question.claim is not None:
         # A query has been made, and whoever commits for all waiting callers may need the
         # connection.
-        loader.give_back_connection()
+        loader.release_connection()
     try:
         record = lanes.answer_and_record(question.loaded, record)
     except InvalidInput as error:
@@ -182,7 +182,7 @@ def _with_paths_below(place: str, error: InvalidInput) -> InvalidInput:
 
 def create_model_with_predictions(
     *,
-    predictions: Iterable[Mapping[str, Any]],
+    predictions: Iterable[JSONObject],
     **version: Any,
 ) -> tuple[ModelVersion, int]:
     """Register a version together with predictions it made elsewhere: all of them, or nothing.
@@ -200,7 +200,7 @@ def create_model_with_predictions(
     return model, count
 
 
-def _chunks(rows: Iterable[Mapping[str, Any]], size: int) -> Iterator[list[Mapping[str, Any]]]:
+def _chunks(rows: Iterable[JSONObject], size: int) -> Iterator[list[JSONObject]]:
     remaining = iter(rows)
     while chunk := list(islice(remaining, size)):
         yield chunk

@@ -13,7 +13,7 @@ from predictions.evaluation.replays.plan import Plan
 from predictions.models import Prediction, Replay
 from registry.exact_json.values import JSONObject
 from registry.models import ModelVersion
-from registry.testing.fixtures import Artifact
+from registry.testing.artifacts import Artifact
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

@@ -16,7 +16,7 @@ from predictions.ndjson import LengthRequired, NDJSONParser
 from predictions.serving import recorder, services
 from predictions.serving.questions import Question
 from registry.models import ModelVersion
-from registry.testing.fixtures import Artifact
+from registry.testing.artifacts import Artifact
 
 URL = "/api/v1/predictions/batch/"
 NDJSON = "application/x-ndjson"
@@ -76,9 +76,9 @@ def test_a_bad_row_is_named_and_nothing_is_recorded(client: APIClient, iris: Mod
 
 
 def test_a_row_the_model_fails_on_leaves_its_failure_alone(
-    client: APIClient, make_version: Any, steep_artifact: Artifact
+    client: APIClient, make_version: Any, overflowing_artifact: Artifact
 ) -> None:
-    steep = make_version("steep", steep_artifact)
+    steep = make_version("steep", overflowing_artifact)
 
     response = ask(client, steep, [{"features": [0.0, 0.0]}, {"features": [1e10, 0.0]}])
 
@@ -110,7 +110,7 @@ def test_more_rows_than_the_limit_are_refused(
 
 def test_a_batch_for_an_inactive_version_is_404(client: APIClient, iris: ModelVersion) -> None:
     ask(client, iris, [{"features": row} for row in rows_of_iris(2)])
-    iris.revise(is_active=False)
+    iris.update(is_active=False)
 
     # The version is still in this process's memory: the recording statement refuses it.
     response = ask(client, iris, [{"features": row} for row in rows_of_iris(2)])
@@ -126,11 +126,11 @@ def test_a_batch_needs_a_token(client: APIClient, iris: ModelVersion) -> None:
 
 
 def test_a_failing_batch_for_an_inactive_version_is_404(
-    client: APIClient, make_version: Any, steep_artifact: Artifact
+    client: APIClient, make_version: Any, overflowing_artifact: Artifact
 ) -> None:
-    steep = make_version("steep", steep_artifact)
+    steep = make_version("steep", overflowing_artifact)
     ask(client, steep, [{"features": [0.0, 0.0]}])
-    steep.revise(is_active=False)
+    steep.update(is_active=False)
 
     assert ask(client, steep, [{"features": [1e10, 0.0]}]).status_code == 404
     assert Prediction.objects.count() == 1
@@ -187,9 +187,9 @@ def test_a_bad_line_is_answered_in_its_place(client: APIClient, iris: ModelVersi
 
 
 def test_a_line_the_model_fails_on_is_recorded_and_answered_in_its_place(
-    client: APIClient, make_version: Any, steep_artifact: Artifact
+    client: APIClient, make_version: Any, overflowing_artifact: Artifact
 ) -> None:
-    steep = make_version("steep", steep_artifact)
+    steep = make_version("steep", overflowing_artifact)
 
     first, second, last = send_lines(
         client, steep, ['{"features": [1e10, 0.0]}', '{"features": [0.0, 0.0]}']

@@ -10,7 +10,7 @@ from rest_framework.test import APIClient
 
 from predictions.models import Prediction
 from registry.models import ModelVersion
-from registry.testing.fixtures import api_client
+from registry.testing.clients import api_client
 
 URL = "/api/v1/predictions/"
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -278,7 +278,7 @@ def test_the_predictions_of_an_inactive_version_are_listed(
     client: APIClient, iris: ModelVersion
 ) -> None:
     record(iris)
-    iris.revise(is_active=False)
+    iris.update(is_active=False)
 
     body = client.get(f"/api/v1/models/{iris.pk}/predictions/").json()
 

@@ -11,7 +11,8 @@ from rest_framework.test import APIClient
 
 from predictions.models import Prediction
 from registry.models import ModelVersion
-from registry.testing.fixtures import Artifact, api_client
+from registry.testing.artifacts import Artifact
+from registry.testing.clients import api_client
 
 URL = "/api/v1/predictions/"
 LISTED = [

@@ -10,7 +10,7 @@ from rest_framework.test import APIClient
 
 from predictions.models import Prediction
 from registry.models import ModelVersion
-from registry.testing.fixtures import Artifact
+from registry.testing.artifacts import Artifact
 
 URL = "/api/v1/predictions/"
 
@@ -28,7 +28,7 @@ def test_an_inactive_model_answers_404(
     row = {"features": [5.1, 3.5, 1.4, 0.2]}
     if is_loaded:
         ask(client, iris, row)
-    iris.revise(is_active=False)
+    iris.update(is_active=False)
     before = Prediction.objects.count()
 
     response = ask(client, iris, row)
@@ -42,9 +42,9 @@ def test_a_model_that_is_activated_again_answers_again(
     client: APIClient, iris: ModelVersion
 ) -> None:
     row = {"features": [5.1, 3.5, 1.4, 0.2]}
-    iris.revise(is_active=False)
+    iris.update(is_active=False)
     ask(client, iris, row)
-    iris.revise(is_active=True)
+    iris.update(is_active=True)
 
     assert ask(client, iris, row).status_code == 201
 
@@ -201,11 +201,11 @@ def test_a_model_that_raises_answers_422_and_is_recorded(
 def test_a_model_that_answers_no_number_answers_422_and_is_recorded(
     client: APIClient,
     make_version: MakeVersion,
-    steep_artifact: Artifact,
+    overflowing_artifact: Artifact,
     features: list[float],
     what: str,
 ) -> None:
-    steep = make_version("steep", steep_artifact)
+    steep = make_version("steep", overflowing_artifact)
 
     response = ask(client, steep, {"features": features})
 

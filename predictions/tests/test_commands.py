@@ -13,7 +13,7 @@ from django.core.management import CommandError, call_command
 from predictions.management.commands import prune_predictions
 from predictions.models import Prediction
 from registry.models import Alias, ModelVersion
-from registry.testing.fixtures import Artifact
+from registry.testing.artifacts import Artifact
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

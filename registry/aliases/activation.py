@@ -1,106 +1,119 @@
-"""What a version's life means for the aliases: the first becomes champion, a held one stays."""
+"""How activating, deactivating and deleting a version affects aliases."""
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Unpack
 
 from django.db import transaction
 
-from registry.aliases.moves import BY_ITSELF, Cause, lock_or_make, remove, write
-from registry.models import CHAMPION, Alias, AliasMove, Arms, ModelVersion
+from registry.aliases.recording import (
+    SYSTEM,
+    Attribution,
+    delete_alias,
+    lock_or_create,
+    save_move,
+)
+from registry.models import CHAMPION, Alias, AliasMove, Arms, ModelVersion, VersionChanges
 
-MAX_SHOWN = 5
-FIRST = "The first active version with an artifact"
+MAX_LISTED_ALIASES = 5
+FIRST_VERSION_REASON = "The first active version with an artifact"
 
 
 class VersionInUse(Exception):
-    """Predictions or aliases refer to the version; the message is for the caller."""
+    """Predictions or aliases refer to the version. The message can be shown to the caller."""
 
 
-def revise(
-    *, model_id: int, force: bool = False, cause: Cause = BY_ITSELF, **changes: Any
+def update_version(
+    *,
+    model_id: int,
+    force: bool = False,
+    attribution: Attribution = SYSTEM,
+    **changes: Unpack[VersionChanges],
 ) -> ModelVersion:
-    """Write what may change of a version: metrics, description, tags, is_active.
+    """Change a version's metrics, description, tags or activation.
 
-    A version that is activated becomes champion where its name never had one. One that an alias
-    holds is deactivated only by `force`: it is then taken out as canary and shadow, while an alias
-    that it answers for keeps it, and answers 404 until it is moved. Raises ModelNotFound or
-    VersionInUse.
+    Activating a version makes it champion if its name never had one. Deactivating a version that an
+    alias uses takes `force`, which removes it as canary and shadow. An alias whose own version is
+    deactivated keeps it, and answers 404 until it is moved. Raises ModelNotFound or VersionInUse.
     """
     with transaction.atomic():
         version = ModelVersion.objects.select_for_update(no_key=True).find(model_id)
         is_active = changes.get("is_active", version.is_active)
         if version.is_active and not is_active:
-            _release(version, force, cause)
-        version.revise(**changes)
+            _withdraw_from_aliases(version, force, attribution)
+        version.update(**changes)
         if "is_active" in changes:
-            crown_first(version, cause)
+            promote_first_version(version, attribution)
     return version
 
 
-def crown_first(version: ModelVersion, cause: Cause) -> None:
-    """Make a version champion where it can answer and its name never had one.
+def promote_first_version(version: ModelVersion, attribution: Attribution) -> None:
+    """Make a usable version champion if its name never had one.
 
-    The caller has it locked, or has just written it. A champion that went with its only version
-    counts for nothing; one that somebody removed stays removed.
+    The caller has locked the version or just written it. A champion that was deleted with its only
+    version does not count. One that a user removed does, so that it stays removed.
     """
     if not version.is_active or not version.has_artifact:
         return
     if Alias.objects.filter(name=version.name, alias=CHAMPION).exists():
         return
-    last = AliasMove.objects.last_of(version.name, CHAMPION)
+    last = AliasMove.objects.last_move(version.name, CHAMPION)
     if last is not None and last.action != AliasMove.Action.DELETED:
         return
-    row, is_new = lock_or_make(version.name, CHAMPION, version)
+    row, is_new = lock_or_create(version.name, CHAMPION, version)
     if is_new:
-        cause = replace(cause, reason=FIRST)
-        write(row, None, Arms(version), AliasMove.Action.AUTOMATIC, cause)
+        attribution = replace(attribution, reason=FIRST_VERSION_REASON)
+        save_move(row, None, Arms(version), AliasMove.Action.AUTOMATIC, attribution)
 
 
-def release_deleted(version: ModelVersion) -> None:
-    """Let a locked version go: raise VersionInUse where an alias holds it.
+def release_for_deletion(version: ModelVersion) -> None:
+    """Make sure that no alias refers to a locked version. Raises VersionInUse if one does.
 
-    Nobody chose the champion that an only version became by itself: it goes with the version.
+    The exception is a name's only version that became champion automatically: nobody chose that
+    alias, so it is deleted as well.
     """
-    held = list(Alias.objects.holding(version).lock())
-    if len(held) == 1 and automatic_champions([version]) == held:
-        remove(held[0], AliasMove.Action.DELETED, BY_ITSELF)
-    elif held:
+    aliases = list(Alias.objects.referring_to(version).lock())
+    if len(aliases) == 1 and automatic_champions([version]) == aliases:
+        delete_alias(aliases[0], AliasMove.Action.DELETED, SYSTEM)
+    elif aliases:
         raise VersionInUse(
-            f"Model {version.pk} is held by {_listed(held)}; move or remove"
-            f" {'it' if len(held) == 1 else 'them'} first"
+            f"Model {version.pk} is used by {_join_names(aliases)}; move or remove"
+            f" {'it' if len(aliases) == 1 else 'them'} first"
         )
 
 
 def automatic_champions(versions: Iterable[ModelVersion]) -> list[Alias]:
-    """The aliases that go with these versions, each the only one of its name, when deleted."""
+    """The aliases that are deleted with these versions: champions that nobody chose, each of a name
+    without any other version.
+    """
     return [
         alias
         for version in versions
         for alias in Alias.objects.filter(version=version, alias=CHAMPION)
         if not ModelVersion.objects.filter(name=version.name).exclude(pk=version.pk).exists()
-        and (last := AliasMove.objects.last_of(alias.name, alias.alias)) is not None
+        and (last := AliasMove.objects.last_move(alias.name, alias.alias)) is not None
         and last.action == AliasMove.Action.AUTOMATIC
     ]
 
 
-def _release(version: ModelVersion, force: bool, cause: Cause) -> None:
-    held = list(Alias.objects.holding(version).lock())
-    if held and not force:
+def _withdraw_from_aliases(version: ModelVersion, force: bool, attribution: Attribution) -> None:
+    aliases = list(Alias.objects.referring_to(version).lock())
+    if aliases and not force:
         raise VersionInUse(
-            f"Model {version.pk} is held by {_listed(held)}; move"
-            f" {'it' if len(held) == 1 else 'them'} first, or force it"
+            f"Model {version.pk} is used by {_join_names(aliases)}; move"
+            f" {'it' if len(aliases) == 1 else 'them'} first, or send force"
         )
-    for row in held:
+    for row in aliases:
         before = row.arms
-        after = replace(before, shadows=tuple(each for each in before.shadows if each != version))
+        remaining = tuple(shadow for shadow in before.shadows if shadow != version)
+        after = replace(before, shadows=remaining)
         if after.canary == version:
             after = replace(after, canary=None, canary_percent=None)
         if after != before:
-            write(row, before, after, AliasMove.Action.WITHDRAWN, cause)
+            save_move(row, before, after, AliasMove.Action.WITHDRAWN, attribution)
 
 
-def _listed(aliases: list[Alias]) -> str:
-    more = len(aliases) - MAX_SHOWN
-    shown = ", ".join(str(alias) for alias in aliases[:MAX_SHOWN])
-    return f"{shown} and {more} more" if more > 0 else shown
+def _join_names(aliases: list[Alias]) -> str:
+    more = len(aliases) - MAX_LISTED_ALIASES
+    names = ", ".join(str(alias) for alias in aliases[:MAX_LISTED_ALIASES])
+    return f"{names} and {more} more" if more > 0 else names

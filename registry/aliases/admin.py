@@ -1,6 +1,6 @@
-"""Aliases in the admin: moved with a reason, rolled back, and looked back at."""
+"""The admin pages of aliases and their history."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from django.contrib import admin, messages
@@ -12,16 +12,26 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from registry import hooks
 from registry.aliases import moves
-from registry.aliases.forms import MOVE_ERRORS, AliasAddForm, AliasChangeForm
-from registry.aliases.moves import Cause
+from registry.aliases.forms import MOVE_ERRORS, AliasAddForm, AliasChangeForm, AliasForm
+from registry.aliases.recording import Attribution
 from registry.models import MAX_REASON_LENGTH, Alias, AliasMove, ModelVersion
 from registry.readonly_admin import ReadOnlyAdmin
 
-SHOWN_MOVES = 50
-ADDED = ("model_name", "alias_name", "live_version", "reason", "force")
-CHANGED = ("live_version", "canary_version", "percent", "shadow_versions", "reason", "force")
-TOLD = ("name", "alias", "updated_at")
+if TYPE_CHECKING:
+    from django.contrib.admin.options import _FieldsetSpec
+    from django.forms import ModelForm
+
+    # Generic only in the stubs.
+    _AliasAdmin = admin.ModelAdmin[Alias]
+else:
+    _AliasAdmin = admin.ModelAdmin
+
+MAX_SHOWN_MOVES = 50
+ADD_FIELDS = ("model_name", "alias_name", "live_version", "reason", "force")
+MOVE_FIELDS = ("live_version", "canary_version", "percent", "shadow_versions", "reason", "force")
+READONLY_FIELDS = ("name", "alias", "updated_at", "versions_in_use")
 
 
 def version_link(version: ModelVersion) -> SafeString:
@@ -30,8 +40,15 @@ def version_link(version: ModelVersion) -> SafeString:
 
 
 @admin.register(Alias)
-class AliasAdmin(admin.ModelAdmin):
-    list_display = ("reference", "answers", "canary_share", "shadow_list", "updated_at", "log")
+class AliasAdmin(_AliasAdmin):
+    list_display = (
+        "specifier",
+        "live_version",
+        "canary_share",
+        "shadow_list",
+        "updated_at",
+        "moves_link",
+    )
     list_filter = ("alias",)
     search_fields = ("name", "alias")
     ordering = ("name", "alias")
@@ -42,30 +59,29 @@ class AliasAdmin(admin.ModelAdmin):
         css = {"all": ["registry/admin.css"]}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Alias]:
-        return Alias.objects.listed().order_by(*self.get_ordering(request))
+        return Alias.objects.with_versions().order_by(*self.get_ordering(request))
 
     def get_form(
-        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
-    ) -> Any:
-        base = AliasAddForm if obj is None else AliasChangeForm
+        self, request: HttpRequest, obj: Alias | None = None, change: bool = False, **kwargs: Any
+    ) -> "type[ModelForm[Alias]]":
         if obj is not None and not self.has_change_permission(request, obj):
             return super().get_form(request, obj, change, **kwargs)
-        who = {"user": request.user, "request_id": _request_id(request)}
-        return type(base.__name__, (base,), who)
+        base: type[AliasForm] = AliasAddForm if obj is None else AliasChangeForm
+        return type(base.__name__, (base,), {"attribution": Attribution.from_request(request)})
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        return () if obj is None else (*TOLD, "holds", "history")
+    def get_readonly_fields(
+        self, request: HttpRequest, obj: Alias | None = None
+    ) -> tuple[str, ...]:
+        return () if obj is None else (*READONLY_FIELDS, "history")
 
-    def get_fieldsets(self, request: HttpRequest, obj: Alias | None = None) -> Any:
+    def get_fieldsets(self, request: HttpRequest, obj: Alias | None = None) -> "_FieldsetSpec":
         if obj is None:
-            return [(None, {"fields": ADDED})]
-        move: list[Any] = [("Move it", {"fields": CHANGED})]
-        may = self.has_change_permission(request, obj)
-        return [
-            (None, {"fields": (*TOLD, "holds")}),
-            *(move if may else []),
-            ("History", {"fields": ("history",)}),
-        ]
+            return [(None, {"fields": ADD_FIELDS})]
+        sections: list[tuple[str | None, tuple[str, ...]]] = [(None, READONLY_FIELDS)]
+        if self.has_change_permission(request, obj):
+            sections.append(("Move", MOVE_FIELDS))
+        sections.append(("History", ("history",)))
+        return [(title, {"fields": fields}) for title, fields in sections]
 
     def change_view(
         self,
@@ -78,43 +94,62 @@ class AliasAdmin(admin.ModelAdmin):
             return self._roll_back(request, object_id)
         return super().change_view(request, object_id, form_url, extra_context)
 
+    def render_change_form(
+        self,
+        request: HttpRequest,
+        context: dict[str, Any],
+        add: bool = False,
+        change: bool = False,
+        form_url: str = "",
+        obj: Alias | None = None,
+    ) -> HttpResponse:
+        if obj is not None:
+            context["extension_links"] = [
+                (link.url(obj), link.label) for link in hooks.extension().alias_links
+            ]
+        return super().render_change_form(request, context, add, change, form_url, obj)
+
     def _roll_back(self, request: HttpRequest, object_id: str) -> HttpResponse:
         row = self.get_object(request, object_id)
         if row is None:
-            return self._get_obj_does_not_exist_redirect(  # type: ignore[attr-defined]
+            return self._get_obj_does_not_exist_redirect(  # type: ignore[attr-defined, no-any-return]
                 request, self.opts, object_id
             )
         if not self.has_change_permission(request, row):
             raise PermissionDenied
-        reason = request.POST.get("reason", "").strip()[:MAX_REASON_LENGTH]
+        reason = request.POST.get("reason", "").strip()[:MAX_REASON_LENGTH].replace("\0", "")
         try:
             after = moves.rollback(
-                name=row.name, alias=row.alias, cause=_cause(request, reason.replace("\0", ""))
+                name=row.name,
+                alias=row.alias,
+                attribution=Attribution.from_request(request, reason),
             )
         except MOVE_ERRORS as error:
             self.message_user(request, str(error), messages.ERROR)
         else:
-            said = f"Rolled {row} back to version {after.version.version}."
-            self.log_change(request, row, said)
-            self.message_user(request, said, messages.SUCCESS)
+            message = f"Rolled {row} back to version {after.version.version}."
+            self.log_change(request, row, message)
+            self.message_user(request, message, messages.SUCCESS)
         return HttpResponseRedirect(reverse("admin:registry_alias_change", args=[row.pk]))
 
-    def save_model(self, request: HttpRequest, obj: Alias, form: Any, change: bool) -> None:
-        """The form has moved it already."""
+    def save_model(self, request: HttpRequest, obj: Alias, form: AliasForm, change: bool) -> None:
+        """Do nothing: the form has moved the alias already."""
 
     def delete_model(self, request: HttpRequest, obj: Alias) -> None:
-        moves.remove_alias(name=obj.name, alias=obj.alias, cause=_cause(request))
+        moves.remove_alias(
+            name=obj.name, alias=obj.alias, attribution=Attribution.from_request(request)
+        )
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Alias]) -> None:
         for row in queryset:
             self.delete_model(request, row)
 
     @admin.display(description="alias", ordering="name")
-    def reference(self, row: Alias) -> str:
+    def specifier(self, row: Alias) -> str:
         return str(row)
 
     @admin.display(description="version")
-    def answers(self, row: Alias) -> SafeString:
+    def live_version(self, row: Alias) -> SafeString:
         return version_link(row.version)
 
     @admin.display(description="canary")
@@ -129,15 +164,15 @@ class AliasAdmin(admin.ModelAdmin):
         return format_html_join(", ", "{}", links) or "-"
 
     @admin.display(description="history")
-    def log(self, row: Alias) -> SafeString:
+    def moves_link(self, row: Alias) -> SafeString:
         url = reverse("admin:registry_aliasmove_changelist")
-        # Names may hold a plus, which a query takes for a space.
+        # Encoded, because a name may contain a plus sign.
         query = urlencode({"name__exact": row.name, "alias__exact": row.alias})
         return format_html('<a href="{}?{}">Moves</a>', url, query)
 
-    @admin.display(description="holds")
-    def holds(self, row: Alias) -> SafeString:
-        parts: list[tuple[str, str]] = [("version", self.answers(row))]
+    @admin.display(description="versions")
+    def versions_in_use(self, row: Alias) -> SafeString:
+        parts: list[tuple[str, str]] = [("live", self.live_version(row))]
         if row.canary is not None:
             parts.append(("canary", self.canary_share(row)))
         parts += [("shadow", version_link(shadow)) for shadow in row.arms.shadows]
@@ -145,39 +180,30 @@ class AliasAdmin(admin.ModelAdmin):
 
     @admin.display(description="moves")
     def history(self, row: Alias) -> str:
-        history = AliasMove.objects.of(row.name, row.alias).select_related("user").newest_first()
-        shown = list(history[: SHOWN_MOVES + 1])
+        moves = AliasMove.objects.of_alias(row.name, row.alias).select_related("user")
+        newest = list(moves.newest_first()[: MAX_SHOWN_MOVES + 1])
         return render_to_string(
             "admin/registry/alias/history.html",
             {
-                "moves": shown[:SHOWN_MOVES],
-                "more": self.log(row) if len(shown) > SHOWN_MOVES else "",
+                "moves": newest[:MAX_SHOWN_MOVES],
+                "all_moves_link": self.moves_link(row) if len(newest) > MAX_SHOWN_MOVES else "",
             },
         )
 
 
 @admin.register(AliasMove)
 class AliasMoveAdmin(ReadOnlyAdmin):
-    """The history of all aliases."""
+    """The history of all aliases: read-only here, as in the database."""
 
-    list_display = ("created_at", "reference", "number", "action", "change", "reason", "user")
+    list_display = ("created_at", "specifier", "number", "action", "change", "reason", "user")
     list_filter = ("action", "alias")
     list_select_related = ("user",)
     search_fields = ("name",)
 
     @admin.display(description="alias")
-    def reference(self, move: AliasMove) -> str:
+    def specifier(self, move: AliasMove) -> str:
         return f"{move.name}@{move.alias}"
 
     @admin.display(description="from and to")
     def change(self, move: AliasMove) -> str:
         return f"{move.from_version or '-'} → {move.to_version or '-'}"
-
-
-def _request_id(request: HttpRequest) -> str:
-    return getattr(request, "request_id", "")
-
-
-def _cause(request: HttpRequest, reason: str = "") -> Cause:
-    user: Any = request.user
-    return Cause(reason, user, _request_id(request))

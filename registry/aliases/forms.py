@@ -1,13 +1,15 @@
-"""The forms of aliases in the admin: what they ask for is done by `registry.aliases.moves`."""
+"""The admin's alias forms. Validating a form also moves the alias, so that errors appear on it."""
 
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 from django import forms
-from django.contrib.auth.models import User
 from django.core.validators import RegexValidator
 
 from registry.aliases import moves
-from registry.aliases.moves import AliasMoved, Cause, MoveRefused
+from registry.aliases.moves import CanarySpec
+from registry.aliases.recording import SYSTEM, AliasMoved
+from registry.aliases.validation import MoveRefused
 from registry.models import (
     CHAMPION,
     MAX_ALIAS_LENGTH,
@@ -20,16 +22,32 @@ from registry.models import (
 )
 
 MOVE_ERRORS = (AliasMoved, ModelNotFound, MoveRefused)
-# Older ones are moved to through the API.
+# To move to an older version, use the API.
 MAX_CHOICES = 200
 
-_safe = RegexValidator(
-    NAME_PATTERN, "Must start with a letter or digit and hold only letters, digits and . _ + -"
+if TYPE_CHECKING:
+    # Generic only in the stubs.
+    _ModelForm = forms.ModelForm[Alias]
+else:
+    _ModelForm = forms.ModelForm
+
+_validate_name = RegexValidator(
+    NAME_PATTERN, "Must start with a letter or digit and contain only letters, digits and . _ + -"
 )
 
 
+class MoveArguments(TypedDict):
+    """The arguments of `set_alias` that a form's fields determine."""
+
+    name: str
+    alias: str
+    version: str
+    canary: NotRequired[CanarySpec | None]
+    shadows: NotRequired[list[str]]
+
+
 class PercentInput(forms.NumberInput):
-    """A number with a slider beside it, which a script shows and keeps in step."""
+    """A number input. A script adds a slider and keeps both in sync."""
 
     template_name = "admin/registry/alias/percent.html"
 
@@ -37,54 +55,53 @@ class PercentInput(forms.NumberInput):
         js = ["registry/percent.js"]
 
 
-class AliasForm(forms.ModelForm):
-    """What both forms share. Their fields are named unlike the model's, which they never set."""
+class AliasForm(_ModelForm):
+    """The base of both forms. No field is named like a model field, or Django would set that."""
 
     reason = forms.CharField(
         required=False,
         max_length=MAX_REASON_LENGTH,
         widget=forms.TextInput(attrs={"class": "vTextField"}),
-        help_text="Why; it is kept in the history.",
+        help_text="Recorded in the history.",
     )
     force = forms.BooleanField(
         required=False,
-        help_text="Even if the versions could not answer what the present callers send.",
+        help_text="Move the alias even if a version cannot score what its callers send.",
     )
 
-    # Set by the admin, which knows who is signed in.
-    user: User | None = None
-    request_id = ""
+    # The admin sets this to the signed-in user.
+    attribution = SYSTEM
 
     class Meta:
         model = Alias
         fields: list[str] = []
 
     def is_valid(self) -> bool:
-        """Whether the form is valid and the alias was moved as it says."""
-        return super().is_valid() and self._moved()
+        """Validate the fields, then move the alias; an error of the move makes the form invalid."""
+        return super().is_valid() and self._move_alias()
 
-    def _moved(self) -> bool:
-        cause = Cause(self.cleaned_data["reason"], self.user, self.request_id)
+    def _move_alias(self) -> bool:
         try:
             self.instance, _ = moves.set_alias(
-                **self.wanted(), force=self.cleaned_data["force"], cause=cause
+                **self.move_arguments(),
+                force=self.cleaned_data["force"],
+                attribution=replace(self.attribution, reason=self.cleaned_data["reason"]),
             )
         except MOVE_ERRORS as error:
             self.add_error(None, str(error))
         return not self.errors
 
-    def wanted(self) -> dict[str, Any]:
-        """Which alias, and the versions it shall have, as `set_alias` takes them."""
+    def move_arguments(self) -> MoveArguments:
         raise NotImplementedError
 
 
 class AliasAddForm(AliasForm):
-    model_name = forms.CharField(label="Name", max_length=100, validators=[_safe])
+    model_name = forms.CharField(label="Name", max_length=100, validators=[_validate_name])
     alias_name = forms.CharField(
         label="Alias",
         max_length=MAX_ALIAS_LENGTH,
-        validators=[_safe],
-        help_text=f"Such as challenger; {CHAMPION} is what the name alone means.",
+        validators=[_validate_name],
+        help_text=f'For example "challenger". A bare name refers to its "{CHAMPION}".',
     )
     live_version = forms.CharField(label="Version", max_length=50)
 
@@ -92,47 +109,46 @@ class AliasAddForm(AliasForm):
         super().clean()
         name, alias = (self.cleaned_data.get(key) for key in ("model_name", "alias_name"))
         if Alias.objects.filter(name=name, alias=alias).exists():
-            self.add_error("alias_name", f"{name}@{alias} is there already.")
+            self.add_error("alias_name", f"{name}@{alias} already exists.")
 
-    def wanted(self) -> dict[str, Any]:
-        given = self.cleaned_data
+    def move_arguments(self) -> MoveArguments:
         return {
-            "name": given["model_name"],
-            "alias": given["alias_name"],
-            "version": given["live_version"],
+            "name": self.cleaned_data["model_name"],
+            "alias": self.cleaned_data["alias_name"],
+            "version": self.cleaned_data["live_version"],
         }
 
 
 class AliasChangeForm(AliasForm):
-    live_version = forms.ChoiceField(label="Version", help_text="Answers the callers.")
+    live_version = forms.ChoiceField(label="Version", help_text="Answers the alias's callers.")
     canary_version = forms.ChoiceField(
-        label="Canary", required=False, help_text="Answers instead for a share of the subjects."
+        label="Canary",
+        required=False,
+        help_text="Answers for a share of the subjects instead of the version above.",
     )
     percent = forms.FloatField(
-        label="Share of the canary",
+        label="Canary share",
         required=False,
         min_value=0,
         max_value=100,
         widget=PercentInput(attrs={"step": "any"}),
-        help_text="Percent of the subjects, each of whom always sees the same version.",
+        help_text="Percent of the subjects. A subject always gets the same version.",
     )
     shadow_versions = forms.MultipleChoiceField(
         label="Shadows",
         required=False,
-        help_text=f"Score the same input unseen; {MAX_SHADOWS} at most.",
+        help_text="Score the same input without their answers being returned."
+        f" The limit is {MAX_SHADOWS}.",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         arms = self.instance.arms
-        held = [arms.version, *([arms.canary] if arms.canary else []), *arms.shadows]
-        choices = [(text, text) for text in _choices(self.instance.name, held)]
-        self.fields["live_version"].choices = choices  # type: ignore[attr-defined]
-        self.fields["shadow_versions"].choices = choices  # type: ignore[attr-defined]
-        self.fields["canary_version"].choices = [  # type: ignore[attr-defined]
-            ("", "no canary"),
-            *choices,
-        ]
+        in_use = [arms.version, *([arms.canary] if arms.canary else []), *arms.shadows]
+        choices = [(number, number) for number in _selectable(self.instance.name, in_use)]
+        self._set_choices("live_version", choices)
+        self._set_choices("canary_version", [("", "no canary"), *choices])
+        self._set_choices("shadow_versions", choices)
         self.initial = {
             **self.initial,
             "live_version": arms.version.version,
@@ -141,37 +157,43 @@ class AliasChangeForm(AliasForm):
             "shadow_versions": [shadow.version for shadow in arms.shadows],
         }
 
+    def _set_choices(self, name: str, choices: list[tuple[str, str]]) -> None:
+        field = self.fields[name]
+        assert isinstance(field, forms.ChoiceField)
+        field.choices = choices
+
     def clean_shadow_versions(self) -> list[str]:
         shadows: list[str] = self.cleaned_data["shadow_versions"]
         if len(shadows) > MAX_SHADOWS:
-            raise forms.ValidationError(f"Choose {MAX_SHADOWS} at most, not {len(shadows)}.")
+            raise forms.ValidationError(f"The limit is {MAX_SHADOWS} shadows, not {len(shadows)}.")
         return shadows
 
     def clean(self) -> None:
         super().clean()
-        given = self.cleaned_data
-        if given.get("canary_version") and "percent" in given and not given["percent"]:
+        data = self.cleaned_data
+        if data.get("canary_version") and "percent" in data and not data["percent"]:
             self.add_error("percent", "Must be above 0 and at most 100.")
 
-    def wanted(self) -> dict[str, Any]:
-        given = self.cleaned_data
-        canary, version = given["canary_version"], given["live_version"]
-        shadows = given["shadow_versions"]
+    def move_arguments(self) -> MoveArguments:
+        data = self.cleaned_data
+        version, canary, shadows = (
+            data[name] for name in ("live_version", "canary_version", "shadow_versions")
+        )
         if version != self.instance.version.version:
-            # Whoever is promoted is no longer canary or shadow, as through the API.
+            # As in the API, a version that is promoted stops being canary or shadow.
             canary = "" if canary == version else canary
             shadows = [shadow for shadow in shadows if shadow != version]
         return {
             "name": self.instance.name,
             "alias": self.instance.alias,
             "version": version,
-            "canary": (canary, given["percent"]) if canary else None,
+            "canary": (canary, data["percent"]) if canary else None,
             "shadows": shadows,
         }
 
 
-def _choices(name: str, held: list[ModelVersion]) -> list[str]:
-    """The versions that can be chosen: what is held, and the newest that can answer."""
+def _selectable(name: str, in_use: list[ModelVersion]) -> list[str]:
+    """The newest usable versions of this name, and those that the alias already uses."""
     newest = ModelVersion.objects.active().filter(name=name).exclude(artifact="").newest_first()
-    versions = newest.values_list("version", flat=True)[:MAX_CHOICES]
-    return list(dict.fromkeys([*versions, *(version.version for version in held)]))
+    numbers = newest.values_list("version", flat=True)[:MAX_CHOICES]
+    return list(dict.fromkeys([*numbers, *(version.version for version in in_use)]))

@@ -1,26 +1,29 @@
-"""What the alias endpoints take and answer."""
+"""The alias endpoints' request and response bodies."""
 
-from typing import Any
+from typing import TypedDict, TypeVar
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from registry.exact_json.serializers import JSONObjectField, StrictSerializer
-from registry.models import MAX_ALIAS_LENGTH, MAX_REASON_LENGTH, MAX_SHADOWS, AliasMove
+from registry.exact_json.values import JSONObject
+from registry.models import MAX_ALIAS_LENGTH, MAX_REASON_LENGTH, MAX_SHADOWS, Alias, AliasMove
 from registry.serializers import safe_name
+
+Row = TypeVar("Row", bound=Alias | AliasMove)
 
 
 class VersionField(serializers.CharField):
     """A version of the alias's name, as text."""
 
-    def to_internal_value(self, data: Any) -> Any:
+    def to_internal_value(self, data: str | float) -> str:
         if isinstance(data, int | float):
             raise serializers.ValidationError(f'Must be text, such as "{data}".')
         return super().to_internal_value(data)
 
 
-def _version(**how: Any) -> VersionField:
-    return VersionField(max_length=50, trim_whitespace=False, **how)
+def _version(help_text: str | None = None) -> VersionField:
+    return VersionField(max_length=50, trim_whitespace=False, help_text=help_text)
 
 
 def _reason() -> serializers.CharField:
@@ -28,23 +31,27 @@ def _reason() -> serializers.CharField:
         required=False,
         allow_blank=True,
         max_length=MAX_REASON_LENGTH,
-        help_text="Why; it is kept in the history.",
+        help_text="Recorded in the history.",
     )
 
 
-class AliasPlace(serializers.Serializer):
-    """Which alias is meant, from the path."""
+class AliasPath(serializers.Serializer[object]):
+    """The two path parameters of every alias endpoint."""
 
     name = safe_name(100)
     alias = safe_name(MAX_ALIAS_LENGTH)
 
 
 class CanaryRequest(StrictSerializer):
-    version = _version(help_text="Answers instead of the alias's version for some subjects.")
-    percent = serializers.FloatField(help_text="Of how many of them: above 0, at most 100.")
+    version = _version(
+        help_text="Answers for a share of the subjects instead of the alias's own version."
+    )
+    percent = serializers.FloatField(
+        help_text="The canary's share of the subjects: above 0, at most 100."
+    )
 
     def validate_percent(self, percent: float) -> float:
-        # Also false for NaN, which JSON from elsewhere may hold.
+        # Written so that NaN, which some JSON parsers accept, fails as well.
         if not 0 < percent <= 100:
             raise serializers.ValidationError("Must be above 0 and at most 100.")
         return percent
@@ -52,34 +59,35 @@ class CanaryRequest(StrictSerializer):
 
 class AliasRequest(StrictSerializer):
     version = _version(
-        help_text="The version that answers from now on; it must be active and have an artifact."
+        help_text="The version that answers from now on. It must be active and have an artifact."
     )
     canary = CanaryRequest(
         required=False,
         allow_null=True,
-        help_text="Left out, it stays unless its version is promoted; null ends it.",
+        help_text="If omitted, the canary stays unless it is promoted; null removes it.",
     )
     shadows = serializers.ListField(
         child=_version(),
         required=False,
         max_length=MAX_SHADOWS,
-        help_text="Versions that score each input unseen. Left out, they stay; [] ends them.",
+        help_text="Versions that score each input without their answers being returned. If omitted,"
+        " they stay; [] removes them.",
     )
     reason = _reason()
     force = serializers.BooleanField(
         required=False,
         default=False,
-        help_text="Even if the versions could not answer what the present callers send.",
+        help_text="Move the alias even if a version cannot score what its callers send.",
     )
     require = JSONObjectField(
         required=False,
-        help_text="What must be shown of the new version first, such as"
+        help_text="What must be proved of the new version first, such as"
         ' {"replay": 7, "min_agreement": 0.98}.',
     )
 
     def validate_shadows(self, shadows: list[str]) -> list[str]:
         if len(set(shadows)) != len(shadows):
-            raise serializers.ValidationError("Names a version twice.")
+            raise serializers.ValidationError("Must not list a version twice.")
         return shadows
 
 
@@ -87,8 +95,8 @@ class RollbackRequest(StrictSerializer):
     reason = _reason()
 
 
-class AliasQuery(serializers.Serializer):
-    """The filters of the list of aliases."""
+class AliasQuery(serializers.Serializer[object]):
+    """The list endpoint's filters."""
 
     name = serializers.CharField(required=False, max_length=100)
     alias = serializers.CharField(required=False, max_length=MAX_ALIAS_LENGTH)
@@ -96,11 +104,12 @@ class AliasQuery(serializers.Serializer):
 
 class AliasTimeQuery(StrictSerializer):
     at = serializers.DateTimeField(
-        required=False, help_text="What was live then; without a zone it is UTC."
+        required=False,
+        help_text="Answer what was live at this time. Without a time zone, UTC is assumed.",
     )
 
 
-class VersionReference(serializers.Serializer):
+class VersionReference(serializers.Serializer[object]):
     model_id = serializers.IntegerField()
     version = serializers.CharField()
 
@@ -109,29 +118,35 @@ class CanaryReference(VersionReference):
     percent = serializers.FloatField()
 
 
-class _Arms(serializers.Serializer):
+class ShadowJSON(TypedDict):
+    model_id: int
+    version: str
+
+
+class _ArmsSerializer(serializers.Serializer[Row]):
     canary = serializers.SerializerMethodField()
     shadows = serializers.SerializerMethodField()
 
     @extend_schema_field(CanaryReference(allow_null=True))
-    def get_canary(self, row: Any) -> dict[str, Any] | None:
-        if isinstance(row, AliasMove):
-            model_id, version = row.canary_id, row.canary_version
-        else:
-            model_id, version = row.canary_id, row.canary.version if row.canary else ""
-        if model_id is None:
+    def get_canary(self, row: Row) -> JSONObject | None:
+        if row.canary_id is None:
             return None
-        return {"model_id": model_id, "version": version, "percent": row.canary_percent}
+        if isinstance(row, AliasMove):
+            version = row.canary_version
+        else:
+            version = row.canary.version if row.canary else ""
+        return {"model_id": row.canary_id, "version": version, "percent": row.canary_percent}
 
     @extend_schema_field(VersionReference(many=True))
-    def get_shadows(self, row: Any) -> list[dict[str, Any]]:
+    def get_shadows(self, row: Row) -> list[ShadowJSON]:
         if isinstance(row, AliasMove):
-            return row.shadows
+            recorded: list[ShadowJSON] = row.shadows
+            return recorded
         return [{"model_id": shadow.pk, "version": shadow.version} for shadow in row.arms.shadows]
 
 
-class AliasSerializer(_Arms):
-    """An alias as it is."""
+class AliasSerializer(_ArmsSerializer[Alias]):
+    """The current state of an alias."""
 
     name = serializers.CharField()
     alias = serializers.CharField()
@@ -140,8 +155,8 @@ class AliasSerializer(_Arms):
     updated_at = serializers.DateTimeField()
 
 
-class PastAliasSerializer(_Arms):
-    """An alias as it was after a move, in the same form."""
+class PastAliasSerializer(_ArmsSerializer[AliasMove]):
+    """The state of an alias after a move, in the format of AliasSerializer."""
 
     name = serializers.CharField()
     alias = serializers.CharField()
@@ -150,7 +165,7 @@ class PastAliasSerializer(_Arms):
     updated_at = serializers.DateTimeField(source="created_at")
 
 
-class AliasMoveSerializer(_Arms):
+class AliasMoveSerializer(_ArmsSerializer[AliasMove]):
     """A move, and the canary and shadows after it."""
 
     number = serializers.IntegerField()

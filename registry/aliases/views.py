@@ -1,8 +1,7 @@
 """The alias endpoints: /api/v1/aliases/."""
 
-from typing import Any, cast
+from typing import TypedDict
 
-from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
@@ -14,10 +13,11 @@ from rest_framework.status import HTTP_200_OK, HTTP_201_CREATED, HTTP_204_NO_CON
 from rest_framework.viewsets import GenericViewSet
 
 from registry.aliases import moves
-from registry.aliases.moves import KEPT, Cause
+from registry.aliases.moves import UNCHANGED
+from registry.aliases.recording import Attribution
 from registry.aliases.serializers import (
     AliasMoveSerializer,
-    AliasPlace,
+    AliasPath,
     AliasQuery,
     AliasRequest,
     AliasSerializer,
@@ -27,11 +27,16 @@ from registry.aliases.serializers import (
 )
 from registry.models import Alias, AliasMove, AliasNotFound
 
-CONFLICT: dict[int, Any] = {409: None}
+CONFLICT: dict[int, None] = {409: None}
+
+
+class AliasKey(TypedDict):
+    name: str
+    alias: str
 
 
 class AliasPermissions(DjangoModelPermissions):
-    """As for every model, but that a POST rolls back, which is a change."""
+    """Django's model permissions, where a POST (a rollback) needs the permission to change."""
 
     perms_map = {
         **DjangoModelPermissions.perms_map,
@@ -40,9 +45,9 @@ class AliasPermissions(DjangoModelPermissions):
 
 
 class AliasViewSet(ListModelMixin, GenericViewSet[Alias]):
-    """What each name means: list, look at, move, roll back and remove aliases."""
+    """List, read, move, roll back and remove aliases."""
 
-    queryset = Alias.objects.listed().newest_first()
+    queryset = Alias.objects.with_versions().newest_first()
     serializer_class = AliasSerializer
     query_serializer_class = AliasQuery
     permission_classes = [AliasPermissions]
@@ -50,85 +55,81 @@ class AliasViewSet(ListModelMixin, GenericViewSet[Alias]):
     @extend_schema(
         parameters=[
             OpenApiParameter(
-                "at", OpenApiTypes.DATETIME, description="What was live then, instead of now."
+                "at",
+                OpenApiTypes.DATETIME,
+                description="Answer what was live at this time instead of now.",
             )
         ]
     )
     def retrieve(self, request: Request, name: str, alias: str) -> Response:
-        """An alias as it is, or with `at` as it was then."""
-        place = _place(name, alias)
+        """The current state of an alias, or its state at the time `at`."""
+        key = _validated_key(name, alias)
         query = AliasTimeQuery(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
         if (at := query.validated_data.get("at")) is not None:
-            return Response(PastAliasSerializer(AliasMove.objects.live_at(**place, at=at)).data)
-        return self._answer(place)
+            return Response(PastAliasSerializer(AliasMove.objects.live_at(**key, at=at)).data)
+        return self._respond(key)
 
     @extend_schema(
         request=AliasRequest, responses={200: AliasSerializer, 201: AliasSerializer, **CONFLICT}
     )
     def update(self, request: Request, name: str, alias: str) -> Response:
-        """Point an alias at a version, and set its canary and shadows; it is made if need be."""
-        place = _place(name, alias)
+        """Point an alias at a version and set its canary and shadows, creating it if necessary."""
+        key = _validated_key(name, alias)
         payload = AliasRequest(data=request.data)
         payload.is_valid(raise_exception=True)
         fields = payload.validated_data
-        canary = fields.get("canary", KEPT)
+        canary = fields.get("canary", UNCHANGED)
         _, is_new = moves.set_alias(
-            **place,
+            **key,
             version=fields["version"],
             canary=(canary["version"], canary["percent"]) if isinstance(canary, dict) else canary,
-            shadows=fields.get("shadows", KEPT),
+            shadows=fields.get("shadows", UNCHANGED),
             force=fields["force"],
             require=fields.get("require"),
-            cause=_cause(request, fields),
+            attribution=Attribution.from_request(request, fields.get("reason", "")),
         )
-        return self._answer(place, HTTP_201_CREATED if is_new else HTTP_200_OK)
+        return self._respond(key, HTTP_201_CREATED if is_new else HTTP_200_OK)
 
-    @extend_schema(responses={204: OpenApiResponse(description="Removed; its history stays.")})
+    @extend_schema(responses={204: OpenApiResponse(description="Removed. Its history stays.")})
     def destroy(self, request: Request, name: str, alias: str) -> Response:
-        moves.remove_alias(**_place(name, alias), cause=_cause(request, {}))
+        key = _validated_key(name, alias)
+        moves.remove_alias(**key, attribution=Attribution.from_request(request))
         return Response(status=HTTP_204_NO_CONTENT)
 
     @extend_schema(request=RollbackRequest, responses={200: AliasSerializer, **CONFLICT})
     def rollback(self, request: Request, name: str, alias: str) -> Response:
-        """Return to the version before, with its shadows and without a canary; again, further."""
-        place = _place(name, alias)
+        """Restore the previous version with its shadows, without a canary. Repeat to go further."""
+        key = _validated_key(name, alias)
         payload = RollbackRequest(data=request.data)
         payload.is_valid(raise_exception=True)
-        moves.rollback(**place, cause=_cause(request, payload.validated_data))
-        return self._answer(place)
+        reason = payload.validated_data.get("reason", "")
+        moves.rollback(**key, attribution=Attribution.from_request(request, reason))
+        return self._respond(key)
 
-    def _answer(self, place: dict[str, str], status: int = HTTP_200_OK) -> Response:
-        return Response(
-            self.get_serializer(Alias.objects.listed().find(**place)).data, status=status
-        )
+    def _respond(self, key: AliasKey, status: int = HTTP_200_OK) -> Response:
+        row = Alias.objects.with_versions().find(**key)
+        return Response(self.get_serializer(row).data, status=status)
 
 
 class AliasMoveViewSet(ListModelMixin, GenericViewSet[AliasMove]):
-    """The history of an alias, newest first; of one that was removed, too."""
+    """The history of an alias, newest first. It stays when the alias is removed."""
 
     queryset = AliasMove.objects.select_related("user").newest_first()
     serializer_class = AliasMoveSerializer
 
     def get_queryset(self) -> QuerySet[AliasMove]:
-        return AliasMove.objects.select_related("user").of(**_place(**self.kwargs))
+        key = _validated_key(**self.kwargs)
+        return AliasMove.objects.select_related("user").of_alias(**key)
 
     def list(self, request: Request, name: str, alias: str) -> Response:
         response = super().list(request)
         if not response.data and not self.get_queryset().exists():
-            raise AliasNotFound(f"Model {name}@{alias} not found: there never was such an alias")
+            raise AliasNotFound(f"Model {name}@{alias} not found: no such alias has ever existed")
         return response
 
 
-def _place(name: str, alias: str) -> dict[str, str]:
-    place = AliasPlace(data={"name": name, "alias": alias})
-    place.is_valid(raise_exception=True)
-    return place.validated_data
-
-
-def _cause(request: Request, fields: dict[str, Any]) -> Cause:
-    return Cause(
-        fields.get("reason", ""),
-        cast(User, request.user),
-        getattr(request, "request_id", ""),
-    )
+def _validated_key(name: str, alias: str) -> AliasKey:
+    path = AliasPath(data={"name": name, "alias": alias})
+    path.is_valid(raise_exception=True)
+    return {"name": name, "alias": alias}

@@ -1,33 +1,36 @@
-"""Which framework wrote a file, told by its content and never by its name.
+"""Detects which framework wrote a file, from its content and never from its name.
 
-No Django here, and no ML library: the file is not trusted yet, so it is only looked at.
+The file is not trusted yet: its bytes are inspected here, and no ML library parses them. No Django
+here.
 """
 
 import json
 import mmap
 import pickletools
 import re
-from collections.abc import Callable
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
+from registry.artifacts.errors import ArtifactRejected
 from registry.runtimes import FRAMEWORKS
 from registry.runtimes.open_inference.document import MAX_DOCUMENT_BYTES, is_document
 
 HEAD_BYTES = 4096
-# Real models shrink two or three times in a zip; what unpacks beyond this fills the memory instead.
+# A zip compresses a real model two or three times. A much higher ratio is a zip bomb.
 MAX_ZIP_RATIO = 20
-MAX_ZIP_GRACE_BYTES = 64 * 2**20
+MAX_ZIP_ALLOWANCE_BYTES = 64 * 2**20
 
 _SAFE_EXPORTS = "; ".join(f"{row.name}: {row.export}" for row in FRAMEWORKS.values())
 _INSTEAD_OF_PICKLE = (
-    "mlapi never unpickles a file, because a pickle runs whatever code it holds. "
+    "mlapi never unpickles a file, because unpickling runs any code the file contains. "
     f"Export the model in a safe format. {_SAFE_EXPORTS}."
 )
-_DAMAGED = "The file is damaged or truncated: {}. Export the model again and send all of it."
+_DAMAGED = (
+    "The file is damaged or truncated: {}. Export the model again and send the complete file."
+)
 
-# (first bytes, what it is, what to do instead)
-_MAGIC: tuple[tuple[bytes, str, str], ...] = (
+# (first bytes, what the file is, what to do instead)
+_FOREIGN_FORMATS: tuple[tuple[bytes, str, str], ...] = (
     (b"\x80", "a pickle (or a joblib or old PyTorch file, which are pickles)", _INSTEAD_OF_PICKLE),
     (b"\x1f\x8b", "compressed by gzip, as joblib.dump does", _INSTEAD_OF_PICKLE),
     (b"BZh", "compressed by bz2, as joblib.dump does", _INSTEAD_OF_PICKLE),
@@ -51,47 +54,31 @@ _JSON_START = re.compile(rb'\s*\{\s*"(learner|version)"\s*:')
 _HTML_START = re.compile(rb"\s*<(!doctype html|html)", re.IGNORECASE)
 
 
-class ArtifactRejected(ValueError):
-    """A file that mlapi does not take as a model.
-
-    `errors` maps the field of the request that is to blame ("artifact", "framework", "signature",
-    "example" or a path below it) to messages for the caller.
-    """
-
-    def __init__(self, message: str, *, field: str = "artifact") -> None:
-        super().__init__(message)
-        self.errors: dict[str, list[str]] = {field: [message]}
-
-
-class ArtifactTooLarge(ArtifactRejected):
-    """A file above the limit in bytes."""
-
-
 def check_framework(path: Path, framework: str | None) -> str:
-    """The framework of the file, after a look that it is the one the caller named, if any.
+    """Detect the framework of the file and compare it with the one the caller named, if any.
 
-    Raises ArtifactRejected for what `sniff` refuses, for a framework that mlapi does not know and
-    for one that contradicts the content.
+    Raises ArtifactRejected for whatever `sniff` rejects, for a framework that mlapi does not
+    support and for one that contradicts the content.
     """
     if framework is not None and framework not in FRAMEWORKS:
         raise ArtifactRejected(
-            f"Unknown framework '{framework}': mlapi serves {', '.join(FRAMEWORKS)}.",
+            f"Unknown framework '{framework}'. mlapi supports {', '.join(FRAMEWORKS)}.",
             field="framework",
         )
-    found = sniff(path)
-    if framework not in (None, found):
+    detected = sniff(path)
+    if framework not in (None, detected):
         raise ArtifactRejected(
-            f"The request says '{framework}', but the file is one of '{found}'.", field="framework"
+            f"The request names the framework '{framework}', but this is a file of '{detected}'.",
+            field="framework",
         )
-    return found
+    return detected
 
 
 def sniff(path: Path) -> str:
-    """The framework whose format the content of the file is; a key of FRAMEWORKS.
+    """Detect which framework's format the file has; returns a key of FRAMEWORKS.
 
-    Raises ArtifactRejected, which says what the file is instead and how to export it. A framework
-    answered here is a promise about the outer form alone: whether the model loads,
-    `registry.artifacts.proof` tells.
+    Raises ArtifactRejected, which says what the file is instead and how to export it. Only the
+    outer format is checked; `registry.artifacts.proof` checks that the model loads.
     """
     size = path.stat().st_size
     if size == 0:
@@ -102,14 +89,14 @@ def sniff(path: Path) -> str:
         tail = file.read()
     if head.startswith(b"PK"):
         return _sniff_zip(path, size)
-    # Before XGBoost's JSON, which may begin with a "version" too.
+    # Checked before XGBoost's JSON, which may also begin with a "version".
     if size <= MAX_DOCUMENT_BYTES and is_document(path.read_bytes()):
         return "open-inference"
-    for recognise in (_sniff_text_formats, _sniff_onnx):
-        framework = recognise(path, head, tail)
-        if framework is not None:
-            return framework
-    raise _unknown(head, size)
+    if (framework := _sniff_text_formats(path, head, tail)) is not None:
+        return framework
+    if _is_onnx(head):
+        return "onnx"
+    raise _rejection(head, size)
 
 
 def _sniff_text_formats(path: Path, head: bytes, tail: bytes) -> str | None:
@@ -118,14 +105,14 @@ def _sniff_text_formats(path: Path, head: bytes, tail: bytes) -> str | None:
         return "lightgbm"
     if _UBJ_START.match(head) or _JSON_START.match(head):
         if not tail.rstrip().endswith(b"}"):
-            raise ArtifactRejected(_DAMAGED.format("the XGBoost model does not end"))
+            raise ArtifactRejected(_DAMAGED.format("the XGBoost model has no end"))
         return "xgboost"
     return None
 
 
-def _sniff_onnx(path: Path, head: bytes, tail: bytes) -> str | None:
-    # A ModelProto starts with field 1, the version of the format, of which there are 13 so far.
-    return "onnx" if len(head) > 2 and head[0] == 0x08 and 1 <= head[1] <= 32 else None
+def _is_onnx(head: bytes) -> bool:
+    # A ModelProto starts with field 1, the version of the format; the newest so far is 13.
+    return len(head) > 2 and head[0] == 0x08 and 1 <= head[1] <= 32
 
 
 def _require_complete_lightgbm(path: Path) -> None:
@@ -157,67 +144,65 @@ def _sniff_zip(path: Path, size: int) -> str:
     try:
         with ZipFile(path) as archive:
             members = archive.infolist()
-    # What zipfile raises on crafted directories is not one type.
+    # zipfile raises various exceptions for crafted archives.
     except (BadZipFile, OSError, ValueError, NotImplementedError, EOFError) as error:
         raise ArtifactRejected(_DAMAGED.format(f"the archive cannot be read ({error})")) from error
     names = {member.filename for member in members}
     if "schema.json" not in names:
-        raise _unknown_zip(names)
+        raise _zip_rejection(names)
     unpacked = sum(member.file_size for member in members)
-    if unpacked > MAX_ZIP_RATIO * size + MAX_ZIP_GRACE_BYTES:
+    if unpacked > MAX_ZIP_RATIO * size + MAX_ZIP_ALLOWANCE_BYTES:
         raise ArtifactRejected(
-            f"The archive of {size} bytes unpacks to {unpacked}, too many to be a model."
+            f"The archive of {size} bytes unpacks to {unpacked} bytes, too many for a model."
         )
     if len(names) < len(members):
-        raise ArtifactRejected("The archive holds two files of one name.")
+        raise ArtifactRejected("The archive contains two files with the same name.")
     return "sklearn"
 
 
-def _unknown_zip(names: set[str]) -> ArtifactRejected:
-    endings = {Path(name).name for name in names}
-    if "data.pkl" in endings:
+def _zip_rejection(names: set[str]) -> ArtifactRejected:
+    base_names = {Path(name).name for name in names}
+    if "data.pkl" in base_names:
         return ArtifactRejected(
-            "This is a PyTorch file, which holds a pickle. " + _INSTEAD_OF_PICKLE
+            "This is a PyTorch file, which contains a pickle. " + _INSTEAD_OF_PICKLE
         )
     if names and all(name.endswith(".npy") for name in names):
         return ArtifactRejected(
             f"This is an archive of NumPy arrays. Export the model itself. {_SAFE_EXPORTS}."
         )
-    for marker, what in (
+    for marker, description in (
         ("saved_model.pb", "TensorFlow SavedModel"),
         ("model.weights.h5", "Keras model"),
     ):
-        if marker in endings:
-            return ArtifactRejected(f"This is a {what}. Export it to ONNX, with tf2onnx.")
+        if marker in base_names:
+            return ArtifactRejected(f"This is a {description}. Export it to ONNX, with tf2onnx.")
     return ArtifactRejected(
-        "This is a zip archive that mlapi does not know. Send the model file itself. "
-        f"{_SAFE_EXPORTS}."
+        f"This is a zip archive of an unknown kind. Send the model file itself. {_SAFE_EXPORTS}."
     )
 
 
-# -- everything else
+# -- files that are not models
 
 
-def _unknown(head: bytes, size: int) -> ArtifactRejected:
-    for magic, what, instead in _MAGIC:
+def _rejection(head: bytes, size: int) -> ArtifactRejected:
+    for magic, description, instead in _FOREIGN_FORMATS:
         if head.startswith(magic):
-            return ArtifactRejected(f"This is {what}. {instead}")
-    checks: tuple[tuple[Callable[[], bool], str], ...] = (
-        (lambda: _is_safetensors(head, size), "safetensors weights. Export the model to ONNX"),
-        (lambda: _HTML_START.match(head) is not None, "a web page. Was it downloaded logged out?"),
-        (lambda: head[4:8] == b"TFL3", "a TensorFlow Lite model. Export it to ONNX, with tf2onnx"),
-    )
-    for is_so, what in checks:
-        if is_so():
-            return ArtifactRejected(f"This is {what}.".replace("?.", "?"))
+            return ArtifactRejected(f"This is {description}. {instead}")
+    if _is_safetensors(head, size):
+        return ArtifactRejected("This is a file of safetensors weights. Export the model to ONNX.")
+    if _HTML_START.match(head):
+        return ArtifactRejected("This is a web page. Was it downloaded without logging in?")
+    if head[4:8] == b"TFL3":
+        return ArtifactRejected("This is a TensorFlow Lite model. Export it to ONNX, with tf2onnx.")
     if _is_text_pickle(head):
         return ArtifactRejected(f"This is a pickle of protocol 0 or 1. {_INSTEAD_OF_PICKLE}")
     if head.lstrip().startswith(b"{"):
         return ArtifactRejected(
-            f"This is JSON, but not a model of XGBoost: {FRAMEWORKS['xgboost'].export} writes one. "
-            f"Nor is it a remote model: {FRAMEWORKS['open-inference'].export}."
+            "This is JSON, but neither an XGBoost model nor a description of a remote model. For"
+            f" XGBoost: {FRAMEWORKS['xgboost'].export}. For a remote model:"
+            f" {FRAMEWORKS['open-inference'].export}."
         )
-    return ArtifactRejected(f"This is not a model file mlapi knows. {_SAFE_EXPORTS}.")
+    return ArtifactRejected(f"This is not a model file that mlapi supports. {_SAFE_EXPORTS}.")
 
 
 def _is_safetensors(head: bytes, size: int) -> bool:
@@ -225,15 +210,17 @@ def _is_safetensors(head: bytes, size: int) -> bool:
 
 
 def _is_text_pickle(head: bytes) -> bool:
-    """Whether the opcodes of a pickle, read and never run, lead from the first byte to its end, to
-    a class it would import, or to the end of what was read.
+    """Whether the bytes are the opcodes of a pickle, which are read and never executed.
+
+    They must lead from the first byte to the pickle's end, to a class it imports, or through more
+    than eight opcodes to the end of `head`.
     """
-    seen = 0
+    n_opcodes = 0
     try:
         for opcode, _, _ in pickletools.genops(head):
-            seen += 1
+            n_opcodes += 1
             if opcode.name in ("GLOBAL", "INST", "STOP"):
                 return True
     except (ValueError, OverflowError, UnicodeError):
-        return seen > 8
+        return n_opcodes > 8
     return False

@@ -1,6 +1,6 @@
-"""The ONNX forms of a model of another framework. No Django here.
+"""Writes a model of another framework as ONNX. No Django here.
 
-Imports the converters: `registry.conversion.convert` imports this in its subprocess alone.
+Imports the converters, so only the subprocess `registry.conversion.worker` imports this.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from onnx import helper
 from onnxmltools import convert_lightgbm, convert_xgboost
@@ -20,18 +20,24 @@ from skl2onnx import convert_sklearn
 from skl2onnx.common import data_types
 from skl2onnx.sklapi import CastTransformer
 
+from registry.conversion.synthetic_rows import SourceModel
 from registry.signatures.signature import Input, Output, Signature
 
-# From this opset on, Split must be told into how many parts.
-SPLIT_COUNTS = 18
-# Some of scikit-learn needs a later version of the second unless it is told otherwise.
+OnnxModel: TypeAlias = Any
+"""An onnx.ModelProto; the library has no type information."""
+TensorType: TypeAlias = Callable[[list[int | None]], object]
+Build: TypeAlias = Callable[[], OnnxModel]
+
+# From this opset on, Split needs the number of its outputs.
+SPLIT_COUNT_OPSET = 18
+# Parts of scikit-learn would otherwise get a later version of ai.onnx.ml.
 OPSETS = {"": 18, "ai.onnx.ml": 3}
-# The rules of Unicode for upper and lower case, on every Linux: the default, en_US, often is not.
+# Unicode's case rules, available on every Linux. The default, en_US, often is not installed.
 LOCALE = "C.UTF-8"
-# The converter's own stand-in for scikit-learn's default pattern knows the letters of ASCII alone.
-DEFAULT_TOKENS = r"(?u)\b\w\w+\b"
+# The converter's own replacement for scikit-learn's default pattern only knows ASCII letters.
+SKLEARN_DEFAULT_PATTERN = r"(?u)\b\w\w+\b"
 UNICODE_TOKENS = r"[\pL\pN_]+"
-# Estimators of these modules take rows in single precision, whatever came before them.
+# Estimators in these modules cast rows to single precision, whatever comes before them.
 TREE_MODULES = (
     "sklearn.tree.",
     "sklearn.ensemble._forest",
@@ -42,16 +48,16 @@ TREE_MODULES = (
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One way to write a model as ONNX: `build` answers the bytes, and raises what it likes."""
+    """One way to write a model as ONNX. `build` returns the file, and may raise anything."""
 
     precision: str
     build: Callable[[], bytes]
 
 
-def load(path: Path, framework: str, trusted_types: frozenset[str]) -> Any:
-    """The model as its own library reads it: a fitted estimator, or a Booster.
+def load(path: Path, framework: str, trusted_types: frozenset[str]) -> SourceModel:
+    """Load a file with its own library: a fitted estimator, or a Booster.
 
-    Only for a file that the framework's runtime has loaded, which checks what is in it.
+    Only for a file that the framework's runtime has loaded before, since that checks its content.
     """
     if framework == "sklearn":
         return _load_skops(path, trusted_types)
@@ -63,7 +69,7 @@ def load(path: Path, framework: str, trusted_types: frozenset[str]) -> Any:
     return booster
 
 
-def _load_skops(path: Path, trusted_types: frozenset[str]) -> Any:
+def _load_skops(path: Path, trusted_types: frozenset[str]) -> SourceModel:
     trust = importlib.import_module("registry.runtimes.sklearn.trusted_types")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -72,17 +78,21 @@ def _load_skops(path: Path, trusted_types: frozenset[str]) -> Any:
         )
 
 
-def variants(model: Any, framework: str, signature: Signature) -> Iterator[Variant]:
-    """The ways to write this model, the one that should keep most of it first."""
-    ways = {"sklearn": _sklearn_ways, "xgboost": _xgboost_ways, "lightgbm": _lightgbm_ways}
-    for precision, convert in ways[framework](model, signature):
-        yield Variant(precision, partial(_written, convert, signature.outputs))
+def variants(model: SourceModel, framework: str, signature: Signature) -> Iterator[Variant]:
+    """The ways to write this model, starting with the one that should be the most exact."""
+    builds_by_framework = {
+        "sklearn": _sklearn_builds,
+        "xgboost": _xgboost_builds,
+        "lightgbm": _lightgbm_builds,
+    }
+    for precision, build in builds_by_framework[framework](model, signature):
+        yield Variant(precision, partial(_serialize, build, signature.outputs))
 
 
-def _written(convert: Callable[[], Any], outputs: Sequence[Output]) -> bytes:
+def _serialize(build: Build, outputs: Sequence[Output]) -> bytes:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = convert()
+        model = build()
     _match_outputs(model, outputs)
     content: bytes = model.SerializeToString()
     return content
@@ -92,69 +102,71 @@ def _shape(tensor: Input) -> list[int | None]:
     return [None, prod(tensor.row_shape)]
 
 
-# -- frameworks
+# -- frameworks: (precision, build) pairs
 
 
-def _sklearn_ways(model: Any, signature: Signature) -> list[tuple[str, Callable[[], Any]]]:
+def _sklearn_builds(model: SourceModel, signature: Signature) -> list[tuple[str, Build]]:
     double, single = data_types.DoubleTensorType, data_types.FloatTensorType
-    *prepare, last = _steps(model)
-    ways = [
-        ("double", partial(_sklearn, model, signature, double)),
-        ("double, then single", partial(_sklearn_cast, prepare, last, signature)),
+    *preparation, last = _pipeline_steps(model)
+    builds = [
+        ("double", partial(_convert_sklearn, model, signature, double)),
+        ("double, then single", partial(_convert_sklearn_with_cast, preparation, last, signature)),
     ]
     if type(last).__module__.startswith(TREE_MODULES):
-        ways.reverse()
-    return [*ways, ("single", partial(_sklearn, model, signature, single))]
+        builds.reverse()
+    return [*builds, ("single", partial(_convert_sklearn, model, signature, single))]
 
 
-def _sklearn(model: Any, signature: Signature, floating: Any) -> Any:
+def _convert_sklearn(model: SourceModel, signature: Signature, float_type: TensorType) -> OnnxModel:
     types = {
         "BYTES": data_types.StringTensorType,
         "BOOL": data_types.BooleanTensorType,
         "INT64": data_types.Int64TensorType,
-        "FP64": floating,
+        "FP64": float_type,
     }
-    trust = importlib.import_module("registry.runtimes.sklearn.trusted_types")
+    trust = importlib.import_module("registry.runtimes.sklearn.structure")
     inputs = [
         (tensor.name, types[tensor.datatype or ""](_shape(tensor))) for tensor in signature.inputs
     ]
-    options: dict[int, dict[str, Any]] = {
-        id(part): {"locale": LOCALE, "tokenexp": _tokens(part)}
+    options: dict[int, dict[str, object]] = {
+        id(part): {"locale": LOCALE, "tokenexp": _token_pattern(part)}
         for part in trust.parts_of(model)
         if hasattr(part, "token_pattern")
     }
     convert = partial(convert_sklearn, model, initial_types=inputs, target_opset=OPSETS)
     if signature.outputs[0].kind == "label":
-        # Classifiers without scores of their own do not know the option.
+        # Classifiers without scores do not have this option.
         with contextlib.suppress(NameError):
             return convert(options={**options, id(model): {"zipmap": False}})
     return convert(options=options)
 
 
-def _sklearn_cast(prepare: Sequence[Any], last: Any, signature: Signature) -> Any:
-    """With its last step in single precision, as trees are, after preparing rows in double."""
+def _convert_sklearn_with_cast(
+    preparation: Sequence[SourceModel], last: SourceModel, signature: Signature
+) -> OnnxModel:
+    """Prepare rows in double precision, and cast them to single for the last step, as trees do."""
     pipeline = importlib.import_module("sklearn.pipeline")
-    model = pipeline.make_pipeline(*prepare, CastTransformer(), last)
-    return _sklearn(model, signature, data_types.DoubleTensorType)
+    model = pipeline.make_pipeline(*preparation, CastTransformer(), last)
+    return _convert_sklearn(model, signature, data_types.DoubleTensorType)
 
 
-def _steps(model: Any) -> list[Any]:
-    """The steps of a pipeline, of pipelines inside it too; of another model, itself alone."""
+def _pipeline_steps(model: SourceModel) -> list[SourceModel]:
+    """The steps of a pipeline, including those of nested ones; any other model is its only step."""
     if not hasattr(model, "steps"):
         return [model]
-    present = [step for _, step in model.steps if step not in (None, "passthrough")]
-    return [part for step in present for part in _steps(step)]
+    steps = [step for _, step in model.steps if step not in (None, "passthrough")]
+    return [part for step in steps for part in _pipeline_steps(step)]
 
 
-def _tokens(vectorizer: Any) -> str | None:
-    return UNICODE_TOKENS if vectorizer.token_pattern == DEFAULT_TOKENS else None
+def _token_pattern(vectorizer: SourceModel) -> str | None:
+    return UNICODE_TOKENS if vectorizer.token_pattern == SKLEARN_DEFAULT_PATTERN else None
 
 
-def _xgboost_ways(booster: Any, signature: Signature) -> list[tuple[str, Callable[[], Any]]]:
-    def convert() -> Any:
+def _xgboost_builds(booster: SourceModel, signature: Signature) -> list[tuple[str, Build]]:
+    def convert() -> OnnxModel:
         best = booster.attr("best_iteration")
         trees = booster if best is None else booster[: int(best) + 1]
-        # The converter takes no names but its own.
+        # The converter only accepts its own feature names.
         trees.feature_names = None
         types = [("features", boosted_types.FloatTensorType(_shape(signature.inputs[0])))]
         return convert_xgboost(trees, initial_types=types)
@@ -162,9 +174,9 @@ def _xgboost_ways(booster: Any, signature: Signature) -> list[tuple[str, Callabl
     return [("single", convert)]
 
 
-def _lightgbm_ways(booster: Any, signature: Signature) -> list[tuple[str, Callable[[], Any]]]:
-    def convert(floating: Any) -> Any:
-        types = [("features", floating(_shape(signature.inputs[0])))]
+def _lightgbm_builds(booster: SourceModel, signature: Signature) -> list[tuple[str, Build]]:
+    def convert(float_type: TensorType) -> OnnxModel:
+        types = [("features", float_type(_shape(signature.inputs[0])))]
         return convert_lightgbm(booster, initial_types=types, zipmap=False)
 
     return [
@@ -176,22 +188,22 @@ def _lightgbm_ways(booster: Any, signature: Signature) -> list[tuple[str, Callab
 # -- outputs
 
 
-def _match_outputs(model: Any, outputs: Sequence[Output]) -> None:
-    """Give the graph one output for each of the source's: a tensor of several values is split, and
-    scores that the source does not answer are left out.
+def _match_outputs(model: OnnxModel, outputs: Sequence[Output]) -> None:
+    """Give the graph the source's outputs: split a tensor of several values, and drop scores that
+    the source does not return.
     """
     graph = model.graph
     if len(graph.output) == 1 and len(outputs) > 1 and outputs[0].kind == "value":
-        _split(model, [output.name for output in outputs])
+        _split_output(model, [output.name for output in outputs])
     del graph.output[len(outputs) :]
 
 
-def _split(model: Any, names: Sequence[str]) -> None:
+def _split_output(model: OnnxModel, names: Sequence[str]) -> None:
     graph = model.graph
     whole = graph.output[0]
-    opset = next(one.version for one in model.opset_import if one.domain in ("", "ai.onnx"))
+    opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
     split = helper.make_node("Split", [whole.name], names, axis=1)
-    if opset >= SPLIT_COUNTS:
+    if opset >= SPLIT_COUNT_OPSET:
         split.attribute.append(helper.make_attribute("num_outputs", len(names)))
     graph.node.append(split)
     graph.output.extend(

@@ -1,4 +1,4 @@
-"""The first active version with an artifact is its name's champion, as new ones become by rule."""
+"""Make each name's oldest usable version its champion, as registration does from now on."""
 
 import secrets
 from collections.abc import Iterable
@@ -50,7 +50,7 @@ def make_champions(apps: Any, schema_editor: Any) -> None:
 
 
 def first_versions(apps: Any) -> Iterable[tuple[str, int, str]]:
-    """Name, id and number of the versions that can answer, the oldest of each name first."""
+    """Name, id and version of all usable versions, oldest first within a name."""
     rows = apps.get_model("registry", "ModelVersion").objects.filter(is_active=True)
     rows = rows.exclude(artifact="").order_by("name", "created_at", "id")
     found: Iterable[tuple[str, int, str]] = rows.values_list("name", "pk", "version").iterator()
@@ -60,5 +60,5 @@ def first_versions(apps: Any) -> Iterable[tuple[str, int, str]]:
 class Migration(migrations.Migration):
     dependencies = [("registry", "0002_aliases")]
 
-    # Back, the aliases stay until their tables go.
+    # There is nothing to reverse: undoing 0002 drops the aliases with their tables.
     operations = [migrations.RunPython(make_champions, migrations.RunPython.noop)]

@@ -1,7 +1,7 @@
-"""The database itself refuses to change or delete a move of an alias.
+"""Triggers that refuse to change or delete a recorded move.
 
-SQLite's triggers go with their table: a later migration that alters `model_alias_moves` makes it
-anew there, and must make them anew too.
+SQLite drops triggers with their table. A later migration that alters a column of
+`model_alias_moves` recreates the table there, so it must recreate these triggers as well.
 """
 
 from typing import Any
@@ -26,7 +26,7 @@ DROP TRIGGER model_alias_moves_are_kept ON model_alias_moves;
 DROP FUNCTION model_alias_moves_are_kept();
 """
 
-# INSERT OR REPLACE deletes a row without asking the trigger of deletions.
+# INSERT OR REPLACE deletes the old row without firing the DELETE trigger.
 SQLITE = {
     "model_alias_moves_are_not_changed": "BEFORE UPDATE ON model_alias_moves",
     "model_alias_moves_are_not_deleted": "BEFORE DELETE ON model_alias_moves",

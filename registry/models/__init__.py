@@ -1,4 +1,4 @@
-"""The tables of the registry."""
+"""The registry's tables."""
 
 from registry.models.aliases import (
     CHAMPION,
@@ -18,6 +18,7 @@ from registry.models.versions import (
     ModelNotFound,
     ModelVersion,
     ModelVersionQuerySet,
+    VersionChanges,
 )
 
 __all__ = [
@@ -37,4 +38,5 @@ __all__ = [
     "ModelVersion",
     "ModelVersionQuerySet",
     "Route",
+    "VersionChanges",
 ]

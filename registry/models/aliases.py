@@ -1,4 +1,4 @@
-"""The tables of aliases: which versions a name means now."""
+"""The alias tables: which versions currently serve `name@alias`."""
 
 import secrets
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ from django.utils import timezone
 from registry.models.versions import NAME_PATTERN, ModelNotFound, ModelVersion
 from registry.statements import fetch
 
-# The alias that a name alone means.
+# The alias that a bare name refers to.
 CHAMPION = "champion"
 MAX_ALIAS_LENGTH = 50
-# Each shadow scores every input once more.
+# Every shadow scores each input again.
 MAX_SHADOWS = 5
 
-# Written out: building it anew by the ORM costs a prediction more than the database takes for it.
-# It reads one row of `alias_unique`'s index, and the few shadows by theirs.
-_ROUTE = (
+# Raw SQL because this runs on every prediction by alias, and building the query with the ORM takes
+# longer than executing it. Both tables are read through their unique indexes.
+_ROUTE_SQL = (
     "SELECT a.version_id, a.canary_id, a.canary_percent, a.salt, s.version_id"
     " FROM model_aliases a LEFT JOIN model_alias_shadows s ON s.alias_id = a.id"
     " WHERE a.name = %s AND a.alias = %s"
@@ -27,12 +27,12 @@ _ROUTE = (
 
 
 class AliasNotFound(ModelNotFound):
-    """There is no such alias, or none at that time; the message is for the caller."""
+    """The alias does not exist or did not at that time. The message can be shown to the caller."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Which versions answer for an alias, as ids: all that a prediction needs to know of it."""
+    """The ids of an alias's versions: everything a prediction needs to pick one."""
 
     name: str
     alias: str
@@ -45,8 +45,10 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Arms:
-    """The versions of an alias: one that answers, one that answers for a share of the subjects, and
-    some that score the same input unseen.
+    """The versions of an alias.
+
+    `version` answers, `canary` answers instead for `canary_percent` of the subjects, and `shadows`
+    score the same input without their answers being returned.
     """
 
     version: ModelVersion
@@ -64,46 +66,54 @@ class AliasQuerySet(models.QuerySet["Alias"]):
         return self.order_by("-created_at", "-id")
 
     def matching(self, *, name: str | None = None, alias: str | None = None) -> Self:
-        """The rows that the filters of the list endpoint leave."""
-        wanted = {"name": name, "alias": alias}
-        return self.filter(**{key: value for key, value in wanted.items() if value is not None})
+        """Apply the list endpoint's filters; None does not filter."""
+        filters = {"name": name, "alias": alias}
+        return self.filter(**{key: value for key, value in filters.items() if value is not None})
 
-    def listed(self) -> Self:
-        """Rows with the names of their versions, in two queries however many."""
+    def with_versions(self) -> Self:
+        """Load the versions, canaries and shadows as well: two queries for any number of rows."""
         shadows = AliasShadow.objects.select_related("version").only(
             "alias_id", "version__name", "version__version"
         )
-        named = [
+        version_fields = [
             f"{arm}__{field}" for arm in ("version", "canary") for field in ("name", "version")
         ]
         return (
             self.select_related("version", "canary")
             .prefetch_related(Prefetch("shadows", shadows.order_by("version_id")))
-            .only("name", "alias", "canary_percent", "salt", "created_at", "updated_at", *named)
+            .only(
+                "name",
+                "alias",
+                "canary_percent",
+                "salt",
+                "created_at",
+                "updated_at",
+                *version_fields,
+            )
         )
 
-    def holding(self, version: ModelVersion) -> Self:
-        """The aliases in which a version answers, is the canary or a shadow."""
+    def referring_to(self, version: ModelVersion) -> Self:
+        """The aliases that have this version as their own, as canary or as a shadow."""
         shadowed = AliasShadow.objects.filter(version=version).values("alias")
         return self.filter(Q(version=version) | Q(canary=version) | Q(pk__in=shadowed))
 
     def find(self, name: str, alias: str) -> "Alias":
-        """The alias with its versions; raises AliasNotFound."""
+        """Raises AliasNotFound."""
         row = self.filter(name=name, alias=alias).first()
         if row is None:
             raise AliasNotFound(f"Model {name}@{alias} not found: no such alias")
         return row
 
     def lock(self) -> Self:
-        """These rows, each held until the transaction ends, in the order that all take them.
+        """Lock these rows until the transaction ends.
 
-        Versions are locked before aliases, everywhere: then nobody waits for each other.
+        To rule out deadlocks, rows are always locked in id order, and versions before aliases.
         """
         return self.select_for_update(of=("self",)).order_by("pk")
 
     def route(self, name: str, alias: str = CHAMPION) -> Route:
-        """Which versions answer for `name@alias`, in one query; raises AliasNotFound."""
-        rows = fetch(_ROUTE, (name, alias))
+        """Look up the versions of `name@alias` in one query. Raises AliasNotFound."""
+        rows = fetch(_ROUTE_SQL, (name, alias))
         if not rows:
             raise AliasNotFound(f"Model {name}@{alias} not found: no such alias")
         version_id, canary_id, percent, salt, _ = rows[0]
@@ -112,7 +122,7 @@ class AliasQuerySet(models.QuerySet["Alias"]):
 
 
 class Alias(models.Model):
-    """A name's stable handle: callers ask `name@alias`, and a move changes who answers."""
+    """A stable name for callers: they ask `name@alias`, and moves change which version answers."""
 
     name = models.CharField(max_length=100, editable=False)
     alias = models.CharField(max_length=MAX_ALIAS_LENGTH, editable=False)
@@ -123,16 +133,18 @@ class Alias(models.Model):
         null=True,
         blank=True,
         related_name="+",
-        help_text="Answers instead for a share of the subjects.",
+        help_text="Answers for a share of the subjects instead of the alias's own version.",
     )
     canary_percent = models.FloatField(
-        null=True, blank=True, help_text="The share: above 0 to 100."
+        null=True,
+        blank=True,
+        help_text="The canary's share of the subjects, in percent: above 0, at most 100.",
     )
     salt = models.CharField(
         max_length=32,
         default=new_salt,
         editable=False,
-        help_text="Mixed into the hash of subjects; it never changes.",
+        help_text="Mixed into the hash that assigns subjects to arms. It never changes.",
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -143,7 +155,7 @@ class Alias(models.Model):
         db_table = "model_aliases"
         verbose_name_plural = "aliases"
         constraints = [
-            # Its index also resolves a reference: one row, on every prediction by name.
+            # Its index also serves `_ROUTE_SQL`, on every prediction by alias.
             models.UniqueConstraint(fields=["name", "alias"], name="alias_unique"),
             models.CheckConstraint(
                 condition=Q(name__regex=NAME_PATTERN) & Q(alias__regex=NAME_PATTERN),
@@ -151,7 +163,7 @@ class Alias(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(canary=None, canary_percent=None)
-                # A check whose outcome is NULL passes: what is missing must be false by itself.
+                # A CHECK that evaluates to NULL passes, so each half is tested for NULL explicitly.
                 | Q(
                     canary__isnull=False,
                     canary_percent__isnull=False,
@@ -165,7 +177,7 @@ class Alias(models.Model):
             ),
         ]
         indexes = [
-            # GET /api/v1/aliases/: newest first, by key.
+            # GET /api/v1/aliases/: newest first, paged by key.
             models.Index(F("created_at").desc(), F("id").desc(), name="alias_newest"),
         ]
 
@@ -179,7 +191,7 @@ class Alias(models.Model):
 
 
 class AliasShadow(models.Model):
-    """A version that scores what an alias is asked, and whose answers nobody gets."""
+    """A version that scores an alias's inputs without returning its answers."""
 
     alias = models.ForeignKey(
         Alias, on_delete=models.CASCADE, related_name="shadows", db_index=False
@@ -189,7 +201,7 @@ class AliasShadow(models.Model):
     class Meta:
         db_table = "model_alias_shadows"
         constraints = [
-            # Its index also finds the shadows of an alias.
+            # Its index also finds an alias's shadows.
             models.UniqueConstraint(fields=["alias", "version"], name="alias_shadow_unique"),
         ]
 

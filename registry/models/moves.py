@@ -1,7 +1,7 @@
-"""The table of moves: what an alias meant at any time before, and who moved it."""
+"""The alias history: which versions an alias had at any time, and who changed them."""
 
 from datetime import datetime, timedelta
-from typing import Any, Self
+from typing import Self
 
 from django.conf import settings
 from django.db import models
@@ -10,41 +10,41 @@ from django.utils import timezone
 
 from registry.exact_json.fields import ExactJSONField
 from registry.models.aliases import MAX_ALIAS_LENGTH, AliasNotFound, Arms
-from registry.models.versions import ModelVersion
 
 MAX_REASON_LENGTH = 500
-# Each move was live for a while, so that a time means one of them.
-SHORTEST_LIFE = timedelta(microseconds=1)
+# The moves of an alias have distinct times, so that a point in time identifies one of them.
+MIN_MOVE_INTERVAL = timedelta(microseconds=1)
 
 
 class AliasMoveQuerySet(models.QuerySet["AliasMove"]):
     def newest_first(self) -> Self:
         return self.order_by("-created_at", "-id")
 
-    def of(self, name: str, alias: str) -> Self:
+    def of_alias(self, name: str, alias: str) -> Self:
         return self.filter(name=name, alias=alias)
 
-    def last_of(self, name: str, alias: str) -> "AliasMove | None":
-        return self.of(name, alias).order_by("-number").first()
+    def last_move(self, name: str, alias: str) -> "AliasMove | None":
+        return self.of_alias(name, alias).order_by("-number").first()
 
     def live_at(self, name: str, alias: str, at: datetime) -> "AliasMove":
-        """The move whose outcome was live at that time, in one query; raises AliasNotFound."""
-        move = self.of(name, alias).filter(created_at__lte=at).newest_first().first()
+        """The latest move at that time, in one query. Raises AliasNotFound."""
+        move = self.of_alias(name, alias).filter(created_at__lte=at).newest_first().first()
         if move is None or move.to_version_id is None:
             raise AliasNotFound(
                 f"Model {name}@{alias} not found: no such alias at {at.isoformat()}"
             )
         return move
 
-    def before_last_change(self, name: str, alias: str) -> "tuple[AliasMove, AliasMove] | None":
-        """The last move of an alias, and the one whose outcome a rollback restores.
+    def rollback_target(self, name: str, alias: str) -> "tuple[AliasMove, AliasMove] | None":
+        """The alias's last move, and the earlier move whose versions a rollback restores.
 
-        A rollback undoes one change of version. It counts as the move that it went back to, so that
-        a second one goes further back, and never forth. None where there is nothing before.
+        None if there is nothing to go back to. A rollback undoes one change of version. It counts
+        as the move that it restored, so that a second rollback goes further back instead of undoing
+        the first.
         """
-        moves = self.of(name, alias)
+        moves = self.of_alias(name, alias)
         last = moves.order_by("-number").first()
-        changes = moves.exclude(action__in=AliasMove.KEEPING_VERSION).order_by("-number")
+        changes = moves.exclude(action__in=AliasMove.ACTIONS_KEEPING_VERSION).order_by("-number")
         change = changes.first()
         while change is not None and change.restores is not None:
             change = changes.filter(number__lte=change.restores).first()
@@ -55,40 +55,42 @@ class AliasMoveQuerySet(models.QuerySet["AliasMove"]):
 
 
 class AliasMove(models.Model):
-    """What was done to an alias, by whom and why, and all of what was live from then on.
+    """One change of an alias: who made it and why, and the versions that were live from then on.
 
-    Rows are added and never changed: a trigger of the database refuses it. They name versions by
-    id and text, without a foreign key, so that an unused version can still be deleted.
+    Rows are only ever added: database triggers refuse updates and deletions. Versions are stored by
+    id and text, without a foreign key, so that a version no longer in use can still be deleted.
     """
 
     class Action(models.TextChoices):
-        AUTOMATIC = "automatic", "became champion as the first version"
-        SET = "set", "set to another version"
+        AUTOMATIC = "automatic", "first version became champion"
+        SET = "set", "version set"
         CONFIGURED = "configured", "canary or shadows changed"
-        WITHDRAWN = "withdrawn", "a deactivated version taken out"
+        WITHDRAWN = "withdrawn", "deactivated version removed"
         ROLLED_BACK = "rolled_back", "rolled back"
-        REMOVED = "removed", "removed"
-        DELETED = "deleted", "deleted with its only version"
+        REMOVED = "removed", "alias removed"
+        DELETED = "deleted", "alias deleted with its only version"
 
-    KEEPING_VERSION = (Action.CONFIGURED, Action.WITHDRAWN)
+    ACTIONS_KEEPING_VERSION = (Action.CONFIGURED, Action.WITHDRAWN)
 
     name = models.CharField(max_length=100)
     alias = models.CharField(max_length=MAX_ALIAS_LENGTH)
-    number = models.PositiveIntegerField(help_text="1, 2, 3, ... of this alias, without a gap.")
+    number = models.PositiveIntegerField(
+        help_text="Counts this alias's moves from 1, without gaps."
+    )
     action = models.CharField(max_length=20, choices=Action)
     from_version_id = models.BigIntegerField(null=True)
     from_version = models.CharField(max_length=50, blank=True)
-    to_version_id = models.BigIntegerField(null=True, help_text="Null where it was removed.")
+    to_version_id = models.BigIntegerField(null=True, help_text="Null if the alias was removed.")
     to_version = models.CharField(max_length=50, blank=True)
     canary_id = models.BigIntegerField(null=True)
     canary_version = models.CharField(max_length=50, blank=True)
     canary_percent = models.FloatField(null=True)
-    shadows = ExactJSONField(default=list, help_text="Model id and version of each.")
+    shadows = ExactJSONField(default=list, help_text="Each shadow's model id and version.")
     restores = models.PositiveIntegerField(
-        null=True, help_text="Of a rollback, the number of the move that it went back to."
+        null=True, help_text="For a rollback, the number of the move that it restored."
     )
     reason = models.CharField(max_length=MAX_REASON_LENGTH, blank=True)
-    # No index: only the rare deletion of a user looks moves up by user.
+    # No index: moves are looked up by user only when a user is deleted, which is rare.
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         on_delete=models.PROTECT,
@@ -109,7 +111,7 @@ class AliasMove(models.Model):
             ),
         ]
         indexes = [
-            # GET /aliases/{name}/{alias}/history/, and what was live at a time.
+            # GET /aliases/{name}/{alias}/history/, and GET /aliases/{name}/{alias}/?at=...
             models.Index(
                 "name",
                 "alias",
@@ -117,15 +119,15 @@ class AliasMove(models.Model):
                 F("id").desc(),
                 name="alias_move_newest_of_alias",
             ),
-            # The list of the admin.
+            # The admin's list.
             models.Index(F("created_at").desc(), F("id").desc(), name="alias_move_newest"),
         ]
 
     def __str__(self) -> str:
         return f"{self.name}@{self.alias} #{self.number}"
 
-    def describe(self, before: Arms | None, after: Arms | None) -> None:
-        """Take where the alias came from, and what is live from now on."""
+    def set_arms(self, before: Arms | None, after: Arms | None) -> None:
+        """Fill in the versions before and after this move; None means that there is no alias."""
         if before is not None:
             self.from_version_id, self.from_version = before.version.pk, before.version.version
         if after is None:
@@ -134,8 +136,6 @@ class AliasMove(models.Model):
         if after.canary is not None:
             self.canary_id, self.canary_version = after.canary.pk, after.canary.version
             self.canary_percent = after.canary_percent
-        self.shadows = [_shadow(version) for version in after.shadows]
-
-
-def _shadow(version: ModelVersion) -> dict[str, Any]:
-    return {"model_id": version.pk, "version": version.version}
+        self.shadows = [
+            {"model_id": shadow.pk, "version": shadow.version} for shadow in after.shadows
+        ]

@@ -1,6 +1,6 @@
 """The table of model versions."""
 
-from typing import Any, Self
+from typing import Self, TypedDict, Unpack
 
 from django.conf import settings
 from django.db import connection, models
@@ -9,22 +9,33 @@ from django.db.models.functions import Cast
 from django.utils import timezone
 
 from registry.exact_json.fields import AnnotationField, ExactJSONField
+from registry.exact_json.values import JSONObject
 from registry.statements import fetch
 
 MAX_FRAMEWORK_LENGTH = 50
-# Names become folder names below MODEL_PATH: none may climb out of it or hide in it.
+# Names become folder names below MODEL_PATH: this rules out "..", slashes and hidden folders.
 NAME_PATTERN = r"\A[A-Za-z0-9][A-Za-z0-9._+-]*\Z"
-# More digits need not fit into 64 bits: such a version is a name like any other.
+# 19 digits may overflow 64 bits, so longer versions are treated as text.
 NUMBER_PATTERN = r"\A[0-9]{1,18}\Z"
-# Tells this advisory lock from those of others in the same database.
-NUMBERING = 0x6D6C6170
+# Keeps this advisory lock apart from other applications' locks in the same database.
+NUMBERING_LOCK_ID = 0x6D6C6170
 
-# Written out: building it anew by the ORM costs a prediction more than the database takes for it.
-_ID = "SELECT id FROM model_versions WHERE name = %s AND version = %s AND is_active"
+# Raw SQL because this runs on every prediction by version, and building the query with the ORM
+# takes longer than executing it.
+_ACTIVE_ID_SQL = "SELECT id FROM model_versions WHERE name = %s AND version = %s AND is_active"
 
 
 class ModelNotFound(LookupError):
-    """There is no such version, or none that may answer; the message is for the caller."""
+    """The version does not exist or is inactive. The message can be shown to the caller."""
+
+
+class VersionChanges(TypedDict, total=False):
+    """The fields of a version that can be changed after registration."""
+
+    metrics: JSONObject | None
+    description: str
+    tags: JSONObject
+    is_active: bool
 
 
 class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
@@ -37,66 +48,68 @@ class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
     def matching(
         self, *, active_only: bool = True, name: str | None = None, framework: str | None = None
     ) -> Self:
-        """The rows that the filters of the list endpoint leave."""
-        wanted: dict[str, Any] = {"name": name, "framework": framework}
+        """Apply the list endpoint's filters; None does not filter."""
+        filters = {"name": name, "framework": framework}
         rows = self.active() if active_only else self
-        return rows.filter(**{key: value for key, value in wanted.items() if value is not None})
+        return rows.filter(**{key: value for key, value in filters.items() if value is not None})
 
     def find(self, model_id: int) -> "ModelVersion":
-        """The version with this id; raises ModelNotFound."""
+        """The version with this id, active or not. Raises ModelNotFound."""
         version = self.filter(pk=model_id).first()
         if version is None:
             raise ModelNotFound(f"Model {model_id} not found")
         return version
 
     def resolve(self, model_id: int) -> "ModelVersion":
-        """The version that answers predictions for this id; raises ModelNotFound."""
+        """The active version with this id. Raises ModelNotFound."""
         version = self.active().filter(pk=model_id).first()
         if version is None:
             raise ModelNotFound(f"Model {model_id} not found or inactive")
         return version
 
-    def resolve_reference(self, reference: str) -> "ModelVersion":
-        """The active version that `name:version`, `name@alias` or `name`, its champion, means.
+    def resolve_specifier(self, specifier: str) -> "ModelVersion":
+        """The active version for `name:version`, `name@alias` or `name` (the name's champion).
 
-        Raises ModelNotFound.
+        A canary is not considered. Raises ModelNotFound.
         """
-        name, colon, version = reference.partition(":")
+        name, colon, version = specifier.partition(":")
         if colon:
             rows = self.active().filter(name=name, version=version)
         else:
-            name, at, alias = reference.partition("@")
+            name, at, alias = specifier.partition("@")
             alias = alias if at else "champion"
             rows = self.active().filter(aliases__name=name, aliases__alias=alias)
-        found = rows.first()
-        if found is None:
-            raise ModelNotFound(f"Model {reference} not found or inactive")
-        return found
+        resolved = rows.first()
+        if resolved is None:
+            raise ModelNotFound(f"Model {specifier} not found or inactive")
+        return resolved
 
-    def id_of(self, name: str, version: str) -> int:
-        """The id of the active version `name:version`, in one query; raises ModelNotFound."""
-        rows = fetch(_ID, (name, version))
+    def active_id(self, name: str, version: str) -> int:
+        """The id of the active version `name:version`, in one query. Raises ModelNotFound."""
+        rows = fetch(_ACTIVE_ID_SQL, (name, version))
         if not rows:
             raise ModelNotFound(f"Model {name}:{version} not found or inactive")
         return int(rows[0][0])
 
     def next_number(self, name: str) -> str:
-        """The number after the highest of a name's versions that are numbers; the first is 1.
+        """One more than the name's highest numeric version; 1 if it has none.
 
-        To keep it until the version is written, `lock_numbers` first.
+        Call `lock_numbering` first, so that nobody else gets the same number.
         """
         numbers = self.filter(name=name, version__regex=NUMBER_PATTERN)
         highest = numbers.aggregate(highest=Max(Cast("version", models.BigIntegerField())))
         return str((highest["highest"] or 0) + 1)
 
-    def lock_numbers(self, name: str) -> None:
-        """Until the transaction ends, let nobody else number a version of this name.
+    def lock_numbering(self, name: str) -> None:
+        """Stop others from numbering a version of this name until the transaction ends.
 
-        On SQLite a transaction has the whole database to itself already.
+        SQLite needs no lock: a writing transaction has the database to itself.
         """
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (NUMBERING, name))
+                cursor.execute(
+                    "SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (NUMBERING_LOCK_ID, name)
+                )
 
 
 class ModelVersion(models.Model):
@@ -138,7 +151,7 @@ class ModelVersion(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(artifact="", sha256="", size_bytes=None, signature__isnull=True)
-                # A check whose outcome is NULL passes: a missing size must be false by itself.
+                # A CHECK that evaluates to NULL passes, so a missing size is tested for explicitly.
                 | Q(size_bytes__isnull=False, size_bytes__gt=0, signature__isnull=False)
                 & ~Q(artifact="")
                 & ~Q(sha256=""),
@@ -146,7 +159,7 @@ class ModelVersion(models.Model):
             ),
         ]
         indexes = [
-            # GET /api/v1/models/, and the versions loaded at start: newest first, by key.
+            # GET /api/v1/models/ and the versions loaded at startup: newest first, paged by key.
             models.Index(F("created_at").desc(), F("id").desc(), name="model_version_newest"),
         ]
 
@@ -157,12 +170,9 @@ class ModelVersion(models.Model):
     def has_artifact(self) -> bool:
         return self.artifact != ""
 
-    def revise(self, **changes: Any) -> None:
-        """Write what may change of a version: metrics, description, tags, is_active.
-
-        Raises ModelNotFound.
-        """
-        # Not save(): the version may have been deleted meanwhile.
+    def update(self, **changes: Unpack[VersionChanges]) -> None:
+        """Write these fields only. Raises ModelNotFound if the version is gone."""
+        # Not save(): that would insert the row again if it has been deleted in the meantime.
         if changes and not ModelVersion.objects.filter(pk=self.pk).update(**changes):
             raise ModelNotFound(f"Model {self.pk} not found")
         for field, value in changes.items():

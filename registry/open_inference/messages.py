@@ -1,177 +1,240 @@
-"""The bodies of the Open Inference Protocol's infer call, with its binary data extension. No Django
+"""Requests and responses of the Open Inference Protocol's infer call, read and written. No Django
 here.
+
+Source: `docs/predict-api/v2/required_api.md` in kserve/kserve.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypeAlias
 
+import numpy as np
 import orjson
 
 from registry.exact_json.values import parse_json
-from registry.open_inference.binary import LENGTH_HEADER, TensorError, split_body
+from registry.open_inference.binary import (
+    LENGTH_HEADER,
+    BinaryPart,
+    TensorError,
+    array_to_bytes,
+    split_body,
+)
+from registry.open_inference.json_data import Scalar
 from registry.open_inference.tensors import (
     Tensor,
-    read_bytes,
-    read_datatype,
-    read_json,
-    read_shape,
-    write_bytes,
+    decode_array,
+    read_wire_tensor,
 )
+from registry.signatures.signature import Input
 
-# It comes back in the answer.
+# The response repeats it.
 MAX_ID_LENGTH = 1000
+MAX_RESPONSE_OUTPUTS = 1000
 BINARY = "application/octet-stream"
 JSON = "application/json"
 
+SentTensor: TypeAlias = tuple[str, str, tuple[int, ...], list[Scalar] | bytes]
+"""Name, datatype, shape, and the flat values for JSON or else the binary data."""
+
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """An output that was asked for; `is_binary` is None where only the request says it."""
+class RequestedOutput:
+    """An output that a request names; with `is_binary` None, the default of the request applies."""
 
     name: str
     is_binary: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: that doubles the time to create one.
+@dataclass(slots=True)
 class InferRequest:
-    """What an infer call asks; no `outputs` means all of them."""
+    """A parsed infer request.
+
+    An empty `outputs` requests all outputs. `is_binary` is the default for outputs: whether they
+    are sent as binary data.
+    """
 
     inputs: list[Tensor]
-    outputs: list[Wanted] = field(default_factory=list)
+    outputs: list[RequestedOutput] = field(default_factory=list)
     id: str | None = None
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, object] = field(default_factory=dict)
     is_binary: bool = False
 
 
-# -- requests
+# -- reading a request, as the server
 
 
 def read_request(body: bytes, json_length: str | None) -> InferRequest:
-    """The request in a body, whose binary part begins where LENGTH_HEADER says.
+    """Parse the body of an infer call; `json_length` is the value of LENGTH_HEADER.
 
-    What the protocol does not know is left alone, as its other servers do. Raises TensorError.
+    Unknown members are ignored, as other servers of the protocol do. Raises TensorError.
     """
-    head, raw = split_body(body, json_length)
+    head, binary = split_body(body, json_length)
     try:
         document = parse_json(head)
     except ValueError as error:
-        raise TensorError(f"Not acceptable as JSON: {error}") from error
+        raise TensorError(f"Invalid JSON: {error}") from error
     if not isinstance(document, dict):
-        raise TensorError('Must be an object with "inputs"')
-    parameters = _parameters(document, "the request")
+        raise TensorError('The body must be a JSON object with "inputs"')
+    parameters = _read_parameters(document, "the request")
     return InferRequest(
-        _read_inputs(document.get("inputs"), raw),
-        _read_outputs(document.get("outputs")),
+        _read_inputs(document.get("inputs"), binary),
+        _read_requested_outputs(document.get("outputs")),
         _read_id(document.get("id")),
         parameters,
-        _flag(parameters, "binary_data_output", "the request") or False,
+        _read_flag(parameters, "binary_data_output", "the request") or False,
     )
 
 
-def _read_id(told: object) -> str | None:
-    if told is None or (isinstance(told, str) and len(told) <= MAX_ID_LENGTH):
-        return told
-    raise TensorError(f"id must be text of at most {MAX_ID_LENGTH} characters")
+def _read_id(value: object) -> str | None:
+    if value is None or (isinstance(value, str) and len(value) <= MAX_ID_LENGTH):
+        return value
+    raise TensorError(f"id must be a string of at most {MAX_ID_LENGTH} characters")
 
 
-def _read_inputs(told: object, raw: memoryview) -> list[Tensor]:
-    if not isinstance(told, list) or not told:
+def _read_inputs(items: object, binary: BinaryPart) -> list[Tensor]:
+    if not isinstance(items, list) or not items:
         raise TensorError("inputs must be a list of at least one tensor")
-    tensors, start, names = [], 0, set()
-    for i, item in enumerate(told):
-        tensor, start = _read_input(item, f"inputs[{i}]", raw, start)
+    tensors: list[Tensor] = []
+    names: set[str] = set()
+    for i, item in enumerate(items):
+        tensor = Tensor.decode(read_wire_tensor(item, f"inputs[{i}]", binary, strict=True))
         if tensor.name in names:
-            raise TensorError(f"input '{tensor.name}' is given twice")
+            raise TensorError(f"input '{tensor.name}' appears twice")
         names.add(tensor.name)
         tensors.append(tensor)
-    if start != len(raw):
-        raise TensorError(f"{len(raw) - start} bytes of binary data belong to no input")
+    if binary.remaining:
+        raise TensorError(f"{binary.remaining} bytes of binary data belong to no input")
     return tensors
 
 
-def _read_input(item: object, place: str, raw: memoryview, start: int) -> tuple[Tensor, int]:
-    if not isinstance(item, dict):
-        raise TensorError(f"{place} must be an object")
-    name = item.get("name")
-    if not isinstance(name, str) or not name:
-        raise TensorError(f"{place}.name must be text")
-    datatype = read_datatype(item.get("datatype"), name)
-    shape = read_shape(item.get("shape"), name)
-    # Asked seldom, and most tensors have none.
-    parameters = _parameters(item, f"'{name}'") if "parameters" in item else {}
-    size = parameters.get("binary_data_size")
-    if size is None:
-        if "shared_memory_region" in parameters:
-            raise TensorError(f"'{name}': shared memory is not offered")
-        return Tensor(name, datatype, shape, read_json(item.get("data"), datatype, shape, name)), (
-            start
-        )
-    if item.get("data") is not None:
-        raise TensorError(f"'{name}' has both data and binary_data_size")
-    if type(size) is not int or not 0 <= size <= len(raw) - start:
-        raise TensorError(f"'{name}': binary_data_size is not within the {len(raw)} bytes there")
-    part = raw[start : start + size]
-    return Tensor(name, datatype, shape, read_bytes(part, datatype, shape, name)), start + size
-
-
-def _read_outputs(told: object) -> list[Wanted]:
-    if told is None:
+def _read_requested_outputs(items: object) -> list[RequestedOutput]:
+    if items is None:
         return []
-    if not isinstance(told, list):
+    if not isinstance(items, list):
         raise TensorError("outputs must be a list")
-    wanted: dict[str, Wanted] = {}
-    for i, item in enumerate(told):
+    requested: dict[str, RequestedOutput] = {}
+    for i, item in enumerate(items):
         name = item.get("name") if isinstance(item, dict) else None
         if not isinstance(item, dict) or not isinstance(name, str):
             raise TensorError(f'outputs[{i}] must be an object with a "name"')
-        if name in wanted:
-            raise TensorError(f"output '{name}' is asked for twice")
-        parameters = _parameters(item, f"outputs[{i}]")
-        for unknown in ("classification", "shared_memory_region"):
-            if unknown in parameters:
-                raise TensorError(f"outputs[{i}]: {unknown} is not offered")
-        wanted[name] = Wanted(name, _flag(parameters, "binary_data", f"outputs[{i}]"))
-    return list(wanted.values())
+        if name in requested:
+            raise TensorError(f"output '{name}' is requested twice")
+        parameters = _read_parameters(item, f"outputs[{i}]")
+        for unsupported in ("classification", "shared_memory_region"):
+            if unsupported in parameters:
+                raise TensorError(f"outputs[{i}]: mlapi does not support {unsupported}")
+        is_binary = _read_flag(parameters, "binary_data", f"outputs[{i}]")
+        requested[name] = RequestedOutput(name, is_binary)
+    return list(requested.values())
 
 
-def _parameters(item: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+def _read_parameters(item: Mapping[str, object], place: str) -> Mapping[str, object]:
     parameters = item.get("parameters")
     if parameters is None:
         return {}
     if not isinstance(parameters, dict):
-        raise TensorError(f"the parameters of {where} must be an object")
+        raise TensorError(f"the parameters of {place} must be an object")
     return parameters
 
 
-def _flag(parameters: Mapping[str, Any], name: str, where: str) -> bool | None:
+def _read_flag(parameters: Mapping[str, object], name: str, place: str) -> bool | None:
     flag = parameters.get(name)
     if flag is None or isinstance(flag, bool):
         return flag
-    raise TensorError(f"{name} of {where} must be true or false")
+    raise TensorError(f"{name} of {place} must be true or false")
 
 
-# -- answers
+# -- reading a response, as the client
 
 
-def write_answer(
-    about: Mapping[str, Any], tensors: Sequence[Tensor], is_binary: Sequence[bool]
+def read_response(body: bytes, headers: Mapping[str, str]) -> dict[str, np.ndarray]:
+    """The outputs in the response to an infer call, by name; raises TensorError.
+
+    The names of `headers` are in lower case. Each array has the shape and the dtype of its output.
+    """
+    head, binary = split_body(body, headers.get(LENGTH_HEADER.lower()))
+    try:
+        document = orjson.loads(head)
+    except orjson.JSONDecodeError as error:
+        raise TensorError(f"Invalid JSON: {error}") from error
+    outputs = document.get("outputs") if isinstance(document, dict) else None
+    if not isinstance(outputs, list) or not 0 < len(outputs) <= MAX_RESPONSE_OUTPUTS:
+        raise TensorError(f"outputs must be a list of 1 to {MAX_RESPONSE_OUTPUTS} tensors")
+    wires = [
+        read_wire_tensor(item, f"outputs[{i}]", binary, strict=False)
+        for i, item in enumerate(outputs)
+    ]
+    return {wire.name: decode_array(wire) for wire in wires}
+
+
+# -- writing, as either
+
+
+def write_request(
+    arrays: Mapping[str, np.ndarray],
+    inputs: Sequence[Input],
+    outputs: Sequence[str],
+    *,
+    binary: bool,
 ) -> tuple[bytes, dict[str, str]]:
-    """The body of an answer and its headers: JSON, and behind it the tensors that are binary."""
-    told, raw = [], []
-    for tensor, as_bytes in zip(tensors, is_binary, strict=True):
-        one: dict[str, Any] = {
-            "name": tensor.name,
-            "shape": tensor.shape,
-            "datatype": tensor.datatype,
-        }
-        if as_bytes:
-            raw.append(write_bytes(tensor.values, tensor.datatype))
-            one["parameters"] = {"binary_data_size": len(raw[-1])}
+    """The body and the headers of an infer call for these arrays, one per input.
+
+    `outputs` are the names to request, none for all. With `binary`, tensors are sent and requested
+    as binary data. The datatype of every input must be known.
+    """
+    fields: dict[str, object] = {}
+    if outputs:
+        parameters = {"parameters": {"binary_data": True}} if binary else {}
+        fields["outputs"] = [{"name": name, **parameters} for name in outputs]
+    elif binary:
+        fields["parameters"] = {"binary_data_output": True}
+    tensors: list[SentTensor] = []
+    for tensor in inputs:
+        array = arrays[tensor.name]
+        # orjson writes NaN as null.
+        data = array_to_bytes(array) if binary else array.reshape(-1).tolist()
+        tensors.append((tensor.name, str(tensor.datatype), array.shape, data))
+    return _write_message(fields, "inputs", tensors)
+
+
+def write_response(
+    fields: Mapping[str, object], outputs: Sequence[Tensor], is_binary: Sequence[bool]
+) -> tuple[bytes, dict[str, str]]:
+    """The body and the headers of the response to an infer call.
+
+    `fields` are its members other than "outputs". `is_binary` has one item for each output:
+    whether it is sent as binary data.
+    """
+    tensors: list[SentTensor] = [
+        (
+            tensor.name,
+            tensor.datatype,
+            tensor.shape,
+            tensor.to_bytes() if binary else tensor.values,
+        )
+        for tensor, binary in zip(outputs, is_binary, strict=True)
+    ]
+    return _write_message(fields, "outputs", tensors)
+
+
+def _write_message(
+    fields: Mapping[str, object], key: str, tensors: Iterable[SentTensor]
+) -> tuple[bytes, dict[str, str]]:
+    entries: list[dict[str, object]] = []
+    binary_parts: list[bytes] = []
+    for name, datatype, shape, data in tensors:
+        entry: dict[str, object] = {"name": name, "shape": shape, "datatype": datatype}
+        if isinstance(data, bytes):
+            entry["parameters"] = {"binary_data_size": len(data)}
+            binary_parts.append(data)
         else:
-            one["data"] = tensor.values
-        told.append(one)
-    head = orjson.dumps({**about, "outputs": told})
-    if not raw:
+            entry["data"] = data
+        entries.append(entry)
+    head = orjson.dumps({**fields, key: entries})
+    if not binary_parts:
         return head, {"Content-Type": JSON}
-    return b"".join([head, *raw]), {"Content-Type": BINARY, LENGTH_HEADER: str(len(head))}
+    return b"".join([head, *binary_parts]), {
+        "Content-Type": BINARY,
+        LENGTH_HEADER: str(len(head)),
+    }

@@ -1,140 +1,191 @@
-"""Tensors of the Open Inference Protocol, in JSON or binary, to Python values and back. No Django
-here.
+"""Tensors between the messages of the Open Inference Protocol and Python. No Django here.
 
-A missing number is null in JSON and NaN in binary data, as MLServer has it, and None between them.
+A `WireTensor` is a received tensor, in JSON or binary. The server decodes it to a `Tensor` of
+Python values, since rows are recorded as JSON; the client decodes it to a numpy array.
+
+A missing number is null in JSON, as in MLServer, NaN in binary data and in arrays, and None among
+Python values.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple, Self
 
 import numpy as np
 
-from registry.open_inference.binary import TensorError, flatten, read_binary, write_binary
+from registry.open_inference.binary import (
+    BinaryPart,
+    TensorError,
+    array_from_bytes,
+    array_to_bytes,
+)
+from registry.open_inference.json_data import Scalar, read_data
 from registry.signatures.signature import DTYPES, listed
 
 MAX_DIMENSIONS = 10
-MAX_SIZE = 2**63 - 1
-_FLOATS = frozenset({float})
-# What JSON may hold for each kind of array. Text that is missing is for the signature to judge.
-_JSON_TYPES: Mapping[str, frozenset[type]] = {
-    "i": frozenset({int}),
-    "u": frozenset({int}),
-    "f": frozenset({int, float, type(None)}),
-    "b": frozenset({bool}),
-    "O": frozenset({str, type(None)}),
-}
+MAX_DIMENSION_SIZE = 2**31 - 1
+# JSON has their numbers with more digits than they keep.
+_ROUNDED_DATATYPES = ("FP16", "FP32")
 
 
-@dataclass(frozen=True, slots=True)
-class Tensor:
-    """One tensor as it came; `values` are those of its datatype, flat, in row-major order."""
+class WireTensor(NamedTuple):
+    """One tensor of a received message.
+
+    `data` is a memoryview for a binary tensor, else what the JSON has, not yet checked.
+    """
 
     name: str
     datatype: str
     shape: tuple[int, ...]
-    values: list[Any]
+    data: object
+
+
+# Not frozen: that doubles the time to create one.
+@dataclass(slots=True)
+class Tensor:
+    """A tensor as Python values of its datatype, flat and in row-major order."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    values: list[Scalar]
+
+    @classmethod
+    def decode(cls, wire: WireTensor) -> Self:
+        """Check the data of a received tensor; raises TensorError.
+
+        Numbers are rounded to the precision of the datatype, so that JSON and binary data give the
+        same values. Infinity and U+0000 are refused: they can be neither recorded nor sent as JSON.
+        """
+        name, datatype, shape, data = wire
+        if isinstance(data, memoryview):
+            array = array_from_bytes(data, datatype, shape, name).reshape(-1)
+            return cls(name, datatype, shape, _recordable_values(array, name))
+        values = read_data(data, datatype, shape, name)
+        if datatype in _ROUNDED_DATATYPES:
+            values = _round(values, datatype, name)
+        return cls(name, datatype, shape, values)
+
+    def to_bytes(self) -> bytes:
+        """The binary data of the tensor, in which a missing text is an empty one."""
+        dtype = DTYPES[self.datatype]
+        return array_to_bytes(_filled(self.values, dtype, "" if dtype.kind == "O" else math.nan))
 
     @property
     def is_column(self) -> bool:
-        """One value a row: (n,), (n, 1) and so on."""
+        """Whether there is one value per row: (n,), (n, 1) and so on."""
         return math.prod(self.shape[1:]) == 1
 
-    def rows(self) -> list[Any]:
-        """The values of each row, nested as the shape says."""
-        rows = self.values
+    def rows(self) -> Sequence[object]:
+        """The values of each row: a scalar for the shape (n,), else lists nested to the shape."""
+        rows: Sequence[object] = self.values
         for size in reversed(self.shape[1:]):
             rows = [rows[i : i + size] for i in range(0, len(rows), size)]
         return rows
 
 
-def read_shape(told: object, name: str) -> tuple[int, ...]:
-    """1 to MAX_DIMENSIONS sizes, none of them 0; raises TensorError."""
+# -- the entry of a tensor in a message
+
+
+def read_wire_tensor(item: object, place: str, binary: BinaryPart, *, strict: bool) -> WireTensor:
+    """The tensor that an entry of a message describes, at `place` in it; raises TensorError.
+
+    `strict` is for requests. The responses of other servers are read leniently: they may have
+    empty tensors and names, and parameters that mlapi does not know.
+    """
+    if not isinstance(item, dict):
+        raise TensorError(f"{place} must be an object")
+    name = item.get("name")
+    if not isinstance(name, str) or (strict and not name):
+        raise TensorError(f"{place}.name must be a non-empty string")
+    datatype = item.get("datatype")
+    if not isinstance(datatype, str) or datatype not in DTYPES:
+        raise TensorError(f"'{name}': datatype must be one of {listed(list(DTYPES))}")
+    shape = _read_shape(item.get("shape"), name, smallest=1 if strict else 0)
+    data = item.get("data")
+    parameters = item.get("parameters")
+    if parameters is None:
+        return WireTensor(name, datatype, shape, data)
+    if not isinstance(parameters, dict):
+        if strict:
+            raise TensorError(f"'{name}': parameters must be an object")
+        return WireTensor(name, datatype, shape, data)
+    size = parameters.get("binary_data_size")
+    if strict:
+        if size is None and "shared_memory_region" in parameters:
+            raise TensorError(f"'{name}': mlapi does not support shared memory")
+        if size is not None and data is not None:
+            raise TensorError(f"'{name}' has both data and binary_data_size; send only one")
+    return WireTensor(name, datatype, shape, data if size is None else binary.take(size, name))
+
+
+def _read_shape(shape: object, name: str, *, smallest: int) -> tuple[int, ...]:
     if (
-        not isinstance(told, list)
-        or not 0 < len(told) <= MAX_DIMENSIONS
-        or not all(type(size) is int and 0 < size <= MAX_SIZE for size in told)
+        not isinstance(shape, list)
+        or not 0 < len(shape) <= MAX_DIMENSIONS
+        or not all(type(size) is int and smallest <= size <= MAX_DIMENSION_SIZE for size in shape)
     ):
         raise TensorError(
-            f"'{name}': shape must be a list of 1 to {MAX_DIMENSIONS} positive integers"
+            f"'{name}': shape must be a list of 1 to {MAX_DIMENSIONS} integers, each from "
+            f"{smallest} to {MAX_DIMENSION_SIZE}"
         )
-    return tuple(told)
+    # numpy refuses even an empty array if its other dimensions multiply to too much.
+    if 0 in shape and math.prod(size or 1 for size in shape) > MAX_DIMENSION_SIZE:
+        raise TensorError(f"'{name}': shape {shape} is too large for an empty tensor")
+    return tuple(shape)
 
 
-def read_datatype(told: object, name: str) -> str:
-    if not isinstance(told, str) or told not in DTYPES:
-        raise TensorError(f"'{name}': datatype must be one of {listed(list(DTYPES))}")
-    return told
+# -- arrays
 
 
-# -- JSON
+def decode_array(wire: WireTensor) -> np.ndarray:
+    """The array of a received tensor, in its shape and dtype; raises TensorError.
 
-
-def read_json(data: Any, datatype: str, shape: tuple[int, ...], name: str) -> list[Any]:
-    """The values of parsed JSON, flat or nested as the shape says; raises TensorError."""
-    values = flatten(data, shape, name)
+    Infinity is kept, and a JSON number beyond the range of the datatype becomes infinity.
+    """
+    name, datatype, shape, data = wire
+    if isinstance(data, memoryview):
+        return array_from_bytes(data, datatype, shape, name)
+    values = read_data(data, datatype, shape, name)
     dtype = DTYPES[datatype]
-    if datatype == "FP64":
-        # Nearly all tensors, and nothing to be found in them.
-        if _FLOATS.issuperset(map(type, values)):
-            return values
-        _check_types(values, datatype, name)
-        return [None if value is None else float(value) for value in values]
-    _check_types(values, datatype, name)
-    if dtype.kind == "f":
-        return _rounded(values, dtype, datatype, name)
-    if dtype.kind in "iu":
-        limits = np.iinfo(dtype)
-        if min(values) < limits.min or max(values) > limits.max:
-            raise TensorError(
-                f"'{name}' holds integers past {datatype}, from {limits.min} to {limits.max}"
-            )
-    return values
-
-
-def _check_types(values: Sequence[Any], datatype: str, name: str) -> None:
-    types = _JSON_TYPES[DTYPES[datatype].kind]
-    if not types.issuperset(map(type, values)):
-        place = next(i for i, value in enumerate(values) if type(value) not in types)
-        raise TensorError(f"'{name}' holds at place {place} a value that is no {datatype}")
-
-
-def _rounded(values: Sequence[Any], dtype: np.dtype, datatype: str, name: str) -> list[Any]:
-    """The numbers that this datatype has, as binary data would have brought them."""
+    if dtype.kind == "O" and None in values:
+        raise TensorError(f"'{name}' holds null, which is not {datatype}")
     with np.errstate(over="ignore"):
-        array = np.array([math.nan if v is None else v for v in values], np.float64).astype(dtype)
+        return _filled(values, dtype, math.nan).reshape(shape)
+
+
+def _filled(values: Sequence[Scalar], dtype: np.dtype, missing: str | float) -> np.ndarray:
+    array = np.empty(len(values), dtype)
+    array[:] = [missing if value is None else value for value in values]
+    return array
+
+
+# -- Python values
+
+
+def _round(values: list[Scalar], datatype: str, name: str) -> list[Scalar]:
+    """The numbers as floats of this datatype."""
+    with np.errstate(over="ignore"):
+        array = _filled(values, np.dtype(np.float64), math.nan).astype(DTYPES[datatype])
     if np.isinf(array).any():
-        raise TensorError(f"'{name}' holds numbers past {datatype}")
+        raise TensorError(f"'{name}' holds a number outside the range of {datatype}")
     return _without_nan(array)
 
 
-def _without_nan(array: np.ndarray) -> list[Any]:
-    values: list[Any] = array.tolist()
-    for place in np.flatnonzero(np.isnan(array)):
-        values[place] = None
-    return values
-
-
-# -- binary
-
-
-def read_bytes(raw: memoryview, datatype: str, shape: tuple[int, ...], name: str) -> list[Any]:
-    """The values of a tensor's binary data; raises TensorError."""
-    array = read_binary(raw, datatype, shape, name).reshape(-1)
+def _recordable_values(array: np.ndarray, name: str) -> list[Scalar]:
     if array.dtype.kind == "f":
         if np.isinf(array).any():
-            raise TensorError(f"'{name}' holds infinity")
+            raise TensorError(f"'{name}' holds infinity; numbers must be finite")
         return _without_nan(array)
-    values: list[Any] = array.tolist()
-    if array.dtype.kind == "O" and any("\0" in text for text in values):
+    values: list[Scalar] = array.tolist()
+    if array.dtype.kind == "O" and any("\0" in text for text in array):
         raise TensorError(f"'{name}' holds the character U+0000")
     return values
 
 
-def write_bytes(values: Sequence[Any], datatype: str) -> bytes:
-    dtype = DTYPES[datatype]
-    missing: Any = "" if dtype.kind == "O" else math.nan
-    array = np.empty(len(values), dtype)
-    array[:] = [missing if value is None else value for value in values]
-    return write_binary(array)
+def _without_nan(array: np.ndarray) -> list[Scalar]:
+    values: list[Scalar] = array.tolist()
+    for index in np.flatnonzero(np.isnan(array)):
+        values[index] = None
+    return values

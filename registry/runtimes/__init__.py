@@ -1,4 +1,4 @@
-"""The frameworks that mlapi serves; each one's module, and with it a heavy library, is imported on
+"""The frameworks that mlapi serves. Each runtime module, with its heavy library, is imported on
 first use.
 """
 
@@ -15,7 +15,7 @@ class Framework:
     """What mlapi knows of a framework without importing it.
 
     `name` is the value of `ModelVersion.framework`, `module` the runtime's module below this
-    package, and `extra` the pip extra that installs its library, if that is not called `name`.
+    package, and `extra` the pip extra that installs its library, if it differs from `name`.
     """
 
     name: str
@@ -47,7 +47,7 @@ FRAMEWORKS: Mapping[str, Framework] = {
 
 
 def runtime_module(framework: str) -> RuntimeModule:
-    """The runtime of a framework in FRAMEWORKS; raises LoadError where its library is not
+    """Import the runtime of a framework in FRAMEWORKS; raises LoadError if its library is not
     installed.
     """
     known = FRAMEWORKS[framework]
@@ -55,4 +55,7 @@ def runtime_module(framework: str) -> RuntimeModule:
         return cast(RuntimeModule, importlib.import_module(f"registry.runtimes.{known.module}"))
     except ImportError as error:
         extra = known.extra or framework
-        raise LoadError(f"{framework} models need pip install 'mlapi[{extra}]': {error}") from error
+        raise LoadError(
+            f"mlapi cannot load {framework} models: {error}. Install their library with "
+            f"pip install 'mlapi[{extra}]'"
+        ) from error

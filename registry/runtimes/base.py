@@ -1,4 +1,4 @@
-"""What every runtime is: a model file, loaded once, that tells its signature and scores arrays. No
+"""What every runtime offers: it loads a model file once, reads its signature and scores arrays. No
 Django here.
 """
 
@@ -15,20 +15,17 @@ Outputs: TypeAlias = dict[str, np.ndarray]
 
 
 class LoadError(Exception):
-    """The file is no model that this runtime can load; the message tells its owner why, and what to
-    do instead.
-    """
+    """A runtime cannot load the file; the message tells its owner why, and what to do instead."""
 
 
 class InferenceError(Exception):
-    """The model itself failed on the input it was given; the message is the library's own."""
+    """The model failed on its input; the message is the library's own."""
 
 
 class RuntimeUnavailable(InferenceError):
-    """The model could not be asked, whatever the input was; `retry_after` (seconds) tells when it
-    may be.
+    """The model could not be reached, whatever the input; try again after `retry_after` seconds.
 
-    Scoring the rows one by one, as after another InferenceError, would ask it once more for each.
+    Unlike after another InferenceError, do not score the rows one by one: each would fail alike.
     """
 
     def __init__(self, message: str, *, retry_after: int) -> None:
@@ -36,17 +33,17 @@ class RuntimeUnavailable(InferenceError):
         self.retry_after = retry_after
 
 
-# Of the environment, what the document of a remote model may name, and nothing else: whoever
-# registers models must not send this service's own secrets anywhere.
+# The document of a remote model may name only environment variables with this prefix. Otherwise
+# anyone who may register a model could send this service's own secrets to a server.
 SECRET_PREFIX = "MLAPI_REMOTE_"  # noqa: S105 - a name
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteOptions:
-    """Which servers may be asked for predictions, and what may be told to them.
+    """Which servers may be called for predictions, and the secrets that may be sent to them.
 
-    `origins` are `scheme://host[:port]`, matched exactly; `secrets` are values of headers by the
-    name of their environment variable, each of which starts with SECRET_PREFIX.
+    `origins` are `scheme://host[:port]`, matched exactly. `secrets` are header values by the name
+    of their environment variable, which starts with SECRET_PREFIX.
     """
 
     origins: frozenset[str] = frozenset()
@@ -55,11 +52,11 @@ class RemoteOptions:
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """What a runtime may do with a file; `trusted_types` are dotted names added to the fixed list
-    of scikit-learn.
+    """What a runtime may do with a file.
 
-    The signatures are for a runtime whose file tells none: `declared` is the caller's at
-    registration, `proven` is what was stored then, and spares asking anew.
+    `trusted_types` are dotted names that extend the fixed list for scikit-learn. The signatures
+    serve a runtime whose file has none: `declared` is the caller's at registration, `proven` is
+    the one that was stored then; with it, the runtime need not ask the server again.
     """
 
     trusted_types: frozenset[str] = frozenset()
@@ -69,44 +66,42 @@ class LoadOptions:
 
 
 class Runtime(Protocol):
-    """A loaded model. Instances are shared between threads, and answer with one thread of their
-    library each.
-    """
+    """A loaded model, shared between threads. Each call uses one thread of its library."""
 
     signature: Signature
-    """What the file tells; an input's `datatype` is None where the file does not know it."""
+    """As read from the file; an input's `datatype` is None if the file does not have it."""
 
     libraries: Mapping[str, str]
-    """Name and version of the libraries that wrote the file, as far as it tells; else that read it.
-    """
+    """Name and version of the libraries that wrote the file, or that read it if it names none."""
 
     def predict(self, inputs: Mapping[str, np.ndarray]) -> Outputs:
         """Score n rows: one array of shape (n, ...) for each input of the signature, one for each
         of its outputs.
 
-        A "label" output is an INT64 array (n,) of indices into its classes, "probabilities" are (n,
-        classes), "value" is (n,) or (n, k, ...). Raises InferenceError when the library does.
+        A "label" output is an INT64 array (n,) of indices into its classes, "probabilities" are
+        (n, classes), "value" is (n,) or (n, k, ...). Raises InferenceError if the library fails.
+        """
+
+
+class RuntimeModule(Protocol):
+    """What the loader calls in a runtime's module."""
+
+    def load(self, path: Path, options: LoadOptions) -> Runtime:
+        """Load the model in `path`; raises LoadError. A native parser may crash the process: see
+        `registry.artifacts.proof`.
         """
 
 
 def class_outputs(
-    classes: tuple[ClassLabel, ...], probabilities: str | None, target: str = ""
+    classes: tuple[ClassLabel, ...], probability_datatype: str | None, target: str = ""
 ) -> tuple[Output, ...]:
-    """The outputs of a classifier: "label", and "probabilities" of that datatype unless it is None.
+    """The outputs of a classifier: "label", and "probabilities" unless their datatype is None.
 
-    Of several targets, each has its own pair, named `<target>` and `<target>_probabilities`.
+    With several targets, each has outputs named `<target>` and `<target>_probabilities`.
     """
     label = Output(target or "label", label_datatype(classes), (-1,), "label", classes)
-    if probabilities is None:
+    if probability_datatype is None:
         return (label,)
     name = f"{target}_probabilities" if target else "probabilities"
-    return (label, Output(name, probabilities, (-1, len(classes)), "probabilities", classes))
-
-
-class RuntimeModule(Protocol):
-    """What the loader calls of a file in this folder."""
-
-    def load(self, path: Path, options: LoadOptions) -> Runtime:
-        """Load the model in `path`; raises LoadError. A native parser may end the process: see
-        `registry.artifacts.proof`.
-        """
+    shape = (-1, len(classes))
+    return (label, Output(name, probability_datatype, shape, "probabilities", classes))

@@ -1,4 +1,4 @@
-"""LightGBM models, from the text that `save_model` writes. No Django here."""
+"""LightGBM models, from the text file that `save_model` writes. No Django here."""
 
 import logging
 import re
@@ -18,7 +18,7 @@ _HEADER_CHARACTERS = 1 << 16
 
 
 class _QuietLogger:
-    """Sends what the native library prints to standard output to the log instead."""
+    """Sends to the log what the native library would print to standard output."""
 
     def info(self, message: str) -> None:
         logger.debug("%s", message)
@@ -31,7 +31,7 @@ lightgbm.register_logger(_QuietLogger())
 
 
 class LightGBMRuntime:
-    """A Booster that answers as LGBMClassifier or LGBMRegressor do with the same trees."""
+    """A Booster that predicts like an LGBMClassifier or LGBMRegressor with the same trees."""
 
     def __init__(self, booster: lightgbm.Booster, objective: str) -> None:
         self.libraries: Mapping[str, str] = {"lightgbm": lightgbm.__version__}
@@ -44,11 +44,11 @@ class LightGBMRuntime:
         """Score `features`, FP64 (n, k) with NaN for missing; see Runtime.predict."""
         features = np.ascontiguousarray(inputs["features"], dtype=np.float64)
         try:
-            # The booster's default would be every core for each call.
+            # By default, each call would use every core.
             raw = np.asarray(self._booster.predict(features, num_threads=1))
         except (lightgbm.basic.LightGBMError, ValueError, TypeError) as error:
             raise InferenceError(str(error)) from error
-        return self._named(raw.reshape(len(features), self._width))
+        return self._name_outputs(raw.reshape(len(features), self._width))
 
     def _outputs(self) -> tuple[Output, ...]:
         if self._objective == "binary":
@@ -59,7 +59,7 @@ class LightGBMRuntime:
             return (Output("value", "FP64", (-1,)),)
         return tuple(Output(f"y{i}", "FP64", (-1,)) for i in range(self._width))
 
-    def _named(self, raw: np.ndarray) -> Outputs:
+    def _name_outputs(self, raw: np.ndarray) -> Outputs:
         if self._objective == "binary":
             raw = np.concatenate([1.0 - raw, raw], axis=1)
         if self._objective in ("binary", "multiclass", "multiclassova"):
@@ -68,7 +68,7 @@ class LightGBMRuntime:
 
 
 def load(path: Path, options: LoadOptions) -> LightGBMRuntime:
-    """Load a text model; raises LoadError. A damaged file may end the process."""
+    """Load a text model; raises LoadError. A damaged file may crash the process."""
     try:
         text = path.read_text(encoding="utf-8")
         booster = lightgbm.Booster(params={"verbosity": -1, "num_threads": 1}, model_str=text)
@@ -76,16 +76,17 @@ def load(path: Path, options: LoadOptions) -> LightGBMRuntime:
         raise LoadError(f"LightGBM cannot read the file: {error}") from error
     if booster.pandas_categorical:
         raise LoadError(
-            "the model was trained on categorical columns of a data frame "
-            f"({len(booster.pandas_categorical)}), whose numbering depends on that frame. Encode "
-            "them as numbers before training, or send a pipeline as scikit-learn or ONNX"
+            f"the model was trained on {len(booster.pandas_categorical)} categorical columns of a "
+            "data frame, whose encoding depends on that frame. Encode them as numbers before "
+            "training, or send a pipeline as scikit-learn or ONNX"
         )
     match = _OBJECTIVE.search(text, 0, _HEADER_CHARACTERS)
     return LightGBMRuntime(booster, match[1] if match else "")
 
 
 def _input(booster: lightgbm.Booster) -> Input:
-    names = tuple(booster.feature_name())
+    names: tuple[str, ...] = tuple(booster.feature_name())
+    # These are the default names of LightGBM.
     if names == tuple(f"Column_{i}" for i in range(len(names))):
         names = ()
     return Input("features", "FP64", (-1, booster.num_feature()), names, nullable=True)

@@ -5,7 +5,6 @@ import re
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xgboost
@@ -13,16 +12,17 @@ import xgboost
 from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Outputs, class_outputs
 from registry.signatures.signature import Input, Output, Signature
 
-TAIL_BYTES = 200
-# The writer's version is the last thing in the file: [3,2,0] in JSON, and in UBJSON three one-byte
-# integers ("i"), where it has always been below 128.
+_TAIL_BYTES = 200
+# A file ends with the version of XGBoost that wrote it: [3,2,0] in JSON, and in UBJSON three
+# integers of one byte ("i"), which suffices for numbers below 128.
 _JSON_VERSION = re.compile(rb'"version"\s*:\s*\[\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*\]\s*\}\s*\Z')
-_NATIVE_PREFIX = re.compile(r"^\[[\d:]+\] \S+:\d+: ")
 _UBJ_VERSION = re.compile(rb"version\[.*?i(.)i(.)i(.)\]?\}\Z", re.DOTALL)
+# The time and the source line that start a native message.
+_NATIVE_PREFIX = re.compile(r"^\[[\d:]+\] \S+:\d+: ")
 
 
 class XGBoostRuntime:
-    """A Booster that answers as XGBClassifier or XGBRegressor do after loading the same file."""
+    """A Booster that predicts like an XGBClassifier or XGBRegressor that loaded the same file."""
 
     def __init__(self, booster: xgboost.Booster, libraries: Mapping[str, str]) -> None:
         self.libraries = libraries
@@ -30,51 +30,55 @@ class XGBoostRuntime:
         learner = json.loads(booster.save_config())["learner"]
         self._objective: str = learner["objective"]["name"]
         self._is_linear = learner["gradient_booster"]["name"] == "gblinear"
-        self._targets = max(1, int(learner["learner_model_param"].get("num_target", 1)))
-        self._classes = int(learner["learner_model_param"]["num_class"])
-        self._trees = _tree_range(booster, self._is_linear)
-        # Prediction takes no lock of its own in tree boosters; gblinear is documented as unsafe.
+        self._n_targets = max(1, int(learner["learner_model_param"].get("num_target", 1)))
+        self._n_classes = int(learner["learner_model_param"]["num_class"])
+        self._iteration_range = _iteration_range(booster, self._is_linear)
+        # Tree boosters predict without a lock; gblinear is documented as not thread-safe.
         self._linear_lock = threading.Lock()
         self.signature = Signature((_input(booster),), self._outputs())
 
     def predict(self, inputs: Mapping[str, np.ndarray]) -> Outputs:
         """Score `features`, FP32 (n, k) with NaN for missing; see Runtime.predict."""
         try:
-            raw = self._raw(np.ascontiguousarray(inputs["features"], dtype=np.float32))
+            raw = self._predict_raw(np.ascontiguousarray(inputs["features"], dtype=np.float32))
         except (xgboost.core.XGBoostError, ValueError, TypeError) as error:
             raise InferenceError(_first_line(error)) from error
-        return self._named(raw)
+        return self._name_outputs(raw)
 
-    def _raw(self, features: np.ndarray) -> np.ndarray:
-        """The Booster's own answer, always (n, groups)."""
+    def _predict_raw(self, features: np.ndarray) -> np.ndarray:
+        """What the Booster returns: (n, k) with k classes, targets or 1."""
+        raw: np.ndarray
         if self._is_linear:
             with self._linear_lock:
                 rows = xgboost.DMatrix(
                     features, nthread=1, feature_names=self._booster.feature_names
                 )
-                return self._booster.predict(rows, strict_shape=True)
-        answer: np.ndarray = self._booster.inplace_predict(
-            features, iteration_range=self._trees, strict_shape=True
-        )
-        return answer
+                raw = self._booster.predict(rows, strict_shape=True)
+        else:
+            raw = self._booster.inplace_predict(
+                features, iteration_range=self._iteration_range, strict_shape=True
+            )
+        return raw
 
     def _outputs(self) -> tuple[Output, ...]:
         if self._objective == "binary:logistic":
-            if self._targets == 1:
+            if self._n_targets == 1:
                 return class_outputs((0, 1), "FP32")
-            names = [f"y{i}" for i in range(self._targets)]
-            return tuple(out for name in names for out in class_outputs((0, 1), "FP32", name))
+            targets = [f"y{i}" for i in range(self._n_targets)]
+            return tuple(
+                output for target in targets for output in class_outputs((0, 1), "FP32", target)
+            )
         if self._objective == "binary:hinge":
             return class_outputs((0, 1), None)
         if self._objective in ("multi:softprob", "multi:softmax"):
-            probabilities = "FP32" if self._objective == "multi:softprob" else None
-            return class_outputs(tuple(range(self._classes)), probabilities)
-        width = self._targets if self._targets > 1 else max(1, self._classes)
-        if width == 1:
+            datatype = "FP32" if self._objective == "multi:softprob" else None
+            return class_outputs(tuple(range(self._n_classes)), datatype)
+        n_values = self._n_targets if self._n_targets > 1 else max(1, self._n_classes)
+        if n_values == 1:
             return (Output("value", "FP32", (-1,)),)
-        return tuple(Output(f"y{i}", "FP32", (-1,)) for i in range(width))
+        return tuple(Output(f"y{i}", "FP32", (-1,)) for i in range(n_values))
 
-    def _named(self, raw: np.ndarray) -> Outputs:
+    def _name_outputs(self, raw: np.ndarray) -> Outputs:
         names = [output.name for output in self.signature.outputs]
         if self._objective == "multi:softprob":
             return {"label": raw.argmax(axis=1), "probabilities": raw}
@@ -91,17 +95,17 @@ class XGBoostRuntime:
 
 
 def load(path: Path, options: LoadOptions) -> XGBoostRuntime:
-    """Load a `.ubj` or `.json` model; raises LoadError. A damaged file may end the process."""
+    """Load a `.ubj` or `.json` model; raises LoadError. A damaged file may crash the process."""
     content = path.read_bytes()
     booster = xgboost.Booster({"nthread": 1, "verbosity": 0})
     try:
-        # From memory, so that the format is told by the content: by path, the ending decides.
+        # From memory, XGBoost recognizes the format by the content; from a path, by the suffix.
         booster.load_model(bytearray(content))
         booster.set_param({"nthread": 1, "device": "cpu"})
         categorical = [i for i, kind in enumerate(booster.feature_types or ()) if kind == "c"]
         if categorical:
-            raise LoadError(_categorical(booster, categorical))
-        return XGBoostRuntime(booster, {"xgboost": _written_by(content[-TAIL_BYTES:])})
+            raise LoadError(_categorical_message(booster, categorical))
+        return XGBoostRuntime(booster, {"xgboost": _written_by(content[-_TAIL_BYTES:])})
     except (xgboost.core.XGBoostError, ValueError, KeyError, TypeError) as error:
         raise LoadError(f"XGBoost cannot read the file: {_first_line(error)}") from error
 
@@ -111,22 +115,26 @@ def _input(booster: xgboost.Booster) -> Input:
     return Input("features", "FP32", (-1, booster.num_features()), names, nullable=True)
 
 
-def _tree_range(booster: xgboost.Booster, is_linear: bool) -> tuple[int, int]:
-    """The trees to use: up to the best iteration of early stopping, as the wrapper does."""
+def _iteration_range(booster: xgboost.Booster, is_linear: bool) -> tuple[int, int]:
+    """The trees to use: with early stopping up to the best iteration, as in XGBClassifier;
+    otherwise all of them, (0, 0).
+    """
     best = None if is_linear else booster.attr("best_iteration")
     return (0, 0) if best is None else (0, int(best) + 1)
 
 
-def _categorical(booster: xgboost.Booster, columns: list[int]) -> str:
+def _categorical_message(booster: xgboost.Booster, columns: list[int]) -> str:
     names = booster.feature_names
     shown = ", ".join(names[i] if names else f"column {i}" for i in columns[:10])
     return (
-        f"the model takes categories of a data frame in {shown}, and the file does not hold their "
-        "names. Encode them as numbers before training, or send a pipeline as scikit-learn or ONNX"
+        f"the model was trained on categorical columns of a data frame ({shown}), and the file "
+        "does not contain the names of their categories. Encode them as numbers before training, "
+        "or send a pipeline as scikit-learn or ONNX"
     )
 
 
 def _written_by(tail: bytes) -> str:
+    """The version of XGBoost that wrote the file with this end."""
     if match := _JSON_VERSION.search(tail):
         return ".".join(part.decode() for part in match.groups())
     if match := _UBJ_VERSION.search(tail):
@@ -134,6 +142,6 @@ def _written_by(tail: bytes) -> str:
     return xgboost.__version__
 
 
-def _first_line(error: Any) -> str:
-    """The message without XGBoost's clock, its source file and its native stack trace."""
+def _first_line(error: Exception) -> str:
+    """The message without the time, the source file and the native stack trace."""
     return _NATIVE_PREFIX.sub("", str(error).split("\nStack trace", 1)[0]).strip()

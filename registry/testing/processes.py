@@ -1,4 +1,4 @@
-"""Runs the project's own command line as a process, as its users do."""
+"""Subprocesses: the project's commands and Python programs, as a user runs them."""
 
 import os
 import socket
@@ -11,7 +11,7 @@ MANAGE = str(PROJECT / "manage.py")
 
 
 def manage(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """`manage.py` with `environment` on top of the tests' own; never raises."""
+    """Run `manage.py` with `environment` added to the tests' own; a failure is not raised."""
     return subprocess.run(
         [sys.executable, MANAGE, *arguments],
         env={**os.environ, **environment},
@@ -23,7 +23,7 @@ def manage(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
 
 
 def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A Python program in the project's folder, likewise."""
+    """Run a Python program in the project's folder, with the environment of `manage`."""
     return subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, **environment},
@@ -36,7 +36,7 @@ def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 def free_port() -> int:
-    """A TCP port of loopback on which nothing listens now."""
+    """A TCP port of loopback on which nothing listens at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

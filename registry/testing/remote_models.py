@@ -1,9 +1,9 @@
-"""What the tests of remote models share: a stand-in for the server, and its model opened."""
+"""Fixtures of remote models: a stub of their server, and runtimes that call it."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 import pytest
@@ -11,25 +11,38 @@ import pytest
 from registry.runtimes.base import LoadOptions, RemoteOptions
 from registry.runtimes.open_inference.runtime import OpenInferenceRuntime, load
 from registry.signatures.signature import Signature
-from registry.testing.remote_server import Reply, StandIn, standing_in
+from registry.testing.remote_server import Reply, StubServer, stub_server
 
 ROWS = np.array([[1.0, 2.0], [3.0, 4.5], [-1.0, 1.0]])
 
 
+class OpenRemote(Protocol):
+    def __call__(
+        self,
+        server: StubServer,
+        declared: Mapping[str, object] | None = None,
+        proven: Signature | None = None,
+        secrets: Mapping[str, str] | None = None,
+        **members: object,
+    ) -> OpenInferenceRuntime: ...
+
+
 @pytest.fixture
-def server() -> Iterator[StandIn]:
-    with standing_in() as server:
+def server() -> Iterator[StubServer]:
+    with stub_server() as server:
         yield server
 
 
 @pytest.fixture
-def open_remote(tmp_path: Path) -> Callable[..., OpenInferenceRuntime]:
+def open_remote(tmp_path: Path) -> OpenRemote:
+    """Load the model of a server; `members` are of its document."""
+
     def open_remote(
-        server: StandIn,
-        declared: dict[str, Any] | None = None,
+        server: StubServer,
+        declared: Mapping[str, object] | None = None,
         proven: Signature | None = None,
         secrets: Mapping[str, str] | None = None,
-        **members: Any,
+        **members: object,
     ) -> OpenInferenceRuntime:
         path = tmp_path / "remote.json"
         path.write_text(json.dumps(server.document(**members)))
@@ -44,15 +57,19 @@ def open_remote(tmp_path: Path) -> Callable[..., OpenInferenceRuntime]:
 
 
 @pytest.fixture
-def runtime(server: StandIn, open_remote: Any) -> OpenInferenceRuntime:
+def runtime(server: StubServer, open_remote: OpenRemote) -> OpenInferenceRuntime:
     return open_remote(server)
 
 
-def tensor(name: str, datatype: str, shape: list[int], data: Any = None) -> dict[str, Any]:
-    told = {"name": name, "datatype": datatype, "shape": shape}
-    return told if data is None else told | {"data": data}
+def tensor(
+    name: str, datatype: str, shape: Sequence[int], data: Sequence[object] | None = None
+) -> dict[str, object]:
+    """A tensor of metadata, or with `data` of a response."""
+    entry: dict[str, object] = {"name": name, "datatype": datatype, "shape": shape}
+    return entry if data is None else entry | {"data": data}
 
 
-def answering(*outputs: dict[str, Any]) -> dict[str, Reply]:
-    body = json.dumps({"model_name": "iris", "outputs": list(outputs)}).encode()
+def infer_reply(*outputs: Mapping[str, object]) -> dict[str, Reply]:
+    """The `replies` of a server that responds to every infer call with these outputs."""
+    body = json.dumps({"model_name": "iris", "outputs": outputs}).encode()
     return {"infer": Reply(body=body)}

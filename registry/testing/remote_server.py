@@ -1,20 +1,25 @@
-"""A stand-in for a server of the Open Inference Protocol, as slow, wrong or dead as a test asks."""
+"""A stub of a server that speaks the Open Inference Protocol, with faults on demand.
+
+It has its own small codec, so that an error in `registry.open_inference` cannot cancel itself out.
+"""
 
 import json
+import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from socketserver import BaseServer
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from registry.open_inference.binary import LENGTH_HEADER
-from registry.signatures.signature import DTYPES, Input
+from registry.signatures.signature import DATATYPES, DTYPES
 
-IRIS = {
+IRIS: Mapping[str, object] = {
     "name": "iris",
     "versions": ["1"],
     "platform": "tests",
@@ -22,13 +27,14 @@ IRIS = {
     "outputs": [{"name": "sum", "datatype": "FP64", "shape": [-1, 1]}],
 }
 
-Scorer = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
+Arrays = Mapping[str, np.ndarray]
 
 
 @dataclass
 class Reply:
-    """Sent as it is, instead of an answer; `drip` sends it byte by byte, that many seconds apart.
-    `length` is announced in the place of the true one.
+    """A fixed response.
+
+    `drip` seconds pass before each byte of the body. `length` replaces the true Content-Length.
     """
 
     status: int = 200
@@ -38,75 +44,66 @@ class Reply:
     length: int | None = None
 
 
-def row_sums(inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+class ReceivedRequest(NamedTuple):
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def row_sums(inputs: Arrays) -> Arrays:
     return {"sum": inputs["x"].sum(axis=1, keepdims=True)}
 
 
 @dataclass
-class StandIn:
-    """One model on one port. What it was asked is in `requests`: (method, path, headers, body)."""
+class StubServer:
+    """One model on one port of loopback."""
 
-    metadata: Mapping[str, Any] = field(default_factory=lambda: dict(IRIS))
+    metadata: Mapping[str, object] = field(default_factory=lambda: dict(IRIS))
     extensions: list[str] = field(default_factory=list)
-    score: Scorer = row_sums
+    score: Callable[[Arrays], Arrays] = row_sums
     replies: dict[str, Reply] = field(default_factory=dict)
-    """By path, or by "infer", "ready" and "metadata"."""
+    """Sent instead of the usual responses, by path or by "infer", "ready" and "metadata"."""
     delay: float = 0.0
+    """Seconds before the response to an infer call."""
     hang_up: bool = False
-    requests: list[tuple[str, str, Mapping[str, str], bytes]] = field(default_factory=list)
+    """Whether to close the connection instead of responding to an infer call."""
+    requests: list[ReceivedRequest] = field(default_factory=list)
     connections: int = 0
     port: int = 0
-    server: Any = None
+    _http: "_HTTPServer | None" = None
 
     @property
     def origin(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
     @property
-    def infers(self) -> int:
-        return sum(path.endswith("/infer") for _, path, _, _ in self.requests)
+    def n_infer_calls(self) -> int:
+        return sum(request.path.endswith("/infer") for request in self.requests)
 
-    def document(self, **members: Any) -> dict[str, Any]:
+    def document(self, **members: object) -> dict[str, object]:
+        """The document of this model, as mlapi registers it."""
         return {"url": self.origin, "model": "iris", "timeout_seconds": 2, **members}
 
     def start(self) -> None:
-        """Listen, on the same port as before if there was one."""
-        self.server = _Server(("127.0.0.1", self.port), _handler(self))
-        self.port = self.server.server_port
-        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
+        """Listen, after a stop on the same port as before."""
+        self._http = _HTTPServer(self)
+        self.port = self._http.server_port
+        threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True).start()
 
     def stop(self) -> None:
-        """Stop listening and cut every connection, as a killed process does."""
-        if self.server is not None:
-            self.server.shutdown()
-            self.server.server_close()
-            self.server.cut()
-            self.server = None
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
-
-    def __init__(self, *args: Any) -> None:
-        self.sockets: list[Any] = []
-        super().__init__(*args)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        self.sockets.append(request)
-        super().process_request(request, client_address)
-
-    def cut(self) -> None:
-        for connection in self.sockets:
-            self.shutdown_request(connection)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Silent: cut connections are what the tests are about."""
+        """Stop listening and break every connection, like a killed process."""
+        if self._http is not None:
+            self._http.shutdown()
+            self._http.server_close()
+            self._http.break_connections()
+            self._http = None
 
 
 @contextmanager
-def standing_in(**members: Any) -> Iterator[StandIn]:
-    server = StandIn(**members)
+def stub_server(**members: Any) -> Iterator[StubServer]:
+    """A running StubServer with these members."""
+    server = StubServer(**members)
     server.start()
     try:
         yield server
@@ -114,115 +111,155 @@ def standing_in(**members: Any) -> Iterator[StandIn]:
         server.stop()
 
 
-def _handler(owner: StandIn) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        # Else Nagle and delayed acknowledgements cost 40 ms a request.
-        disable_nagle_algorithm = True
+class _HTTPServer(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
 
-        def setup(self) -> None:
-            super().setup()
-            owner.connections += 1
+    def __init__(self, stub: StubServer) -> None:
+        self.stub = stub
+        self._sockets: list[Any] = []
+        super().__init__(("127.0.0.1", stub.port), _Handler)
 
-        def do_GET(self) -> None:
-            self._serve()
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._sockets.append(request)
+        super().process_request(request, client_address)
 
-        def do_POST(self) -> None:
-            self._serve()
+    def break_connections(self) -> None:
+        for connection in self._sockets:
+            self.shutdown_request(connection)
 
-        def log_message(self, *args: Any) -> None:
-            pass
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Print nothing: tests break connections on purpose."""
 
-        def _serve(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            owner.requests.append((self.command, self.path, dict(self.headers), body))
-            if self.path.endswith("/infer"):
-                time.sleep(owner.delay)
-                if owner.hang_up:
-                    self.close_connection = True
-                    return
-            self._send(self._reply(body))
 
-        def _reply(self, body: bytes) -> Reply:
-            last = self.path.rsplit("/", 1)[-1]
-            fixed = owner.replies.get(self.path) or owner.replies.get(last)
-            if fixed is not None:
-                return fixed
-            if last == "infer":
-                return _scored(owner.score, body, self.headers)
-            if last == "ready":
-                return Reply()
-            if self.path == "/v2":
-                told = {"name": "stand-in", "version": "9", "extensions": owner.extensions}
-                return Reply(body=json.dumps(told).encode())
-            return owner.replies.get("metadata") or Reply(body=json.dumps(owner.metadata).encode())
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    # Nagle's algorithm and delayed acknowledgements would cost 40 ms per request.
+    disable_nagle_algorithm = True
 
-        def _send(self, reply: Reply) -> None:
-            self.send_response(reply.status)
-            for name, value in reply.headers.items():
-                self.send_header(name, value)
-            length = len(reply.body) if reply.length is None else reply.length
-            if "Transfer-Encoding" not in reply.headers:
-                self.send_header("Content-Length", str(length))
-            self.end_headers()
-            if reply.length is not None:
+    def __init__(self, request: socket.socket, client_address: object, server: BaseServer) -> None:
+        assert isinstance(server, _HTTPServer)
+        self._stub = server.stub
+        super().__init__(request, client_address, server)
+
+    def setup(self) -> None:
+        super().setup()
+        self._stub.connections += 1
+
+    def do_GET(self) -> None:
+        self._serve()
+
+    def do_POST(self) -> None:
+        self._serve()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Print nothing."""
+
+    def _serve(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        request = ReceivedRequest(self.command, self.path, dict(self.headers), body)
+        self._stub.requests.append(request)
+        if self.path.endswith("/infer"):
+            time.sleep(self._stub.delay)
+            if self._stub.hang_up:
                 self.close_connection = True
-            if not reply.drip:
-                self.wfile.write(reply.body)
                 return
-            for i in range(len(reply.body)):
-                self.wfile.write(reply.body[i : i + 1])
-                time.sleep(reply.drip)
+        self._send(self._reply(request))
 
-    return Handler
+    def _reply(self, request: ReceivedRequest) -> Reply:
+        stub = self._stub
+        name = request.path.rsplit("/", 1)[-1]
+        fixed = stub.replies.get(request.path) or stub.replies.get(name)
+        if fixed is not None:
+            return fixed
+        if name == "infer":
+            return _scored(stub.score, request)
+        if name == "ready":
+            return Reply()
+        if request.path == "/v2":
+            server = {"name": "stub", "version": "9", "extensions": stub.extensions}
+            return Reply(body=json.dumps(server).encode())
+        return stub.replies.get("metadata") or Reply(body=json.dumps(stub.metadata).encode())
+
+    def _send(self, reply: Reply) -> None:
+        self.send_response(reply.status)
+        for name, value in reply.headers.items():
+            self.send_header(name, value)
+        length = len(reply.body) if reply.length is None else reply.length
+        if "Transfer-Encoding" not in reply.headers:
+            self.send_header("Content-Length", str(length))
+        self.end_headers()
+        if reply.length is not None:
+            self.close_connection = True
+        if not reply.drip:
+            self.wfile.write(reply.body)
+            return
+        for i in range(len(reply.body)):
+            self.wfile.write(reply.body[i : i + 1])
+            time.sleep(reply.drip)
 
 
-def _scored(score: Scorer, body: bytes, headers: Any) -> Reply:
-    """Answer as a real server does: binary in, binary out where it is asked for."""
-    length = headers.get(LENGTH_HEADER)
-    head, raw = (body[: int(length)], body[int(length) :]) if length else (body, b"")
-    request = json.loads(head)
-    inputs = {}
-    for told in request["inputs"]:
-        dtype = DTYPES[told["datatype"]]
-        if size := told.get("parameters", {}).get("binary_data_size"):
-            part, raw = raw[:size], raw[size:]
-            values: Any = _texts(part) if dtype.kind == "O" else np.frombuffer(part, dtype)
-        else:
-            values = [np.nan if value is None else value for value in told["data"]]
-        inputs[told["name"]] = np.array(values, dtype).reshape(told["shape"])
-    wanted = {told["name"]: told.get("parameters", {}) for told in request.get("outputs", [])}
-    outputs, parts = [], []
+# -- inference
+
+
+def _scored(score: Callable[[Arrays], Arrays], request: ReceivedRequest) -> Reply:
+    """The response of a real server, with an output in binary data if the request asks for it."""
+    length = request.headers.get(LENGTH_HEADER)
+    size = len(request.body) if length is None else int(length)
+    document, raw = json.loads(request.body[:size]), request.body[size:]
+    inputs: dict[str, np.ndarray] = {}
+    for item in document["inputs"]:
+        part_size = item.get("parameters", {}).get("binary_data_size", 0)
+        inputs[item["name"]] = _decode(item, raw[:part_size])
+        raw = raw[part_size:]
+    requested = {item["name"]: item.get("parameters", {}) for item in document.get("outputs", [])}
+    outputs: list[dict[str, object]] = []
+    parts: list[bytes] = []
     for name, array in score(inputs).items():
-        if wanted and name not in wanted:
+        if requested and name not in requested:
             continue
-        is_text = array.dtype.kind in "OU"
-        datatype = "BYTES" if is_text else Input(name, _name(array)).datatype
-        output: dict[str, Any] = {"name": name, "datatype": datatype, "shape": list(array.shape)}
-        if wanted.get(name, {}).get("binary_data"):
-            parts.append(_packed(array) if is_text else array.tobytes())
+        output: dict[str, object] = {
+            "name": name,
+            "datatype": _datatype(array),
+            "shape": list(array.shape),
+        }
+        if requested.get(name, {}).get("binary_data"):
+            parts.append(_to_bytes(array))
             output["parameters"] = {"binary_data_size": len(parts[-1])}
         else:
             flat = array.reshape(-1).tolist()
             output["data"] = [None if value != value else value for value in flat]
         outputs.append(output)
-    answer = json.dumps({"model_name": "iris", "outputs": outputs}).encode()
-    told_length = {LENGTH_HEADER: str(len(answer))} if parts else {}
-    return Reply(body=b"".join([answer, *parts]), headers=told_length)
+    head = json.dumps({"model_name": "iris", "outputs": outputs}).encode()
+    headers = {LENGTH_HEADER: str(len(head))} if parts else {}
+    return Reply(body=b"".join([head, *parts]), headers=headers)
 
 
-def _name(array: np.ndarray) -> str:
-    return next(name for name, dtype in DTYPES.items() if dtype == array.dtype)
+def _decode(item: Mapping[str, Any], part: bytes) -> np.ndarray:
+    dtype = DTYPES[item["datatype"]]
+    values: Sequence[object] | np.ndarray
+    if not part:
+        values = [np.nan if value is None else value for value in item["data"]]
+    elif dtype.kind == "O":
+        values = _texts(part)
+    else:
+        values = np.frombuffer(part, dtype)
+    return np.array(values, dtype).reshape(item["shape"])
 
 
-def _packed(array: np.ndarray) -> bytes:
-    return b"".join(
-        len(text.encode()).to_bytes(4, "little") + text.encode() for text in array.reshape(-1)
-    )
+def _datatype(array: np.ndarray) -> str:
+    return "BYTES" if array.dtype.kind in "OU" else DATATYPES[array.dtype]
+
+
+def _to_bytes(array: np.ndarray) -> bytes:
+    if array.dtype.kind not in "OU":
+        return array.tobytes()
+    texts = [text.encode() for text in array.reshape(-1)]
+    return b"".join(len(text).to_bytes(4, "little") + text for text in texts)
 
 
 def _texts(raw: bytes) -> list[str]:
-    texts = []
+    texts: list[str] = []
     while raw:
         end = 4 + int.from_bytes(raw[:4], "little")
         texts.append(raw[4:end].decode())

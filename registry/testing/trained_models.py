@@ -1,4 +1,4 @@
-"""Tiny real models, trained here and written as their users would write them."""
+"""Tiny real models of every framework, trained here and written like a user would."""
 
 import copy
 from collections.abc import Callable
@@ -25,7 +25,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 
 @dataclass(frozen=True)
 class Trained:
-    """A file, the fitted estimator it holds, and rows to score: an array or a pyarrow table."""
+    """A file, the fitted estimator in it, and rows to score: an array or a pyarrow.Table."""
 
     path: Path
     estimator: Any
@@ -33,7 +33,7 @@ class Trained:
 
 
 def iris_skops(path: Path) -> Trained:
-    """A scaled logistic regression with the three numbered classes of iris."""
+    """A scaled logistic regression with three integer classes."""
     rows, species = load_iris(return_X_y=True)
     return _skops(path, make_pipeline(StandardScaler(), LogisticRegression()).fit(rows, species))
 
@@ -54,13 +54,13 @@ def diabetes_skops(path: Path) -> Trained:
 
 
 def histogram_skops(path: Path) -> Trained:
-    """A histogram gradient boosting, which takes missing values."""
+    """A histogram gradient boosting model, which accepts missing values."""
     rows, species = load_iris(return_X_y=True)
     return _skops(path, HistGradientBoostingClassifier(max_iter=5).fit(rows, species), rows)
 
 
 def reviews_table(n: int = 60) -> pyarrow.Table:
-    """Named columns of text, categories and numbers; one number is missing."""
+    """Named columns of texts, categories and numbers, one of them missing."""
     random = np.random.default_rng(0)
     age = random.uniform(18, 80, n)
     age[3] = np.nan
@@ -75,9 +75,11 @@ def reviews_table(n: int = 60) -> pyarrow.Table:
 
 
 def mixed_skops(path: Path) -> Trained:
-    """A pipeline on named columns: text, a category, a number with gaps, one passed through."""
+    """A pipeline of named columns: a text, a category, a number with missing values, and one that
+    is passed through.
+    """
     table = reviews_table()
-    liked = ["yes" if "good" in text else "no" for text in table["review"].to_pylist()]
+    labels = ["yes" if "good" in text else "no" for text in table["review"].to_pylist()]
     columns = ColumnTransformer(
         [
             ("age", make_pipeline(SimpleImputer(), StandardScaler()), ["age"]),
@@ -87,24 +89,24 @@ def mixed_skops(path: Path) -> Trained:
         ]
     )
     pipeline = Pipeline([("columns", columns), ("classify", LogisticRegression())])
-    pipeline.fit(table, liked)
+    pipeline.fit(table, labels)
     fitted = copy.deepcopy(pipeline)
-    # The file as a pandas user has it: a plain vectorizer, and what "passthrough" turns into.
+    # As in the file of a pandas user: a plain vectorizer, and the fitted form of "passthrough".
     columns.set_params(review=TfidfVectorizer(), seats="passthrough")
     columns.named_transformers_["review"].__class__ = TfidfVectorizer
     columns.named_transformers_["seats"].set_params(func=None, feature_names_out="one-to-one")
     return Trained(_skops(path, pipeline).path, fitted, table)
 
 
-class _ScalarTfidf(TfidfVectorizer):
+class _ScalarTfidf(TfidfVectorizer):  # type: ignore[misc] # The library is not typed.
     """Takes the texts of a pyarrow column."""
 
-    def decode(self, doc: Any) -> str:
+    def decode(self, doc: object) -> str:
         return str(super().decode(doc.as_py() if isinstance(doc, pyarrow.Scalar) else doc))
 
 
 def text_skops(path: Path) -> Trained:
-    """A pipeline that takes one text a row."""
+    """A pipeline that takes one text per row."""
     texts = np.array(reviews_table()["review"].to_pylist(), dtype=object)
     pipeline = make_pipeline(TfidfVectorizer(), LogisticRegression())
     return _skops(path, pipeline.fit(texts, [text == "dull" for text in texts]), texts)
@@ -115,13 +117,15 @@ def _skops(path: Path, estimator: Any, rows: Any = None) -> Trained:
     return Trained(path, estimator, load_iris().data if rows is None else rows)
 
 
-def _onnx(path: Path, estimator: Any, rows: Any, **how: Any) -> Trained:
-    path.write_bytes(to_onnx(estimator, **how).SerializeToString())
+def _onnx(path: Path, estimator: Any, rows: Any, **options: Any) -> Trained:
+    path.write_bytes(to_onnx(estimator, **options).SerializeToString())
     return Trained(path, estimator, rows)
 
 
 def iris_onnx(path: Path, *, zipmap: bool = False, batch: int | None = None) -> Trained:
-    """A classifier with text classes on one tensor, optionally with ZipMap or a fixed batch."""
+    """A classifier with text classes and one input tensor, optionally with ZipMap or a fixed batch
+    size.
+    """
     data = load_iris()
     names = data.target_names[data.target]
     model = make_pipeline(StandardScaler(), LogisticRegression()).fit(data.data, names)
@@ -132,14 +136,14 @@ def iris_onnx(path: Path, *, zipmap: bool = False, batch: int | None = None) -> 
 
 
 def diabetes_onnx(path: Path) -> Trained:
-    """A regression on one tensor."""
+    """A regression with one input tensor."""
     rows, progression = load_diabetes(return_X_y=True)
     model = Ridge().fit(rows, progression)
     return _onnx(path, model, rows.astype(np.float32), X=rows[:1].astype(np.float32))
 
 
 def columns_onnx(path: Path) -> Trained:
-    """A classifier with a text and a number column, one input each."""
+    """A classifier with a text input and a number input."""
     table = reviews_table()
     cells = np.array([table["city"].to_pylist(), table["seats"].to_pylist()], dtype=object).T
     columns = ColumnTransformer(
@@ -152,7 +156,7 @@ def columns_onnx(path: Path) -> Trained:
 
 
 def iris_xgboost(path: Path) -> Trained:
-    """A classifier of three classes; the ending of the path decides the format."""
+    """A classifier of three classes; the suffix of the path decides the format."""
     rows, species = load_iris(return_X_y=True)
     model = xgboost.XGBClassifier(n_estimators=5, n_jobs=1).fit(rows, species)
     return _saved(path, model, model.save_model, rows)

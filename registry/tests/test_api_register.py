@@ -1,4 +1,4 @@
-"""POST /api/v1/models/ without a file: names, and numbers that survive or are refused."""
+"""POST /api/v1/models/ without a file: names, frameworks, and JSON that is kept exactly."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -12,11 +12,11 @@ from django.db import connections
 from rest_framework.test import APIClient
 
 from registry.models import ModelVersion
-from registry.testing.fixtures import api_client
+from registry.testing.clients import api_client
 
 URL = "/api/v1/models/"
 MINIMAL = {"name": "iris", "version": "1", "framework": "sklearn"}
-# The deepest that fits: the body and metrics are levels too.
+# The deepest value allowed inside metrics: the body and metrics are levels too.
 DEEP = "[" * 98 + "]" * 98
 
 
@@ -28,7 +28,7 @@ def with_metrics(value: str) -> str:
     return json.dumps(MINIMAL)[:-1] + f', "metrics": {value}}}'
 
 
-def test_a_version_is_registered_before_its_artifact(admin_api: APIClient) -> None:
+def test_a_version_can_be_registered_before_its_artifact(admin_api: APIClient) -> None:
     response = admin_api.post(
         URL,
         {
@@ -60,13 +60,13 @@ def test_a_version_is_registered_before_its_artifact(admin_api: APIClient) -> No
     }
 
 
-def test_what_is_not_said_has_defaults(admin_api: APIClient) -> None:
+def test_omitted_fields_have_defaults(admin_api: APIClient) -> None:
     body = admin_api.post(URL, MINIMAL).json()
 
     assert (body["metrics"], body["tags"], body["description"]) == (None, {}, "")
 
 
-def test_a_second_version_of_that_name_answers_409(admin_api: APIClient) -> None:
+def test_an_existing_version_answers_409(admin_api: APIClient) -> None:
     admin_api.post(URL, MINIMAL)
 
     response = admin_api.post(URL, {**MINIMAL, "framework": "onnx"})
@@ -76,7 +76,7 @@ def test_a_second_version_of_that_name_answers_409(admin_api: APIClient) -> None
     assert ModelVersion.objects.get().framework == "sklearn"
 
 
-def test_the_same_version_of_another_name_is_registered(admin_api: APIClient) -> None:
+def test_the_same_version_of_another_name_can_be_registered(admin_api: APIClient) -> None:
     admin_api.post(URL, MINIMAL)
 
     assert admin_api.post(URL, {**MINIMAL, "name": "wine"}).status_code == 201
@@ -84,7 +84,7 @@ def test_the_same_version_of_another_name_is_registered(admin_api: APIClient) ->
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_registrations_at_once_exactly_one_is_made(manager: User) -> None:
+def test_one_of_several_simultaneous_registrations_succeeds(manager: User) -> None:
     barrier = Barrier(8)
 
     def register(_: int) -> int:
@@ -132,7 +132,7 @@ def test_of_registrations_at_once_exactly_one_is_made(manager: User) -> None:
         ("metrcis", {}),
     ],
 )
-def test_a_bad_field_answers_400_and_is_named(
+def test_an_invalid_field_answers_400_and_is_reported(
     admin_api: APIClient, field: str, value: object
 ) -> None:
     response = admin_api.post(URL, {**MINIMAL, field: value})
@@ -143,7 +143,7 @@ def test_a_bad_field_answers_400_and_is_named(
 
 
 @pytest.mark.parametrize("missing", ["name", "framework"])
-def test_a_missing_field_answers_400_and_is_named(admin_api: APIClient, missing: str) -> None:
+def test_a_missing_field_answers_400_and_is_reported(admin_api: APIClient, missing: str) -> None:
     body = {key: value for key, value in MINIMAL.items() if key != missing}
 
     response = admin_api.post(URL, body)
@@ -152,21 +152,22 @@ def test_a_missing_field_answers_400_and_is_named(admin_api: APIClient, missing:
     assert response.json()["errors"] == {missing: ["This field is required."]}
 
 
-def test_the_longest_names_are_taken(admin_api: APIClient) -> None:
+def test_the_longest_names_are_accepted(admin_api: APIClient) -> None:
     response = admin_api.post(URL, {**MINIMAL, "name": "a" * 100, "version": "1" * 50})
 
     assert response.status_code == 201
 
 
-def test_an_unknown_framework_is_answered_with_the_known_ones(admin_api: APIClient) -> None:
-    said = admin_api.post(URL, {**MINIMAL, "framework": "keras"}).json()["errors"]["framework"][0]
+def test_the_error_for_an_unknown_framework_lists_the_supported_ones(admin_api: APIClient) -> None:
+    response = admin_api.post(URL, {**MINIMAL, "framework": "keras"})
 
-    assert "keras" in said
-    assert all(name in said for name in ("sklearn", "onnx", "xgboost", "lightgbm"))
+    [message] = response.json()["errors"]["framework"]
+    assert "keras" in message
+    assert all(name in message for name in ("sklearn", "onnx", "xgboost", "lightgbm"))
 
 
 @pytest.mark.parametrize("body", ["", "[]", '"iris"', "null", "{", '{"name": }', "\ufeff{}"])
-def test_a_body_that_is_no_object_answers_400(admin_api: APIClient, body: str) -> None:
+def test_a_body_that_is_not_an_object_answers_400(admin_api: APIClient, body: str) -> None:
     assert post_raw(admin_api, body).status_code == 400
 
 
@@ -191,7 +192,7 @@ def test_a_body_that_is_no_object_answers_400(admin_api: APIClient, body: str) -
     ],
     ids=lambda value: value[:30],
 )
-def test_metrics_that_no_database_keeps_answer_400(admin_api: APIClient, value: str) -> None:
+def test_metrics_that_a_database_cannot_store_answer_400(admin_api: APIClient, value: str) -> None:
     response = post_raw(admin_api, with_metrics(value))
 
     assert response.status_code == 400
@@ -228,20 +229,20 @@ def test_metrics_are_read_back_exactly(admin_api: APIClient, value: str) -> None
 
     read = admin_api.get(f"{URL}{created.json()['id']}/")
 
-    # As text: 1 and 1.0, or 0.0 and -0.0, are not the same answer.
+    # Compared as text, because 1 == 1.0 and 0.0 == -0.0.
     sent = json.dumps(json.loads(value))
     assert json.dumps(json.loads(read.content)["metrics"]["x"]) == sent
     assert json.dumps(json.loads(created.content)["metrics"]["x"]) == sent
 
 
-def test_unknown_and_unsupported_media_types_answer_415(admin_api: APIClient) -> None:
+def test_an_unsupported_media_type_answers_415(admin_api: APIClient) -> None:
     response = admin_api.post(URL, data="name: iris", content_type="application/yaml")
 
     assert response.status_code == 415
 
 
 @pytest.mark.parametrize("name", ["../../x.onnx", "/etc/x.onnx", "..\\x.onnx"])
-def test_a_file_whose_name_is_a_path_is_refused(
+def test_a_file_name_that_is_a_path_is_refused(
     admin_api: APIClient, model_path: Path, name: str
 ) -> None:
     lines = [

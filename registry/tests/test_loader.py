@@ -15,28 +15,28 @@ from registry import loader
 from registry.artifacts import store
 from registry.loader import ArtifactMissing, LoadedModel, ModelCache, ModelNotReady
 from registry.models import ModelNotFound, ModelVersion
-from registry.testing.fixtures import Artifact
+from registry.testing.artifacts import Artifact
 
 PREDICTIONS = "/api/v1/predictions/"
 N_THREADS = 16
 
 
-def made_up(pk: int) -> LoadedModel:
+def fake_model(pk: int) -> LoadedModel:
     version = ModelVersion(pk=pk, name=f"m{pk}", version="1")
     return LoadedModel(version, runtime=None, signature=None)  # type: ignore[arg-type]
 
 
-def in_memory(cache: ModelCache) -> list[int]:
+def cached_ids(cache: ModelCache) -> list[int]:
     return [model.version.pk for model in cache.models()]
 
 
 def test_a_full_cache_drops_the_least_recently_used_model() -> None:
-    cache = ModelCache(made_up, capacity=2)
+    cache = ModelCache(fake_model, capacity=2)
 
     for pk in (1, 2, 1, 3):
         cache.get(pk)
 
-    assert in_memory(cache) == [1, 3]
+    assert cached_ids(cache) == [1, 3]
 
 
 def test_a_cached_model_is_not_loaded_again() -> None:
@@ -44,7 +44,7 @@ def test_a_cached_model_is_not_loaded_again() -> None:
 
     def load(pk: int) -> LoadedModel:
         loads.append(pk)
-        return made_up(pk)
+        return fake_model(pk)
 
     cache = ModelCache(load, capacity=2)
 
@@ -52,34 +52,34 @@ def test_a_cached_model_is_not_loaded_again() -> None:
     assert loads == [1]
 
 
-def test_threads_that_ask_at_once_share_one_load() -> None:
+def test_simultaneous_requests_share_one_load() -> None:
     loads = []
     barrier = threading.Barrier(N_THREADS)
 
     def load(pk: int) -> LoadedModel:
         loads.append(pk)
         time.sleep(0.1)
-        return made_up(pk)
+        return fake_model(pk)
 
     cache = ModelCache(load, capacity=2)
 
-    def ask(_: int) -> LoadedModel:
+    def request(_: int) -> LoadedModel:
         barrier.wait(timeout=10)
         return cache.get(1)
 
     with ThreadPoolExecutor(N_THREADS) as pool:
-        models = list(pool.map(ask, range(N_THREADS)))
+        models = list(pool.map(request, range(N_THREADS)))
 
     assert loads == [1]
     assert all(model is models[0] for model in models)
 
 
-def test_different_models_load_at_the_same_time() -> None:
-    both = threading.Barrier(2)
+def test_different_models_load_concurrently() -> None:
+    both_loading = threading.Barrier(2)
 
     def load(pk: int) -> LoadedModel:
-        both.wait(timeout=10)
-        return made_up(pk)
+        both_loading.wait(timeout=10)
+        return fake_model(pk)
 
     cache = ModelCache(load, capacity=2)
 
@@ -87,49 +87,49 @@ def test_different_models_load_at_the_same_time() -> None:
         assert len(list(pool.map(cache.get, [1, 2]))) == 2
 
 
-def test_a_cached_model_answers_while_another_loads() -> None:
-    began, may_end = threading.Event(), threading.Event()
+def test_a_cached_model_is_available_while_another_loads() -> None:
+    has_started, may_finish = threading.Event(), threading.Event()
 
     def load(pk: int) -> LoadedModel:
         if pk == 2:
-            began.set()
-            may_end.wait(timeout=10)
-        return made_up(pk)
+            has_started.set()
+            may_finish.wait(timeout=10)
+        return fake_model(pk)
 
     cache = ModelCache(load, capacity=2)
     cache.get(1)
 
     with ThreadPoolExecutor(2) as pool:
         slow = pool.submit(cache.get, 2)
-        assert began.wait(timeout=10)
+        assert has_started.wait(timeout=10)
         try:
             assert pool.submit(cache.get, 1).result(timeout=5).version.pk == 1
         finally:
-            may_end.set()
+            may_finish.set()
         assert slow.result(timeout=10).version.pk == 2
 
 
-def test_the_old_model_stays_until_the_new_one_is_loaded() -> None:
-    seen: list[list[int]] = []
+def test_the_old_model_is_evicted_only_after_the_new_one_is_loaded() -> None:
+    cached_at_load: list[list[int]] = []
 
     def load(pk: int) -> LoadedModel:
-        seen.append(in_memory(cache))
-        return made_up(pk)
+        cached_at_load.append(cached_ids(cache))
+        return fake_model(pk)
 
     cache = ModelCache(load, capacity=1)
 
     cache.get(1)
     cache.get(2)
 
-    assert seen == [[], [1]]
-    assert in_memory(cache) == [2]
+    assert cached_at_load == [[], [1]]
+    assert cached_ids(cache) == [2]
 
 
-def test_a_failed_load_keeps_the_loaded_models() -> None:
+def test_a_failed_load_evicts_nothing() -> None:
     def load(pk: int) -> LoadedModel:
         if pk == 2:
             raise ModelNotReady("no")
-        return made_up(pk)
+        return fake_model(pk)
 
     cache = ModelCache(load, capacity=1)
     cache.get(1)
@@ -137,10 +137,10 @@ def test_a_failed_load_keeps_the_loaded_models() -> None:
     with pytest.raises(ModelNotReady):
         cache.get(2)
 
-    assert in_memory(cache) == [1]
+    assert cached_ids(cache) == [1]
 
 
-def test_a_failed_load_reaches_every_waiter_and_is_tried_again_by_the_next() -> None:
+def test_a_failed_load_fails_for_every_waiter_and_is_retried_by_the_next() -> None:
     attempts = []
     barrier = threading.Barrier(N_THREADS)
 
@@ -149,11 +149,11 @@ def test_a_failed_load_reaches_every_waiter_and_is_tried_again_by_the_next() -> 
         if len(attempts) == 1:
             time.sleep(0.2)
             raise ModelNotReady("not now")
-        return made_up(pk)
+        return fake_model(pk)
 
     cache = ModelCache(load, capacity=2)
 
-    def ask(_: int) -> str:
+    def request(_: int) -> str:
         barrier.wait(timeout=10)
         try:
             return str(cache.get(1).version)
@@ -161,26 +161,26 @@ def test_a_failed_load_reaches_every_waiter_and_is_tried_again_by_the_next() -> 
             return str(error)
 
     with ThreadPoolExecutor(N_THREADS) as pool:
-        assert list(pool.map(ask, range(N_THREADS))) == ["not now"] * N_THREADS
+        assert list(pool.map(request, range(N_THREADS))) == ["not now"] * N_THREADS
     assert str(cache.get(1).version) == "m1:1"
     assert attempts == [1, 1]
 
 
 @pytest.mark.django_db(transaction=True)
-def test_threads_that_predict_at_once_load_the_file_once(
+def test_simultaneous_requests_read_the_file_once(
     iris: ModelVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digests = []
     digest, barrier = store.digest, threading.Barrier(N_THREADS)
 
-    def counted(path: Path) -> str:
+    def count(path: Path) -> str:
         digests.append(path)
         time.sleep(0.1)
         return digest(path)
 
-    monkeypatch.setattr(store, "digest", counted)
+    monkeypatch.setattr(store, "digest", count)
 
-    def ask(_: int) -> LoadedModel:
+    def request(_: int) -> LoadedModel:
         barrier.wait(timeout=20)
         try:
             return loader.get(iris.pk)
@@ -188,11 +188,11 @@ def test_threads_that_predict_at_once_load_the_file_once(
             connections.close_all()
 
     with ThreadPoolExecutor(N_THREADS) as pool:
-        assert len(set(pool.map(ask, range(N_THREADS)))) == 1
+        assert len(set(pool.map(request, range(N_THREADS)))) == 1
     assert len(digests) == 1
 
 
-def test_a_model_in_memory_costs_no_query(
+def test_a_model_in_memory_takes_no_query(
     iris: ModelVersion, django_assert_num_queries: Any
 ) -> None:
     loader.get(iris.pk)
@@ -201,13 +201,13 @@ def test_a_model_in_memory_costs_no_query(
         loader.get(iris.pk)
 
 
-def test_a_loaded_model_scores_with_its_proved_signature(
+def test_a_loaded_model_has_its_proved_signature(
     iris: ModelVersion, iris_artifact: Artifact
 ) -> None:
     model = loader.get(iris.pk)
 
     assert model.signature.as_json() == iris_artifact.proof.signature
-    assert loader.loaded() == ["iris:1"]
+    assert loader.loaded_specifiers() == ["iris:1"]
 
 
 @pytest.mark.parametrize("damage", ["changed", "longer", "gone"])
@@ -237,7 +237,7 @@ def test_a_changed_artifact_is_refused_and_logged(
     )
 
 
-def test_an_artifact_path_outside_the_folder_of_models_is_not_opened(
+def test_an_artifact_outside_the_models_folder_is_not_loaded(
     iris: ModelVersion, model_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     outside = model_path.parent / "outside.skops"
@@ -248,7 +248,7 @@ def test_an_artifact_path_outside_the_folder_of_models_is_not_opened(
         loader.get(iris.pk)
 
 
-def test_a_restored_artifact_is_served_again(iris: ModelVersion, model_path: Path) -> None:
+def test_a_restored_artifact_can_be_loaded_again(iris: ModelVersion, model_path: Path) -> None:
     path = model_path / iris.artifact
     path.rename(path.with_suffix(".away"))
     with pytest.raises(ModelNotReady):
@@ -261,21 +261,21 @@ def test_a_restored_artifact_is_served_again(iris: ModelVersion, model_path: Pat
 def test_a_version_without_an_artifact_is_not_loaded(
     make_version: Callable[..., ModelVersion],
 ) -> None:
-    bare = make_version("bare")
+    version = make_version("no-file")
 
-    with pytest.raises(ArtifactMissing, match=f"Model {bare.pk} has no artifact yet"):
-        loader.get(bare.pk)
+    with pytest.raises(ArtifactMissing, match=f"Model {version.pk} has no artifact yet"):
+        loader.get(version.pk)
 
 
 def test_an_inactive_version_is_not_loaded(iris: ModelVersion) -> None:
-    iris.revise(is_active=False)
+    iris.update(is_active=False)
 
     with pytest.raises(ModelNotFound):
         loader.get(iris.pk)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_warm_loads_the_newest_active_versions_and_passes_over_broken_ones(
+def test_preload_loads_the_newest_active_versions_and_skips_broken_ones(
     make_version: Callable[..., ModelVersion], iris_artifact: Artifact, model_path: Path
 ) -> None:
     for name in ("oldest", "old", "broken", "newest"):
@@ -284,7 +284,7 @@ def test_warm_loads_the_newest_active_versions_and_passes_over_broken_ones(
     make_version("without-file")
     (model_path / "broken/1/model.skops").unlink()
 
-    loader.warm()
+    loader.preload()
 
-    # Three fit; the newest is the last to leave.
-    assert loader.loaded() == ["old:1", "newest:1"]
+    # The cache holds three. The newest is evicted last.
+    assert loader.loaded_specifiers() == ["old:1", "newest:1"]

@@ -7,7 +7,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 
 from registry.models import Alias, ModelNotFound, ModelVersion
-from registry.testing.fixtures import Artifact
+from registry.testing.artifacts import Artifact
 
 WHOLE = {
     "artifact": "a/1/x.onnx",
@@ -82,15 +82,15 @@ def test_a_reference_means_a_version_an_alias_or_the_champion(
 
     for reference, version in wanted.items():
         with django_assert_num_queries(1):
-            assert ModelVersion.objects.resolve_reference(reference) == version
+            assert ModelVersion.objects.resolve_specifier(reference) == version
 
 
 def test_an_alias_of_an_inactive_version_is_not_resolved(iris: ModelVersion) -> None:
     Alias.objects.create(name="iris", alias="champion", version=iris)
-    iris.revise(is_active=False)
+    iris.update(is_active=False)
 
     with pytest.raises(ModelNotFound, match="Model iris not found or inactive"):
-        ModelVersion.objects.resolve_reference("iris")
+        ModelVersion.objects.resolve_specifier("iris")
 
 
 @pytest.mark.parametrize(
@@ -98,23 +98,23 @@ def test_an_alias_of_an_inactive_version_is_not_resolved(iris: ModelVersion) -> 
 )
 def test_an_unknown_reference_is_named_in_the_error(iris: ModelVersion, reference: str) -> None:
     with pytest.raises(ModelNotFound, match=f"Model {reference} not found or inactive"):
-        ModelVersion.objects.resolve_reference(reference)
+        ModelVersion.objects.resolve_specifier(reference)
 
 
 def test_an_inactive_version_is_not_resolved(iris: ModelVersion) -> None:
-    iris.revise(is_active=False)
+    iris.update(is_active=False)
 
     with pytest.raises(ModelNotFound, match=f"Model {iris.pk} not found or inactive"):
         ModelVersion.objects.resolve(iris.pk)
     with pytest.raises(ModelNotFound):
-        ModelVersion.objects.resolve_reference("iris:1")
+        ModelVersion.objects.resolve_specifier("iris:1")
 
 
 def test_revising_writes_the_named_fields_alone(iris: ModelVersion) -> None:
     stale = ModelVersion.objects.get(pk=iris.pk)
-    iris.revise(description="new")
+    iris.update(description="new")
 
-    stale.revise(is_active=False)
+    stale.update(is_active=False)
 
     iris.refresh_from_db()
     assert (iris.description, iris.is_active) == ("new", False)

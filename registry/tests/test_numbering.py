@@ -1,4 +1,4 @@
-"""Versions that are registered without a number get the next one, each its own."""
+"""A version registered without a number gets the next one, which no other version has."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,17 +15,18 @@ from rest_framework.test import APIClient
 from registry import services
 from registry.models import Alias, AliasMove, ModelVersion
 from registry.services import Upload, VersionExists
-from registry.testing.fixtures import Artifact, api_client
+from registry.testing.artifacts import Artifact
+from registry.testing.clients import api_client
 
 URL = "/api/v1/models/"
 N_THREADS = 50
 
 MakeVersion = Callable[..., ModelVersion]
 
-pytestmark = pytest.mark.usefixtures("proofs_once", "model_path", "db")
+pytestmark = pytest.mark.usefixtures("cached_proofs", "model_path", "db")
 
 
-def number(name: str = "iris", **fields: Any) -> str:
+def register_numbered(name: str = "iris", **fields: Any) -> str:
     return services.register_model(name=name, framework="sklearn", **fields).version
 
 
@@ -50,7 +51,7 @@ def test_the_next_number_follows_the_highest(
         make_version("iris", version=version)
     make_version("other", version="99")
 
-    assert number() == expected
+    assert register_numbered() == expected
 
 
 def test_the_next_number_is_one_query(
@@ -63,17 +64,17 @@ def test_the_next_number_is_one_query(
         assert ModelVersion.objects.next_number("iris") == "20"
 
 
-def test_a_version_may_be_left_out_of_a_request(
+def test_a_request_may_omit_the_version(
     admin_api: APIClient, iris_artifact: Artifact, model_path: Path
 ) -> None:
-    bare = admin_api.post(URL, {"name": "iris", "framework": "sklearn"})
+    without_file = admin_api.post(URL, {"name": "iris", "framework": "sklearn"})
     uploaded = admin_api.post(
         URL,
         {"name": "iris", "framework": "sklearn", "artifact": iris_artifact.upload()},
         format="multipart",
     )
 
-    assert (bare.status_code, bare.json()["version"]) == (201, "1")
+    assert (without_file.status_code, without_file.json()["version"]) == (201, "1")
     assert (uploaded.status_code, uploaded.json()["version"]) == (201, "2")
     artifact = ModelVersion.objects.get(version="2").artifact
     assert artifact.startswith("iris/2/")
@@ -81,31 +82,33 @@ def test_a_version_may_be_left_out_of_a_request(
 
 
 @pytest.mark.parametrize("version", ["", None])
-def test_an_empty_version_is_not_one_left_out(admin_api: APIClient, version: Any) -> None:
+def test_an_empty_version_is_an_error(admin_api: APIClient, version: Any) -> None:
     response = admin_api.post(URL, {"name": "iris", "framework": "sklearn", "version": version})
 
     assert response.status_code == 400
     assert list(response.json()["errors"]) == ["version"]
 
 
-def test_a_version_may_be_left_out_of_the_command(tmp_path: Path, iris_artifact: Artifact) -> None:
+def test_the_command_may_omit_the_version(tmp_path: Path, iris_artifact: Artifact) -> None:
     file = tmp_path / "model.skops"
     file.write_bytes(iris_artifact.content)
-    said = StringIO()
+    output = StringIO()
 
     for _ in range(2):
-        call_command("register_model", str(file), "--name=iris", stdout=said)
+        call_command("register_model", str(file), "--name=iris", stdout=output)
 
-    assert "Registered iris:1 as" in said.getvalue()
-    assert "Registered iris:2 as" in said.getvalue()
+    assert "Registered iris:1 as" in output.getvalue()
+    assert "Registered iris:2 as" in output.getvalue()
 
 
-def test_a_number_that_was_taken_meanwhile_is_passed_over(
+def test_a_number_taken_in_the_meantime_is_skipped(
     make_version: MakeVersion, iris_artifact: Artifact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_version("iris", version="1")
-    told = iter(["1", "1", "2"])
-    monkeypatch.setattr("registry.models.ModelVersionQuerySet.next_number", lambda *_: next(told))
+    numbers = iter(["1", "1", "2"])
+    monkeypatch.setattr(
+        "registry.models.ModelVersionQuerySet.next_number", lambda *_: next(numbers)
+    )
 
     row = services.register_model(name="iris", upload=Upload([iris_artifact.content]))
 
@@ -113,19 +116,19 @@ def test_a_number_that_was_taken_meanwhile_is_passed_over(
     assert row.artifact.startswith("iris/2/")
 
 
-def test_a_number_that_is_always_taken_is_a_conflict(
+def test_a_number_that_is_taken_every_time_is_a_conflict(
     make_version: MakeVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_version("iris", version="1")
     monkeypatch.setattr("registry.models.ModelVersionQuerySet.next_number", lambda *_: "1")
 
     with pytest.raises(VersionExists, match="iris:1 already exists"):
-        number()
+        register_numbered()
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("with_file", [False, True])
-def test_registrations_at_once_each_get_a_number(
+def test_simultaneous_registrations_each_get_a_number(
     manager: User, iris_artifact: Artifact, model_path: Path, with_file: bool
 ) -> None:
     def register(i: int) -> Any:
@@ -141,10 +144,10 @@ def test_registrations_at_once_each_get_a_number(
             connections.close_all()
 
     with ThreadPoolExecutor(N_THREADS) as pool:
-        answers = list(pool.map(register, range(N_THREADS)))
+        results = list(pool.map(register, range(N_THREADS)))
 
-    assert {status for status, _ in answers} == {201}
-    assert sorted(int(version) for _, version in answers) == list(range(1, N_THREADS + 1))
+    assert {status for status, _ in results} == {201}
+    assert sorted(int(version) for _, version in results) == list(range(1, N_THREADS + 1))
     files = [path for path in model_path.rglob("*") if path.is_file()]
     assert len(files) == (N_THREADS if with_file else 0)
     if with_file:
@@ -155,7 +158,7 @@ def test_registrations_at_once_each_get_a_number(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_numbers_that_are_said_and_given_at_once_do_not_collide(manager: User) -> None:
+def test_explicit_and_assigned_numbers_do_not_collide(manager: User) -> None:
     def register(i: int) -> int:
         body = {"name": "iris", "framework": "sklearn"} | ({"version": str(i)} if i % 2 else {})
         try:
@@ -171,15 +174,15 @@ def test_numbers_that_are_said_and_given_at_once_do_not_collide(manager: User) -
     assert ModelVersion.objects.count() == statuses.count(201)
 
 
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has one lock for all.")
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has a single lock.")
 @pytest.mark.django_db(transaction=True)
-def test_names_are_numbered_side_by_side(manager: User) -> None:
+def test_different_names_are_numbered_concurrently(manager: User) -> None:
     with transaction.atomic(), ThreadPoolExecutor(1) as pool:
-        number("iris")
+        register_numbered("iris")
 
         def other() -> str:
             try:
-                return number("wine")
+                return register_numbered("wine")
             finally:
                 connections.close_all()
 

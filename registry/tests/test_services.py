@@ -1,24 +1,29 @@
-"""Workflows over versions that no single request shows."""
+"""Guarantees of the registry's workflows that no single request shows."""
 
 from pathlib import Path
 
 import pytest
 from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from registry import services
-from registry.artifacts import proof, store
+from registry.artifacts import proof
+from registry.artifacts.errors import ArtifactRejected
 from registry.models import ModelVersion
+from registry.testing.artifacts import Artifact
+
+LIGHTGBM_FILE = b"tree\nversion=v4\n\nend of trees\n\nend of parameters\n"
 
 
-def test_a_name_that_is_taken_meanwhile_is_a_conflict_inside_a_transaction_too(
+def test_a_name_taken_in_the_meantime_is_a_conflict_inside_a_transaction_too(
     iris: ModelVersion,
 ) -> None:
-    # As when another registration commits between the look and the insert.
+    # Another registration commits between the check and the insert.
     row = ModelVersion(name=iris.name, version=iris.version, framework="sklearn")
 
     with transaction.atomic():
         with pytest.raises(services.VersionExists, match="Model iris:1 already exists"):
-            services._create(row)
+            services._insert(row)
         assert ModelVersion.objects.count() == 1
 
 
@@ -39,16 +44,29 @@ def test_the_file_of_a_version_stays_while_its_deletion_can_be_rolled_back(
 def test_no_transaction_is_open_while_an_artifact_is_proved(
     model_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = []
+    in_transaction = []
 
-    def prove(path: Path, **given: object) -> None:
-        seen.append(connection.in_atomic_block)
-        raise store.ArtifactRejected("no")
+    def prove(path: Path, **arguments: object) -> None:
+        in_transaction.append(connection.in_atomic_block)
+        raise ArtifactRejected("no")
 
     monkeypatch.setattr(proof, "prove", prove)
-    upload = services.Upload([b"tree\nversion=v4\n\nend of trees\n\nend of parameters\n"])
 
-    with pytest.raises(store.ArtifactRejected):
-        services.register_model(name="a", version="1", upload=upload)
+    with pytest.raises(ArtifactRejected):
+        services.register_model(name="a", version="1", upload=services.Upload([LIGHTGBM_FILE]))
 
-    assert seen == [False]
+    assert in_transaction == [False]
+
+
+def test_a_row_with_its_artifact_is_written_by_one_statement(
+    iris_artifact: Artifact, model_path: Path, cached_proofs: None, db: None
+) -> None:
+    with CaptureQueriesContext(connection) as captured:
+        services.register_model(name="iris", upload=services.Upload([iris_artifact.content]))
+
+    writes = [
+        query["sql"]
+        for query in captured
+        if query["sql"].startswith(("INSERT", "UPDATE")) and '"model_versions"' in query["sql"]
+    ]
+    assert len(writes) == 1

@@ -18,7 +18,7 @@ from predictions.evaluation.quality.windows import (
     QualityQuery,
     WindowQuery,
 )
-from registry.aliases.serializers import AliasPlace
+from registry.aliases.serializers import AliasPath
 from registry.exact_json.values import JSONObject
 from registry.models import Alias, ModelNotFound, ModelVersion
 
@@ -65,7 +65,7 @@ def _quality_page(request: HttpRequest, site: AdminSite, model_id: int) -> HttpR
 def _comparison_page(request: HttpRequest, site: AdminSite, name: str, alias: str) -> HttpResponse:
     """The versions of an alias, side by side."""
     _require_permissions(request)
-    place = AliasPlace(data={"name": name, "alias": alias})
+    place = AliasPath(data={"name": name, "alias": alias})
     try:
         if not place.is_valid():
             raise Http404(f"Alias {name}@{alias} not found")

@@ -11,7 +11,7 @@ from predictions.evaluation.quality.comparison import compare_arms
 from predictions.evaluation.quality.serializers import ComparisonSerializer, QualitySerializer
 from predictions.evaluation.quality.version_quality import quality_of
 from predictions.evaluation.quality.windows import ComparisonQuery, QualityQuery
-from registry.aliases.serializers import AliasPlace
+from registry.aliases.serializers import AliasPath
 from registry.exact_json.values import JSONObject
 from registry.models import Alias, ModelVersion
 
@@ -65,6 +65,6 @@ class AliasComparisonViewSet(WindowViewSet):
     )
     def list(self, request: Request, name: str, alias: str) -> Response:
         """What champion, canary and shadows answered in a window, with 95 % intervals."""
-        place = AliasPlace(data={"name": name, "alias": alias})
+        place = AliasPath(data={"name": name, "alias": alias})
         place.is_valid(raise_exception=True)
         return Response(compare_arms(**place.validated_data, **self.read_window()))

@@ -1,4 +1,7 @@
-"""The gate of a promotion: a completed replay whose answers agree often enough."""
+"""The promotion gate: a completed replay whose answers agree often enough.
+
+`predictions/apps.py` registers it with the registry.
+"""
 
 from collections.abc import Mapping
 

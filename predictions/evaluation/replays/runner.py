@@ -48,7 +48,7 @@ def load_model(version: ModelVersion) -> LoadedModel:
     """
     if version.is_active and not version.has_artifact:
         raise ArtifactMissing(f"Model {version.pk} has no artifact yet")
-    return loader.apart(version.pk)
+    return loader.load_uncached(version.pk)
 
 
 def start(plan: Plan, *, created_by: User | None = None) -> Replay:

@@ -44,7 +44,7 @@ def flat(answer: Any) -> Any:
 # -- the real mlflow's own answers
 
 
-@pytest.mark.usefixtures("proofs_once", "model_path", "db")
+@pytest.mark.usefixtures("cached_proofs", "model_path", "db")
 @pytest.mark.parametrize("name", sorted({case["model"] for case in CASES}))
 def test_answers_are_those_of_mlflow(client: APIClient, name: str) -> None:
     version = register(FOLDERS / name)
@@ -69,7 +69,7 @@ def test_answers_are_those_of_mlflow(client: APIClient, name: str) -> None:
     assert Prediction.objects.filter(model=version, status="succeeded").exists()
 
 
-@pytest.mark.usefixtures("proofs_once", "model_path", "db")
+@pytest.mark.usefixtures("cached_proofs", "model_path", "db")
 def test_a_table_for_an_onnx_model_is_answered_in_records(client: APIClient) -> None:
     version = register(FOLDERS / "onnx_classifier")
 
@@ -226,9 +226,9 @@ def test_more_rows_than_the_limit_are_400(
 
 
 def test_a_row_the_model_fails_on_is_422_and_recorded(
-    client: APIClient, make_version: Any, steep_artifact: Any
+    client: APIClient, make_version: Any, overflowing_artifact: Any
 ) -> None:
-    steep = make_version("steep", steep_artifact)
+    steep = make_version("steep", overflowing_artifact)
 
     response = ask(client, steep, {"instances": [[0.0, 0.0], [1e10, 0.0]]})
 

@@ -1,6 +1,5 @@
-"""/v2 beside the infer call: health, what the server and its models are, and statistics."""
+"""The routes of /v2 other than infer: health, metadata, the repository index and statistics."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -12,42 +11,36 @@ from rest_framework.test import APIClient
 from predictions.models import Prediction
 from predictions.open_inference import statistics
 from registry.models import Alias, ModelVersion
-from registry.testing.fixtures import Artifact, api_client
-
-MakeVersion = Callable[..., ModelVersion]
-
-
-@pytest.fixture
-def champion(iris: ModelVersion) -> Alias:
-    return Alias.objects.create(name="iris", alias="champion", version=iris)
-
+from registry.testing.artifacts import Artifact
+from registry.testing.clients import api_client
+from registry.testing.versions import MakeVersion
 
 # -- the server
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(("path", "body"), [("live", {"live": True}), ("ready", {"ready": True})])
-def test_health_is_open(path: str, body: Any) -> None:
+def test_health_needs_no_token(path: str, body: object) -> None:
     response = APIClient().get(f"/v2/health/{path}")
 
     assert (response.status_code, response.json()) == (200, body)
 
 
-def no_database() -> NoReturn:
+def raise_operational_error() -> NoReturn:
     raise OperationalError("gone")
 
 
 def test_a_server_without_its_database_is_not_ready(
     db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mlapi.health.probe_connection", no_database)
+    monkeypatch.setattr("mlapi.health.probe_connection", raise_operational_error)
 
     response = APIClient().get("/v2/health/ready")
 
     assert (response.status_code, response.json()) == (503, {"ready": False})
 
 
-def test_the_server_tells_its_extensions(client: APIClient, settings: LazySettings) -> None:
+def test_the_server_lists_its_extensions(client: APIClient, settings: LazySettings) -> None:
     for path in ("/v2", "/v2/"):
         assert client.get(path).json() == {
             "name": "mlapi",
@@ -60,7 +53,7 @@ def test_the_server_tells_its_extensions(client: APIClient, settings: LazySettin
 @pytest.mark.parametrize(
     "path", ["/v2", "/v2/models/iris", "/v2/models/iris/ready", "/v2/models/iris/stats"]
 )
-def test_the_rest_needs_a_token(path: str) -> None:
+def test_other_routes_need_a_token(path: str) -> None:
     response = api_client().get(path)
 
     assert response.status_code == 401
@@ -70,7 +63,7 @@ def test_the_rest_needs_a_token(path: str) -> None:
 # -- models
 
 
-def test_a_models_metadata_is_its_signature(
+def test_the_metadata_of_a_model_is_its_signature(
     client: APIClient, champion: Alias, make_version: MakeVersion, iris_artifact: Artifact
 ) -> None:
     make_version("iris", iris_artifact, version="2")
@@ -90,34 +83,35 @@ def test_a_models_metadata_is_its_signature(
 
 
 @pytest.mark.parametrize("name", ["iris", "diabetes", "mixed", "pair"])
-def test_answers_are_as_the_metadata_says(
+def test_responses_match_the_metadata(
     client: APIClient, make_version: MakeVersion, request: pytest.FixtureRequest, name: str
 ) -> None:
     artifact = request.getfixturevalue(f"{name}_artifact")
     make_version(name, artifact)
     path = f"/v2/models/{name}/versions/1"
-    told = client.get(path).json()
+    metadata = client.get(path).json()
     row = artifact.row.get("features") or list(artifact.row.values())
     values = iter(row)
     inputs = []
-    for tensor in told["inputs"]:
+    for tensor in metadata["inputs"]:
         shape = [1, *tensor["shape"][1:]]
         size = shape[1] if len(shape) > 1 else 1
         data = [next(values) for _ in range(size)]
         inputs.append({**tensor, "shape": shape, "data": data})
 
-    answer = client.post(f"{path}/infer", {"inputs": inputs}).json()
+    response = client.post(f"{path}/infer", {"inputs": inputs}).json()
 
-    outputs = [{**one, "shape": [-1, *one["shape"][1:]]} for one in answer["outputs"]]
-    for output in outputs:
-        del output["data"]
-    assert outputs == [
-        {"name": one["name"], "shape": one["shape"], "datatype": one["datatype"]}
-        for one in told["outputs"]
-    ]
+    assert [
+        {
+            "name": output["name"],
+            "datatype": output["datatype"],
+            "shape": [-1, *output["shape"][1:]],
+        }
+        for output in response["outputs"]
+    ] == metadata["outputs"]
 
 
-def test_a_model_is_ready_while_its_file_is_there(
+def test_a_model_is_ready_while_its_file_exists(
     client: APIClient, champion: Alias, model_path: Path
 ) -> None:
     for path in ("/v2/models/iris/ready", "/v2/models/iris/versions/1/ready"):
@@ -150,7 +144,7 @@ def test_unknown_models_answer_404(
 
 
 def test_an_inactive_version_answers_404(client: APIClient, iris: ModelVersion) -> None:
-    iris.revise(is_active=False)
+    iris.update(is_active=False)
 
     assert client.get("/v2/models/iris/versions/1").status_code == 404
 
@@ -177,7 +171,7 @@ def test_the_index_lists_every_version(
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b'{"ready": 1}', b'"x"'])
-def test_a_bad_index_request_answers_400(client: APIClient, body: Any) -> None:
+def test_an_invalid_index_request_answers_400(client: APIClient, body: Any) -> None:
     response = client.generic("POST", "/v2/repository/index", body)
 
     assert response.status_code == 400
@@ -193,7 +187,7 @@ def test_the_index_costs_two_queries(
     for i in range(5):
         make_version(f"bare{i}")
 
-    # The user, and the versions.
+    # The user and the versions.
     with django_assert_num_queries(2):
         client.post("/v2/repository/index")
 
@@ -201,18 +195,18 @@ def test_the_index_costs_two_queries(
 # -- statistics
 
 
-def test_statistics_are_the_logs(client: APIClient, champion: Alias) -> None:
+def test_statistics_are_computed_from_the_log(client: APIClient, champion: Alias) -> None:
     Prediction.objects.create(model=champion.version, input_data={}, latency_ms=1.5)
     Prediction.objects.create(model=champion.version, input_data={}, latency_ms=0.5)
     last = Prediction.objects.create(
         model=champion.version, input_data={}, latency_ms=3, status="failed", error="no"
     )
 
-    [told] = client.get("/v2/models/iris/stats").json()["model_stats"]
+    [model] = client.get("/v2/models/iris/stats").json()["model_stats"]
 
     nothing = {"count": 0, "ns": 0}
-    stats = told.pop("inference_stats")
-    assert told == {
+    stats = model.pop("inference_stats")
+    assert model == {
         "name": "iris",
         "version": "1",
         "last_inference": round(last.created_at.timestamp() * 1000),
@@ -231,27 +225,27 @@ def test_statistics_are_the_logs(client: APIClient, champion: Alias) -> None:
     }
 
 
-def test_statistics_of_a_version_that_nobody_asked(client: APIClient, iris: ModelVersion) -> None:
-    [told] = client.get("/v2/models/iris/versions/1/stats").json()["model_stats"]
+def test_statistics_of_a_version_without_predictions(client: APIClient, iris: ModelVersion) -> None:
+    [model] = client.get("/v2/models/iris/versions/1/stats").json()["model_stats"]
 
-    assert (told["last_inference"], told["inference_count"]) == (0, 0)
+    assert (model["last_inference"], model["inference_count"]) == (0, 0)
 
 
-def test_statistics_read_the_newest_alone(
+def test_statistics_read_only_the_newest_predictions(
     client: APIClient, iris: ModelVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(statistics, "NEWEST", 3)
     for _ in range(5):
         Prediction.objects.create(model=iris, input_data={}, latency_ms=1)
 
-    [told] = client.get("/v2/models/iris/versions/1/stats").json()["model_stats"]
+    [model] = client.get("/v2/models/iris/versions/1/stats").json()["model_stats"]
 
-    assert told["inference_count"] == 3
+    assert model["inference_count"] == 3
 
 
 def test_statistics_cost_three_queries(
     client: APIClient, champion: Alias, django_assert_num_queries: Any
 ) -> None:
-    # The user, the version, and one over its predictions.
+    # The user, the version and its predictions.
     with django_assert_num_queries(3):
         client.get("/v2/models/iris/stats")

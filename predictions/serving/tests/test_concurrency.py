@@ -19,7 +19,8 @@ from predictions.serving.questions import Caller, Question
 from predictions.serving.records import Record
 from registry import loader
 from registry.models import ModelVersion
-from registry.testing.fixtures import Artifact, pool_of, postgresql
+from registry.testing.artifacts import Artifact
+from registry.testing.databases import pool_limits, postgresql
 
 # Fewer than the tests' pool has connections: each thread keeps one.
 N_THREADS = 16
@@ -156,7 +157,7 @@ def test_one_connection_is_enough_for_callers_of_every_kind_while_the_model_load
         finally:
             connections.close_all()
 
-    with pool_of(1, timeout_seconds=5), ThreadPoolExecutor(N_THREADS) as threads:
+    with pool_limits(1, timeout_seconds=5), ThreadPoolExecutor(N_THREADS) as threads:
         codes = list(threads.map(ask, range(N_THREADS)))
 
     assert set(codes) <= {200, 201}

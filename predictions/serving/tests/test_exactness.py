@@ -11,7 +11,7 @@ from rest_framework.test import APIClient
 
 from predictions.models import Prediction
 from registry.models import ModelVersion
-from registry.testing.fixtures import Artifact
+from registry.testing.artifacts import Artifact
 
 URL = "/api/v1/predictions/"
 

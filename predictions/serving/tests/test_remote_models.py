@@ -11,7 +11,7 @@ from rest_framework.test import APIClient
 
 from predictions.models import Prediction
 from registry.models import ModelVersion
-from registry.testing.remote_server import Reply, StandIn, standing_in
+from registry.testing.remote_server import Reply, StubServer, stub_server
 
 MODELS, PREDICTIONS = "/api/v1/models/", "/api/v1/predictions/"
 
@@ -19,8 +19,8 @@ pytestmark = [pytest.mark.usefixtures("model_path"), pytest.mark.django_db]
 
 
 @pytest.fixture
-def server(settings: LazySettings) -> Iterator[StandIn]:
-    with standing_in() as server:
+def server(settings: LazySettings) -> Iterator[StubServer]:
+    with stub_server() as server:
         settings.REMOTE_ORIGINS = [server.origin]
         yield server
 
@@ -32,7 +32,7 @@ def register(admin_api: APIClient, document: dict[str, Any], **fields: Any) -> A
 
 
 @pytest.fixture
-def version(admin_api: APIClient, server: StandIn) -> ModelVersion:
+def version(admin_api: APIClient, server: StubServer) -> ModelVersion:
     response = register(admin_api, server.document())
     assert response.status_code == 201, response.content
     return ModelVersion.objects.get()
@@ -44,30 +44,30 @@ def ask(client: APIClient, version: ModelVersion, row: Any = (1.0, 2.5)) -> Any:
 
 
 def test_a_remote_model_is_registered_and_asked(
-    client: APIClient, version: ModelVersion, server: StandIn
+    client: APIClient, version: ModelVersion, server: StubServer
 ) -> None:
     response = ask(client, version)
 
     assert response.status_code == 201
     assert response.json()["prediction"] == 3.5
-    assert version.libraries == {"stand-in": "9"}
+    assert version.libraries == {"stub": "9"}
     assert version.signature["inputs"] == server.metadata["inputs"]
     assert Prediction.objects.get().status == "succeeded"
 
 
-def test_a_batch_is_one_call(client: APIClient, version: ModelVersion, server: StandIn) -> None:
-    before = server.infers
+def test_a_batch_is_one_call(client: APIClient, version: ModelVersion, server: StubServer) -> None:
+    before = server.n_infer_calls
     body = {"model_id": version.pk, "inputs": [{"features": [i, 0.5]} for i in range(100)]}
 
     response = client.post(f"{PREDICTIONS}batch/", body)
 
     assert [row["prediction"] for row in response.json()] == [i + 0.5 for i in range(100)]
-    assert server.infers == before + 1
+    assert server.n_infer_calls == before + 1
 
 
 @pytest.mark.parametrize("origins", [[], ["http://127.0.0.1:1"]])
 def test_an_origin_that_is_not_listed_is_400_and_not_asked(
-    admin_api: APIClient, server: StandIn, settings: LazySettings, origins: list[str]
+    admin_api: APIClient, server: StubServer, settings: LazySettings, origins: list[str]
 ) -> None:
     settings.REMOTE_ORIGINS = origins
 
@@ -80,7 +80,7 @@ def test_an_origin_that_is_not_listed_is_400_and_not_asked(
 
 
 def test_an_origin_that_is_no_longer_listed_is_not_asked(
-    client: APIClient, version: ModelVersion, server: StandIn, settings: LazySettings
+    client: APIClient, version: ModelVersion, server: StubServer, settings: LazySettings
 ) -> None:
     asked, settings.REMOTE_ORIGINS = len(server.requests), []
 
@@ -91,7 +91,7 @@ def test_an_origin_that_is_no_longer_listed_is_not_asked(
 
 
 def test_secrets_reach_the_proof_and_the_server_alone(
-    admin_api: APIClient, client: APIClient, server: StandIn, monkeypatch: pytest.MonkeyPatch
+    admin_api: APIClient, client: APIClient, server: StubServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLAPI_REMOTE_KEY", "open sesame")
     document = server.document(headers={"X-Key": "MLAPI_REMOTE_KEY"})
@@ -105,7 +105,7 @@ def test_secrets_reach_the_proof_and_the_server_alone(
 
 
 def test_other_variables_can_not_be_named(
-    admin_api: APIClient, server: StandIn, monkeypatch: pytest.MonkeyPatch
+    admin_api: APIClient, server: StubServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     response = register(admin_api, server.document(headers={"X-Key": "SECRET_KEY"}))
 
@@ -115,7 +115,7 @@ def test_other_variables_can_not_be_named(
 
 
 def test_probabilities_are_declared_and_recorded(
-    admin_api: APIClient, client: APIClient, server: StandIn
+    admin_api: APIClient, client: APIClient, server: StubServer
 ) -> None:
     server.metadata = {
         "inputs": [{"name": "x", "datatype": "FP64", "shape": [-1, 2]}],
@@ -133,7 +133,7 @@ def test_probabilities_are_declared_and_recorded(
 
 
 def test_the_servers_error_is_422_and_recorded(
-    client: APIClient, version: ModelVersion, server: StandIn
+    client: APIClient, version: ModelVersion, server: StubServer
 ) -> None:
     server.replies["infer"] = Reply(500, b'{"error": "singular matrix"}')
 
@@ -145,7 +145,7 @@ def test_the_servers_error_is_422_and_recorded(
 
 
 def test_a_server_that_is_down_is_503_and_recorded(
-    client: APIClient, version: ModelVersion, server: StandIn
+    client: APIClient, version: ModelVersion, server: StubServer
 ) -> None:
     ask(client, version)
     server.stop()
@@ -161,15 +161,15 @@ def test_a_server_that_is_down_is_503_and_recorded(
 
 
 def test_a_batch_for_a_server_that_is_down_asks_once(
-    client: APIClient, version: ModelVersion, server: StandIn
+    client: APIClient, version: ModelVersion, server: StubServer
 ) -> None:
     server.hang_up = True
-    before = server.infers
+    before = server.n_infer_calls
     body = {"model_id": version.pk, "inputs": [{"features": [i, 0.5]} for i in range(20)]}
 
     response = client.post(f"{PREDICTIONS}batch/", body)
 
     assert response.status_code == 503
     assert response.headers["Retry-After"] == "1"
-    assert server.infers == before + 1
+    assert server.n_infer_calls == before + 1
     assert Prediction.objects.filter(status="failed").count() == 20

@@ -237,13 +237,16 @@ def test_another_salt_deals_subjects_anew() -> None:
 
 
 def test_a_name_costs_one_query_more(
-    client: APIClient, champion: Alias, sent: list[str], django_assert_max_num_queries: Any
+    client: APIClient,
+    champion: Alias,
+    raw_statements: list[str],
+    django_assert_max_num_queries: Any,
 ) -> None:
     # SQLite's goes through Django's cursor and is counted there too.
     with django_assert_max_num_queries(1):
         assert routing.resolve("iris", subject="ada").model_id == champion.version_id
 
-    assert len(sent) == 1
+    assert len(raw_statements) == 1
 
 
 @pytest.mark.django_db(transaction=True)

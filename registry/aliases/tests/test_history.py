@@ -1,7 +1,6 @@
-"""Moves are kept: the database refuses to change them, whoever asks."""
+"""The database refuses to change or delete recorded moves."""
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from django.core.management import call_command
@@ -9,8 +8,9 @@ from django.db import IntegrityError, connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 
 from registry.aliases import moves
+from registry.aliases.recording import Attribution
 from registry.models import Alias, AliasMove, ModelVersion
-from registry.testing.fixtures import Artifact
+from registry.testing.artifacts import Artifact
 
 MakeVersion = Callable[..., ModelVersion]
 
@@ -21,9 +21,9 @@ def move(iris: ModelVersion) -> AliasMove:
     return AliasMove.objects.get()
 
 
-def refused(act: Callable[[], Any]) -> None:
+def assert_refused(change: Callable[[], object]) -> None:
     with pytest.raises(IntegrityError, match="moves of aliases are kept"), transaction.atomic():
-        act()
+        change()
 
 
 def execute(sql: str) -> None:
@@ -34,25 +34,25 @@ def execute(sql: str) -> None:
 def test_a_move_is_neither_changed_nor_deleted(move: AliasMove) -> None:
     move.reason = "another"
 
-    refused(move.save)
-    refused(move.delete)
-    refused(lambda: AliasMove.objects.update(to_version="2"))
-    refused(lambda: AliasMove.objects.all().delete())
-    refused(lambda: execute("DELETE FROM model_alias_moves"))
+    assert_refused(move.save)
+    assert_refused(move.delete)
+    assert_refused(lambda: AliasMove.objects.update(to_version="2"))
+    assert_refused(lambda: AliasMove.objects.all().delete())
+    assert_refused(lambda: execute("DELETE FROM model_alias_moves"))
     assert AliasMove.objects.get().reason == ""
 
 
 def test_a_move_is_not_replaced(move: AliasMove) -> None:
     move.reason = "another"
 
-    refused(
+    assert_refused(
         lambda: AliasMove.objects.bulk_create(
             [move], update_conflicts=True, unique_fields=["id"], update_fields=["reason"]
         )
     )
     if connection.vendor == "sqlite":
         columns = ", ".join(str(field.column) for field in AliasMove._meta.concrete_fields)
-        refused(
+        assert_refused(
             lambda: execute(
                 f"INSERT OR REPLACE INTO model_alias_moves ({columns})"  # noqa: S608
                 f" SELECT {columns} FROM model_alias_moves"
@@ -61,14 +61,14 @@ def test_a_move_is_not_replaced(move: AliasMove) -> None:
     assert AliasMove.objects.get().reason == ""
 
 
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="Only PostgreSQL truncates.")
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="Only PostgreSQL has TRUNCATE.")
 @pytest.mark.django_db(transaction=True)
-def test_the_moves_are_not_emptied(move: AliasMove) -> None:
-    refused(lambda: execute("TRUNCATE model_alias_moves"))
-    refused(lambda: execute("TRUNCATE model_alias_moves CASCADE"))
+def test_the_table_of_moves_is_not_truncated(move: AliasMove) -> None:
+    assert_refused(lambda: execute("TRUNCATE model_alias_moves"))
+    assert_refused(lambda: execute("TRUNCATE model_alias_moves CASCADE"))
 
 
-def test_a_number_is_given_once(move: AliasMove) -> None:
+def test_move_numbers_are_unique(move: AliasMove) -> None:
     again = AliasMove(name="iris", alias="champion", number=1, action="set")
 
     with pytest.raises(IntegrityError), transaction.atomic():
@@ -79,7 +79,7 @@ def test_a_number_is_given_once(move: AliasMove) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_first_version_that_can_answer_is_champion_by_migration(
+def test_the_migration_makes_the_first_usable_version_champion(
     make_version: MakeVersion, iris_artifact: Artifact
 ) -> None:
     make_version("iris", version="bare")
@@ -109,8 +109,8 @@ def test_the_first_version_that_can_answer_is_champion_by_migration(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_triggers_go_and_come_back_and_champions_are_made_once(iris: ModelVersion) -> None:
-    moves.set_alias(name="iris", alias="champion", version="1", cause=moves.Cause("mine"))
+def test_the_migration_recreates_the_triggers_but_not_the_champions(iris: ModelVersion) -> None:
+    moves.set_alias(name="iris", alias="champion", version="1", attribution=Attribution("mine"))
     try:
         call_command("migrate", "registry", "0002", verbosity=0)
         AliasMove.objects.update(request_id="changed")
@@ -119,7 +119,5 @@ def test_the_triggers_go_and_come_back_and_champions_are_made_once(iris: ModelVe
 
     move = AliasMove.objects.get()
     assert (move.reason, move.request_id) == ("mine", "changed")
-    refused(move.delete)
-    assert (
-        MigrationExecutor(connection).migration_plan([("registry", "0004_history_is_kept")]) == []
-    )
+    assert_refused(move.delete)
+    assert MigrationExecutor(connection).migration_plan([("registry", "0005_help_texts")]) == []

@@ -1,4 +1,4 @@
-"""Folders of MLflow models: saved by the real mlflow (data/mlflow), and damaged here."""
+"""Folders of MLflow models: those saved by MLflow itself (testing/data/mlflow), and broken ones."""
 
 import json
 import shutil
@@ -11,8 +11,8 @@ import pytest
 import yaml
 from django.core.management import CommandError, call_command
 
+from registry.artifacts.errors import ArtifactRejected
 from registry.artifacts.mlflow_folder import read_folder
-from registry.artifacts.store import ArtifactRejected
 from registry.models import ModelVersion
 
 FOLDERS = Path(__file__).resolve().parents[2] / "testing" / "data" / "mlflow"
@@ -20,10 +20,10 @@ IRIS = ["sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal wid
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Callable[..., Path]:
-    """A folder with an MLmodel of these members, and a model file."""
+def make_folder(tmp_path: Path) -> Callable[..., Path]:
+    """Write a folder with a model file and an MLmodel with these members."""
 
-    def folder(**members: Any) -> Path:
+    def make(**members: Any) -> Path:
         sklearn = {"pickled_model": "model.skops", "serialization_format": "skops"}
         body = {"mlflow_version": "3.17.2", "flavors": {"sklearn": sklearn}, **members}
         path = tmp_path / "saved"
@@ -32,7 +32,7 @@ def folder(tmp_path: Path) -> Callable[..., Path]:
         (path / "model.skops").write_bytes(b"PK")
         return path
 
-    return folder
+    return make
 
 
 def signature(*inputs: Any) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def signature(*inputs: Any) -> dict[str, Any]:
 
 def register(folder: Path, *more: str) -> str:
     if folder.name == "sklearn_mixed":
-        # Its encoder knows two cities, and fails on a made-up one.
+        # Its encoder knows two cities and fails on the generated one.
         more = ('--example=[{"city": "Oslo", "seats": 1}]', *more)
     out = StringIO()
     call_command("register_model", str(folder), "--name=iris", "--version=1", *more, stdout=out)
@@ -51,7 +51,7 @@ def register(folder: Path, *more: str) -> str:
 # -- real folders
 
 
-@pytest.mark.usefixtures("proofs_once", "model_path", "db")
+@pytest.mark.usefixtures("cached_proofs", "model_path", "db")
 @pytest.mark.parametrize(
     ("name", "framework", "features", "inputs"),
     [
@@ -67,28 +67,28 @@ def register(folder: Path, *more: str) -> str:
 def test_a_folder_registers_with_its_columns(
     name: str, framework: str, features: list[str], inputs: list[str]
 ) -> None:
-    said = register(FOLDERS / name)
+    output = register(FOLDERS / name)
 
     version = ModelVersion.objects.get()
     assert version.framework == framework
-    told = version.signature["inputs"]
-    assert [tensor["name"] for tensor in told] == inputs
-    assert [key for t in told for key in t.get("features", [t["name"]])] == features
+    tensors = version.signature["inputs"]
+    assert [tensor["name"] for tensor in tensors] == inputs
+    assert [key for t in tensors for key in t.get("features", [t["name"]])] == features
     origin = version.tags["mlflow"]
     assert (origin["version"], origin["flavor"]) == ("3.17.2", framework)
-    assert f"Registered iris:1 as id {version.pk}: {framework}" in said
+    assert f"Registered iris:1 as id {version.pk}: {framework}" in output
 
 
-@pytest.mark.usefixtures("proofs_once", "model_path", "db")
+@pytest.mark.usefixtures("cached_proofs", "model_path", "db")
 def test_the_same_folder_again_changes_nothing() -> None:
     register(FOLDERS / "xgboost_classifier")
 
-    assert "registered already" in register(FOLDERS / "xgboost_classifier")
+    assert "already registered" in register(FOLDERS / "xgboost_classifier")
     assert ModelVersion.objects.count() == 1
 
 
-@pytest.mark.usefixtures("proofs_once", "model_path", "db")
-def test_options_win_over_the_folder() -> None:
+@pytest.mark.usefixtures("cached_proofs", "model_path", "db")
+def test_options_take_precedence_over_the_folder() -> None:
     columns = {"columns": [{"name": name} for name in "abcd"]}
 
     register(
@@ -104,41 +104,41 @@ def test_options_win_over_the_folder() -> None:
     assert version.signature["inputs"][0]["features"] == list("abcd")
 
 
-@pytest.mark.usefixtures("proofs_once", "model_path", "db")
-def test_another_function_than_predict_is_told(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("cached_proofs", "model_path", "db")
+def test_a_function_other_than_predict_causes_a_warning(tmp_path: Path) -> None:
     folder = tmp_path / "sklearn_classifier"
     shutil.copytree(FOLDERS / "sklearn_classifier", folder)
-    told = (folder / "MLmodel").read_text()
+    text = (folder / "MLmodel").read_text()
     (folder / "MLmodel").write_text(
-        told.replace("predict_fn: predict", "predict_fn: predict_proba")
+        text.replace("predict_fn: predict", "predict_fn: predict_proba")
     )
 
-    assert "MLflow serves this model by predict_proba" in register(folder)
+    assert "MLflow serves this model with predict_proba" in register(folder)
 
 
 @pytest.mark.usefixtures("model_path", "db")
 @pytest.mark.parametrize(
-    ("name", "more", "said"),
+    ("name", "options", "message"),
     [
         ("sklearn_pickle", (), r"is a pickle.*serialization_format=\"skops\""),
-        ("xgboost_booster", ("--framework=sklearn",), "the file is one of 'xgboost'"),
-        ("xgboost_booster", ('--tags={"mlflow": 1}',), "mlflow is written for a folder"),
-        (".", (), "No folder of an MLflow model"),
+        ("xgboost_booster", ("--framework=sklearn",), "this is a file of 'xgboost'"),
+        ("xgboost_booster", ('--tags={"mlflow": 1}',), "the tag mlflow is reserved"),
+        (".", (), "not the folder of an MLflow model"),
     ],
 )
-def test_a_folder_that_is_refused_registers_nothing(
-    name: str, more: tuple[str, ...], said: str
+def test_a_rejected_folder_registers_nothing(
+    name: str, options: tuple[str, ...], message: str
 ) -> None:
-    with pytest.raises(CommandError, match=said):
-        register(FOLDERS / name, *more)
+    with pytest.raises(CommandError, match=message):
+        register(FOLDERS / name, *options)
 
     assert not ModelVersion.objects.exists()
 
 
-# -- what an MLmodel may say
+# -- the content of MLmodel
 
 
-def test_types_become_datatypes(folder: Any) -> None:
+def test_column_types_become_datatypes(make_folder: Any) -> None:
     kinds = ["boolean", "integer", "long", "float", "double", "string"]
     specs: list[Any] = [{"type": kind, "name": kind} for kind in kinds]
     specs += [
@@ -147,9 +147,9 @@ def test_types_become_datatypes(folder: Any) -> None:
         {"type": "string", "name": "note", "optional": True},
     ]
 
-    told = read_folder(folder(signature=signature(*specs))).signature
+    declared = read_folder(make_folder(signature=signature(*specs))).signature
 
-    assert told == {
+    assert declared == {
         "columns": [
             {"name": "boolean", "datatype": "BOOL"},
             {"name": "integer", "datatype": "INT32"},
@@ -165,32 +165,34 @@ def test_types_become_datatypes(folder: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "told",
+    "mlflow_signature",
     [None, {}, {"inputs": None}, signature({"type": "tensor", "tensor-spec": {}}), 3],
 )
-def test_without_named_columns_the_file_tells_all(folder: Any, told: Any) -> None:
-    assert read_folder(folder(signature=told)).signature is None
+def test_without_named_columns_nothing_is_declared(make_folder: Any, mlflow_signature: Any) -> None:
+    assert read_folder(make_folder(signature=mlflow_signature)).signature is None
 
 
 @pytest.mark.parametrize(
-    ("told", "said"),
+    ("mlflow_signature", "message"),
     [
-        ({"inputs": "{"}, "inputs is no JSON"),
-        ({"inputs": 3}, "inputs is no JSON"),
-        ({"inputs": "[" * 100_000}, "inputs is no JSON"),
+        ({"inputs": "{"}, "inputs is not valid JSON"),
+        ({"inputs": 3}, "inputs is not valid JSON"),
+        ({"inputs": "[" * 100_000}, "inputs is not valid JSON"),
         ({"inputs": "{}"}, "a list of 1 to 10000 columns"),
-        (signature(3), r"inputs\[0\] is no object"),
-        (signature({"type": "datetime", "name": "day"}), "'day' is of the type datetime"),
-        (signature({"type": "array", "name": "xs"}), "'xs' is of the type array"),
-        (signature({"type": ["long"], "name": "xs"}), "'xs' is of the type"),
+        (signature(3), r"inputs\[0\] must be an object"),
+        (signature({"type": "datetime", "name": "day"}), "'day' has the type datetime"),
+        (signature({"type": "array", "name": "xs"}), "'xs' has the type array"),
+        (signature({"type": ["long"], "name": "xs"}), "'xs' has the type"),
         (signature({"type": "long", "name": ""}), r"inputs\[0\].name must be"),
         (signature({"type": "long", "name": "a"}, {"type": "long"}), "with and without names"),
     ],
 )
-def test_a_signature_that_can_not_be_used_is_refused(folder: Any, told: Any, said: str) -> None:
-    path = folder(signature=told)
+def test_an_unusable_signature_is_rejected(
+    make_folder: Any, mlflow_signature: Any, message: str
+) -> None:
+    path = make_folder(signature=mlflow_signature)
 
-    with pytest.raises(ArtifactRejected, match=said) as caught:
+    with pytest.raises(ArtifactRejected, match=message) as caught:
         read_folder(path)
 
     assert caught.value.errors.keys() == {"signature"}
@@ -198,7 +200,7 @@ def test_a_signature_that_can_not_be_used_is_refused(folder: Any, told: Any, sai
 
 
 @pytest.mark.parametrize(
-    ("told", "metrics"),
+    ("mlflow_metrics", "metrics"),
     [
         ({"accuracy": 0.9, "n": 3}, {"accuracy": 0.9, "n": 3}),
         ([{"key": "accuracy", "value": 0.9, "step": 0}], {"accuracy": 0.9}),
@@ -208,14 +210,14 @@ def test_a_signature_that_can_not_be_used_is_refused(folder: Any, told: Any, sai
         (7, None),
     ],
 )
-def test_metrics_are_numbers_by_name(folder: Any, told: Any, metrics: Any) -> None:
-    assert read_folder(folder(metrics=told)).metrics == metrics
+def test_only_numeric_metrics_are_kept(make_folder: Any, mlflow_metrics: Any, metrics: Any) -> None:
+    assert read_folder(make_folder(metrics=mlflow_metrics)).metrics == metrics
 
 
-def test_the_origin_keeps_what_is_known(folder: Any) -> None:
+def test_the_origin_describes_the_mlflow_model(make_folder: Any) -> None:
     function = {"loader_module": "mlflow.sklearn", "predict_fn": "predict_proba"}
     sklearn = {"pickled_model": "model.skops", "sklearn_version": "1.9.1"}
-    path = folder(run_id="r" * 500, flavors={"python_function": function, "sklearn": sklearn})
+    path = make_folder(run_id="r" * 500, flavors={"python_function": function, "sklearn": sklearn})
 
     assert read_folder(path).origin == {
         "version": "3.17.2",
@@ -227,46 +229,49 @@ def test_the_origin_keeps_what_is_known(folder: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flavors", "said"),
+    ("flavors", "message"),
     [
         (None, "has no flavors"),
         ({}, "has no flavors"),
         ([], "has no flavors"),
-        ({"python_function": {"loader_module": "mlflow.pyfunc.model"}}, "A python_function alone"),
-        ({"pytorch": {}, "python_function": {}}, "has the flavors python_function, pytorch, and"),
+        (
+            {"python_function": {"loader_module": "mlflow.pyfunc.model"}},
+            "only the flavor python_function",
+        ),
+        ({"pytorch": {}, "python_function": {}}, "has the flavors python_function, pytorch, but"),
         ({"sklearn": {"pickled_model": "model.pkl"}}, "'model.pkl' is a pickle"),
         (
             {"sklearn": {"pickled_model": "model.skops", "serialization_format": "cloudpickle"}},
             "is a pickle",
         ),
-        ({"lightgbm": {"data": "model.skops"}}, r"is no LightGBM file.*model\.booster_"),
-        ({"sklearn": {}}, "does not name the file"),
-        ({"onnx": {"data": 3}}, "does not name the file"),
+        ({"lightgbm": {"data": "model.skops"}}, r"is not a LightGBM file.*model\.booster_"),
+        ({"sklearn": {}}, "does not name the model file"),
+        ({"onnx": {"data": 3}}, "does not name the model file"),
         ({"onnx": {"data": "gone.onnx"}}, "has no file 'gone.onnx'"),
-        ({"onnx": {"data": "."}}, "is outside the folder"),
-        ({"onnx": {"data": "../MLmodel"}}, "is outside the folder"),
-        ({"onnx": {"data": "/etc/passwd"}}, "is outside the folder"),
-        ({"onnx": {"data": "a\0b"}}, "is outside the folder"),
+        ({"onnx": {"data": "."}}, "is outside the model's folder"),
+        ({"onnx": {"data": "../MLmodel"}}, "is outside the model's folder"),
+        ({"onnx": {"data": "/etc/passwd"}}, "is outside the model's folder"),
+        ({"onnx": {"data": "a\0b"}}, "is outside the model's folder"),
     ],
 )
-def test_a_model_that_is_not_served_is_refused(folder: Any, flavors: Any, said: str) -> None:
-    with pytest.raises(ArtifactRejected, match=said):
-        read_folder(folder(flavors=flavors))
+def test_an_unsupported_model_is_rejected(make_folder: Any, flavors: Any, message: str) -> None:
+    with pytest.raises(ArtifactRejected, match=message):
+        read_folder(make_folder(flavors=flavors))
 
 
 @pytest.mark.parametrize("name", ["model.skops", "MLmodel"])
-def test_no_link_leads_out_of_the_folder(folder: Any, tmp_path: Path, name: str) -> None:
-    path = folder()
+def test_no_link_leads_out_of_the_folder(make_folder: Any, tmp_path: Path, name: str) -> None:
+    path = make_folder()
     outside = tmp_path / "outside"
     (path / name).rename(outside)
     (path / name).symlink_to(outside)
 
-    with pytest.raises(ArtifactRejected, match="is outside the folder of the model"):
+    with pytest.raises(ArtifactRejected, match="is outside the model's folder"):
         read_folder(path)
 
 
-def test_a_link_inside_the_folder_is_fine(folder: Any) -> None:
-    path = folder()
+def test_a_link_inside_the_folder_is_accepted(make_folder: Any) -> None:
+    path = make_folder()
     (path / "model.skops").rename(path / "real.skops")
     (path / "model.skops").symlink_to("real.skops")
 
@@ -274,22 +279,22 @@ def test_a_link_inside_the_folder_is_fine(folder: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
-        ("flavors: [", "is not the YAML"),
+        ("flavors: [", "is not valid YAML"),
         ("- 1", "is not a mapping"),
         ("", "is not a mapping"),
-        ("a: &x [1]\nb: *x", "it holds aliases"),
-        ("a: !!python/object/apply:os.system [x]", "is not the YAML"),
-        ("day: 2026-99-99", "is not the YAML"),
-        ("[" * 5000, "is not the YAML"),
+        ("a: &x [1]\nb: *x", "aliases are not allowed"),
+        ("a: !!python/object/apply:os.system [x]", "is not valid YAML"),
+        ("day: 2026-99-99", "is not valid YAML"),
+        ("[" * 5000, "is not valid YAML"),
         ("#" * (2**20 + 1), "is larger than"),
-        ("\x00", "is not the YAML"),
+        ("\x00", "is not valid YAML"),
     ],
 )
-def test_a_text_that_is_no_mlmodel_is_refused(folder: Any, text: str, said: str) -> None:
-    path = folder()
+def test_an_invalid_mlmodel_is_rejected(make_folder: Any, text: str, message: str) -> None:
+    path = make_folder()
     (path / "MLmodel").write_text(text)
 
-    with pytest.raises(ArtifactRejected, match=said):
+    with pytest.raises(ArtifactRejected, match=message):
         read_folder(path)

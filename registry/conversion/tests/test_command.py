@@ -28,7 +28,7 @@ def run(file: Path, *more: str) -> str:
     return out.getvalue()
 
 
-def refused(file: Path, *more: str) -> str:
+def error_of(file: Path, *more: str) -> str:
     with pytest.raises(CommandError) as caught:
         run(file, *more)
     assert not ModelVersion.objects.exists()
@@ -36,7 +36,7 @@ def refused(file: Path, *more: str) -> str:
 
 
 @pytest.mark.django_db
-def test_the_onnx_file_is_the_artifact_and_the_tags_tell_where_it_came_from(
+def test_the_onnx_file_is_the_artifact_and_the_tags_describe_its_source(
     iris: trained_models.Trained, model_path: Path, tmp_path: Path
 ) -> None:
     rows = np.resize(iris.rows, (1200, 4))
@@ -44,17 +44,21 @@ def test_the_onnx_file_is_the_artifact_and_the_tags_tell_where_it_came_from(
     example.write_text("\n".join(map(json.dumps, rows.tolist())))
     more = ("--to=onnx", f"--example-file={example}", '--tags={"team": "risk"}')
 
-    said = run(iris.path, *more)
+    output = run(iris.path, *more)
 
     version = ModelVersion.objects.get()
-    assert "Compared on 1,200 example rows: all labels equal" in said
+    assert "Compared on 1,200 example rows: all labels are equal" in output
     assert version.framework == "onnx"
     assert [path.suffix for path in model_path.rglob("*.*") if path.is_file()] == [".onnx"]
     source = hashlib.sha256(iris.path.read_bytes()).hexdigest()
-    came, parity = version.tags["converted_from"], version.tags["parity"]
+    converted_from, parity = version.tags["converted_from"], version.tags["parity"]
     assert version.tags["team"] == "risk"
-    assert (came["framework"], came["sha256"], came["file"]) == ("sklearn", source, "iris.skops")
-    assert came["libraries"].keys() == {"scikit-learn", "skops"}
+    assert (converted_from["framework"], converted_from["sha256"], converted_from["file"]) == (
+        "sklearn",
+        source,
+        "iris.skops",
+    )
+    assert converted_from["libraries"].keys() == {"scikit-learn", "skops"}
     assert parity["max_difference"] < TOLERANCE
     assert parity | {"max_difference": 0} == {
         "rows": 1200,
@@ -65,12 +69,12 @@ def test_the_onnx_file_is_the_artifact_and_the_tags_tell_where_it_came_from(
     }
     assert version.signature["outputs"][0]["classes"] == [0, 1, 2]
 
-    assert "registered already" in run(iris.path, *more)
+    assert "already registered" in run(iris.path, *more)
     assert ModelVersion.objects.count() == 1
 
 
 @pytest.mark.django_db
-def test_another_file_under_a_converted_version_is_refused(
+def test_another_file_for_a_converted_version_is_refused(
     iris: trained_models.Trained, make_version: Any, tmp_path: Path
 ) -> None:
     make_version("m", tags={"converted_from": {"sha256": "0" * 64}})
@@ -80,29 +84,29 @@ def test_another_file_under_a_converted_version_is_refused(
 
 
 @pytest.mark.django_db
-def test_generated_rows_are_called_so(iris: trained_models.Trained, model_path: Path) -> None:
-    said = run(iris.path, "--to=onnx")
+def test_a_comparison_on_synthetic_rows_is_reported_as_such(
+    iris: trained_models.Trained, model_path: Path
+) -> None:
+    output = run(iris.path, "--to=onnx")
 
-    assert "2,000 rows generated from the signature, as none were given" in said
+    assert "2,000 synthetic rows, because no example rows were given" in output
     assert ModelVersion.objects.get().tags["parity"]["generated"] is True
 
 
 @pytest.mark.django_db
-def test_too_few_example_rows_are_refused_by_number(
-    iris: trained_models.Trained, model_path: Path
-) -> None:
+def test_too_few_example_rows_are_refused(iris: trained_models.Trained, model_path: Path) -> None:
     example = json.dumps(iris.rows[:20].tolist())
 
-    said = refused(iris.path, "--to=onnx", f"--example={example}")
+    message = error_of(iris.path, "--to=onnx", f"--example={example}")
 
-    assert "20 example rows prove too little: give at least 1,000" in said
+    assert "20 example rows prove too little: send at least 1,000" in message
 
 
 @pytest.mark.django_db
 def test_an_onnx_file_is_not_converted(model_path: Path, tmp_path: Path) -> None:
-    said = refused(trained_models.iris_onnx(tmp_path / "m.onnx").path, "--to=onnx")
+    message = error_of(trained_models.iris_onnx(tmp_path / "m.onnx").path, "--to=onnx")
 
-    assert "is ONNX already" in said
+    assert "is ONNX already" in message
 
 
 @pytest.mark.django_db
@@ -110,24 +114,24 @@ def test_a_remote_model_is_not_converted(model_path: Path, tmp_path: Path) -> No
     path = tmp_path / "remote.json"
     path.write_text('{"url": "http://127.0.0.1:1", "model": "m"}')
 
-    assert "there is no file to convert" in refused(path, "--to=onnx")
+    assert "there is no file to convert" in error_of(path, "--to=onnx")
 
 
 @pytest.mark.django_db
-def test_the_tags_of_a_conversion_are_not_the_users(
+def test_users_cannot_set_the_tags_of_a_conversion(
     iris: trained_models.Trained, model_path: Path
 ) -> None:
-    assert "parity" in refused(iris.path, "--to=onnx", '--tags={"parity": 1}')
+    assert "parity" in error_of(iris.path, "--to=onnx", '--tags={"parity": 1}')
 
 
 @pytest.mark.django_db
-def test_a_bad_line_of_an_example_file_is_named(
+def test_an_invalid_line_of_an_example_file_is_named(
     iris: trained_models.Trained, model_path: Path, tmp_path: Path
 ) -> None:
     example = tmp_path / "rows.ndjson"
     example.write_text("[1, 2, 3, 4]\n{oops\n")
 
-    assert "line 2" in refused(iris.path, f"--example-file={example}")
+    assert "line 2" in error_of(iris.path, f"--example-file={example}")
 
 
 def test_the_command_imports_no_converter() -> None:
@@ -137,6 +141,6 @@ def test_the_command_imports_no_converter() -> None:
         "if m in sys.modules])"
     )
 
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
 
-    assert answer.stdout.strip() == b"[]"
+    assert process.stdout.strip() == b"[]"

@@ -1,4 +1,4 @@
-"""Models of other frameworks as ONNX: converted and compared."""
+"""Models of other frameworks are converted to ONNX and compared."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,21 +23,22 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
-from registry.artifacts.sniffing import ArtifactRejected, sniff
-from registry.conversion import convert
+from registry.artifacts.errors import ArtifactRejected
+from registry.artifacts.sniffing import sniff
+from registry.conversion import worker
 from registry.conversion.parity import TOLERANCE, compare
 from registry.runtimes import runtime_module
 from registry.runtimes.base import LoadOptions, Outputs
 from registry.signatures.arrangement import arrange
 from registry.signatures.completion import complete
-from registry.signatures.signature import Output, Signature
+from registry.signatures.signature import Signature
 from registry.testing import trained_models
 
-FITTED = 1500
+N_TRAINING_ROWS = 1500
 Data = tuple[np.ndarray, np.ndarray]
 
 
-def with_gaps(rows: np.ndarray) -> np.ndarray:
+def with_missing_values(rows: np.ndarray) -> np.ndarray:
     rows = rows.copy()
     rows[np.random.default_rng(0).random(rows.shape) < 0.05] = np.nan
     return rows
@@ -72,8 +73,8 @@ def save(model: Any, path: Path) -> Path:
 
 
 def convert_here(path: Path, example: Any = (), declared: Any = None) -> dict[str, Any]:
-    """What the subprocess does, in this one: a fresh interpreter imports for seconds."""
-    return convert.examine(
+    """Convert in this process: the imports of a fresh interpreter take seconds."""
+    return worker.convert_and_compare(
         {
             "path": str(path),
             "folder": str(path.parent),
@@ -85,25 +86,25 @@ def convert_here(path: Path, example: Any = (), declared: Any = None) -> dict[st
     )
 
 
-def answers(path: Path, rows: list[Any], declared: Any = None) -> tuple[Signature, Outputs]:
+def score(path: Path, rows: list[Any], declared: Any = None) -> tuple[Signature, Outputs]:
     runtime = runtime_module(sniff(path)).load(path, LoadOptions())
-    wanted = None if declared is None else Signature.from_json(declared)
-    signature = complete(runtime.signature, wanted)
+    declaration = None if declared is None else Signature.from_json(declared)
+    signature = complete(runtime.signature, declaration)
     return signature, runtime.predict(arrange(signature, rows))
 
 
-def assert_alike(
-    source: Path, answer: Mapping[str, Any], rows: list[Any], declared: Any = None
+def assert_scores_alike(
+    source: Path, result: Mapping[str, Any], rows: list[Any], declared: Any = None
 ) -> Signature:
-    """The ONNX file answers rows it was not compared on as its source does; its signature."""
-    signature, theirs = answers(source, rows, declared)
-    own, ours = answers(source.parent / answer["file"], rows, answer["signature"])
-    pairs = zip(signature.outputs, own.outputs, strict=True)
-    renamed = {told.name: ours[output.name] for told, output in pairs}
-    parity = compare(signature, theirs, renamed)
+    """Compare both forms on rows that the conversion has not seen; returns the ONNX signature."""
+    signature, expected = score(source, rows, declared)
+    onnx_signature, actual = score(source.parent / result["file"], rows, result["signature"])
+    outputs = zip(signature.outputs, onnx_signature.outputs, strict=True)
+    renamed = {output.name: actual[onnx_output.name] for output, onnx_output in outputs}
+    parity = compare(signature, expected, renamed)
     assert parity.labels_differ == 0
     assert parity.max_difference <= TOLERANCE
-    return own
+    return onnx_signature
 
 
 # -- scikit-learn
@@ -119,19 +120,19 @@ def assert_alike(
         (LinearSVC(), "single"),
     ],
 )
-def test_a_classifier_answers_alike(
+def test_a_classifier_scores_alike(
     model: Any, precision: str, three_classes: Data, tmp_path: Path
 ) -> None:
     rows, labels = three_classes
     names = np.array(["low", "mid", "high"])[labels]
-    source = save(model.fit(rows[:FITTED], names[:FITTED]), tmp_path / "m.skops")
+    source = save(model.fit(rows[:N_TRAINING_ROWS], names[:N_TRAINING_ROWS]), tmp_path / "m.skops")
 
-    answer = convert_here(source)
+    result = convert_here(source)
 
-    own = assert_alike(source, answer, as_json(rows[FITTED:]))
-    assert answer["precision"] == precision
-    assert own.inputs[0].datatype == ("FP32" if precision == "single" else "FP64")
-    assert own.outputs[0].classes == ("high", "low", "mid")
+    onnx_signature = assert_scores_alike(source, result, as_json(rows[N_TRAINING_ROWS:]))
+    assert result["precision"] == precision
+    assert onnx_signature.inputs[0].datatype == ("FP32" if precision == "single" else "FP64")
+    assert onnx_signature.outputs[0].classes == ("high", "low", "mid")
 
 
 @pytest.mark.parametrize(
@@ -142,83 +143,88 @@ def test_a_classifier_answers_alike(
         make_pipeline(StandardScaler(), RandomForestRegressor(10, random_state=0)),
     ],
 )
-def test_a_regressor_answers_alike(model: Any, values: Data, tmp_path: Path) -> None:
+def test_a_regressor_scores_alike(model: Any, values: Data, tmp_path: Path) -> None:
     rows, target = values
-    source = save(model.fit(rows[:FITTED], target[:FITTED]), tmp_path / "m.skops")
+    source = save(model.fit(rows[:N_TRAINING_ROWS], target[:N_TRAINING_ROWS]), tmp_path / "m.skops")
 
-    answer = convert_here(source, as_json(rows[:1000]))
+    result = convert_here(source, as_json(rows[:1000]))
 
-    assert_alike(source, answer, as_json(rows[FITTED:]))
-    assert answer["parity"]["rows"] == 1000
+    assert_scores_alike(source, result, as_json(rows[N_TRAINING_ROWS:]))
+    assert result["parity"]["rows"] == 1000
 
 
-def test_histogram_boosting_takes_missing_values_alike(
+def test_histogram_boosting_scores_missing_values_alike(
     three_classes: Data, values: Data, tmp_path: Path
 ) -> None:
     for kind, (rows, target) in (
         (HistGradientBoostingClassifier, three_classes),
         (HistGradientBoostingRegressor, values),
     ):
-        rows = with_gaps(rows)
-        model = kind(max_iter=10).fit(rows[:FITTED], target[:FITTED])
+        rows = with_missing_values(rows)
+        model = kind(max_iter=10).fit(rows[:N_TRAINING_ROWS], target[:N_TRAINING_ROWS])
         source = save(model, tmp_path / "m.skops")
 
-        answer = convert_here(source)
+        result = convert_here(source)
 
-        own = assert_alike(source, answer, as_json(rows[FITTED:]))
-        assert own.inputs[0].nullable
-        assert not answer["refuses_missing"]
+        onnx_signature = assert_scores_alike(source, result, as_json(rows[N_TRAINING_ROWS:]))
+        assert onnx_signature.inputs[0].nullable
+        assert not result["refuses_missing"]
 
 
-def test_several_values_keep_their_names(values: Data, tmp_path: Path) -> None:
+def test_several_outputs_keep_their_names(values: Data, tmp_path: Path) -> None:
     rows, target = values
     both = np.stack([target, -target], axis=1)
     source = save(LinearRegression().fit(rows, both), tmp_path / "m.skops")
 
-    answer = convert_here(source)
+    result = convert_here(source)
 
-    own = assert_alike(source, answer, as_json(rows[FITTED:]))
-    assert [output.name for output in own.outputs] == ["y0", "y1"]
+    onnx_signature = assert_scores_alike(source, result, as_json(rows[N_TRAINING_ROWS:]))
+    assert [output.name for output in onnx_signature.outputs] == ["y0", "y1"]
 
 
-def test_an_outlier_detector_keeps_its_one_answer(values: Data, tmp_path: Path) -> None:
+def test_an_outlier_detector_keeps_its_single_output(values: Data, tmp_path: Path) -> None:
     rows, _ = values
     source = save(
         IsolationForest(n_estimators=5, random_state=0).fit(rows[:300]), tmp_path / "m.skops"
     )
 
-    answer = convert_here(source, as_json(rows[:1000]))
+    result = convert_here(source, as_json(rows[:1000]))
 
-    own = assert_alike(source, answer, as_json(rows[FITTED:]))
-    assert len(own.outputs) == 1
+    onnx_signature = assert_scores_alike(source, result, as_json(rows[N_TRAINING_ROWS:]))
+    assert len(onnx_signature.outputs) == 1
 
 
-def test_a_scaler_before_a_forest_answers_alike_or_is_refused_with_figures(
+def test_a_scaler_before_a_forest_scores_alike_or_is_refused_with_figures(
     three_classes: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In single precision, scaled values fall on the other side of a threshold."""
+    """In single precision, some scaled values end up on the other side of a threshold."""
     rows, labels = three_classes
     forest = RandomForestClassifier(25, random_state=1)
-    model = make_pipeline(StandardScaler(), forest).fit(rows[:FITTED], labels[:FITTED])
+    model = make_pipeline(StandardScaler(), forest).fit(
+        rows[:N_TRAINING_ROWS], labels[:N_TRAINING_ROWS]
+    )
     source = save(model, tmp_path / "m.skops")
-    assert_alike(source, convert_here(source), as_json(rows[FITTED:]))
+    assert_scores_alike(source, convert_here(source), as_json(rows[N_TRAINING_ROWS:]))
 
-    ways = convert._converters()
-    monkeypatch.setattr(ways, "_sklearn_ways", _only_single(ways._sklearn_ways))
+    converters = worker._import_converters()
+    single = _only_single(converters._sklearn_builds)
+    monkeypatch.setattr(converters, "_sklearn_builds", single)
     near = _near_thresholds(model, rows)
 
-    with pytest.raises(ArtifactRejected, match=r"of 2,000 rows, .* another label and") as caught:
+    with pytest.raises(
+        ArtifactRejected, match=r"of 2,000 rows, .* a different label and"
+    ) as caught:
         convert_here(source, as_json(near))
 
     assert "in single precision" in str(caught.value)
 
 
-def _only_single(ways: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda *given: [way for way in ways(*given) if way[0] == "single"]
+def _only_single(builds: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *args: [build for build in builds(*args) if build[0] == "single"]
 
 
 def _near_thresholds(model: Any, rows: np.ndarray) -> np.ndarray:
-    """Rows that a scaler puts a hair above or below the thresholds of the trees behind it."""
+    """Rows that a scaler puts just above or below the thresholds of the trees behind it."""
     scaler, forest = (step for _, step in model.steps)
     rows = np.resize(rows, (2000, rows.shape[1]))
     trees = [tree.tree_ for tree in forest.estimators_]
@@ -231,42 +237,47 @@ def _near_thresholds(model: Any, rows: np.ndarray) -> np.ndarray:
     return rows
 
 
-def test_named_columns_of_text_and_numbers_become_an_input_each(tmp_path: Path) -> None:
+def test_each_named_column_becomes_an_input(tmp_path: Path) -> None:
     trained = trained_models.mixed_skops(tmp_path / "m.skops")
     declared = {"inputs": [{"name": "seats", "datatype": "INT64"}]}
 
-    answer = convert_here(trained.path, declared=declared)
+    result = convert_here(trained.path, declared=declared)
 
     table = trained_models.reviews_table(200).to_pydict()
     rows = [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
     for row in rows:
         row["age"] = None if row["age"] != row["age"] else row["age"]
-    own = assert_alike(trained.path, answer, rows, declared)
-    assert own.feature_names == ("age", "city", "review", "seats")
-    assert [tensor.datatype for tensor in own.inputs] == ["FP32", "BYTES", "BYTES", "INT64"]
-    assert own.outputs[0].classes == ("no", "yes")
+    onnx_signature = assert_scores_alike(trained.path, result, rows, declared)
+    assert onnx_signature.feature_names == ("age", "city", "review", "seats")
+    assert [tensor.datatype for tensor in onnx_signature.inputs] == [
+        "FP32",
+        "BYTES",
+        "BYTES",
+        "INT64",
+    ]
+    assert onnx_signature.outputs[0].classes == ("no", "yes")
 
 
-def test_labels_that_are_true_or_false_stay_so(tmp_path: Path) -> None:
+def test_boolean_labels_stay_boolean(tmp_path: Path) -> None:
     trained = trained_models.text_skops(tmp_path / "m.skops")
 
-    answer = convert_here(trained.path)
+    result = convert_here(trained.path)
 
     rows = [{"text": text} for text in ("good FILM", "Dull", "dull, bad", "naïve") * 10]
-    own = assert_alike(trained.path, answer, rows)
-    assert own.outputs[0].classes == (False, True)
-    assert own.outputs[0].datatype == "BOOL"
+    onnx_signature = assert_scores_alike(trained.path, result, rows)
+    assert onnx_signature.outputs[0].classes == (False, True)
+    assert onnx_signature.outputs[0].datatype == "BOOL"
 
 
-def test_a_forest_that_was_shown_no_gaps_refuses_them_as_onnx(tmp_path: Path) -> None:
+def test_a_forest_trained_without_missing_values_refuses_them_as_onnx(tmp_path: Path) -> None:
     trained = trained_models.wine_skops(tmp_path / "m.skops")
 
-    answer = convert_here(trained.path)
+    result = convert_here(trained.path)
 
-    assert answer["refuses_missing"]
-    own = assert_alike(trained.path, answer, as_json(trained.rows))
-    assert not own.inputs[0].nullable
-    assert own.inputs[0].features[0] == "alcohol"
+    assert result["refuses_missing"]
+    onnx_signature = assert_scores_alike(trained.path, result, as_json(trained.rows))
+    assert not onnx_signature.inputs[0].nullable
+    assert onnx_signature.inputs[0].features[0] == "alcohol"
 
 
 # -- XGBoost, LightGBM
@@ -274,75 +285,54 @@ def test_a_forest_that_was_shown_no_gaps_refuses_them_as_onnx(tmp_path: Path) ->
 
 @pytest.mark.parametrize("suffix", ["ubj", "json", "txt"])
 @pytest.mark.parametrize("n_classes", [2, 3])
-def test_a_boosted_classifier_takes_missing_values_alike(
+def test_a_boosted_classifier_scores_missing_values_alike(
     suffix: str, n_classes: int, three_classes: Data, tmp_path: Path
 ) -> None:
-    rows, labels = with_gaps(three_classes[0]), three_classes[1] % n_classes
+    rows, labels = with_missing_values(three_classes[0]), three_classes[1] % n_classes
     kind = lightgbm.LGBMClassifier if suffix == "txt" else xgboost.XGBClassifier
     model = kind(n_estimators=10, n_jobs=1, verbosity=-1 if suffix == "txt" else 0)
-    source = save(model.fit(rows[:FITTED], labels[:FITTED]), tmp_path / f"m.{suffix}")
+    source = save(
+        model.fit(rows[:N_TRAINING_ROWS], labels[:N_TRAINING_ROWS]), tmp_path / f"m.{suffix}"
+    )
     declared = {"classes": ["a", "b", "c"][:n_classes]}
 
-    answer = convert_here(source, declared=declared)
+    result = convert_here(source, declared=declared)
 
-    own = assert_alike(source, answer, as_json(rows[FITTED:]), declared)
-    assert own.inputs[0].nullable
-    assert own.outputs[0].classes == tuple(declared["classes"])
+    onnx_signature = assert_scores_alike(source, result, as_json(rows[N_TRAINING_ROWS:]), declared)
+    assert onnx_signature.inputs[0].nullable
+    assert onnx_signature.outputs[0].classes == tuple(declared["classes"])
 
 
 @pytest.mark.parametrize("suffix", ["ubj", "txt"])
-def test_a_boosted_regressor_takes_missing_values_alike(
+def test_a_boosted_regressor_scores_missing_values_alike(
     suffix: str, values: Data, tmp_path: Path
 ) -> None:
-    rows, target = with_gaps(values[0]), values[1]
+    rows, target = with_missing_values(values[0]), values[1]
     kind = lightgbm.LGBMRegressor if suffix == "txt" else xgboost.XGBRegressor
     model = kind(n_estimators=20, n_jobs=1, verbosity=-1 if suffix == "txt" else 0)
-    source = save(model.fit(rows[:FITTED], target[:FITTED]), tmp_path / f"m.{suffix}")
+    source = save(
+        model.fit(rows[:N_TRAINING_ROWS], target[:N_TRAINING_ROWS]), tmp_path / f"m.{suffix}"
+    )
 
-    answer = convert_here(source, as_json(rows[:1000]))
+    result = convert_here(source, as_json(rows[:1000]))
 
-    assert_alike(source, answer, as_json(rows[FITTED:]))
+    assert_scores_alike(source, result, as_json(rows[N_TRAINING_ROWS:]))
 
 
-def test_an_early_stopped_booster_is_cut_at_its_best_tree(
+def test_an_early_stopped_booster_ends_at_its_best_tree(
     three_classes: Data, tmp_path: Path
 ) -> None:
     rows, labels = three_classes
     model = xgboost.XGBClassifier(n_estimators=60, early_stopping_rounds=2, learning_rate=1)
-    noise = np.random.default_rng(0).permutation(labels[FITTED:])
-    model.fit(rows[:FITTED], labels[:FITTED], eval_set=[(rows[FITTED:], noise)], verbose=False)
+    noise = np.random.default_rng(0).permutation(labels[N_TRAINING_ROWS:])
+    model.fit(
+        rows[:N_TRAINING_ROWS],
+        labels[:N_TRAINING_ROWS],
+        eval_set=[(rows[N_TRAINING_ROWS:], noise)],
+        verbose=False,
+    )
     source = save(model, tmp_path / "m.ubj")
 
-    answer = convert_here(source)
+    result = convert_here(source)
 
-    assert_alike(source, answer, as_json(rows[FITTED:]))
-
-
-# -- figures
-
-
-def test_differences_are_counted_by_row() -> None:
-    signature = Signature(
-        (),
-        (
-            Output("label", "INT64", (-1,), "label", (0, 1)),
-            Output("probabilities", "FP64", (-1, 2), "probabilities", (0, 1)),
-            Output("value", "FP64", (-1,)),
-        ),
-    )
-    theirs = {
-        "label": np.array([0, 1, 1]),
-        "probabilities": np.array([[0.75, 0.25], [0.5, 0.5], [0.0, 1.0]]),
-        "value": np.array([1000.0, 1.0, 0.0]),
-    }
-    ours = {
-        "label": np.array([0, 0, 1]),
-        "probabilities": np.array([[0.75, 0.25], [0.25, 0.75], [0.0, 1.0]]),
-        "value": np.array([1000.001, 1.0, np.nan]),
-    }
-
-    parity = compare(signature, theirs, ours)
-
-    assert (parity.rows, parity.labels_differ, parity.rows_differ) == (3, 1, 2)
-    assert not parity.is_proved
-    assert compare(signature, theirs, theirs).is_proved
+    assert_scores_alike(source, result, as_json(rows[N_TRAINING_ROWS:]))

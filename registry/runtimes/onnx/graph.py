@@ -1,5 +1,5 @@
-"""What the graph of an ONNX file tells before it runs: whether it keeps to itself, and its classes.
-No Django here.
+"""What an ONNX file contains: whether it is self-contained, and the classes of its outputs. No
+Django here.
 """
 
 from collections import deque
@@ -21,35 +21,35 @@ _CLASS_DTYPES = (onnx.TensorProto.INT64, onnx.TensorProto.INT32, onnx.TensorProt
 def read_model(path: Path) -> tuple[onnx.ModelProto, bytes]:
     """The parsed file and its bytes.
 
-    Raises LoadError for what is no ONNX model, for data in other files and for operators that only
-    a library of the caller's knows.
+    Raises LoadError for a file that is not an ONNX model, for data in other files and for custom
+    operators.
     """
     content = path.read_bytes()
     model = onnx.ModelProto()
     try:
         model.ParseFromString(content)
     except DecodeError as error:
-        raise LoadError("the file is no ONNX model, or is damaged or truncated") from error
+        raise LoadError("the file is not an ONNX model, or it is damaged or truncated") from error
     if not model.graph.node or not model.graph.output:
-        raise LoadError("the file holds no ONNX graph, or is truncated")
+        raise LoadError("the file contains no ONNX graph, or it is truncated")
     nodes = list(_all_nodes(model))
     _refuse_external_data(model, nodes)
-    own = {(function.domain, function.name) for function in model.functions}
+    defined = {(function.domain, function.name) for function in model.functions}
     foreign = {
         f"{node.domain}.{node.op_type}"
         for node in nodes
-        if node.domain not in DOMAINS and (node.domain, node.op_type) not in own
+        if node.domain not in DOMAINS and (node.domain, node.op_type) not in defined
     }
     if foreign:
         raise LoadError(
-            f"the model needs custom operators: {listed(sorted(foreign))}. mlapi loads no library "
-            "for them: export it with standard operators"
+            f"the model needs custom operators: {listed(sorted(foreign))}. mlapi does not load "
+            "libraries for them: export it with standard operators"
         )
     return model, content
 
 
 def takes_missing_values(model: onnx.ModelProto) -> bool:
-    """Whether an operator in the graph is made for NaN."""
+    """Whether an operator in the graph handles NaN."""
     return any(
         node.op_type in ("Imputer", "IsNaN")
         or (
@@ -64,24 +64,24 @@ def takes_missing_values(model: onnx.ModelProto) -> bool:
 
 
 def classes_of(model: onnx.ModelProto, output: str) -> tuple[ClassLabel, ...]:
-    """The classes that the operator nearest to an output names, () where none does."""
-    makers = {name: node for node in model.graph.node for name in node.output}
+    """The classes in the operator nearest to an output that names any, () if none does."""
+    producers = {name: node for node in model.graph.node for name in node.output}
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     queue, seen = deque([output]), {output}
     while queue:
-        node = makers.get(queue.popleft())
+        node = producers.get(queue.popleft())
         if node is None:
             continue
-        found = _named_by(node) or _named_by_constant(node, constants)
-        if found:
-            return found
-        fresh = [name for name in node.input if name not in seen]
-        seen.update(fresh)
-        queue.extend(fresh)
+        classes = _attribute_classes(node) or _constant_classes(node, constants)
+        if classes:
+            return classes
+        unseen = [name for name in node.input if name not in seen]
+        seen.update(unseen)
+        queue.extend(unseen)
     return ()
 
 
-def _named_by(node: onnx.NodeProto) -> tuple[ClassLabel, ...]:
+def _attribute_classes(node: onnx.NodeProto) -> tuple[ClassLabel, ...]:
     attributes = {attribute.name: attribute for attribute in node.attribute}
     for name in _CLASS_ATTRIBUTES:
         if name in attributes:
@@ -97,10 +97,10 @@ def _values(attribute: onnx.AttributeProto) -> tuple[ClassLabel, ...]:
     return tuple(text.decode() for text in attribute.strings) or tuple(attribute.ints)
 
 
-def _named_by_constant(
+def _constant_classes(
     node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]
 ) -> tuple[ClassLabel, ...]:
-    # skl2onnx picks the label out of such a tensor, by the index of the largest probability.
+    # skl2onnx looks the label up in such a tensor, by the index of the largest probability.
     for name in node.input:
         tensor = constants.get(name)
         if tensor is None or "classes" not in name.lower() or tensor.data_type not in _CLASS_DTYPES:
@@ -111,7 +111,7 @@ def _named_by_constant(
     return ()
 
 
-# -- every corner of a file
+# -- traversal
 
 
 def _all_nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
@@ -131,17 +131,17 @@ def _graphs(attribute: onnx.AttributeProto) -> Iterator[onnx.GraphProto]:
 
 
 def _refuse_external_data(model: onnx.ModelProto, nodes: Iterable[onnx.NodeProto]) -> None:
-    elsewhere = sorted(
-        {tensor.name for tensor in _all_tensors(model, nodes) if _is_outside(tensor)}
+    external = sorted(
+        {tensor.name for tensor in _all_tensors(model, nodes) if _is_external(tensor)}
     )
-    if elsewhere:
+    if external:
         raise LoadError(
-            f"the model keeps {listed(elsewhere)} in another file: export it into a single file "
+            f"the model keeps {listed(external)} in another file: export it into a single file "
             "(onnx.save_model(model, path, save_as_external_data=False))"
         )
 
 
-def _is_outside(tensor: onnx.TensorProto) -> bool:
+def _is_external(tensor: onnx.TensorProto) -> bool:
     return tensor.data_location == onnx.TensorProto.EXTERNAL or bool(tensor.external_data)
 
 

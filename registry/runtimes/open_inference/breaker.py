@@ -1,4 +1,6 @@
-"""A circuit breaker: after some failures in a row nobody waits for a server that is down."""
+"""A circuit breaker: after repeated failures, calls fail at once instead of waiting for a server
+that is down. No Django here.
+"""
 
 import math
 import threading
@@ -10,10 +12,10 @@ from registry.runtimes.base import InferenceError, RuntimeUnavailable
 
 
 class CircuitBreaker:
-    """Closed until `limit` calls in a row find the server unavailable; then open for
-    `open_seconds`, and after them until one call at a time, the trial, succeeds.
+    """Opens for `open_seconds` after `limit` consecutive failures. After that time it lets one call
+    through at a time, as a trial, and closes when a trial succeeds.
 
-    Shared between threads. `clock` answers seconds that never run backwards.
+    Shared between threads. `clock` returns monotonic seconds.
     """
 
     def __init__(
@@ -25,49 +27,51 @@ class CircuitBreaker:
         self._lock = threading.Lock()
         self._failures = 0
         self._open_until = 0.0
-        self._is_trying = False
+        self._trial_is_running = False
 
     @contextmanager
     def call(self) -> Iterator[None]:
-        """Around one call of the server. Raises RuntimeUnavailable, without running the block,
-        while the breaker is open; of what the block raises, that exception alone is a failure.
+        """Guard one call of the server.
+
+        While the breaker is open, raises RuntimeUnavailable and does not run the block. An
+        InferenceError of the block other than RuntimeUnavailable counts as a success, since the
+        server did respond; every other exception counts as a failure.
         """
         self._admit()
         try:
             yield
         except RuntimeUnavailable:
-            self._fail()
+            self._record_failure()
             raise
-        # The server answered, and it is the answer that is no good.
         except InferenceError:
-            self._succeed()
+            self._record_success()
             raise
         except BaseException:
-            self._fail()
+            self._record_failure()
             raise
-        self._succeed()
+        self._record_success()
 
     def _admit(self) -> None:
         with self._lock:
             if self._failures < self._limit:
                 return
             wait = self._open_until - self._clock()
-            if wait <= 0 and not self._is_trying:
-                self._is_trying = True
+            if wait <= 0 and not self._trial_is_running:
+                self._trial_is_running = True
                 return
         raise RuntimeUnavailable(
-            "The server of the model was not available, and is left alone for a moment",
+            "The model's server has failed repeatedly, so it is not called for a moment",
             retry_after=max(1, math.ceil(wait)),
         )
 
-    def _succeed(self) -> None:
+    def _record_success(self) -> None:
         with self._lock:
             self._failures = 0
-            self._is_trying = False
+            self._trial_is_running = False
 
-    def _fail(self) -> None:
+    def _record_failure(self) -> None:
         with self._lock:
             self._failures += 1
-            self._is_trying = False
+            self._trial_is_running = False
             if self._failures >= self._limit:
                 self._open_until = self._clock() + self._open_seconds

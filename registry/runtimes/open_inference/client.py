@@ -1,4 +1,4 @@
-"""One remote server over HTTP: kept connections, deadlines, bounded answers. No Django here."""
+"""HTTP to one remote server: kept connections, deadlines, bounded responses. No Django here."""
 
 import logging
 import time
@@ -20,19 +20,20 @@ logger = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 8
 CONNECT_SECONDS = 2.0
-# How long to wait for another thread's connection, and before the one retry.
+# How long a thread waits for a free connection of the pool.
 POOL_SECONDS = 1
+# Before the one retry.
 PAUSE_SECONDS = 0.05
-MAX_ANSWER_BYTES = 64 * 2**20
+MAX_RESPONSE_BYTES = 64 * 2**20
 CHUNK_BYTES = 2**16
-# What callers are told where the server itself says nothing of it.
+# Used when the server sends no Retry-After.
 RETRY_SECONDS = 1
 MAX_RETRY_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What the server said, whatever its status; header names are in lower case."""
+class Response:
+    """A complete response of any status; header names are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -40,18 +41,19 @@ class Answer:
 
     @property
     def retry_after(self) -> int:
-        told = self.headers.get("retry-after", "")
-        seconds = int(told) if told.isascii() and told.isdecimal() and len(told) < 10 else 1
+        """Seconds, from RETRY_SECONDS to MAX_RETRY_SECONDS."""
+        value = self.headers.get("retry-after", "")
+        seconds = int(value) if value.isascii() and value.isdecimal() and len(value) < 10 else 1
         return min(max(RETRY_SECONDS, seconds), MAX_RETRY_SECONDS)
 
 
 class RemoteClient:
-    """A bounded pool of connections to one origin, and to no other: redirects are not followed,
-    and no proxy of the environment is asked. Shared between threads.
+    """A bounded pool of connections to one origin. It follows no redirects and uses no proxy of
+    the environment, so that nothing is sent elsewhere. Shared between threads.
     """
 
     def __init__(self, remote: RemoteModel, options: RemoteOptions) -> None:
-        """Raises LoadError where the origin is not allowed, or a header's variable is not set."""
+        """Raises LoadError if the origin is not allowed or a header's variable is not set."""
         remote.require_allowed(options)
         self._remote, self._options = remote, options
         self._headers = remote.header_values(options)
@@ -63,11 +65,11 @@ class RemoteClient:
         path: str,
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
-    ) -> Answer:
-        """Ask once, and a second time only where no connection came about at all.
+    ) -> Response:
+        """Send a request, again once if no connection could be opened: nothing was sent then.
 
-        Raises RuntimeUnavailable where there is no answer in time, InferenceError for one that is
-        too large or compressed.
+        Raises RuntimeUnavailable if there is no response in time, InferenceError for a response
+        that is too large or compressed.
         """
         try:
             self._remote.require_allowed(self._options)
@@ -75,28 +77,28 @@ class RemoteClient:
             raise RuntimeUnavailable(str(error), retry_after=MAX_RETRY_SECONDS) from error
         try:
             try:
-                return self._ask(method, path, body, headers or {})
+                return self._send(method, path, body, headers or {})
             except NewConnectionError:
                 time.sleep(PAUSE_SECONDS)
-                return self._ask(method, path, body, headers or {})
+                return self._send(method, path, body, headers or {})
         except HTTPError as error:
-            # The caller need not know where the model is; the operator must.
+            # Logged, since the address is for the operator and not for the caller.
             logger.warning("%s of %s failed: %s", method, self._remote.origin, error)
             raise RuntimeUnavailable(
-                f"The server of the model did not answer ({_reason(error)})",
+                f"The model's server did not respond ({_reason(error)})",
                 retry_after=RETRY_SECONDS,
             ) from error
 
-    def _ask(
+    def _send(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
-    ) -> Answer:
+    ) -> Response:
         deadline = time.monotonic() + self._remote.timeout_seconds
         response = self._pool.urlopen(
             method,
             self._remote.base_path + path,
             body=body,
             headers={**self._headers, **headers, "Accept-Encoding": "identity"},
-            # urllib3 itself replaces a kept connection that the server has closed meanwhile.
+            # Even so, urllib3 replaces a kept connection that the server has closed.
             retries=False,
             redirect=False,
             timeout=urllib3.Timeout(
@@ -112,12 +114,12 @@ class RemoteClient:
             content = _read(response, deadline)
             is_complete = True
         finally:
-            # What was not read to its end must not be taken for the next answer.
+            # The rest of this response must not be read as the start of the next one.
             if not is_complete:
                 response.close()
             response.release_conn()
-        told = {name.lower(): value for name, value in response.headers.items()}
-        return Answer(response.status, told, content)
+        lower_headers = {name.lower(): value for name, value in response.headers.items()}
+        return Response(response.status, lower_headers, content)
 
 
 def _pool(origin: Origin) -> urllib3.HTTPConnectionPool:
@@ -130,33 +132,34 @@ def _pool(origin: Origin) -> urllib3.HTTPConnectionPool:
         origin.port,
         maxsize=MAX_CONNECTIONS,
         block=True,
-        # The default, written down: what is told here may be a secret.
+        # Explicit although it is the default: the headers may hold a secret.
         cert_reqs="CERT_REQUIRED",
     )
 
 
 def _read(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
     if response.headers.get("Content-Encoding", "identity") != "identity":
-        raise InferenceError("The server of the model compressed its answer, unasked")
-    parts, size = [], 0
-    # By what has come, not by a full chunk: a server that drips must not outlast the deadline.
+        raise InferenceError("The model's server sent a compressed response, which is not accepted")
+    parts: list[bytes] = []
+    size = 0
+    # read1 returns what has arrived, so that a server which drips bytes cannot outlast the
+    # deadline; read would wait for a full chunk.
     while part := response.read1(CHUNK_BYTES):
         size += len(part)
-        if size > MAX_ANSWER_BYTES:
+        if size > MAX_RESPONSE_BYTES:
             raise InferenceError(
-                f"The server of the model answered with more than {MAX_ANSWER_BYTES} bytes"
+                f"The model's server sent more than the limit of {MAX_RESPONSE_BYTES} bytes"
             )
         if time.monotonic() > deadline:
             raise RuntimeUnavailable(
-                "The server of the model did not answer (timeout)", retry_after=RETRY_SECONDS
+                "The model's server did not respond (timeout)", retry_after=RETRY_SECONDS
             )
         parts.append(part)
     return b"".join(parts)
 
 
 def _reason(error: HTTPError) -> str:
-    # First the narrower: urllib3 counts it among the timeouts, and a timeout does not tell whether
-    # the server was reached.
+    # Before TimeoutError, its base class in urllib3.
     if isinstance(error, NewConnectionError):
         return "no connection"
     if isinstance(error, urllib3.exceptions.TimeoutError):

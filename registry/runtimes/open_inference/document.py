@@ -1,9 +1,9 @@
-"""The artifact of a remote model: a small JSON document that says where it is. No Django here.
+"""The artifact of a remote model: a small JSON document with its address. No Django here.
 
     {"url": "https://host:8080", "model": "iris", "version": "1", "timeout_seconds": 10,
      "headers": {"Authorization": "MLAPI_REMOTE_TOKEN"}, "binary": true}
 
-`url` and `model` are required. A header's value is the content of the environment variable named.
+`url` and `model` are required. A header's value is read from the named environment variable.
 """
 
 import json
@@ -11,7 +11,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from registry.runtimes.base import SECRET_PREFIX, LoadError, RemoteOptions
 
@@ -30,8 +29,8 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9 ._~:@+-]{0,199}")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 _HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,8190}[\x21-\x7e])?")
 _VARIABLE = re.compile(SECRET_PREFIX + r"[A-Z0-9_]{1,100}")
-# What frames the message or says whom it is for is the client's own business.
-_OWN_HEADERS = frozenset(
+# The HTTP client sets the headers that frame the message or route it.
+_CLIENT_HEADERS = frozenset(
     (
         *("accept", "accept-encoding", "connection", "content-encoding", "content-length"),
         *("content-type", "expect", "host", "inference-header-content-length", "keep-alive"),
@@ -43,7 +42,7 @@ _OWN_HEADERS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Scheme, host and port, in the one form in which they are compared."""
+    """Scheme, host in lower case, and port, so that equal origins compare equal."""
 
     scheme: str
     host: str
@@ -55,10 +54,10 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class RemoteModel:
-    """A model on another server; `version` "" is the one that the server chooses.
+    """A model on another server.
 
-    `headers` are names of environment variables by header; `binary` None means what the server
-    offers.
+    A `version` of "" leaves the choice to the server. `headers` are names of environment variables
+    by header. With `binary` None, tensors are sent as binary data if the server supports it.
     """
 
     origin: Origin
@@ -70,29 +69,29 @@ class RemoteModel:
     binary: bool | None
 
     def require_allowed(self, options: RemoteOptions) -> None:
-        """Raise LoadError unless the origin stands on the list, exactly."""
+        """Raise LoadError unless the origin is one of `options.origins`."""
         if self.origin not in {read_url(allowed)[0] for allowed in options.origins}:
             raise LoadError(
-                f"url: {self.origin} is not among the servers that may be asked. The setting "
-                "REMOTE_ORIGINS names them, and is this installation's to change"
+                f"url: {self.origin} is not an allowed server. The operator of this installation "
+                "can add it to the setting REMOTE_ORIGINS"
             )
 
     def header_values(self, options: RemoteOptions) -> dict[str, str]:
-        """The headers to send; raises LoadError, which never shows a value."""
-        values = {}
+        """The headers to send; raises LoadError, whose message never contains a value."""
+        values: dict[str, str] = {}
         for header, variable in self.headers.items():
             value = options.secrets.get(variable, "").strip()
             if not _HEADER_VALUE.fullmatch(value):
                 raise LoadError(
-                    f"headers.{header}: the environment variable {variable} is not set, or is no "
-                    "value of a header"
+                    f"headers.{header}: the environment variable {variable} is not set, or its "
+                    "value is not valid in a header"
                 )
             values[header] = value
         return values
 
 
 def is_document(content: bytes) -> bool:
-    """Whether this is a JSON object with a `url`, as no model file is; it may still be refused."""
+    """Whether this is a JSON object with a `url`, which no model file has; it may be invalid."""
     try:
         body = json.loads(content) if len(content) <= MAX_DOCUMENT_BYTES else None
     except (ValueError, RecursionError):
@@ -101,19 +100,21 @@ def is_document(content: bytes) -> bool:
 
 
 def read_document(path: Path) -> RemoteModel:
-    """The document in a file; raises LoadError with the place of the mistake."""
+    """Parse and validate the document in a file; raises LoadError that names the wrong member."""
     content = path.read_bytes()
     if len(content) > MAX_DOCUMENT_BYTES:
         raise LoadError(f"the document is larger than the limit of {MAX_DOCUMENT_BYTES} bytes")
     try:
-        body = json.loads(content, object_pairs_hook=_object)
+        body = json.loads(content, object_pairs_hook=_unique_members)
     except (ValueError, RecursionError) as error:
-        raise LoadError(f"the document is not JSON as it should be: {error}") from error
+        raise LoadError(f"the document is not valid JSON: {error}") from error
     if not isinstance(body, dict):
         raise LoadError("the document must be a JSON object")
     unknown = sorted(body.keys() - _KEYS)
     if unknown:
-        raise LoadError(f"unknown member '{unknown[0]}'; it takes {', '.join(sorted(_KEYS))}")
+        raise LoadError(
+            f"unknown member '{unknown[0]}'; the document may have {', '.join(sorted(_KEYS))}"
+        )
     origin, base_path = read_url(body.get("url"))
     return RemoteModel(
         origin,
@@ -127,11 +128,11 @@ def read_document(path: Path) -> RemoteModel:
 
 
 def read_url(url: object) -> tuple[Origin, str]:
-    """The origin of a URL and the path below which the protocol's own begin; raises LoadError."""
+    """The origin of a URL and the path that precedes the protocol's own; raises LoadError."""
     match = _URL.fullmatch(url) if isinstance(url, str) else None
     if match is None or {".", ".."} & set(match["path"].split("/")):
         raise LoadError(
-            "url: must be http(s)://host[:port][/path], without a user, a query or a fragment"
+            "url: must be http(s)://host[:port][/path], without credentials, query or fragment"
         )
     port = int(match["port"] or DEFAULT_PORTS[match["scheme"]])
     if not 0 < port < 65536:
@@ -139,16 +140,19 @@ def read_url(url: object) -> tuple[Origin, str]:
     return Origin(match["scheme"], match["host"].lower(), port), match["path"]
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_members(pairs: list[tuple[str, object]]) -> dict[str, object]:
     body = dict(pairs)
     if len(body) < len(pairs):
-        raise ValueError("a member is given twice")
+        raise ValueError("a member appears twice")
     return body
 
 
-def _name(value: object, place: str) -> str:
+def _name(value: object, member: str) -> str:
     if not isinstance(value, str) or not _NAME.fullmatch(value):
-        raise LoadError(f"{place}: must be a name of letters, digits and . _ ~ : @ + -")
+        raise LoadError(
+            f"{member}: must be a name of at most 200 letters, digits, spaces and . _ ~ : @ + -, "
+            "which starts with a letter, a digit or _"
+        )
     return value
 
 
@@ -164,8 +168,11 @@ def _headers(value: object) -> dict[str, str]:
     if not isinstance(value, dict) or len(value) > MAX_HEADERS:
         raise LoadError(f"headers: must be an object of at most {MAX_HEADERS} headers")
     for header, variable in value.items():
-        if not _HEADER_NAME.fullmatch(header) or header.lower() in _OWN_HEADERS:
-            raise LoadError(f"headers: '{header[:100]}' is no header that may be set")
+        if not _HEADER_NAME.fullmatch(header) or header.lower() in _CLIENT_HEADERS:
+            raise LoadError(
+                f"headers: '{header[:100]}' cannot be set: it is not a valid header name, or the "
+                "HTTP client sets it"
+            )
         if not isinstance(variable, str) or not _VARIABLE.fullmatch(variable):
             raise LoadError(
                 f"headers.{header}: must be the name of an environment variable that starts with "

@@ -1,4 +1,4 @@
-"""XGBoost and LightGBM."""
+"""The runtimes of XGBoost and LightGBM."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +12,7 @@ from sklearn.datasets import load_iris
 
 from registry.runtimes import lightgbm as lightgbm_runtime
 from registry.runtimes import xgboost as xgboost_runtime
-from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Runtime
+from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Runtime, RuntimeModule
 from registry.testing import trained_models
 
 OPTIONS = LoadOptions()
@@ -31,36 +31,35 @@ REGRESSORS: list[tuple[Train, str]] = [
 ]
 
 
-def loaded(path: Path) -> Runtime:
-    module: Any = lightgbm_runtime if path.suffix == ".txt" else xgboost_runtime
-    runtime: Runtime = module.load(path, OPTIONS)
-    return runtime
+def load(path: Path) -> Runtime:
+    module: RuntimeModule = lightgbm_runtime if path.suffix == ".txt" else xgboost_runtime
+    return module.load(path, OPTIONS)
 
 
-def saved(booster: Any, path: Path) -> Runtime:
+def reload(booster: Any, path: Path) -> Runtime:
     booster.save_model(path)
-    return loaded(path)
+    return load(path)
 
 
 @pytest.mark.parametrize("n_rows", [1, 150])
 @pytest.mark.parametrize(("train", "name"), CLASSIFIERS)
-def test_classifier_answers_as_the_library(
+def test_classifier_predicts_like_the_library(
     train: Train, name: str, n_rows: int, tmp_path: Path
 ) -> None:
     trained = train(tmp_path / name)
     rows = trained.rows[:n_rows]
 
-    outputs = loaded(trained.path).predict({"features": rows})
+    outputs = load(trained.path).predict({"features": rows})
 
     assert outputs["label"].tolist() == trained.estimator.predict(rows).tolist()
     np.testing.assert_array_equal(outputs["probabilities"], trained.estimator.predict_proba(rows))
 
 
 @pytest.mark.parametrize(("train", "name"), REGRESSORS)
-def test_regressor_answers_as_the_library(train: Train, name: str, tmp_path: Path) -> None:
+def test_regressor_predicts_like_the_library(train: Train, name: str, tmp_path: Path) -> None:
     trained = train(tmp_path / name)
 
-    outputs = loaded(trained.path).predict({"features": np.asfortranarray(trained.rows)})
+    outputs = load(trained.path).predict({"features": np.asfortranarray(trained.rows)})
 
     assert outputs["value"].shape == (len(trained.rows),)
     np.testing.assert_array_equal(outputs["value"], trained.estimator.predict(trained.rows))
@@ -74,21 +73,21 @@ def test_regressor_answers_as_the_library(train: Train, name: str, tmp_path: Pat
         xgboost.XGBClassifier(n_estimators=3, booster="gblinear"),
     ],
 )
-def test_two_classes_of_each_booster_answer_as_the_library(
+def test_binary_classifier_of_each_booster_predicts_like_the_library(
     model: xgboost.XGBClassifier, tmp_path: Path
 ) -> None:
     model.fit(ROWS, SPECIES == 1)
 
-    outputs = saved(model, tmp_path / "m.ubj").predict({"features": ROWS})
+    outputs = reload(model, tmp_path / "m.ubj").predict({"features": ROWS})
 
     assert outputs["label"].tolist() == model.predict(ROWS).tolist()
     np.testing.assert_allclose(outputs["probabilities"], model.predict_proba(ROWS), atol=1e-7)
 
 
-def test_two_classes_of_lightgbm_answer_as_the_library(tmp_path: Path) -> None:
+def test_binary_classifier_of_lightgbm_predicts_like_the_library(tmp_path: Path) -> None:
     model = lightgbm.LGBMClassifier(n_estimators=3, verbose=-1).fit(ROWS, SPECIES == 1)
 
-    outputs = saved(model.booster_, tmp_path / "m.txt").predict({"features": ROWS})
+    outputs = reload(model.booster_, tmp_path / "m.txt").predict({"features": ROWS})
 
     assert outputs["label"].tolist() == np.asarray(model.predict(ROWS)).astype(int).tolist()
     np.testing.assert_array_equal(outputs["probabilities"], model.predict_proba(ROWS))
@@ -100,15 +99,15 @@ def test_xgboost_uses_the_trees_up_to_the_best_iteration(tmp_path: Path) -> None
     booster = model.get_booster()
     assert model.best_iteration + 1 < booster.num_boosted_rounds()
 
-    outputs = saved(model, tmp_path / "m.ubj").predict({"features": ROWS[:, 1:]})
+    outputs = reload(model, tmp_path / "m.ubj").predict({"features": ROWS[:, 1:]})
 
     np.testing.assert_array_equal(outputs["value"], model.predict(ROWS[:, 1:]))
 
 
-def test_xgboost_softmax_has_a_label_alone(tmp_path: Path) -> None:
+def test_xgboost_softmax_has_only_a_label(tmp_path: Path) -> None:
     table = xgboost.DMatrix(ROWS, label=SPECIES)
     booster = xgboost.train({"objective": "multi:softmax", "num_class": 3}, table, 3)
-    runtime = saved(booster, tmp_path / "m.json")
+    runtime = reload(booster, tmp_path / "m.json")
 
     outputs = runtime.predict({"features": ROWS})
 
@@ -116,29 +115,29 @@ def test_xgboost_softmax_has_a_label_alone(tmp_path: Path) -> None:
     assert outputs["label"].tolist() == booster.predict(table).astype(int).tolist()
 
 
-def test_several_targets_of_xgboost_have_an_output_each(tmp_path: Path) -> None:
+def test_each_target_of_xgboost_has_an_output(tmp_path: Path) -> None:
     model = xgboost.XGBRegressor(n_estimators=3).fit(ROWS[:, 2:], ROWS[:, :2])
 
-    outputs = saved(model, tmp_path / "m.ubj").predict({"features": ROWS[:, 2:]})
+    outputs = reload(model, tmp_path / "m.ubj").predict({"features": ROWS[:, 2:]})
 
     assert list(outputs) == ["y0", "y1"]
     np.testing.assert_array_equal(outputs["y1"], model.predict(ROWS[:, 2:])[:, 1])
 
 
-def test_several_labels_of_xgboost_have_an_output_pair_each(tmp_path: Path) -> None:
+def test_each_label_of_xgboost_has_two_outputs(tmp_path: Path) -> None:
     both = np.stack([SPECIES == 1, SPECIES == 2], axis=1).astype(int)
     model = xgboost.XGBClassifier(n_estimators=3).fit(ROWS, both)
 
-    outputs = saved(model, tmp_path / "m.ubj").predict({"features": ROWS})
+    outputs = reload(model, tmp_path / "m.ubj").predict({"features": ROWS})
 
     assert list(outputs) == ["y0", "y0_probabilities", "y1", "y1_probabilities"]
     assert outputs["y1"].tolist() == model.predict(ROWS)[:, 1].tolist()
 
 
 @pytest.mark.parametrize(("train", "name"), CLASSIFIERS)
-def test_missing_values_are_taken(train: Train, name: str, tmp_path: Path) -> None:
+def test_missing_values_are_accepted(train: Train, name: str, tmp_path: Path) -> None:
     trained = train(tmp_path / name)
-    runtime = loaded(trained.path)
+    runtime = load(trained.path)
     rows = np.full((2, 4), np.nan)
 
     outputs = runtime.predict({"features": rows})
@@ -148,23 +147,23 @@ def test_missing_values_are_taken(train: Train, name: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", ["m.ubj", "m.txt"])
-def test_feature_names_are_told(name: str, tmp_path: Path) -> None:
+def test_feature_names_are_read(name: str, tmp_path: Path) -> None:
     names = ["sl", "sw", "pl", "pw"]
     if name == "m.ubj":
         table = xgboost.DMatrix(ROWS, label=SPECIES, feature_names=names)
-        runtime = saved(xgboost.train({}, table, 2), tmp_path / name)
+        runtime = reload(xgboost.train({}, table, 2), tmp_path / name)
     else:
         data = lightgbm.Dataset(ROWS, SPECIES, feature_name=names)
-        runtime = saved(lightgbm.train({"verbose": -1}, data, 2), tmp_path / name)
+        runtime = reload(lightgbm.train({"verbose": -1}, data, 2), tmp_path / name)
 
     assert runtime.signature.inputs[0].features == tuple(names)
     assert runtime.predict({"features": ROWS})["value"].shape == (150,)
 
 
-def test_lightgbms_own_column_names_are_no_names(tmp_path: Path) -> None:
+def test_default_names_of_lightgbm_are_ignored(tmp_path: Path) -> None:
     trained = trained_models.iris_lightgbm(tmp_path / "m.txt")
 
-    assert loaded(trained.path).signature.inputs[0].features == ()
+    assert load(trained.path).signature.inputs[0].features == ()
 
 
 def test_xgboost_categories_are_refused(tmp_path: Path) -> None:
@@ -172,8 +171,8 @@ def test_xgboost_categories_are_refused(tmp_path: Path) -> None:
     rows = np.concatenate([SPECIES[:, None], ROWS[:, 1:]], axis=1)
     table = xgboost.DMatrix(rows, label=SPECIES, feature_types=kinds, enable_categorical=True)
 
-    with pytest.raises(LoadError, match="categories of a data frame in column 0"):
-        saved(xgboost.train({"tree_method": "hist"}, table, 2), tmp_path / "m.ubj")
+    with pytest.raises(LoadError, match=r"categorical columns of a data frame \(column 0\)"):
+        reload(xgboost.train({"tree_method": "hist"}, table, 2), tmp_path / "m.ubj")
 
 
 def test_lightgbm_categories_of_a_frame_are_refused(tmp_path: Path) -> None:
@@ -184,22 +183,22 @@ def test_lightgbm_categories_of_a_frame_are_refused(tmp_path: Path) -> None:
     )
 
     with pytest.raises(LoadError, match="categorical columns of a data frame"):
-        loaded(trained.path)
+        load(trained.path)
 
 
 @pytest.mark.parametrize(("train", "name"), CLASSIFIERS)
-def test_a_row_of_another_width_is_an_inference_error(
+def test_a_row_with_too_few_features_is_an_inference_error(
     train: Train, name: str, tmp_path: Path
 ) -> None:
-    runtime = loaded(train(tmp_path / name).path)
+    runtime = load(train(tmp_path / name).path)
 
     with pytest.raises(InferenceError):
         runtime.predict({"features": np.ones((1, 3))})
 
 
 @pytest.mark.parametrize("name", ["m.ubj", "m.json"])
-def test_the_writers_version_is_read_from_the_file(name: str, tmp_path: Path) -> None:
-    runtime = loaded(trained_models.iris_xgboost(tmp_path / name).path)
+def test_the_version_that_wrote_the_file_is_read(name: str, tmp_path: Path) -> None:
+    runtime = load(trained_models.iris_xgboost(tmp_path / name).path)
 
     assert runtime.libraries == {"xgboost": xgboost.__version__}
     assert xgboost_runtime._written_by(b'{},"version":[1,7,12]}') == "1.7.12"

@@ -1,6 +1,5 @@
 import json
 import math
-from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +9,8 @@ from hypothesis import strategies as st
 from registry.signatures.arrangement import InvalidInput, arrange
 from registry.signatures.signature import DTYPES, Input, Signature
 
-# A busy machine is no failure.
-unhurried = settings(deadline=None)
+# A slow machine must not fail the tests.
+no_deadline = settings(deadline=None)
 INTEGERS = [name for name in DTYPES if "INT" in name]
 FLOATS = ["FP16", "FP32", "FP64"]
 
@@ -29,9 +28,9 @@ MIXED = signature(
 )
 
 
-def refused(told: Signature, row: object) -> dict[str, list[str]]:
+def errors_of(model_signature: Signature, row: object) -> dict[str, list[str]]:
     with pytest.raises(InvalidInput) as caught:
-        arrange(told, [row])
+        arrange(model_signature, [row])
     return caught.value.errors
 
 
@@ -55,7 +54,7 @@ def test_each_input_has_its_own_dtype() -> None:
     assert arrays["visits"][0] == 2**62 + 1
 
 
-def test_null_is_missing_where_it_may_be() -> None:
+def test_null_is_a_missing_value_if_nullable() -> None:
     arrays = arrange(MIXED, [{"features": [None, "Bern", 1, True]}])
 
     assert math.isnan(arrays["age"][0])
@@ -77,34 +76,34 @@ def test_null_is_missing_where_it_may_be() -> None:
         (None, ""),
     ],
 )
-def test_what_does_not_fit_is_named(row: object, path: str) -> None:
-    assert list(refused(IRIS, row)) == [path]
+def test_an_invalid_value_is_named(row: object, path: str) -> None:
+    assert list(errors_of(IRIS, row)) == [path]
 
 
-def test_every_wrong_value_of_a_row_is_named() -> None:
+def test_every_invalid_value_of_a_row_is_named() -> None:
     row = {"age": "old", "city": 3, "visits": 1.5, "member": 1}
 
-    assert set(refused(MIXED, row)) == set(row)
+    assert set(errors_of(MIXED, row)) == set(row)
 
 
-def test_the_first_wrong_row_is_named() -> None:
+def test_the_first_invalid_row_is_named() -> None:
     with pytest.raises(InvalidInput) as caught:
         arrange(IRIS, [{"features": [1, 2, 3]}, {"features": [1, 2]}, {"features": []}])
 
     assert caught.value.row == 1
 
 
-def test_a_tensor_of_varying_length_takes_rows_that_are_alike() -> None:
-    told = signature(Input("series", "FP32", (-1, -1, 2)))
+def test_a_tensor_of_variable_length_takes_rows_of_the_same_shape() -> None:
+    model_signature = signature(Input("series", "FP32", (-1, -1, 2)))
 
-    arrays = arrange(told, [{"series": [[1, 2], [3, 4]]}, {"series": [[5, 6], [7, 8]]}])
+    arrays = arrange(model_signature, [{"series": [[1, 2], [3, 4]]}, {"series": [[5, 6], [7, 8]]}])
 
     assert arrays["series"].shape == (2, 2, 2)
     with pytest.raises(InvalidInput, match="rectangular"):
-        arrange(told, [{"series": [[1, 2]]}, {"series": [[5, 6], [7, 8]]}])
+        arrange(model_signature, [{"series": [[1, 2]]}, {"series": [[5, 6], [7, 8]]}])
 
 
-@unhurried
+@no_deadline
 @given(
     st.lists(
         st.tuples(
@@ -117,44 +116,44 @@ def test_a_tensor_of_varying_length_takes_rows_that_are_alike() -> None:
         max_size=5,
     )
 )
-def test_what_is_taken_comes_back_exactly(rows: list[tuple[float, str, int, bool]]) -> None:
+def test_accepted_values_are_exact(rows: list[tuple[float, str, int, bool]]) -> None:
     arrays = arrange(MIXED, [{"features": json.loads(json.dumps(row))} for row in rows])
 
-    for place, name in enumerate(("age", "city", "visits", "member")):
-        assert arrays[name].tolist() == [row[place] for row in rows]
+    for position, name in enumerate(("age", "city", "visits", "member")):
+        assert arrays[name].tolist() == [row[position] for row in rows]
 
 
-@unhurried
+@no_deadline
 @given(st.sampled_from(INTEGERS), st.integers(-(2**70), 2**70))
 def test_an_integer_is_exact_or_refused(datatype: str, value: int) -> None:
-    told = signature(Input("x", datatype, (-1,)))
+    model_signature = signature(Input("x", datatype, (-1,)))
     limits = np.iinfo(DTYPES[datatype])
 
     if limits.min <= value <= limits.max:
-        assert int(arrange(told, [{"x": value}])["x"][0]) == value
+        assert int(arrange(model_signature, [{"x": value}])["x"][0]) == value
     else:
-        assert list(refused(told, {"x": value})) == ["x"]
+        assert list(errors_of(model_signature, {"x": value})) == ["x"]
 
 
-@unhurried
+@no_deadline
 @given(st.sampled_from(INTEGERS), st.floats(allow_nan=True, allow_infinity=True))
-def test_a_float_is_a_whole_number_or_refused_as_an_integer(datatype: str, value: float) -> None:
-    told = signature(Input("x", datatype, (-1,)))
+def test_a_float_for_an_integer_is_whole_or_refused(datatype: str, value: float) -> None:
+    model_signature = signature(Input("x", datatype, (-1,)))
 
     try:
-        array = arrange(told, [{"x": value}])["x"]
+        array = arrange(model_signature, [{"x": value}])["x"]
     except InvalidInput:
         return
     assert int(array[0]) == value
 
 
-@unhurried
+@no_deadline
 @given(st.sampled_from(FLOATS), st.integers() | st.floats(allow_nan=True, allow_infinity=True))
 def test_a_float_tensor_is_always_finite(datatype: str, value: float) -> None:
-    told = signature(Input("x", datatype, (-1,)))
+    model_signature = signature(Input("x", datatype, (-1,)))
 
     try:
-        array = arrange(told, [{"x": value}])["x"]
+        array = arrange(model_signature, [{"x": value}])["x"]
     except InvalidInput:
         return
     assert array.dtype == DTYPES[datatype]
@@ -171,11 +170,11 @@ JSON = st.recursive(
 )
 
 
-@unhurried
+@no_deadline
 @given(st.sampled_from([IRIS, MIXED, signature(Input("x", "FP32", (-1, -1)))]), JSON)
-def test_no_json_does_anything_but_fit_or_be_refused(told: Signature, row: Any) -> None:
+def test_any_json_is_either_accepted_or_refused(model_signature: Signature, row: object) -> None:
     try:
-        arrays = arrange(told, [row])
+        arrays = arrange(model_signature, [row])
     except InvalidInput:
         return
-    assert [len(array) for array in arrays.values()] == [1] * len(told.inputs)
+    assert [len(array) for array in arrays.values()] == [1] * len(model_signature.inputs)

@@ -1,10 +1,8 @@
-"""Whether the callers of one signature can be answered by another."""
-
-from typing import Any
+"""Whether a new signature accepts what the callers of an old one send."""
 
 import pytest
 
-from registry.signatures.compatibility import refusals
+from registry.signatures.compatibility import incompatibilities
 from registry.signatures.signature import Input, Signature
 
 VECTOR = Input("features", "FP64", (-1, 4))
@@ -13,9 +11,15 @@ NAMED = Input("features", "FP64", (-1, 4), tuple("abcd"))
 IMAGE = Input("image", "FP32", (-1, 3, 8, 8))
 
 
-def between(old: Any, new: Any) -> list[str]:
-    tuples = [given if isinstance(given, tuple) else (given,) for given in (old, new)]
-    return refusals(Signature(tuples[1]), Signature(tuples[0]))
+Inputs = Input | tuple[Input, ...]
+
+
+def between(old: Inputs, new: Inputs) -> list[str]:
+    return incompatibilities(signature(new), signature(old))
+
+
+def signature(inputs: Inputs) -> Signature:
+    return Signature(inputs if isinstance(inputs, tuple) else (inputs,))
 
 
 @pytest.mark.parametrize(
@@ -23,10 +27,10 @@ def between(old: Any, new: Any) -> list[str]:
     [
         (VECTOR, VECTOR),
         (COLUMNS, COLUMNS),
-        # What is sent for a column is the same, whatever tensor it is put into.
+        # A caller sends the same for a column, whichever tensor it goes into.
         (COLUMNS, NAMED),
         (NAMED, COLUMNS),
-        # A list of values does not say how the tensor is called.
+        # A list of values does not contain the name of the tensor.
         (VECTOR, Input("X", "FP32", (-1, 4))),
         (VECTOR, COLUMNS),
         (VECTOR, NAMED),
@@ -41,12 +45,12 @@ def between(old: Any, new: Any) -> list[str]:
         (Input("tokens", "INT64", (-1, -1)), Input("tokens", "INT64", (-1, -1))),
     ],
 )
-def test_what_takes_the_same_takes_over(old: Any, new: Any) -> None:
+def test_a_signature_that_accepts_the_same_is_compatible(old: Inputs, new: Inputs) -> None:
     assert between(old, new) == []
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "reasons"),
     [
         (COLUMNS, COLUMNS[:3], ["it does not take 'd'"]),
         (COLUMNS[:3], COLUMNS, ["it also needs 'd'"]),
@@ -58,7 +62,7 @@ def test_what_takes_the_same_takes_over(old: Any, new: Any) -> None:
         (
             COLUMNS,
             COLUMNS[::-1],
-            ["it takes the same inputs in another order: 'd', 'c', 'b', 'a'"],
+            ["it takes the same inputs in a different order: 'd', 'c', 'b', 'a'"],
         ),
         (
             VECTOR,
@@ -81,7 +85,7 @@ def test_what_takes_the_same_takes_over(old: Any, new: Any) -> None:
         (
             Input("age", "FP64", (-1,), nullable=True),
             Input("age", "FP64", (-1,)),
-            ["input 'age' must not be null, which it may be now"],
+            ["input 'age' does not allow null, which callers may send now"],
         ),
         (Input("a", "INT64", (-1,)), Input("a", "INT32", (-1,)), ["input 'a' is INT32, not INT64"]),
         (Input("a", "INT8", (-1,)), Input("a", "UINT8", (-1,)), ["input 'a' is UINT8, not INT8"]),
@@ -96,15 +100,15 @@ def test_what_takes_the_same_takes_over(old: Any, new: Any) -> None:
         (
             Input("a", "FP64", (-1, 2)),
             Input("a", "FP64", (-1,)),
-            ["input 'a' has the shape of one value, not [2]"],
+            ["input 'a' has the shape of a single value, not [2]"],
         ),
     ],
 )
-def test_what_takes_something_else_says_what(old: Any, new: Any, said: list[str]) -> None:
-    assert between(old, new) == said
+def test_each_incompatibility_is_named(old: Inputs, new: Inputs, reasons: list[str]) -> None:
+    assert between(old, new) == reasons
 
 
-def test_a_long_list_of_reasons_is_cut() -> None:
+def test_a_long_list_of_reasons_is_shortened() -> None:
     floats = tuple(Input(f"x{i}", "FP64", (-1,)) for i in range(50))
     texts = tuple(Input(f"x{i}", "BYTES", (-1,)) for i in range(50))
 

@@ -19,14 +19,16 @@ def declared(*inputs: dict[str, Any], **more: Any) -> Signature:
     return Signature.from_json({"inputs": list(inputs), **more})
 
 
-def datatypes(told: Signature) -> list[str | None]:
-    return [tensor.datatype for tensor in told.inputs]
+def datatypes(signature: Signature) -> list[str | None]:
+    return [tensor.datatype for tensor in signature.inputs]
 
 
 def test_a_declared_type_is_filled_in() -> None:
-    wish = declared({"name": "city", "datatype": "BYTES"}, {"name": "seats", "datatype": "INT64"})
+    declaration = declared(
+        {"name": "city", "datatype": "BYTES"}, {"name": "seats", "datatype": "INT64"}
+    )
 
-    assert datatypes(complete(COLUMNS, wish)) == ["FP64", "BYTES", "INT64"]
+    assert datatypes(complete(COLUMNS, declaration)) == ["FP64", "BYTES", "INT64"]
 
 
 @pytest.mark.parametrize(
@@ -39,7 +41,9 @@ def test_a_declared_type_is_filled_in() -> None:
         ([True, False], "BOOL", False),
     ],
 )
-def test_example_rows_tell_a_type(values: list[object], datatype: str, nullable: bool) -> None:
+def test_a_type_is_inferred_from_example_rows(
+    values: list[object], datatype: str, nullable: bool
+) -> None:
     rows = [{"age": 1.5, "city": "Bern", "seats": value} for value in values]
 
     seats = complete(COLUMNS, None, rows).inputs[2]
@@ -55,18 +59,18 @@ def test_example_rows_that_disagree_are_refused(values: list[object]) -> None:
         complete(COLUMNS, None, rows)
 
 
-def test_what_nobody_tells_is_named() -> None:
+def test_a_type_that_remains_unknown_is_named() -> None:
     with pytest.raises(SignatureError, match="'city', 'seats'"):
         complete(COLUMNS, None)
 
 
-def test_a_column_of_nulls_alone_stays_unknown() -> None:
+def test_the_type_of_a_column_of_nulls_remains_unknown() -> None:
     with pytest.raises(SignatureError, match="'seats'"):
         complete(COLUMNS, None, [{"age": 1.5, "city": "Bern", "seats": None}])
 
 
 @pytest.mark.parametrize(
-    ("wish", "said"),
+    ("declaration", "message"),
     [
         ({"name": "features", "datatype": "FP64"}, "FP32 in the file, not FP64"),
         ({"name": "features", "datatype": "BYTES"}, "FP32 in the file, not BYTES"),
@@ -75,12 +79,14 @@ def test_a_column_of_nulls_alone_stays_unknown() -> None:
         ({"name": "other"}, "no input 'other'"),
     ],
 )
-def test_what_contradicts_the_file_is_refused(wish: dict[str, Any], said: str) -> None:
-    with pytest.raises(SignatureError, match=said):
-        complete(TENSOR, declared(wish))
+def test_a_declaration_that_contradicts_the_file_is_refused(
+    declaration: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(SignatureError, match=message):
+        complete(TENSOR, declared(declaration))
 
 
-def test_an_integer_that_the_file_takes_as_a_float_is_no_contradiction() -> None:
+def test_an_integer_may_be_declared_where_the_file_has_a_float() -> None:
     assert datatypes(complete(TENSOR, declared({"name": "features", "datatype": "INT16"}))) == [
         "FP32"
     ]
@@ -93,13 +99,13 @@ def test_columns_of_a_tensor_can_be_named() -> None:
 
 
 def test_an_integer_column_cannot_be_nullable() -> None:
-    wish = declared(
+    declaration = declared(
         {"name": "city", "datatype": "BYTES"},
         {"name": "seats", "datatype": "INT64", "nullable": True},
     )
 
-    with pytest.raises(SignatureError, match="no missing value"):
-        complete(COLUMNS, wish)
+    with pytest.raises(SignatureError, match="cannot hold missing values"):
+        complete(COLUMNS, declaration)
 
 
 def test_numbered_classes_can_be_named() -> None:
@@ -110,12 +116,12 @@ def test_numbered_classes_can_be_named() -> None:
 
 
 @pytest.mark.parametrize("classes", [["no"], ["a", "b", "c"]])
-def test_another_number_of_classes_is_refused(classes: list[str]) -> None:
+def test_a_different_number_of_classes_is_refused(classes: list[str]) -> None:
     with pytest.raises(SignatureError, match="has 2 classes"):
         complete(TENSOR, declared(classes=classes))
 
 
-def test_classes_that_the_file_names_cannot_be_renamed() -> None:
+def test_named_classes_cannot_be_renamed() -> None:
     named = complete(TENSOR, declared(classes=["no", "yes"]))
 
     with pytest.raises(SignatureError, match="classes in the file"):
@@ -125,43 +131,43 @@ def test_classes_that_the_file_names_cannot_be_renamed() -> None:
 # -- columns of a training table
 
 
-def columns(*told: dict[str, Any], **more: Any) -> Signature:
-    return Signature.from_json({"columns": list(told), **more})
+def columns(*items: dict[str, Any], **more: Any) -> Signature:
+    return Signature.from_json({"columns": list(items), **more})
 
 
-def test_columns_give_one_tensor_its_names() -> None:
-    wish = columns({"name": "a", "datatype": "FP64"}, {"name": "b", "nullable": True})
+def test_columns_name_the_columns_of_a_matrix() -> None:
+    declaration = columns({"name": "a", "datatype": "FP64"}, {"name": "b", "nullable": True})
 
-    [tensor] = complete(TENSOR, wish).inputs
+    [tensor] = complete(TENSOR, declaration).inputs
 
     assert (tensor.datatype, tensor.features, tensor.nullable) == ("FP32", ("a", "b"), True)
 
 
-def test_columns_that_the_model_does_not_use_are_nobodys() -> None:
-    wish = columns(
+def test_columns_that_the_model_does_not_use_are_ignored() -> None:
+    declaration = columns(
         {"name": "unused", "datatype": "FP64"},
         {"name": "seats", "datatype": "INT64"},
         {"name": "city", "datatype": "BYTES", "nullable": True},
         {"name": "age", "datatype": "INT32"},
     )
 
-    told = complete(COLUMNS, wish)
+    completed = complete(COLUMNS, declaration)
 
-    assert [tensor.name for tensor in told.inputs] == ["age", "city", "seats"]
-    assert datatypes(told) == ["FP64", "BYTES", "INT64"]
-    assert [tensor.nullable for tensor in told.inputs] == [False, True, False]
+    assert [tensor.name for tensor in completed.inputs] == ["age", "city", "seats"]
+    assert datatypes(completed) == ["FP64", "BYTES", "INT64"]
+    assert [tensor.nullable for tensor in completed.inputs] == [False, True, False]
 
 
-def test_names_that_lightgbm_wrote_without_blanks_get_them_back() -> None:
-    own = Signature((Input("features", "FP64", (-1, 2), ("sepal_length", "b")),))
+def test_spaces_that_lightgbm_replaced_in_names_are_restored() -> None:
+    from_file = Signature((Input("features", "FP64", (-1, 2), ("sepal_length", "b")),))
 
-    [tensor] = complete(own, columns({"name": "sepal length"}, {"name": "b"})).inputs
+    [tensor] = complete(from_file, columns({"name": "sepal length"}, {"name": "b"})).inputs
 
     assert tensor.features == ("sepal length", "b")
 
 
 @pytest.mark.parametrize(
-    ("told", "names", "said"),
+    ("from_file", "declared_columns", "message"),
     [
         (TENSOR, [{"name": "a"}], "takes 2 columns, not 1"),
         (TENSOR, [{"name": "a"}, {"name": "b", "datatype": "BYTES"}], "but 'b' is text"),
@@ -173,32 +179,34 @@ def test_names_that_lightgbm_wrote_without_blanks_get_them_back() -> None:
     ],
 )
 def test_columns_that_contradict_the_file_are_refused(
-    told: Signature, names: list[Any], said: str
+    from_file: Signature, declared_columns: list[Any], message: str
 ) -> None:
-    with pytest.raises(SignatureError, match=said):
-        complete(told, columns(*names))
+    with pytest.raises(SignatureError, match=message):
+        complete(from_file, columns(*declared_columns))
 
 
 @pytest.mark.parametrize(
-    ("document", "said"),
+    ("document", "message"),
     [
         ({"columns": [{"name": "a"}], "inputs": [{"name": "a"}]}, "not both"),
-        ({"columns": [{"name": "a", "shape": [-1, 2]}]}, "each is one value a row"),
-        ({"columns": [{"name": "a"}, {"name": "a"}]}, "column 'a' is named twice"),
+        ({"columns": [{"name": "a", "shape": [-1, 2]}]}, "must be one value per row"),
+        ({"columns": [{"name": "a"}, {"name": "a"}]}, "column 'a' is listed twice"),
         ({"columns": 3}, "columns: must be a list"),
         ({"columns": [{"name": "a", "datatype": "long"}]}, r"columns\[0\]\.datatype"),
     ],
 )
-def test_columns_are_declared_plainly(document: Any, said: str) -> None:
-    with pytest.raises(SignatureError, match=said):
+def test_an_invalid_declaration_of_columns_is_refused(document: Any, message: str) -> None:
+    with pytest.raises(SignatureError, match=message):
         Signature.from_json(document)
 
 
-# -- a remote model, which tells what was declared of it
+# -- a remote model whose own signature contains what is declared
 
 
-def test_probabilities_that_are_told_as_declared_are_left() -> None:
-    own = Signature(TENSOR.inputs, (Output("p", "FP32", (-1, 2), "probabilities", ("no", "yes")),))
+def test_probabilities_that_match_the_declaration_stay() -> None:
+    from_file = Signature(
+        TENSOR.inputs, (Output("p", "FP32", (-1, 2), "probabilities", ("no", "yes")),)
+    )
     outputs = [{"name": "p", "kind": "probabilities", "classes": ["no", "yes"]}]
 
-    assert complete(own, declared(outputs=outputs)).outputs == own.outputs
+    assert complete(from_file, declared(outputs=outputs)).outputs == from_file.outputs

@@ -1,22 +1,22 @@
-// A slider beside a number: the number is what is sent, and all there is without this script.
+// Adds a slider to a number input. The form submits the number, so it also works without scripts.
 "use strict";
 function attach(slider) {
   const number = document.getElementById(slider.dataset.for);
-  const figure = slider.parentElement.querySelector("output");
-  const show = () => {
-    figure.textContent = number.value === "" ? "nobody" : `${number.value} % of the subjects`;
+  const label = slider.parentElement.querySelector("output");
+  const updateLabel = () => {
+    label.textContent = number.value === "" ? "no subjects" : `${number.value} % of the subjects`;
   };
-  const follow = () => {
+  const syncSlider = () => {
     slider.value = number.value === "" ? 0 : number.value;
-    show();
+    updateLabel();
   };
   slider.addEventListener("input", () => {
     number.value = slider.value;
-    show();
+    updateLabel();
   });
-  number.addEventListener("input", follow);
-  slider.hidden = figure.hidden = false;
-  follow();
+  number.addEventListener("input", syncSlider);
+  slider.hidden = label.hidden = false;
+  syncSlider();
 }
 document.addEventListener("DOMContentLoaded", () => {
   document.querySelectorAll(".percent input[type=range]").forEach(attach);

@@ -21,7 +21,7 @@ from predictions.testing.rows import (
     make_version,
 )
 from registry.models import ModelVersion
-from registry.testing.fixtures import api_client
+from registry.testing.clients import api_client
 
 URL = "/api/v1/outcomes/"
 

@@ -21,7 +21,7 @@ from predictions.testing.rows import (
     make_version,
 )
 from registry.models import Alias, AliasShadow, ModelVersion
-from registry.testing.fixtures import api_client
+from registry.testing.clients import api_client
 
 WINDOW = "from=2026-01-01T00:00:00Z&to=2026-02-01T00:00:00Z"
 URL = f"/api/v1/aliases/wine/live/comparison/?{WINDOW}"

@@ -19,7 +19,7 @@ from predictions.testing.replays import (
 from predictions.testing.replays import coarse as coarse
 from predictions.testing.replays import coarse_artifact as coarse_artifact
 from registry.models import ModelVersion
-from registry.testing.fixtures import Artifact
+from registry.testing.artifacts import Artifact
 
 URL = "/admin/predictions/replay/"
 

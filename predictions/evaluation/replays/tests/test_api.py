@@ -16,7 +16,7 @@ from predictions.testing.replays import coarse as coarse
 from predictions.testing.replays import coarse_artifact as coarse_artifact
 from predictions.testing.replays import recorded_rows as recorded_rows
 from registry.models import ModelVersion
-from registry.testing.fixtures import api_client
+from registry.testing.clients import api_client
 
 URL = "/api/v1/replays/"
 
@@ -142,7 +142,7 @@ def test_a_version_that_cannot_answer_is_refused(
     make_version("bare")
     for to, status in (("iris:9", 404), ("bare:1", 409), (str(coarse.pk + 100), 404)):
         assert analyst.post(URL, {"from": "iris:1", "to": to}).status_code == status
-    coarse.revise(is_active=False)
+    coarse.update(is_active=False)
     assert analyst.post(URL, {"from": "iris:1", "to": "iris:2"}).status_code == 404
     assert analyst.post(URL, {"from": "iris:9", "to": "iris:1"}).status_code == 404
     assert not Replay.objects.exists()

@@ -20,7 +20,7 @@ from predictions.testing.replays import coarse as coarse
 from predictions.testing.replays import coarse_artifact as coarse_artifact
 from registry import loader
 from registry.models import ModelNotFound, ModelVersion
-from registry.testing.fixtures import Artifact
+from registry.testing.artifacts import Artifact
 
 
 def test_rows_deleted_meanwhile_are_left_out(
@@ -82,8 +82,8 @@ def test_no_prediction_is_written_and_no_model_is_evicted(
 
     run_replay(iris, coarse)
 
-    assert loader.loaded() == ["iris:1"]
-    assert loader.apart(iris.pk) is loader.get(iris.pk)
+    assert loader.loaded_specifiers() == ["iris:1"]
+    assert loader.load_uncached(iris.pk) is loader.get(iris.pk)
     assert list(Prediction.objects.order_by("pk")) == rows
 
 
@@ -91,7 +91,7 @@ def test_an_inactive_version_can_be_replayed_but_not_answer(
     iris: ModelVersion, coarse: ModelVersion, iris_artifact: Artifact
 ) -> None:
     record_labels(iris, iris_artifact, iris_rows()[:3])
-    iris.revise(is_active=False)
+    iris.update(is_active=False)
 
     assert completed_report(run_replay(iris, coarse))["rows"] == 3
     with pytest.raises(ModelNotFound):

@@ -17,7 +17,7 @@ from predictions.testing.replays import coarse as coarse
 from predictions.testing.replays import coarse_artifact as coarse_artifact
 from registry.models import ModelVersion
 from registry.signatures.signature import Input, Signature
-from registry.testing.fixtures import Artifact
+from registry.testing.artifacts import Artifact
 
 
 def test_rows_are_selected_by_version_and_time(

@@ -19,7 +19,7 @@ from predictions.testing.replays import coarse as coarse
 from predictions.testing.replays import coarse_artifact as coarse_artifact
 from registry.exact_json.values import JSONObject
 from registry.models import ModelVersion
-from registry.testing.fixtures import Artifact
+from registry.testing.artifacts import Artifact
 
 
 def test_classifier_figures_equal_a_direct_computation(

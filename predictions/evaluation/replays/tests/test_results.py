@@ -24,7 +24,7 @@ from registry.models import ModelVersion
 from registry.runtimes.base import InferenceError
 from registry.signatures.arrangement import InvalidInput
 from registry.signatures.signature import Input, Output, Signature
-from registry.testing.fixtures import Artifact
+from registry.testing.artifacts import Artifact
 
 
 def test_an_input_that_does_not_match_the_signature_is_refused(

@@ -16,7 +16,7 @@ from predictions.testing.replays import (
     run_replay,
 )
 from registry.models import ModelVersion
-from registry.testing.fixtures import Artifact
+from registry.testing.artifacts import Artifact
 
 
 class Interrupted(Exception):

@@ -1,6 +1,4 @@
-"""The circuit breaker, with a clock of its own."""
-
-from typing import Any
+"""The circuit breaker, with a fake clock."""
 
 import pytest
 
@@ -26,7 +24,7 @@ def breaker(clock: Clock) -> CircuitBreaker:
     return CircuitBreaker(limit=3, open_seconds=5, clock=clock)
 
 
-def fail(breaker: CircuitBreaker, error: Any = None) -> None:
+def fail(breaker: CircuitBreaker, error: Exception | None = None) -> None:
     error = error or RuntimeUnavailable("down", retry_after=1)
     with pytest.raises(type(error)), breaker.call():
         raise error
@@ -37,20 +35,20 @@ def succeed(breaker: CircuitBreaker) -> None:
         pass
 
 
-def refused(breaker: CircuitBreaker) -> int:
-    """How long it says to wait, of a call that it does not let through."""
-    with pytest.raises(RuntimeUnavailable, match="left alone") as caught, breaker.call():
-        pytest.fail("the call went through")
+def retry_after_refusal(breaker: CircuitBreaker) -> int:
+    """The `retry_after` of a call that the breaker must refuse."""
+    with pytest.raises(RuntimeUnavailable, match="failed repeatedly") as caught, breaker.call():
+        pytest.fail("the breaker let the call through")
     return caught.value.retry_after
 
 
-def test_it_opens_after_so_many_failures_in_a_row(breaker: CircuitBreaker, clock: Clock) -> None:
+def test_it_opens_after_consecutive_failures(breaker: CircuitBreaker, clock: Clock) -> None:
     for _ in range(3):
         fail(breaker)
 
-    assert refused(breaker) == 5
+    assert retry_after_refusal(breaker) == 5
     clock.now += 3.5
-    assert refused(breaker) == 2
+    assert retry_after_refusal(breaker) == 2
 
 
 def test_a_success_between_failures_keeps_it_closed(breaker: CircuitBreaker) -> None:
@@ -60,21 +58,21 @@ def test_a_success_between_failures_keeps_it_closed(breaker: CircuitBreaker) -> 
         succeed(breaker)
 
 
-def test_an_answer_that_is_an_error_is_no_failure(breaker: CircuitBreaker) -> None:
+def test_an_inference_error_is_not_a_failure(breaker: CircuitBreaker) -> None:
     for _ in range(5):
         fail(breaker, InferenceError("bad input"))
 
     succeed(breaker)
 
 
-def test_anything_unexpected_is_a_failure(breaker: CircuitBreaker) -> None:
+def test_an_unexpected_exception_is_a_failure(breaker: CircuitBreaker) -> None:
     for _ in range(3):
         fail(breaker, KeyError("bug"))
 
-    assert refused(breaker) == 5
+    assert retry_after_refusal(breaker) == 5
 
 
-def test_one_successful_trial_closes_it(breaker: CircuitBreaker, clock: Clock) -> None:
+def test_a_successful_trial_closes_it(breaker: CircuitBreaker, clock: Clock) -> None:
     for _ in range(3):
         fail(breaker)
     clock.now += 5
@@ -86,22 +84,22 @@ def test_one_successful_trial_closes_it(breaker: CircuitBreaker, clock: Clock) -
     succeed(breaker)
 
 
-def test_a_failed_trial_opens_it_anew(breaker: CircuitBreaker, clock: Clock) -> None:
+def test_a_failed_trial_opens_it_again(breaker: CircuitBreaker, clock: Clock) -> None:
     for _ in range(3):
         fail(breaker)
     clock.now += 5
 
     fail(breaker)
 
-    assert refused(breaker) == 5
+    assert retry_after_refusal(breaker) == 5
 
 
-def test_only_one_trial_is_made_at_a_time(breaker: CircuitBreaker, clock: Clock) -> None:
+def test_only_one_trial_runs_at_a_time(breaker: CircuitBreaker, clock: Clock) -> None:
     for _ in range(3):
         fail(breaker)
     clock.now += 6
 
     with breaker.call():
-        assert refused(breaker) == 1
+        assert retry_after_refusal(breaker) == 1
 
     succeed(breaker)

@@ -1,12 +1,13 @@
-"""The document of a remote model: what it may say, and which servers it may name."""
+"""The document of a remote model: its members, and the servers that it may name."""
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import pytest
 
-from registry.artifacts.sniffing import ArtifactRejected, check_framework, sniff
+from registry.artifacts.errors import ArtifactRejected
+from registry.artifacts.sniffing import check_framework, sniff
 from registry.runtimes.base import LoadError, RemoteOptions, RuntimeUnavailable
 from registry.runtimes.open_inference.client import RemoteClient
 from registry.runtimes.open_inference.document import RemoteModel, is_document, read_document
@@ -22,9 +23,15 @@ FULL = {
 ALLOWED = RemoteOptions(frozenset({"https://ml.example.com"}), {"MLAPI_REMOTE_TOKEN": "Bearer x"})
 
 
+class Write(Protocol):
+    def __call__(self, content: object) -> Path: ...
+
+
 @pytest.fixture
-def write(tmp_path: Path) -> Any:
-    def write(content: Any) -> Path:
+def write(tmp_path: Path) -> Write:
+    """Write a text, or the JSON of anything else, to a file."""
+
+    def write(content: object) -> Path:
         path = tmp_path / "remote.json"
         text = content if isinstance(content, str) else json.dumps(content)
         path.write_text(text)
@@ -33,7 +40,7 @@ def write(tmp_path: Path) -> Any:
     return write
 
 
-def test_a_document_is_read_whole(write: Any) -> None:
+def test_every_member_is_read(write: Write) -> None:
     remote = read_document(write(FULL))
 
     assert str(remote.origin) == "https://ml.example.com:443"
@@ -42,14 +49,14 @@ def test_a_document_is_read_whole(write: Any) -> None:
     assert remote.header_values(ALLOWED) == {"Authorization": "Bearer x"}
 
 
-def test_the_least_document_names_a_server_and_a_model(write: Any) -> None:
+def test_optional_members_have_defaults(write: Write) -> None:
     remote = read_document(write({"url": "http://127.0.0.1:8080", "model": "m"}))
 
     assert (remote.version, remote.timeout_seconds, remote.binary) == ("", 10.0, None)
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"url": None}, "url: must be http"),
         ({"url": "ftp://host/"}, "url: must be http"),
@@ -78,9 +85,9 @@ def test_the_least_document_names_a_server_and_a_model(write: Any) -> None:
         ({"timeout_seconds": "1"}, "timeout_seconds: must be a number"),
         ({"headers": []}, "headers: must be an object"),
         ({"headers": {f"X-{i}": "MLAPI_REMOTE_X" for i in range(21)}}, "at most 20"),
-        ({"headers": {"Host": "MLAPI_REMOTE_X"}}, "'Host' is no header that may be set"),
-        ({"headers": {"content-LENGTH": "MLAPI_REMOTE_X"}}, "is no header that may be set"),
-        ({"headers": {"X\r\nY": "MLAPI_REMOTE_X"}}, "is no header that may be set"),
+        ({"headers": {"Host": "MLAPI_REMOTE_X"}}, "'Host' cannot be set"),
+        ({"headers": {"content-LENGTH": "MLAPI_REMOTE_X"}}, "cannot be set"),
+        ({"headers": {"X\r\nY": "MLAPI_REMOTE_X"}}, "cannot be set"),
         ({"headers": {"X": "SECRET_KEY"}}, "must be the name of an environment variable"),
         ({"headers": {"X": "xMLAPI_REMOTE_X"}}, "must be the name of an environment variable"),
         ({"headers": {"X": 1}}, "must be the name of an environment variable"),
@@ -88,27 +95,27 @@ def test_the_least_document_names_a_server_and_a_model(write: Any) -> None:
         ({"proxy": "http://x"}, "unknown member 'proxy'"),
     ],
 )
-def test_a_mistake_is_named(write: Any, change: dict[str, Any], said: str) -> None:
-    with pytest.raises(LoadError, match=said):
+def test_an_invalid_member_is_named(write: Write, change: dict[str, object], message: str) -> None:
+    with pytest.raises(LoadError, match=message):
         read_document(write(FULL | change))
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
-        ('{"url": "http://a", "url": "http://b", "model": "m"}', "given twice"),
+        ('{"url": "http://a", "url": "http://b", "model": "m"}', "a member appears twice"),
         ('["url"]', "must be a JSON object"),
-        ("{", "not JSON"),
-        ("[" * 16_000, "not JSON"),
+        ("{", "not valid JSON"),
+        ("[" * 16_000, "not valid JSON"),
         (json.dumps(FULL) + " " * 16_384, "larger than the limit"),
     ],
 )
-def test_a_text_that_is_no_document_is_refused(write: Any, text: str, said: str) -> None:
-    with pytest.raises(LoadError, match=said):
+def test_an_invalid_document_is_refused(write: Write, text: str, message: str) -> None:
+    with pytest.raises(LoadError, match=message):
         read_document(write(text))
 
 
-# -- which servers
+# -- allowed servers
 
 
 @pytest.mark.parametrize(
@@ -120,7 +127,7 @@ def test_a_text_that_is_no_document_is_refused(write: Any, text: str, said: str)
         ("http://HOST", ["http://host:80"]),
     ],
 )
-def test_an_origin_on_the_list_is_allowed(write: Any, url: str, origins: list[str]) -> None:
+def test_a_listed_origin_is_allowed(write: Write, url: str, origins: list[str]) -> None:
     read_document(write({"url": url, "model": "m"})).require_allowed(
         RemoteOptions(frozenset(origins))
     )
@@ -137,29 +144,27 @@ def test_an_origin_on_the_list_is_allowed(write: Any, url: str, origins: list[st
         ["https://x.ml.example.com"],
     ],
 )
-def test_any_other_origin_is_refused(write: Any, origins: list[str]) -> None:
+def test_any_other_origin_is_refused(write: Write, origins: list[str]) -> None:
     remote = read_document(write(FULL))
 
-    with pytest.raises(LoadError, match=r"https://ml\.example\.com:443 is not among.*REMOTE_ORIG"):
+    with pytest.raises(LoadError, match=r"https://ml\.example\.com:443 is not an.*REMOTE_ORIG"):
         RemoteClient(remote, RemoteOptions(frozenset(origins), ALLOWED.secrets))
 
 
-def test_an_origin_taken_off_the_list_is_not_asked(write: Any) -> None:
+def test_an_origin_that_is_no_longer_listed_is_not_called(write: Write) -> None:
     client = RemoteClient(read_document(write(FULL)), ALLOWED)
     client._options = RemoteOptions()
 
-    with pytest.raises(RuntimeUnavailable, match="is not among"):
+    with pytest.raises(RuntimeUnavailable, match="is not an allowed server"):
         client.request("GET", "/v2")
 
 
 @pytest.mark.parametrize("value", [None, "", " ", "a\r\nHost: evil", "tök"])
-def test_a_variable_without_a_header_value_is_named_and_not_shown(
-    write: Any, value: str | None
-) -> None:
+def test_an_invalid_header_value_is_not_shown(write: Write, value: str | None) -> None:
     secrets = {} if value is None else {"MLAPI_REMOTE_TOKEN": value}
     remote: RemoteModel = read_document(write(FULL))
 
-    with pytest.raises(LoadError, match="MLAPI_REMOTE_TOKEN is not set, or is no value") as caught:
+    with pytest.raises(LoadError, match="MLAPI_REMOTE_TOKEN is not set, or its value") as caught:
         remote.header_values(RemoteOptions(ALLOWED.origins, secrets))
 
     assert "evil" not in str(caught.value)
@@ -169,26 +174,26 @@ def test_options_do_not_show_their_secrets() -> None:
     assert "Bearer x" not in repr(ALLOWED)
 
 
-# -- told by its content
+# -- recognition by content
 
 
 @pytest.mark.parametrize(
     "body", [FULL, {"version": "2", "url": "http://a", "model": "m"}, {"url": 3}]
 )
-def test_a_document_is_told_by_its_content(write: Any, body: Any) -> None:
+def test_a_document_is_recognized_by_its_content(write: Write, body: object) -> None:
     assert sniff(write(body)) == "open-inference"
 
 
-def test_xgboost_stays_xgboost(write: Any) -> None:
+def test_a_model_of_xgboost_is_not_a_document(write: Write) -> None:
     assert not is_document(b'{"learner": {}, "version": [3, 2, 0], "url": ""}')
     assert sniff(write({"learner": {}, "version": [3, 2, 0]})) == "xgboost"
 
 
-def test_other_json_is_refused_with_both_ways_out(write: Any) -> None:
-    with pytest.raises(ArtifactRejected, match=r"not a model of XGBoost.*Nor is it a remote model"):
+def test_other_json_is_refused_with_both_alternatives(write: Write) -> None:
+    with pytest.raises(ArtifactRejected, match=r"neither an XGBoost model nor .* a remote model"):
         sniff(write({"weights": [1]}))
 
 
-def test_another_framework_than_the_document_is_refused(write: Any) -> None:
-    with pytest.raises(ArtifactRejected, match="the file is one of 'open-inference'"):
+def test_another_framework_than_the_document_is_refused(write: Write) -> None:
+    with pytest.raises(ArtifactRejected, match="this is a file of 'open-inference'"):
         check_framework(write(FULL), "xgboost")

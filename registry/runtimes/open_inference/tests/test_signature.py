@@ -1,27 +1,26 @@
-"""The signature of a model on another server."""
+"""The signature of a remote model."""
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pytest
 
 from registry.runtimes.base import LoadError
-from registry.testing.remote_models import ROWS, tensor
+from registry.testing.remote_models import ROWS, OpenRemote, tensor
 from registry.testing.remote_models import open_remote as open_remote
 from registry.testing.remote_models import server as server
-from registry.testing.remote_server import Reply, StandIn, standing_in
+from registry.testing.remote_server import Reply, StubServer, stub_server
 
-# -- what the server tells of the model
+# -- from the metadata
 
 
-def test_metadata_becomes_the_signature(open_remote: Any) -> None:
+def test_metadata_becomes_the_signature(open_remote: OpenRemote) -> None:
     metadata = {
         "inputs": [tensor("x", "FP32", [-1, 4]), tensor("t", "BYTES", [-1])],
         "outputs": [tensor("y", "FP32", [-1, 1]), tensor("z", "INT64", [-1, 3, -1])],
     }
-    with standing_in(metadata=metadata) as server:
+    with stub_server(metadata=metadata) as server:
         runtime = open_remote(server)
 
     assert runtime.signature.as_json() == {
@@ -31,56 +30,59 @@ def test_metadata_becomes_the_signature(open_remote: Any) -> None:
             tensor("z", "INT64", [-1, 3, -1]) | {"kind": "value"},
         ],
     }
-    assert runtime.libraries == {"stand-in": "9"}
+    assert runtime.libraries == {"stub": "9"}
 
 
 @pytest.mark.parametrize(
-    ("metadata", "said"),
+    ("metadata", "message"),
     [
-        ({"inputs": [tensor("x", "BF16", [-1])]}, "'x' is of the datatype BF16"),
+        ({"inputs": [tensor("x", "BF16", [-1])]}, "'x' has the datatype BF16"),
         ({"inputs": [tensor("x", "FP32", [8, 4])]}, "whose first dimension is the rows"),
         ({"inputs": [tensor("x", "FP32", [])]}, "whose first dimension is the rows"),
         ({"inputs": [tensor("x", "FP32", [-1, 0])]}, "whose first dimension is the rows"),
         ({"inputs": [tensor("x", "FP32", [-1] * 11)]}, "whose first dimension is the rows"),
         ({"inputs": [tensor("", "FP32", [-1])]}, r"inputs\[0\] of the server's metadata has no na"),
-        ({"inputs": "x"}, "no list of at most 1000 inputs"),
-        ({"inputs": [tensor("x", "FP32", [-1])] * 2}, "names one of the inputs twice"),
-        ({"inputs": [tensor(f"x{i}", "FP32", [-1]) for i in range(1001)]}, "at most 1000 inputs"),
-        ({}, "tells no inputs of the model: declare them"),
+        ({"inputs": "x"}, "must be a list of at most 1000"),
+        ({"inputs": [tensor("x", "FP32", [-1])] * 2}, "two inputs .* have the same name"),
+        (
+            {"inputs": [tensor(f"x{i}", "FP32", [-1]) for i in range(1001)]},
+            "must be a list of at most 1000",
+        ),
+        ({}, "has no inputs of the model: declare them"),
     ],
 )
-def test_metadata_that_can_not_be_served_is_refused(
-    metadata: dict[str, Any], said: str, open_remote: Any
+def test_unsupported_metadata_is_refused(
+    metadata: dict[str, object], message: str, open_remote: OpenRemote
 ) -> None:
-    with standing_in(metadata=metadata) as server, pytest.raises(LoadError, match=said):
+    with stub_server(metadata=metadata) as server, pytest.raises(LoadError, match=message):
         open_remote(server)
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"<html>", b'{"inputs": NaN}'])
-def test_metadata_that_is_no_json_is_refused(
-    server: StandIn, body: bytes, open_remote: Any
+def test_metadata_that_is_not_a_json_object_is_refused(
+    server: StubServer, body: bytes, open_remote: OpenRemote
 ) -> None:
     server.replies["metadata"] = Reply(body=body)
 
-    with pytest.raises(LoadError, match="answered with no JSON"):
+    with pytest.raises(LoadError, match="did not respond with"):
         open_remote(server)
 
 
-def test_a_model_that_is_not_there_is_refused(server: StandIn, open_remote: Any) -> None:
+def test_an_unknown_model_is_refused(server: StubServer, open_remote: OpenRemote) -> None:
     server.replies["metadata"] = Reply(404, b'{"error": "Model iris not found"}')
 
-    with pytest.raises(LoadError, match=r"could not be asked.*status 404"):
+    with pytest.raises(LoadError, match=r"cannot read the model.*status 404"):
         open_remote(server)
 
 
-def test_a_server_that_is_down_is_refused(server: StandIn, open_remote: Any) -> None:
+def test_a_server_that_is_down_is_refused(server: StubServer, open_remote: OpenRemote) -> None:
     server.stop()
 
-    with pytest.raises(LoadError, match=r"could not be asked.*no connection"):
+    with pytest.raises(LoadError, match=r"cannot read the model.*no connection"):
         open_remote(server)
 
 
-# -- where the metadata tells nothing, as MLServer's often does
+# -- without inputs and outputs in the metadata, which is common with MLServer
 
 
 BARE = {"name": "iris", "versions": [], "platform": "", "inputs": [], "outputs": []}
@@ -93,13 +95,13 @@ def classified(inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
     return {"predict": label[:, None], "predict_proba": np.stack([1 - share, share], axis=1)}
 
 
-def test_declared_inputs_and_classes_are_enough(open_remote: Any) -> None:
+def test_declared_inputs_and_classes_suffice(open_remote: OpenRemote) -> None:
     declared = {"inputs": DECLARED_INPUTS, "classes": ["no", "yes"]}
 
-    def labels_alone(inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+    def only_labels(inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         return {"predict": classified(inputs)["predict"]}
 
-    with standing_in(metadata=BARE, score=labels_alone) as server:
+    with stub_server(metadata=BARE, score=only_labels) as server:
         runtime = open_remote(server, declared)
         outputs = runtime.predict({"x": np.array([[1.0, 2.0], [-1.0, -2.0]])})
 
@@ -109,7 +111,7 @@ def test_declared_inputs_and_classes_are_enough(open_remote: Any) -> None:
     assert outputs["predict"].tolist() == [1, 0]
 
 
-def test_declared_outputs_are_asked_for_by_name(open_remote: Any) -> None:
+def test_declared_outputs_are_requested_by_name(open_remote: OpenRemote) -> None:
     declared = {
         "inputs": DECLARED_INPUTS,
         "outputs": [
@@ -117,12 +119,12 @@ def test_declared_outputs_are_asked_for_by_name(open_remote: Any) -> None:
             {"name": "predict_proba", "kind": "probabilities"},
         ],
     }
-    with standing_in(metadata=BARE, score=classified) as server:
+    with stub_server(metadata=BARE, score=classified) as server:
         runtime = open_remote(server, declared)
         outputs = runtime.predict({"x": ROWS})
-        asked = json.loads(server.requests[-1][3])["outputs"]
+        requested = json.loads(server.requests[-1].body)["outputs"]
 
-    assert asked == [{"name": "predict"}, {"name": "predict_proba"}]
+    assert requested == [{"name": "predict"}, {"name": "predict_proba"}]
     label, probabilities = runtime.signature.outputs
     assert (label.datatype, label.shape) == ("BYTES", (-1,))
     assert (probabilities.datatype, probabilities.shape) == ("FP64", (-1, 2))
@@ -131,16 +133,16 @@ def test_declared_outputs_are_asked_for_by_name(open_remote: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("declared", "said"),
+    ("declared", "message"),
     [
         ({"inputs": [{"name": "x"}]}, "declare the datatype of 'x'"),
         (
             {"inputs": [*DECLARED_INPUTS, {"name": "t", "datatype": "BYTES", "nullable": True}]},
-            "the protocol has no missing text",
+            "the protocol cannot send a missing text",
         ),
         (
             {"inputs": DECLARED_INPUTS, "outputs": [{"name": "predict", "kind": "label"}]},
-            "a label needs its classes",
+            "declare the classes of the label",
         ),
         (
             {"inputs": DECLARED_INPUTS, "outputs": [{"name": "predict", "datatype": "FP32"}]},
@@ -154,25 +156,25 @@ def test_declared_outputs_are_asked_for_by_name(open_remote: Any) -> None:
                     {"name": "predict_proba", "kind": "probabilities"},
                 ],
             },
-            "probabilities have one column for each class",
+            "probabilities need one column for each class",
         ),
     ],
 )
-def test_a_declaration_that_does_not_do_is_refused(
-    declared: dict[str, Any], said: str, open_remote: Any
+def test_an_insufficient_declaration_is_refused(
+    declared: dict[str, object], message: str, open_remote: OpenRemote
 ) -> None:
     with (
-        standing_in(metadata=BARE, score=classified) as server,
-        pytest.raises(LoadError, match=said),
+        stub_server(metadata=BARE, score=classified) as server,
+        pytest.raises(LoadError, match=message),
     ):
         open_remote(server, declared)
 
 
-def test_an_output_that_the_model_has_not_is_refused(server: StandIn, open_remote: Any) -> None:
+def test_an_unknown_declared_output_is_refused(server: StubServer, open_remote: OpenRemote) -> None:
     with pytest.raises(LoadError, match="has no output 'mean': it has sum"):
         open_remote(server, {"outputs": [{"name": "mean"}]})
 
 
-def test_classes_need_one_output_that_may_be_the_label(server: StandIn, open_remote: Any) -> None:
-    with pytest.raises(LoadError, match="0 outputs may be the label"):
+def test_classes_need_a_single_possible_label(server: StubServer, open_remote: OpenRemote) -> None:
+    with pytest.raises(LoadError, match="0 outputs could be the label"):
         open_remote(server, {"classes": ["a", "b"]})

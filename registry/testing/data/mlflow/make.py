@@ -1,4 +1,4 @@
-"""Makes the folders beside it anew, by the real mlflow; see README.md. Not run by the tests."""
+"""Regenerates the folders beside this file with mlflow; see README.md. The tests do not run it."""
 
 import json
 import os
@@ -55,9 +55,9 @@ def frame_bodies(frame: pd.DataFrame) -> list:
         {"instances": frame.to_dict(orient="records")},
         {"inputs": by_column},
         {"inputs": frame.to_dict(orient="records")},
-        # One row more by name than the model was told of: mlflow drops it.
+        # A column that the signature does not have: mlflow drops it.
         {"dataframe_records": frame.assign(extra=1).to_dict(orient="records")},
-        # In another order.
+        # The columns in another order.
         {"dataframe_records": frame[frame.columns[::-1]].to_dict(orient="records")},
     ]
 
@@ -114,7 +114,7 @@ def save(name: str, flavor: object, model: object, rows: object, **options: obje
 
 
 def repack(path: Path) -> None:
-    """The same archive, compressed as `skops.io.dump(..., compression=ZIP_DEFLATED)` would."""
+    """Compress the archive, like `skops.io.dump(..., compression=ZIP_DEFLATED)`."""
     with ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     with ZipFile(path, "w", ZIP_DEFLATED) as archive:
@@ -122,22 +122,22 @@ def repack(path: Path) -> None:
             archive.writestr(name, content)
 
 
-def answers(bodies: dict) -> list:
-    told = []
+def record_responses(bodies: dict) -> list:
+    recorded = []
     for name, requests in bodies.items():
         client = TestClient(init(mlflow.pyfunc.load_model(str(HERE / name))))
         for body in requests:
             response = client.post("/invocations", json=body)
             if response.status_code == 200:
-                told.append({"model": name, "body": body, "answer": response.json()})
+                recorded.append({"model": name, "body": body, "answer": response.json()})
             else:
                 print(name, json.dumps(body)[:80], response.status_code, response.text[:300])
-    return told
+    return recorded
 
 
 if __name__ == "__main__":
-    told = answers(save_all())
-    lines = ",\n".join(json.dumps(one) for one in told)
+    recorded = record_responses(save_all())
+    lines = ",\n".join(json.dumps(item) for item in recorded)
     (HERE / "invocations.json").write_text(f"[\n{lines}\n]\n")
     for path in HERE.glob("*/*"):
         if path.name not in KEPT:

@@ -1,0 +1,50 @@
+"""Users, and the clients with which they send requests."""
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from rest_framework.test import APIClient
+from rest_framework_simplejwt.tokens import AccessToken
+
+PASSWORD = "correct horse battery staple"
+
+
+@pytest.fixture
+def user(db: None) -> User:
+    """A user without any permission."""
+    return User.objects.create_user("ada", password=PASSWORD)
+
+
+@pytest.fixture
+def manager(db: None) -> User:
+    """A user with every permission of registry, who is not a superuser."""
+    manager = User.objects.create_user("grace")
+    manager.user_permissions.set(Permission.objects.filter(content_type__app_label="registry"))
+    return manager
+
+
+def api_client(user: User | None = None) -> APIClient:
+    """A client with an access token of `user`, or without a token."""
+    client = APIClient()
+    if user is not None:
+        client.credentials(HTTP_AUTHORIZATION=f"Bearer {AccessToken.for_user(user)}")
+    return client
+
+
+@pytest.fixture
+def client(user: User) -> APIClient:
+    return api_client(user)
+
+
+@pytest.fixture
+def admin_api(manager: User) -> APIClient:
+    """A client with the token of `manager`."""
+    return api_client(manager)
+
+
+@pytest.fixture
+def admin_client(db: None) -> Client:
+    """A browser with a superuser logged in to the admin site."""
+    browser = Client()
+    browser.force_login(User.objects.create_superuser("root"))
+    return browser
