@@ -12,11 +12,8 @@ from rest_framework.routers import SimpleRouter
 from mlapi import auth, health, problems
 from mlapi.metrics import UNMATCHED
 from mlapi.rest import schema as schema  # registers its extension of drf-spectacular
-from predictions.evaluation.quality.views import (
-    AliasComparisonViewSet,
-    ModelQualityViewSet,
-    OutcomeViewSet,
-)
+from predictions.evaluation.outcomes.views import OutcomeViewSet
+from predictions.evaluation.quality.views import AliasComparisonViewSet, ModelQualityViewSet
 from predictions.evaluation.replays.views import ReplayResultViewSet, ReplayViewSet
 from predictions.mlflow.views import InvocationsView
 from predictions.open_inference import views as v2
