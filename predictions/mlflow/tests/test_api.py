@@ -10,11 +10,10 @@ from django.conf import LazySettings
 from rest_framework.test import APIClient
 
 from predictions.models import Prediction
-from registry.artifacts.tests import test_mlflow_folder
 from registry.models import ModelVersion
+from registry.testing.folders import MLFLOW_FOLDERS, register_folder
 
-FOLDERS = test_mlflow_folder.FOLDERS
-CASES = json.loads((FOLDERS / "invocations.json").read_text())
+CASES = json.loads((MLFLOW_FOLDERS / "invocations.json").read_text())
 IRIS_ROW = [5.1, 3.5, 1.4, 0.2]
 
 
@@ -32,7 +31,7 @@ def invoke_csv(client: APIClient, version: ModelVersion, text: str | bytes) -> A
 
 
 def register(folder: Path) -> ModelVersion:
-    test_mlflow_folder.register(folder)
+    register_folder(folder)
     return ModelVersion.objects.get()
 
 
@@ -48,7 +47,7 @@ def flat(predictions: Any) -> Any:
 @pytest.mark.parametrize("name", sorted({case["model"] for case in CASES}))
 @pytest.mark.slow
 def test_predictions_equal_those_of_mlflow(client: APIClient, name: str) -> None:
-    version = register(FOLDERS / name)
+    version = register(MLFLOW_FOLDERS / name)
     cases = [case for case in CASES if case["model"] == name]
 
     for case in cases:
@@ -71,7 +70,7 @@ def test_predictions_equal_those_of_mlflow(client: APIClient, name: str) -> None
 
 @pytest.mark.usefixtures("cached_proofs", "model_path", "db")
 def test_a_table_for_an_onnx_model_is_answered_with_records(client: APIClient) -> None:
-    version = register(FOLDERS / "onnx_classifier")
+    version = register(MLFLOW_FOLDERS / "onnx_classifier")
 
     response = invoke(client, version, {"dataframe_split": {"data": [IRIS_ROW]}})
 
