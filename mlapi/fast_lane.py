@@ -1,20 +1,21 @@
 """The fast lane: the plain requests for predictions, answered in front of Django.
 
 Django's handler, its middleware and DRF's dispatch take longer than a small model. A WSGI server
-calls `respond` first; where it returns None, Django answers the same request.
+calls `respond` first; if it returns None, Django answers the same request.
 
 **Which requests take it.** A POST to a route in ROUTES with a valid bearer token, a Content-Length
-within MAX_REQUEST_BYTES and an allowed host, whose body is what nearly all bodies are: for
-/predictions/, JSON that names a target and an input, and perhaps a subject and a reference; for
-/v2, any request of the protocol.
+within MAX_REQUEST_BYTES and an allowed host, whose body is an ordinary one: for
+/predictions/, JSON with a target and an input, optionally a subject and a reference; for /v2, any
+request of the protocol.
 
 **What it skips, and why that is safe.** URL resolution is cached. The middleware is for pages, for
 browsers (a request with an Origin or a Cookie goes to Django) and for the response headers, which
 are written here. DRF's parsers, permissions and serializers would accept every request that is
 taken. Access log, metrics and request id are the middleware's own functions.
 
-**When it hands over.** Whenever anything is unusual, before anything is recorded: Django then says
-what is wrong. An exception of the prediction itself becomes the same problem document as in DRF.
+**When it hands over.** Whenever anything is unusual, before anything is recorded: Django then
+reports what is wrong. An exception of the prediction itself becomes the same problem document as
+in DRF.
 
 `mlapi/tests/fast_lane` sends hundreds of requests both ways and demands equal responses
 and rows. A new permission, throttle, middleware or field must be added here too, or handed over.
@@ -87,7 +88,7 @@ class Response(NamedTuple):
 def respond(environ: Environ) -> Response | None:
     """The response to a plain request for predictions; None leaves the request to Django.
 
-    Where None is returned the body can still be read from `wsgi.input`.
+    If it returns None, the body can still be read from `wsgi.input`.
     """
     if environ["REQUEST_METHOD"] != "POST" or environ.get("QUERY_STRING"):
         return None
@@ -119,12 +120,12 @@ def respond(environ: Environ) -> Response | None:
         )
     finally:
         logs.request_id.reset(context)
-        # As Django does at the end of a request: the pool gets the connection back.
+        # As Django does at the end of a request: returns the connection to the pool.
         close_old_connections()
 
 
 def _caller(environ: Environ) -> Caller | None:
-    """The caller that the token names; None if Django shall say what is wrong with it."""
+    """The caller that the token names; None leaves it to Django to report an invalid token."""
     try:
         verified = authentication.verify(environ.get("HTTP_AUTHORIZATION", ""))
     except Exception:
@@ -136,7 +137,7 @@ def _caller(environ: Environ) -> Caller | None:
 
 
 def _answer(environ: Environ, route: Route, caller: Caller) -> Body | None:
-    """Status, body and headers; None if Django shall answer, with the body rewound."""
+    """Status, body and headers; None leaves the request to Django, with the body rewound."""
     content = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
     try:
         body = route.handler(environ, content, caller, route.parameters)
@@ -160,7 +161,7 @@ def _problem(environ: Environ, error: Exception, caller: Caller) -> Body:
 
 @lru_cache(1024)
 def _route(path: str) -> Route | None:
-    # The bound is for the number of models that are asked often: clients choose these paths.
+    # Bounded, because clients choose the paths; large enough for the models in frequent use.
     try:
         match = resolve(path)
     except Resolver404:
@@ -248,7 +249,7 @@ def _predict(
 
 
 def _is_plain_body(data: Any) -> bool:
-    """Whether PredictionRequest would accept a body as it is."""
+    """Whether PredictionRequest would accept a body unchanged."""
     if not isinstance(data, dict) or not isinstance(data.get("input_data"), dict):
         return False
     for key, value in data.items():

@@ -1,4 +1,4 @@
-"""What every request gets: an id, a line in the access log, and a place in the metrics."""
+"""Gives every request an id, a line in the access log and a count in the metrics."""
 
 import logging
 import re
@@ -62,7 +62,7 @@ def request_id_of(environ: Mapping[str, object]) -> str:
 
 
 def _with_request_id(request_id: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The chunks of a streamed response; lines logged while they are made carry the id."""
+    """The chunks of a streamed response; lines logged while they are produced carry the id."""
     iterator = iter(chunks)
     while True:
         token = logs.request_id.set(request_id)
@@ -85,22 +85,22 @@ class AccessLogMiddleware:
         started = time.perf_counter()
         response = self.get_response(request)
         if isinstance(response, StreamingHttpResponse) and not response.is_async:
-            response.streaming_content = _then(
-                iter(response), lambda: _account(request, response, started)
+            response.streaming_content = _call_after(
+                iter(response), lambda: _log_and_count(request, response, started)
             )
         else:
-            _account(request, response, started)
+            _log_and_count(request, response, started)
         return response
 
 
-def _then(chunks: Iterable[bytes], finish: Callable[[], None]) -> Iterator[bytes]:
+def _call_after(chunks: Iterable[bytes], finish: Callable[[], None]) -> Iterator[bytes]:
     try:
         yield from chunks
     finally:
         finish()
 
 
-def _account(request: HttpRequest, response: HttpResponseBase, started: float) -> None:
+def _log_and_count(request: HttpRequest, response: HttpResponseBase, started: float) -> None:
     seconds = time.perf_counter() - started
     method = request.method or ""
     observe_request(route_of(request), method, response.status_code, seconds)
@@ -152,7 +152,7 @@ class LengthRequiredMiddleware:
 
 
 class _AdminOnly:
-    """Limits a middleware of Django's to the admin: the API neither reads nor sets cookies."""
+    """Limits one of Django's middlewares to the admin: the API neither reads nor sets cookies."""
 
     def __call__(self: Any, request: HttpRequest) -> Any:
         if request.path_info.startswith(ADMIN_PATH):

@@ -23,7 +23,7 @@ from rest_framework.request import Request
 from predictions.evaluation.outcomes.recording import OutcomesRefused
 from predictions.evaluation.quality.tasks import NoQuality
 from predictions.evaluation.replays.promotion_gate import InvalidRequirement, PromotionRefused
-from predictions.evaluation.replays.replay import ReplayBusy, ReplayTaken, ReplayTooLarge
+from predictions.evaluation.replays.runner import ReplayBusy, ReplayTaken, ReplayTooLarge
 from predictions.models import PredictionNotFound, ReplayNotFound
 from predictions.serving.idempotency import InvalidKey, KeyReused
 from predictions.serving.recorder import CallerInactive

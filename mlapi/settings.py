@@ -214,7 +214,7 @@ REST_FRAMEWORK = {
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "mlapi.rest.renderers.FixedContentNegotiation",
     "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework_simplejwt.authentication.JWTAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
-    "DEFAULT_PAGINATION_CLASS": "mlapi.rest.pagination.KeysetPagination",
+    "DEFAULT_PAGINATION_CLASS": "registry.pagination.KeysetPagination",
     "DEFAULT_FILTER_BACKENDS": ["mlapi.rest.filters.StrictFilterBackend"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "mlapi.problems.exception_handler",

@@ -12,11 +12,8 @@ from rest_framework.routers import SimpleRouter
 from mlapi import auth, health, problems
 from mlapi.metrics import UNMATCHED
 from mlapi.rest import schema as schema  # registers its extension of drf-spectacular
-from predictions.evaluation.quality.views import (
-    AliasComparisonViewSet,
-    ModelQualityViewSet,
-    OutcomeViewSet,
-)
+from predictions.evaluation.outcomes.views import OutcomeViewSet
+from predictions.evaluation.quality.views import AliasComparisonViewSet, ModelQualityViewSet
 from predictions.evaluation.replays.views import ReplayResultViewSet, ReplayViewSet
 from predictions.mlflow.views import InvocationsView
 from predictions.open_inference import views as v2
@@ -30,14 +27,14 @@ class Router(SimpleRouter):
 
     def __init__(self) -> None:
         super().__init__()
-        # Given to the constructor it would be coerced to "/".
+        # The constructor's argument would be coerced to "/".
         self.trailing_slash = "/?"
 
 
 admin.site.site_header = admin.site.site_title = settings.APP_NAME
 
 router = Router()
-# Flat and first: this route is asked most, and each level of nesting costs every request.
+# Flat and first: this route gets most requests, and each level of nesting would slow them.
 router.register("api/v1/predictions", PredictionViewSet, basename="prediction")
 router.register("api/v1/models", ModelVersionViewSet, basename="model")
 router.register("api/v1/replays", ReplayViewSet, basename="replay")
@@ -45,7 +42,7 @@ router.register("api/v1/outcomes", OutcomeViewSet, basename="outcome")
 
 ALIAS = r"^api/v1/aliases/(?P<name>[^/]+)/(?P<alias>[^/]+)"
 
-# What a model may be called there: `name`, `name@alias` or `name:version`.
+# A model specifier: `name`, `name@alias` or `name:version`.
 V2_MODEL = r"^v2/models/(?P<name>[A-Za-z0-9._+@:-]{1,151})"
 V2_VERSION = V2_MODEL + r"/versions/(?P<version>[A-Za-z0-9._+-]{1,50})"
 
@@ -106,7 +103,7 @@ urlpatterns = [
     re_path(r"^v2/health/ready/?$", health.OpenInferenceReadyView.as_view(), name="v2-ready"),
     re_path(r"^v2/?$", v2.ServerView.as_view(), name="v2-server"),
     re_path(r"^$", RedirectView.as_view(pattern_name="docs")),
-    # The admin keeps Django's own addresses, slash included.
+    # The admin keeps Django's own paths, slash included.
     re_path(r"^admin$", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
     re_path(r"^health/?$", health.health, name="health"),
@@ -124,7 +121,7 @@ urlpatterns = [
     ),
     re_path(r"^api/docs/?$", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     re_path(r"^api/redoc/?$", SpectacularRedocView.as_view(url_name="schema"), name="redoc"),
-    # A view, where Django's handler404 would show its debug page to callers of the API. Exempt
-    # from CSRF, else an unknown address would answer a POST with 403.
+    # A view, because with DEBUG Django shows its own page instead of calling handler404. Exempt
+    # from CSRF: otherwise a POST to an unknown path would get a 403.
     re_path(r"", csrf_exempt(problems.not_found), name=UNMATCHED),
 ]

@@ -1,4 +1,4 @@
-"""Authentication of callers who ask for predictions: by the token alone, without a query."""
+"""Authenticates prediction requests by their token alone, without a query."""
 
 import time
 from functools import lru_cache
@@ -19,7 +19,7 @@ class CachedTokenAuthentication(JWTStatelessUserAuthentication):
     """Verifies a token's signature once, and its expiry every time.
 
     A client sends the same token with thousands of requests; verifying it took longer than scoring
-    a small model. The recording statement checks that the user is still active.
+    with a small model. The recording statement checks that the user is still active.
     """
 
     def authenticate(self, request: Request) -> tuple[Any, Token] | None:
@@ -43,7 +43,7 @@ def verify(header: str) -> tuple[TokenUser, Token] | None:
 
 @lru_cache(CACHED_TOKENS)
 def _verify_signature(header: str) -> tuple[TokenUser, Token]:
-    # lru_cache does not remember exceptions: an invalid token is verified again each time.
+    # lru_cache does not cache exceptions: an invalid token is verified again each time.
     authentication = JWTStatelessUserAuthentication()
     raw_token = authentication.get_raw_token(header.encode("iso-8859-1"))
     assert raw_token is not None  # the header is known to be a bearer token

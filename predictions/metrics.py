@@ -1,4 +1,4 @@
-"""What predictions count for /metrics."""
+"""Prometheus metrics of predictions, shown at /metrics."""
 
 from prometheus_client import Counter, Histogram
 
@@ -18,6 +18,6 @@ RECORDING_SECONDS = Histogram(
 )
 SHADOWS_DROPPED = Counter(
     "mlapi_shadow_dropped",
-    "Inputs that a shadow was to score and did not, by the shadow's id and the reason.",
+    "Inputs that a shadow did not score, by the shadow's model ID and the reason.",
     ["model_id", "reason"],
 )

@@ -129,9 +129,9 @@ def _read_line(body: IO[bytes]) -> bytes:
 
 def _results(question: Question, lines: list[bytes], *, first_number: int) -> Iterator[JSONObject]:
     inputs = [_parse(line) for line in lines]
-    valid = [each for each in inputs if not isinstance(each, ValueError)]
+    valid = [parsed for parsed in inputs if not isinstance(parsed, ValueError)]
     results = iter(services.predict_each(question, valid))
-    # The client may be slow to read them.
+    # The client may read the results slowly.
     loader.release_connection()
     for number, parsed in enumerate(inputs, start=first_number):
         result = parsed if isinstance(parsed, ValueError) else next(results)

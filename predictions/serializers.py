@@ -34,7 +34,7 @@ class InputDataField(serializers.Field[object, object, object, object]):
     """`{"features": [...]}` in the signature's order, or an object by feature name.
 
     Only the shape is checked here: the version's signature validates the values, and the body's
-    parser has made sure that they can be stored.
+    parser ensures that they can be stored.
     """
 
     def to_internal_value(self, data: object) -> JSONObject:
@@ -101,7 +101,9 @@ class ReferencesField(serializers.ListField):
 
     def to_internal_value(self, data: Any) -> list[str | None]:
         limit = settings.MAX_BATCH_ROWS
-        if isinstance(data, list) and len(data) > limit:
+        if not isinstance(data, list):
+            self.fail("not_a_list", input_type=type(data).__name__)
+        if len(data) > limit:
             raise serializers.ValidationError(f"Must be a list of 1 to {limit} references.")
         references: list[str | None] = super().to_internal_value(data)
         return references
@@ -149,7 +151,7 @@ class ModelPredictionQuery(PredictionQuery):
 
 @extend_schema_field(OpenApiTypes.ANY)
 class OutputField(serializers.JSONField):
-    """Label and probabilities by class, or all outputs by name; null beside a plain number."""
+    """Label and probabilities by class, or all outputs by name; null for a plain number."""
 
 
 class PredictionSerializer(serializers.ModelSerializer[Prediction]):

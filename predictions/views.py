@@ -49,12 +49,12 @@ KEY_PARAMETER = OpenApiParameter(
     description="Your own ID for this request. A retry gets the same answer, with status 200.",
 )
 
-# Statuses of a model that cannot be asked, or that fails.
+# Statuses of a model that is unavailable or fails.
 REFUSALS = (404, 409, 422)
 
 
 class PredictionViewSet(ListModelMixin, GenericViewSet[Prediction]):
-    """Ask a version for predictions, and look at recorded ones."""
+    """Request predictions from a version, and look up recorded ones."""
 
     queryset = Prediction.objects.listed().newest_first()
     serializer_class = PredictionSerializer
@@ -141,7 +141,7 @@ class PredictionViewSet(ListModelMixin, GenericViewSet[Prediction]):
         query = StreamQuery(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
         question = Question(caller=Caller.of(request), **query.validated_data)
-        # While the response can still have another status, and before the body is copied.
+        # Now, while the response can still have another status and before the body is copied.
         question.resolve()
         results = ndjson.stream_results(question, cast(IO[bytes], request.data))
         return StreamingHttpResponse(results, content_type=ndjson.MEDIA_TYPE)
@@ -163,7 +163,7 @@ def _claim(request: Request) -> Claim | None:
 def _json(document: object, *, is_new: bool) -> HttpResponse:
     """A response without DRF's own, whose template machinery took longer than the JSON.
 
-    All numbers are finite: answers are checked for it, and metadata was parsed so.
+    All numbers are finite: answers are checked, and the parser rejects other metadata.
     """
     return HttpResponse(
         orjson.dumps(document, option=orjson.OPT_UTC_Z),

@@ -1,6 +1,5 @@
 """The admin pages of versions, with the same checks as the API."""
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -33,14 +32,6 @@ else:
 
 FIXED_FIELDS = ("name", "version", "framework", "created_at", "created_by", "links")
 MODEL_FIELDS = ("file", "signature_table", "libraries_table", "metrics_table")
-
-
-def readable_json(value: object) -> SafeString | str:
-    """A JSON value as an indented block."""
-    if value is None:
-        return "-"
-    text = json.dumps(value, indent=2, ensure_ascii=False)
-    return format_html('<pre class="readable-json">{}</pre>', text)
 
 
 @admin.register(ModelVersion)

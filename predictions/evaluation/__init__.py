@@ -1,3 +1,4 @@
-"""What became of the predictions: outcomes, live quality, comparisons, replays. It reads
-`Prediction`; nothing on the path of a prediction imports it.
+"""How good the answers were: outcomes, live quality, comparisons of an alias's arms, and replays.
+
+Everything here reads recorded predictions. Making a prediction imports nothing from here.
 """

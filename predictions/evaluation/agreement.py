@@ -1,25 +1,41 @@
-"""Whether two versions' answers to one input agree, and how far they are apart. No ORM."""
+"""When two versions' answers to one input agree, and how far apart they are.
+
+This is the only definition. `agreement_sql` applies it to rows in the database, with the constants
+and functions of this module.
+
+Labels agree if they are equal, whatever the order of the classes: class indices are never compared.
+Values agree if they differ by at most the tolerance. The default tolerance is ROUNDING, relative to
+the larger of the two values and 1. Several outputs agree if each of them does.
+"""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import Protocol, TypeGuard
 
-from predictions.serving.answers import Answer
-
-# Of values that should be equal: what another order of the same sums may change.
+# Adding the same numbers in another order may change a result by this much.
 ROUNDING = 1e-9
-# Sums of so many as a table holds stay finite. No model answers on such a scale.
+# The sum of as many differences as a table holds stays finite. No model answers on such a scale.
 MAX_DIFFERENCE = 1e300
 
 
+class ComparableAnswer(Protocol):
+    """What `compare` reads of an answer, as the columns of a prediction hold it."""
+
+    @property
+    def prediction(self) -> float | None: ...
+
+    @property
+    def output(self) -> object: ...
+
+
 @dataclass(frozen=True, slots=True)
-class Pair:
+class Comparison:
     """How two answers compare.
 
-    `difference` is the new value less the recorded one; between labels, of the recorded label's
-    probability; None where there is no such number. `distance` is its size; where there is none, 1
-    for different answers and 0 for equal ones.
+    `difference` is the new value less the recorded one; for labels, the difference of the
+    probabilities of the recorded label. It is None if there is no such number. `distance` is its
+    absolute value; without a difference, 0 for answers that agree and 1 for those that do not.
     """
 
     agrees: bool
@@ -27,97 +43,99 @@ class Pair:
     difference: float | None = None
 
 
-def compare(recorded: Answer, new: Answer, tolerance: float | None = None) -> Pair | None:
-    """How two answers compare, None where they can not be: a number beside a label, or no number.
+def compare(
+    recorded: ComparableAnswer, new: ComparableAnswer, tolerance: float | None = None
+) -> Comparison | None:
+    """How two answers compare; None if they cannot be compared.
 
-    Labels agree where they are equal, whatever the order of the classes: never by class index.
-    Values agree where they differ by `tolerance` at most; where it is None, by ROUNDING of the
-    larger one, or of 1. Several outputs agree where each of them does.
+    A label cannot be compared to a number, and several outputs to neither. `tolerance` is absolute;
+    None means the default of the module's rule.
     """
-    if _has_label(recorded) and _has_label(new):
-        return _labels(recorded.output, new.output)
-    if _has_value(recorded) and _has_value(new):
-        return _values(recorded.prediction or 0.0, new.prediction or 0.0, tolerance)
-    if _has_several(recorded) and _has_several(new):
-        agrees = _equal(_unnamed(recorded.output), _unnamed(new.output), tolerance)
-        return Pair(agrees, 0.0 if agrees else 1.0)
+    recorded_output, new_output = recorded.output, new.output
+    if _has_label(recorded_output) and _has_label(new_output):
+        return _compare_labels(recorded_output, new_output)
+    if _is_value(recorded) and _is_value(new):
+        return _compare_values(recorded.prediction or 0.0, new.prediction or 0.0, tolerance)
+    if _has_several_outputs(recorded) and _has_several_outputs(new):
+        agrees = _outputs_agree(_unwrap(recorded_output), _unwrap(new_output), tolerance)
+        return Comparison(agrees, 0.0 if agrees else 1.0)
     return None
 
 
-def agree(recorded: float, new: float, tolerance: float | None = None) -> bool:
-    """Whether two values agree."""
-    allowed = ROUNDING * max(1.0, abs(recorded), abs(new)) if tolerance is None else tolerance
-    return abs(new - recorded) <= allowed
+def values_agree(recorded: float, new: float, tolerance: float | None = None) -> bool:
+    if tolerance is None:
+        tolerance = ROUNDING * max(1.0, abs(recorded), abs(new))
+    return abs(new - recorded) <= tolerance
 
 
-def _labels(recorded: Mapping[str, Any], new: Mapping[str, Any]) -> Pair:
-    agrees = _same_label(recorded["label"], new["label"])
-    key = str(recorded["label"])
-    before, after = _probability(recorded, key), _probability(new, key)
-    if before is None or after is None:
-        return Pair(agrees, 0.0 if agrees else 1.0)
-    difference = _difference(before, after)
-    return Pair(agrees, abs(difference), difference)
-
-
-def _same_label(recorded: Any, new: Any) -> bool:
-    # In Python True == 1; as labels they are two.
+def labels_agree(recorded: object, new: object) -> bool:
+    # In Python True == 1, but they are different labels.
     return isinstance(recorded, bool) == isinstance(new, bool) and bool(recorded == new)
 
 
-def _probability(output: Mapping[str, Any], key: str) -> float | None:
-    # Imported rows may hold anything.
+def _has_label(output: object) -> TypeGuard[Mapping[str, object]]:
+    return isinstance(output, dict) and "label" in output
+
+
+def _is_value(answer: ComparableAnswer) -> bool:
+    """Whether it is one number. The output may repeat a large integer exactly."""
+    return answer.prediction is not None and not _has_label(answer.output)
+
+
+def _has_several_outputs(answer: ComparableAnswer) -> bool:
+    return answer.prediction is None and answer.output is not None and not _has_label(answer.output)
+
+
+def _compare_labels(recorded: Mapping[str, object], new: Mapping[str, object]) -> Comparison:
+    agrees = labels_agree(recorded["label"], new["label"])
+    key = str(recorded["label"])
+    before, after = _probability(recorded, key), _probability(new, key)
+    if before is None or after is None:
+        return Comparison(agrees, 0.0 if agrees else 1.0)
+    difference = _difference(before, after)
+    return Comparison(agrees, abs(difference), difference)
+
+
+def _probability(output: Mapping[str, object], key: str) -> float | None:
+    # Imported predictions may hold any JSON here.
     probabilities = output.get("probabilities")
     value = probabilities.get(key) if isinstance(probabilities, dict) else None
     return float(value) if _is_number(value) else None
 
 
-def _values(recorded: float, new: float, tolerance: float | None) -> Pair | None:
+def _compare_values(recorded: float, new: float, tolerance: float | None) -> Comparison | None:
     if not (math.isfinite(recorded) and math.isfinite(new)):
         return None
     difference = _difference(recorded, new)
-    return Pair(agree(recorded, new, tolerance), abs(difference), difference)
+    return Comparison(values_agree(recorded, new, tolerance), abs(difference), difference)
 
 
 def _difference(recorded: float, new: float) -> float:
     return max(-MAX_DIFFERENCE, min(MAX_DIFFERENCE, new - recorded))
 
 
-def _has_label(answer: Answer) -> bool:
-    return isinstance(answer.output, dict) and "label" in answer.output
-
-
-def _has_value(answer: Answer) -> bool:
-    """Whether it is a single number; `output` may hold a large integer exactly."""
-    return answer.prediction is not None and not _has_label(answer)
-
-
-def _has_several(answer: Answer) -> bool:
-    return answer.prediction is None and answer.output is not None and not _has_label(answer)
-
-
-def _unnamed(output: Any) -> Any:
-    """What an output of one entry holds: versions may name it differently."""
+def _unwrap(output: object) -> object:
+    """The content of an output with one entry: versions may name it differently."""
     if isinstance(output, dict) and len(output) == 1:
         return next(iter(output.values()))
     return output
 
 
-def _equal(recorded: Any, new: Any, tolerance: float | None) -> bool:
+def _outputs_agree(recorded: object, new: object, tolerance: float | None) -> bool:
     if isinstance(recorded, dict) and isinstance(new, dict):
         if "label" in recorded and "label" in new:
-            return _same_label(recorded["label"], new["label"])
+            return labels_agree(recorded["label"], new["label"])
         return recorded.keys() == new.keys() and all(
-            _equal(recorded[name], new[name], tolerance) for name in recorded
+            _outputs_agree(recorded[name], new[name], tolerance) for name in recorded
         )
     if isinstance(recorded, list) and isinstance(new, list):
         return len(recorded) == len(new) and all(
-            _equal(a, b, tolerance) for a, b in zip(recorded, new, strict=True)
+            _outputs_agree(a, b, tolerance) for a, b in zip(recorded, new, strict=True)
         )
     if _is_number(recorded) and _is_number(new):
-        return agree(float(recorded), float(new), tolerance)
+        return values_agree(float(recorded), float(new), tolerance)
     return bool(recorded == new)
 
 
-def _is_number(value: Any) -> TypeGuard[int | float]:
+def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)

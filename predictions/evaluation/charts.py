@@ -1,5 +1,5 @@
-"""Small charts as SVG, drawn here. Their colours are the admin's own variables, by class, so that
-light and dark follow by themselves.
+"""Small SVG charts. Their CSS classes take the colours of the admin's own variables, so that they
+follow its light and dark themes.
 """
 
 import math
@@ -12,34 +12,35 @@ from django.utils.safestring import SafeString
 WIDTH, HEIGHT = 640, 220
 LEFT, RIGHT, TOP, BOTTOM = 64, 24, 12, 28
 TICKS = 4
-# Figures nearer than this have no power of ten between them.
+# A smaller range has no representable power of ten as its step.
 TINY = 1e-300
-# More labels below a chart would touch each other.
+# More labels below a chart would overlap.
 MAX_LABELS = 6
-# Charts of one figure a row have its name at the left.
+# Charts with one figure per row show its name on the left.
 ROW_HEIGHT, NAME_WIDTH = 28, 170
-MAX_NAME, NAME_END = 22, 13
+MAX_NAME_LENGTH, NAME_ENDING_LENGTH = 22, 13
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """One figure under its name, and where it lies at 95 %."""
+    """A named figure with its 95 % interval."""
 
     name: str
     value: float | None
     interval: tuple[float, float] | None = None
 
     @property
-    def reach(self) -> list[float]:
+    def numbers(self) -> list[float]:
+        """Everything that the axis must include."""
         return [number for number in (self.value, *(self.interval or ())) if number is not None]
 
 
 class Axis:
-    """A range of figures, widened to round numbers, and where each lies between two pixels."""
+    """Maps figures to pixels from `start` to `end`; its range is widened to round numbers."""
 
     def __init__(self, figures: Iterable[float], *, start: float, end: float) -> None:
-        given = [*figures]
-        low, high = min(given, default=0.0), max(given, default=1.0)
+        shown = [*figures]
+        low, high = min(shown, default=0.0), max(shown, default=1.0)
         if high - low < TINY:
             margin = (abs(low) if abs(low) > TINY else 1.0) / 2
             low, high = low - margin, high + margin
@@ -54,39 +55,31 @@ class Axis:
         return f"{self._start + share * (self._end - self._start):.1f}"
 
 
-def series(title: str, marks: Sequence[Mark], *, figures: Sequence[float] = ()) -> SafeString:
-    """A line through figures in their order, with whiskers; the axis shows `figures` as well."""
-    reach = [number for mark in marks for number in mark.reach]
-    y = Axis([*figures, *reach], start=HEIGHT - BOTTOM, end=TOP)
+def series(title: str, marks: Sequence[Mark], *, include: Sequence[float] = ()) -> SafeString:
+    """A line through figures in their order, with whiskers; the axis also includes `include`."""
+    y = Axis([*include, *_numbers(marks)], start=HEIGHT - BOTTOM, end=TOP)
     step = (WIDTH - LEFT - RIGHT) / max(len(marks), 1)
-    places = [f"{LEFT + step * (i + 0.5):.1f}" for i in range(len(marks))]
-    every = math.ceil(len(marks) / MAX_LABELS)
+    points = [(f"{LEFT + step * (i + 0.5):.1f}", mark) for i, mark in enumerate(marks)]
+    labelled = points[:: math.ceil(len(marks) / MAX_LABELS)]
     labels = format_html_join(
         "",
         '<text x="{}" y="{}" text-anchor="middle">{}</text>',
-        [
-            (place, HEIGHT - 8, mark.name)
-            for place, mark in list(zip(places, marks, strict=True))[::every]
-        ],
+        [(x, HEIGHT - 8, mark.name) for x, mark in labelled],
     )
     dots: list[SafeString] = []
-    for place, mark in zip(places, marks, strict=True):
+    for x, mark in points:
         if mark.value is not None:
-            dots.append(_dot(place, y(mark.value), mark))
+            dots.append(_dot(x, y(mark.value), mark))
             if mark.interval:
                 low, high = mark.interval
-                dots.append(_line(place, y(low), place, y(high), "whisker"))
-    path = " ".join(
-        f"{place},{y(mark.value)}"
-        for place, mark in zip(places, marks, strict=True)
-        if mark.value is not None
-    )
+                dots.append(_line(x, y(low), x, y(high), "whisker"))
+    path = " ".join(f"{x},{y(mark.value)}" for x, mark in points if mark.value is not None)
     line = format_html('<polyline class="trend" points="{}"/>', path)
     return _svg(title, HEIGHT, [_grid(y), labels, line, *dots])
 
 
 def calibration(title: str, marks: Sequence[tuple[float, Mark]]) -> SafeString:
-    """How often what was said with a confidence was right, beside how often it should be."""
+    """Accuracy by confidence, next to the diagonal of perfect calibration."""
     x = Axis([0.0, 1.0], start=LEFT, end=WIDTH - RIGHT)
     y = Axis([0.0, 1.0], start=HEIGHT - BOTTOM, end=TOP)
     labels = format_html_join(
@@ -103,11 +96,10 @@ def calibration(title: str, marks: Sequence[tuple[float, Mark]]) -> SafeString:
     return _svg(title, HEIGHT, [_grid(y), labels, diagonal, *dots])
 
 
-def intervals(title: str, marks: Sequence[Mark], *, figures: Sequence[float] = ()) -> SafeString:
-    """One figure a row, each with its interval, on one axis."""
+def intervals(title: str, marks: Sequence[Mark], *, include: Sequence[float] = ()) -> SafeString:
+    """One figure per row with its interval; the axis also includes `include`."""
     height = ROW_HEIGHT * len(marks) + BOTTOM + TOP
-    reach = [number for mark in marks for number in mark.reach]
-    x = Axis([*figures, *reach], start=NAME_WIDTH, end=WIDTH - RIGHT - 24)
+    x = Axis([*include, *_numbers(marks)], start=NAME_WIDTH, end=WIDTH - RIGHT - 24)
     grid = [
         _line(x(tick), str(TOP), x(tick), str(height - BOTTOM), "grid")
         + format_html(
@@ -126,13 +118,13 @@ def intervals(title: str, marks: Sequence[Mark], *, figures: Sequence[float] = (
     return _svg(title, height, [*grid, *rows])
 
 
-def bars(title: str, rows: Sequence[tuple[str, float, str]], *, most: float) -> SafeString:
-    """One bar a row: its name, its size out of `most`, and the size as it is read."""
-    room = WIDTH - NAME_WIDTH - 120
+def bars(title: str, rows: Sequence[tuple[str, float, str]], *, maximum: float) -> SafeString:
+    """One bar per row: its name, its size (at most `maximum`), and the text next to it."""
+    full_width = WIDTH - NAME_WIDTH - 120
     drawn: list[SafeString] = []
-    for i, (name, size, said) in enumerate(rows):
+    for i, (name, size, text) in enumerate(rows):
         y = f"{TOP + ROW_HEIGHT * (i + 0.5):.1f}"
-        width = room * (size / most if most else 0.0)
+        width = full_width * (size / maximum if maximum else 0.0)
         drawn.append(_name(name, y))
         drawn.append(
             format_html(
@@ -143,19 +135,26 @@ def bars(title: str, rows: Sequence[tuple[str, float, str]], *, most: float) -> 
                 f"{max(1.0, width):.1f}",
                 f"{NAME_WIDTH + width + 8:.1f}",
                 y,
-                said,
+                text,
             )
         )
     return _svg(title, ROW_HEIGHT * len(rows) + 2 * TOP, drawn)
 
 
+def _numbers(marks: Iterable[Mark]) -> list[float]:
+    return [number for mark in marks for number in mark.numbers]
+
+
 def _name(name: str, y: str) -> SafeString:
-    """What a row is called; a longer name would begin outside. Its end tells the arm."""
+    """The name of a row. A long one is cut in the middle: its end holds the arm."""
+    if len(name) > MAX_NAME_LENGTH:
+        beginning = name[: MAX_NAME_LENGTH - NAME_ENDING_LENGTH - 1]
+        name = f"{beginning}…{name[-NAME_ENDING_LENGTH:]}"
     return format_html(
         '<text x="{}" y="{}" dy="4" text-anchor="end">{}</text>',
         NAME_WIDTH - 12,
         y,
-        name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - NAME_END - 1]}…{name[-NAME_END:]}",
+        name,
     )
 
 
@@ -175,14 +174,14 @@ def _line(x1: str, y1: str, x2: str, y2: str, kind: str) -> SafeString:
 
 
 def _dot(x: str, y: str, mark: Mark) -> SafeString:
-    within = f" ({mark.interval[0]:.4g} to {mark.interval[1]:.4g})" if mark.interval else ""
+    interval = f" ({mark.interval[0]:.4g} to {mark.interval[1]:.4g})" if mark.interval else ""
     return format_html(
         '<circle class="dot" cx="{}" cy="{}" r="4"><title>{}: {}{}</title></circle>',
         x,
         y,
         mark.name,
         f"{mark.value:.4g}",
-        within,
+        interval,
     )
 
 
@@ -199,6 +198,8 @@ def _svg(title: str, height: float, parts: Iterable[SafeString]) -> SafeString:
 
 
 def _round_step(step: float) -> float:
-    """The next of 1, 2, 2.5, 5 times a power of ten."""
+    """The smallest of 1, 2, 2.5 and 5 times a power of ten that is not below `step`."""
     power = 10.0 ** math.floor(math.log10(step))
-    return next(power * times for times in (1, 2, 2.5, 5, 10) if power * times >= step * (1 - 1e-9))
+    return next(
+        power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= step * (1 - 1e-9)
+    )

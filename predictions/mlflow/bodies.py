@@ -1,4 +1,4 @@
-"""The bodies of `mlflow models serve`: a table or tensors in, `predictions` out. No ORM.
+"""The bodies of `mlflow models serve`: a table or tensors in, `predictions` out.
 
 A JSON body has exactly one of the formats of MLflow's scoring server: `dataframe_split`,
 `dataframe_records`, `instances` or `inputs`. A CSV body begins with a header.
@@ -75,13 +75,13 @@ def read_body(body: object, signature: Signature, *, limit: int) -> Invocation:
 def read_csv(text: str, signature: Signature, *, limit: int) -> Invocation:
     """The rows of a CSV body below its header; raises InvalidInput.
 
-    An empty cell is a missing value. A cell that should be a number and is not stays text, which
+    An empty cell is a missing value. A cell that should be a number but is not stays text, which
     the signature then rejects.
     """
     try:
         lines = [line for line in csv.reader(io.StringIO(text), strict=True) if line]
     except csv.Error as error:
-        raise _invalid("", f"Not acceptable as CSV: {error}.") from error
+        raise _invalid("", f"The body is not valid CSV: {error}.") from error
     names, rows = (lines[0], lines[1:]) if lines else ([], [])
     types = {key: tensor.datatype for tensor in signature.inputs for key in tensor.keys}
     first = signature.inputs[0].datatype
@@ -193,7 +193,7 @@ def _invalid(place: str, message: str) -> InvalidInput:
 def predictions_of(
     answers: Sequence[Answer], signature: Signature, origin: Mapping[str, object], *, is_frame: bool
 ) -> object:
-    """The `predictions` that MLflow answers for a model; `origin` is what MLflow's tag says of it.
+    """The `predictions` that MLflow would answer; `origin` is what the MLflow tag holds.
 
     A label or a value for each row, or a list of them for several targets; the probabilities for a
     Booster of XGBoost or LightGBM; the outputs by name for ONNX, as records if the body is a table.
@@ -227,6 +227,6 @@ def _prediction(target: Sequence[Output], values: Sequence[object], is_booster: 
     if is_booster and target[-1].kind == "probabilities":
         probabilities = values[-1]
         assert isinstance(probabilities, list)
-        # For two classes a Booster answers the probability of the second.
+        # For two classes, a Booster answers the probability of the second.
         return probabilities[1] if len(probabilities) == 2 else probabilities
     return values[0]

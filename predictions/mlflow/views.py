@@ -84,7 +84,7 @@ class CSVParser(BaseParser):
             text = stream.read().decode("utf-8-sig")
             check_json(text)
         except ValueError as error:
-            raise ParseError(f"Not acceptable as CSV in UTF-8: {error}") from error
+            raise ParseError(f"The body is not valid CSV in UTF-8: {error}") from error
         return CSVText(text)
 
 

@@ -1,4 +1,4 @@
-"""The tables of predictions."""
+"""The tables of the prediction log, its outcomes and its replays."""
 
 from predictions.models.keys import MAX_KEY_LENGTH, IdempotencyKey
 from predictions.models.log import (

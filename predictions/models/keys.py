@@ -1,4 +1,4 @@
-"""The table of idempotency keys: which answer a retried request gets again."""
+"""The table of idempotency keys, which let a retried request receive its first answer."""
 
 from django.conf import settings
 from django.db import models
@@ -7,24 +7,23 @@ MAX_KEY_LENGTH = 255
 
 
 class IdempotencyKey(models.Model):
-    """A caller's name of one request, and the predictions that were its answer."""
+    """A key that a caller chose for one request, and the predictions that answered it."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, db_index=False)
     key = models.CharField(max_length=MAX_KEY_LENGTH)
-    digest = models.CharField(max_length=64, help_text="SHA-256 of the request, in hex.")
-    # Its predictions' ids in the order of the answer; empty only inside the transaction that
-    # writes them.
+    digest = models.CharField(max_length=64, help_text="SHA-256 of the request, in hexadecimal.")
+    # In the order of the response. Empty only inside the transaction that writes them.
     prediction_ids = models.JSONField(default=list)
     expires_at = models.DateTimeField()
 
     class Meta:
         db_table = "idempotency_keys"
         constraints = [
-            # Its index also finds a request's key, and the keys of a user who is deleted.
+            # Its index finds the key of a request, and the keys of a deleted user.
             models.UniqueConstraint(fields=["user", "key"], name="idempotency_key_unique"),
         ]
         indexes = [
-            # prune_predictions: the expired ones.
+            # prune_predictions: expired keys.
             models.Index(fields=["expires_at"], name="idempotency_key_expiry"),
         ]
 

@@ -1,4 +1,4 @@
-"""The table of predictions: what was answered, to whom, by which version."""
+"""The prediction log: every input that was scored, with the answer or the failure."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -7,34 +7,38 @@ from typing import Any, Self
 from django.conf import settings
 from django.db import models
 from django.db.models import F, ProtectedError, Q
+from django.db.models.deletion import Collector
 from django.utils import timezone
 
 from registry.exact_json.fields import AnnotationField, ExactJSONField
 from registry.models import ModelVersion
 
-# The stock PROTECT loads every row that stands in the way; a few are enough to say which.
+# Django's PROTECT loads every referring row, to name them all; a few are enough.
 MAX_PROTECTED_SHOWN = 20
 MAX_ERROR_LENGTH = 2000
-# Of what a caller names its rows by: `reference` and `subject`.
+# Of `reference` and `subject`, which the caller chooses.
 MAX_CALLERS_NAME_LENGTH = 200
 
 
 class PredictionNotFound(LookupError):
-    """There is no such prediction; the message is for the caller."""
+    """No prediction has this ID; the message is for the caller."""
 
 
 def protect_by_sample(
-    collector: Any, field: "models.Field[Any, Any]", sub_objs: Any, using: str
+    collector: Collector,
+    field: "models.Field[Any, Any]",
+    sub_objs: models.QuerySet[models.Model],
+    using: str,
 ) -> None:
-    """An `on_delete` like PROTECT that reads a handful of the referring rows, not millions."""
-    # The admin hands over a queryset that would join what is not wanted.
+    """An `on_delete` like PROTECT that reads a few of possibly millions of referring rows."""
+    # The admin passes a queryset with joins that the sample does not need.
     sample = list(sub_objs.select_related(None).only("pk")[:MAX_PROTECTED_SHOWN])
     if sample:
         raise ProtectedError(f"Predictions refer to this row by {field.name}.", set(sample))
 
 
-# Django then hands over an unread queryset (`Collector.collect`).
-protect_by_sample.lazy_sub_objs = True  # type: ignore[attr-defined]
+# Makes `Collector.collect` pass a queryset that has not been evaluated.
+setattr(protect_by_sample, "lazy_sub_objs", True)  # noqa: B010 -- a function has no such attribute
 
 
 class PredictionQuerySet(models.QuerySet["Prediction"]):
@@ -50,24 +54,22 @@ class PredictionQuerySet(models.QuerySet["Prediction"]):
         created_before: datetime | None = None,
         reference: str | None = None,
     ) -> Self:
-        """The rows that the filters of the list endpoint leave; both times are exclusive."""
-        wanted: dict[str, Any] = {
+        """The rows that match the filters of the list endpoint; both times are exclusive."""
+        filters: dict[str, object] = {
             "model_id": model_id,
             "status": status,
             "created_at__gt": created_after,
             "created_at__lt": created_before,
             "reference": reference,
         }
-        return self.filter(**{key: value for key, value in wanted.items() if value is not None})
+        return self.filter(**{key: value for key, value in filters.items() if value is not None})
 
     def listed(self) -> Self:
-        """Rows as a list shows them: with their version's name, without their input."""
-        return self.select_related("model").only(
-            *(field for field in LISTED_FIELDS), "model__name", "model__version"
-        )
+        """The columns of a list: with the name of the version, without the input."""
+        return self.select_related("model").only(*LISTED_FIELDS, "model__name", "model__version")
 
     def find(self, prediction_id: int) -> "Prediction":
-        """The prediction with this id, with its version and user; raises PredictionNotFound."""
+        """The prediction with this ID, with its version and user; raises PredictionNotFound."""
         row = self.select_related("model", "user").filter(pk=prediction_id).first()
         if row is None:
             raise PredictionNotFound(f"Prediction {prediction_id} not found")
@@ -75,14 +77,14 @@ class PredictionQuerySet(models.QuerySet["Prediction"]):
 
 
 class Prediction(models.Model):
-    """One input that a version was asked to score, and what came of it."""
+    """One input that a version scored or failed to score, and its answer."""
 
     class Status(models.TextChoices):
         SUCCEEDED = "succeeded"
         FAILED = "failed"
 
     class Arm(models.TextChoices):
-        """Which of an alias's versions scored this input."""
+        """The role in which a version of an alias scored this input."""
 
         PRIMARY = "primary"
         CANARY = "canary"
@@ -93,18 +95,18 @@ class Prediction(models.Model):
     )
     input_data = ExactJSONField()
     prediction = models.FloatField(
-        null=True, help_text="The value of a regressor, the class index of a classifier."
+        null=True, help_text="The value of a regressor or the class index of a classifier."
     )
-    confidence = models.FloatField(null=True, help_text="The answered class's probability.")
+    confidence = models.FloatField(null=True, help_text="The probability of the predicted class.")
     output = ExactJSONField(
-        null=True, help_text="Label and probabilities by class, or all outputs by name."
+        null=True, help_text="Label and probabilities by class; or all outputs by name."
     )
     metadata = AnnotationField(null=True, blank=True)
     status = models.CharField(max_length=10, choices=Status, default=Status.SUCCEEDED)
     error = models.CharField(max_length=MAX_ERROR_LENGTH, blank=True, default="")
-    latency_ms = models.FloatField(null=True, help_text="Time in the model, in milliseconds.")
+    latency_ms = models.FloatField(null=True, help_text="Time spent in the model, in milliseconds.")
     request_id = models.CharField(max_length=100, blank=True, default="")
-    # No index: only the rare deletion of a user looks predictions up by user.
+    # No index: only the deletion of a user, which is rare, looks predictions up by user.
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         on_delete=protect_by_sample,
@@ -113,21 +115,21 @@ class Prediction(models.Model):
         db_index=False,
     )
     created_at = models.DateTimeField(default=timezone.now)
-    # Null means that it was not given or does not apply: such a column costs a row nothing.
+    # Null means that the value was not given or does not apply; a null takes no space in a row.
     reference = models.CharField(  # noqa: DJ001
         max_length=MAX_CALLERS_NAME_LENGTH,
         null=True,
-        help_text="The caller's own name of it, by which outcomes find it.",
+        help_text="The caller's own ID for the prediction; outcomes may be reported by it.",
     )
     subject = models.CharField(  # noqa: DJ001
         max_length=MAX_CALLERS_NAME_LENGTH,
         null=True,
-        help_text="Whom it is about: a subject stays on one arm of a canary.",
+        help_text="Whom the prediction is about; a subject stays on one arm of a canary.",
     )
     alias = models.CharField(  # noqa: DJ001
         max_length=50,
         null=True,
-        help_text="The alias that was asked; null where a version was.",
+        help_text="The alias in the request; null if the request named a version.",
     )
     arm = models.CharField(max_length=10, choices=Arm, null=True)  # noqa: DJ001
     primary = models.ForeignKey(
@@ -136,7 +138,7 @@ class Prediction(models.Model):
         null=True,
         related_name="shadows",
         db_index=False,
-        help_text="Of a shadow's row, the answered prediction.",
+        help_text="For a shadow's row: the answered prediction that it copies.",
     )
 
     objects = PredictionQuerySet.as_manager()
@@ -153,7 +155,7 @@ class Prediction(models.Model):
                 name="prediction_alias_has_arm",
             ),
             models.CheckConstraint(
-                # A check whose outcome is NULL passes: no arm must decide by itself.
+                # A check that evaluates to NULL passes, so a null arm is tested explicitly.
                 condition=Q(primary=None) & (Q(arm=None) | Q(arm__in=["primary", "canary"]))
                 | Q(primary__isnull=False, arm__isnull=False, arm="shadow"),
                 name="prediction_shadow_has_primary",
@@ -162,11 +164,11 @@ class Prediction(models.Model):
         indexes = [
             # GET /predictions/, and with created_after or created_before.
             models.Index(F("created_at").desc(), F("id").desc(), name="prediction_newest"),
-            # GET /predictions/?model_id=, /models/{id}/predictions/, and the foreign key's check.
+            # GET /predictions/?model_id=, /models/{id}/predictions/, and the foreign key check.
             models.Index(
                 "model", F("created_at").desc(), F("id").desc(), name="prediction_newest_of_model"
             ),
-            # GET /predictions/?status=failed: rare rows, found without passing the others.
+            # GET /predictions/?status=failed: finds rare rows without reading the others.
             models.Index(
                 "model",
                 F("created_at").desc(),
@@ -188,7 +190,7 @@ class Prediction(models.Model):
                 condition=Q(reference__isnull=False),
                 name="prediction_of_reference",
             ),
-            # A prediction's shadows: the foreign key's check, comparison and retention.
+            # The shadows of a prediction: the foreign key check, comparison and retention.
             models.Index(
                 "primary", condition=Q(primary__isnull=False), name="prediction_shadows_of"
             ),

@@ -1,4 +1,4 @@
-"""The table of outcomes: what turned out to be true of a prediction."""
+"""The table of outcomes: the ground truth of predictions."""
 
 from collections.abc import Sequence
 from typing import Self
@@ -11,9 +11,9 @@ from django.utils import timezone
 from predictions.models.log import Prediction, protect_by_sample
 from registry.exact_json.fields import ExactJSONField
 
-# Figures square the square of an error; past this they would leave what a float can hold.
+# The figures contain fourth powers of errors; larger values would overflow a float.
 MAX_OUTCOME_VALUE = 1e70
-# A reference is one case of the caller's; asked more often, it is a mistake.
+# A reference stands for one case of the caller's. More predictions mean a mistake.
 MAX_PREDICTIONS_OF_REFERENCE = 1000
 
 
@@ -22,37 +22,37 @@ class OutcomeQuerySet(models.QuerySet["Outcome"]):
         return self.order_by("-created_at", "-id")
 
     def matching(self, *, prediction_id: int | None = None, reference: str | None = None) -> Self:
-        """The rows that the filters of the list endpoint leave."""
+        """The rows that match the filters of the list endpoint."""
         rows = self if prediction_id is None else self.filter(prediction=prediction_id)
         if reference is None:
             return rows
-        # Read first: joined, PostgreSQL may walk all outcomes by time to find the few.
-        answering = Prediction.objects.filter(reference=reference, primary=None).newest_first()
-        keys = answering.values_list("pk", flat=True)[:MAX_PREDICTIONS_OF_REFERENCE]
+        # Read first: with a join, PostgreSQL may scan all outcomes by time to find these few.
+        answered = Prediction.objects.filter(reference=reference, primary=None).newest_first()
+        keys = answered.values_list("pk", flat=True)[:MAX_PREDICTIONS_OF_REFERENCE]
         return rows.filter(prediction__in=list(keys))
 
     def listed(self) -> Self:
-        """Rows as a list shows them: with their prediction's reference."""
+        """The columns of a list: with the reference of the prediction."""
         return self.select_related("prediction").only(*OUTCOME_FIELDS, "prediction__reference")
 
-    def counting(self) -> Self:
-        """Of each prediction the outcome that was recorded last: the others were corrected."""
+    def latest_per_prediction(self) -> Self:
+        """The outcome recorded last for each prediction; it corrects the earlier ones."""
         later = Outcome.objects.filter(prediction=OuterRef("prediction"), id__gt=OuterRef("id"))
         return self.filter(~Exists(later))
 
 
 class Outcome(models.Model):
-    """What turned out to be true of one prediction. A correction is a further row."""
+    """The ground truth of one prediction. A correction is another row."""
 
-    # Deleted with its prediction, which retention does by the thousand.
+    # Cascades: retention deletes predictions by the thousand.
     prediction = models.ForeignKey(
         Prediction, on_delete=models.CASCADE, related_name="outcomes", db_index=False
     )
-    value = models.FloatField(null=True, help_text="Of a regressor: the true value.")
-    label = ExactJSONField(null=True, help_text="Of a classifier: the true class, as it names it.")
+    value = models.FloatField(null=True, help_text="The true value, for a regressor.")
+    label = ExactJSONField(null=True, help_text="The true class, for a classifier.")
     observed_at = models.DateTimeField(default=timezone.now)
     created_at = models.DateTimeField(default=timezone.now)
-    # No index: only the rare deletion of a user looks outcomes up by user.
+    # No index: only the deletion of a user, which is rare, looks outcomes up by user.
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         on_delete=protect_by_sample,
@@ -72,15 +72,15 @@ class Outcome(models.Model):
                 name="outcome_value_or_label",
             ),
             models.CheckConstraint(
-                # NaN is greater than all numbers on PostgreSQL.
+                # Also excludes NaN, which PostgreSQL sorts above all numbers.
                 condition=Q(value=None)
                 | Q(value__gte=-MAX_OUTCOME_VALUE, value__lte=MAX_OUTCOME_VALUE),
                 name="outcome_value_can_be_squared",
             ),
         ]
         indexes = [
-            # The outcome that counts of a prediction, GET /outcomes/?prediction_id=, and the
-            # foreign key's check when predictions are deleted.
+            # The latest outcome of a prediction, GET /outcomes/?prediction_id=, and the foreign key
+            # check when predictions are deleted.
             models.Index("prediction", F("id").desc(), name="outcome_latest_of_prediction"),
             # GET /outcomes/, newest first, by key.
             models.Index(F("created_at").desc(), F("id").desc(), name="outcome_newest"),

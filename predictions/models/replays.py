@@ -1,6 +1,6 @@
-"""The tables of replays: recorded inputs, scored with another version, and how they compare."""
+"""The tables of replays: recorded inputs scored with another version, and the comparison."""
 
-from typing import Any, Self
+from typing import Self
 
 from django.conf import settings
 from django.db import models
@@ -15,7 +15,7 @@ MAX_REPLAY_NAME_LENGTH = 100
 
 
 class ReplayNotFound(LookupError):
-    """There is no such replay; the message is for the caller."""
+    """No replay has this ID; the message is for the caller."""
 
 
 class ReplayQuerySet(models.QuerySet["Replay"]):
@@ -29,22 +29,23 @@ class ReplayQuerySet(models.QuerySet["Replay"]):
         to_version: int | tuple[str, str] | None = None,
         status: str | None = None,
     ) -> Self:
-        """The rows that the filters of the list endpoint leave; a version is its id, or its name
-        and version.
+        """The rows that match the filters of the list endpoint.
+
+        A version is given by its ID, or by its name and version.
         """
-        wanted: dict[str, Any] = {} if status is None else {"status": status}
+        filters: dict[str, object] = {} if status is None else {"status": status}
         for field, version in (("from_version", from_version), ("to_version", to_version)):
             if isinstance(version, int):
-                wanted[field] = version
+                filters[field] = version
             elif version is not None:
-                wanted |= {f"{field}__name": version[0], f"{field}__version": version[1]}
-        return self.filter(**wanted)
+                filters |= {f"{field}__name": version[0], f"{field}__version": version[1]}
+        return self.filter(**filters)
 
     def with_versions(self) -> Self:
         return self.select_related("from_version", "to_version", "created_by")
 
     def find(self, replay_id: int) -> "Replay":
-        """The replay with this id; raises ReplayNotFound."""
+        """The replay with this ID; raises ReplayNotFound."""
         row = self.filter(pk=replay_id).first()
         if row is None:
             raise ReplayNotFound(f"Replay {replay_id} not found")
@@ -52,10 +53,10 @@ class ReplayQuerySet(models.QuerySet["Replay"]):
 
 
 class Replay(models.Model):
-    """What `from_version` was asked, asked again of `to_version`.
+    """The recorded inputs of `from_version`, scored again with `to_version`.
 
-    Its rows are the succeeded predictions of `from_version`, on whatever arm, that were made from
-    `since` on, before `until` and before the replay itself, newest first; at most `limit` of them.
+    The rows are the succeeded predictions of `from_version`, on any arm, that were made at `since`
+    or later, before `until`, and before the replay itself; the newest `limit` of them.
     """
 
     class Status(models.TextChoices):
@@ -64,23 +65,28 @@ class Replay(models.Model):
         FAILED = "failed"
 
     name = models.CharField(max_length=MAX_REPLAY_NAME_LENGTH, blank=True, default="")
-    # A version without predictions may be deleted; what it was tried for then goes with it.
+    # Cascades: a version without predictions may be deleted, together with its replays.
     from_version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="+")
     to_version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="+")
-    since = models.DateTimeField(null=True, help_text="Of the rows' times, the first.")
-    until = models.DateTimeField(null=True, help_text="The first time past the rows'.")
-    limit = models.BigIntegerField(null=True, help_text="At most so many rows, the newest.")
+    since = models.DateTimeField(
+        null=True, help_text="Only predictions made at this time or later."
+    )
+    until = models.DateTimeField(null=True, help_text="Only predictions made before this time.")
+    limit = models.BigIntegerField(
+        null=True, help_text="The maximum number of rows; the newest are taken."
+    )
     tolerance = models.FloatField(
-        null=True, help_text="How far values may differ and agree; null for rounding alone."
+        null=True,
+        help_text="Values that differ by at most this agree; null allows rounding alone.",
     )
     status = models.CharField(max_length=10, choices=Status, default=Status.RUNNING)
     error = models.CharField(max_length=MAX_ERROR_LENGTH, blank=True, default="")
-    # The key of the last row that was replayed: where a killed replay goes on.
+    # The key of the last replayed row, after which an interrupted replay continues.
     cursor_at = models.DateTimeField(null=True)
     cursor_id = models.BigIntegerField(null=True)
-    rows_expected = models.BigIntegerField(default=0, help_text="As counted when it began.")
+    rows_expected = models.BigIntegerField(default=0, help_text="Counted when the replay started.")
     rows_done = models.BigIntegerField(default=0)
-    report = ExactJSONField(null=True, help_text="The figures, once it is completed.")
+    report = ExactJSONField(null=True, help_text="The figures of a completed replay.")
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         on_delete=models.PROTECT,
@@ -107,7 +113,7 @@ class Replay(models.Model):
             ),
         ]
         indexes = [
-            # GET /replays/: newest first, by key. Versions' own indexes serve its filters.
+            # GET /replays/, newest first, by key. The foreign keys' indexes serve its filters.
             models.Index(F("created_at").desc(), F("id").desc(), name="replay_newest"),
         ]
 
@@ -120,37 +126,37 @@ class ReplayResultQuerySet(models.QuerySet["ReplayResult"]):
         return self.order_by("-original_id")
 
     def worst_first(self) -> Self:
-        """The answers that could be compared, the furthest apart first."""
+        """The compared rows, the largest distance first."""
         return self.filter(status=ReplayResult.Status.COMPARED).order_by("-distance", "id")
 
     def matching(self, *, order: str) -> Self:
-        """The rows as the list endpoint's filter asks for them."""
+        """The rows in the order that the list endpoint's parameter names."""
         return self.worst_first() if order == "worst" else self.newest_first()
 
     def unanswered(self) -> Self:
-        """Refused, failed and incomparable rows, each kind together."""
-        # Named one by one: no index finds what is not compared.
+        """Failed, incomparable and refused rows, grouped by status."""
+        # An index can find listed values, but not "other than compared".
         others = set(ReplayResult.Status.values) - {ReplayResult.Status.COMPARED.value}
         return self.filter(status__in=sorted(others)).order_by("status", "id")
 
 
 class ReplayResult(models.Model):
-    """One recorded input's answer by the other version, beside the recorded one."""
+    """The new answer to one recorded input, and how it compares with the recorded answer."""
 
     class Status(models.TextChoices):
         COMPARED = "compared"
-        # Answered, but with a label where a number was recorded, or the other way round.
+        # One answer is a number, the other a label or several outputs.
         INCOMPARABLE = "incomparable"
-        # The input does not fit the other version's signature.
+        # The input does not match the signature of the new version.
         REFUSED = "refused"
-        # The other version failed on it.
+        # The new version failed on the input.
         FAILED = "failed"
 
-    # A row of the unique constraint's index begins with it.
+    # No index of its own: that of the unique constraint begins with it.
     replay = models.ForeignKey(
         Replay, on_delete=models.CASCADE, related_name="results", db_index=False
     )
-    # Indexed by itself: retention deletes by prediction.
+    # With an index of its own: retention deletes by prediction.
     original = models.ForeignKey(Prediction, on_delete=models.CASCADE, related_name="replayed")
     status = models.CharField(max_length=12, choices=Status)
     prediction = models.FloatField(null=True)
@@ -159,11 +165,11 @@ class ReplayResult(models.Model):
     error = models.CharField(max_length=MAX_ERROR_LENGTH, blank=True, default="")
     difference = models.FloatField(
         null=True,
-        help_text="New less recorded: values, or its label's probabilities.",
+        help_text="New less recorded value, or probability of the recorded label.",
     )
     distance = models.FloatField(
         default=0.0,
-        help_text="|difference|; without one, 1 for different answers, else 0.",
+        help_text="|difference|; without a difference 0 if the answers agree, else 1.",
     )
     agrees = models.BooleanField(default=False)
 
@@ -182,7 +188,7 @@ class ReplayResult(models.Model):
         ]
         indexes = [
             # GET /replays/{id}/results/?order=worst, the worst ten, quantiles of the distance, and
-            # the rows that were refused or failed.
+            # the rows by status.
             models.Index(
                 "replay", "status", F("distance").desc(), "id", name="replay_result_worst"
             ),

@@ -25,7 +25,7 @@ KEY_PARAMETER = "idempotency_key"
 
 @dataclass(frozen=True, slots=True)
 class RequestOptions:
-    """What the parameters of a request say about its predictions."""
+    """The caller's options for its predictions, from the parameters of a request."""
 
     metadata: JSONObject | None = None
     subject: str | None = None
@@ -57,7 +57,7 @@ def infer(
 
 def _predict(question: Question, request: InferRequest, options: RequestOptions) -> list[Record]:
     signature = question.loaded.signature
-    # An unknown output is an error before anything is recorded.
+    # Rejects an unknown output before anything is recorded.
     select_outputs(request.outputs, signature, is_binary=request.is_binary)
     rows = rows_from_tensors(request.inputs, signature, max_rows=settings.MAX_BATCH_ROWS)
     references = _references_of(options, len(rows))

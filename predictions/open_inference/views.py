@@ -4,7 +4,6 @@ It serves the same versions as /api/v1, to the same users, and writes to the sam
 """
 
 from pathlib import Path
-from typing import Any
 
 import orjson
 from django.conf import settings
@@ -30,7 +29,7 @@ from registry.loader import ArtifactMissing
 from registry.models import ModelVersion
 from registry.open_inference.binary import LENGTH_HEADER, TensorError
 from registry.open_inference.messages import BINARY, InferRequest, read_request
-from registry.signatures.signature import Signature
+from registry.signatures.signature import Input, Output, Signature
 
 EXTENSIONS = ["binary_tensor_data", "model_repository", "statistics", "parameters"]
 # In one response: the protocol has no pagination.
@@ -63,7 +62,7 @@ class ServerView(APIView):
 
 
 class InferView(APIView):
-    """Score the rows of some tensors, all or none of them."""
+    """Score rows that are sent as tensors, all or none of them."""
 
     # The protocol's clients send all kinds of content types: the body is read as it is.
     parser_classes = []
@@ -100,7 +99,7 @@ def _claim(request: Request, infer_request: InferRequest) -> Claim | None:
         return None
     if not isinstance(key, str):
         raise TensorError(f"{KEY_PARAMETER} must be text")
-    # Repeating an earlier answer records nothing, so that nothing else checks the user.
+    # Repeating an earlier answer records nothing, so nothing else checks the user.
     JWTAuthentication().authenticate(request)
     path, body = request.path.rstrip("/").encode(), request._request.body
     # The length decides where the binary data begins, so it is part of the request's content.
@@ -153,7 +152,7 @@ def platform_of(row: ModelVersion) -> str:
     return PLATFORMS.get(row.framework) or f"{row.framework}_{Path(row.artifact).suffix[1:]}"
 
 
-def _tensor(tensor: Any) -> dict[str, Any]:
+def _tensor(tensor: Input | Output) -> dict[str, object]:
     return {"name": tensor.name, "datatype": tensor.datatype, "shape": list(tensor.shape)}
 
 
@@ -162,7 +161,7 @@ class ModelReadyView(APIView):
         operation_id="v2_model_ready", responses={(200, "application/json"): schema.MODEL_READY}
     )
     def get(self, request: Request, name: str, version: str | None = None) -> Response:
-        """200 if the model can be asked, else 503. Does not load it."""
+        """200 if the model is available, else 503. Does not load it."""
         row = _find(name, version)
         is_ready = _has_file(row)
         body = {"name": row.name, "ready": is_ready}

@@ -1,4 +1,4 @@
-"""`Answer`: what a model said of one row. No Django here."""
+"""`Answer`: a model's answer for one row. No Django here."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ class _AnswerColumns(Protocol):
 
 @dataclass(slots=True)
 class Answer:
-    """What a model said of one row, or in `error` why it did not.
+    """A model's answer for one row, or in `error` the reason why there is none.
 
-    `prediction` is a regressor's value or the index of a classifier's class, None where no single
-    number is the answer. `confidence` is the answered class's probability, None where the model
-    gives none. `output` is everything beside the one number, as JSON: the label and the
-    probabilities by class, or all outputs by name. `error` is an InvalidInput where the row does
-    not fit the signature, else the runtime's InferenceError. `latency_ms` is the time of the
-    runtime call that scored the row, shared by all rows of that call.
+    `prediction` is a regressor's value or the index of a classifier's class, None if the answer is
+    not a single number. `confidence` is the answered class's probability, None if the model gives
+    no probabilities. `output` is the rest of the answer, as JSON: the label and the probabilities
+    by class, or all outputs by name. `error` is an InvalidInput if the row does not fit the
+    signature, else the runtime's InferenceError. `latency_ms` is the duration of the runtime call
+    that scored the row, the same for all rows of that call.
     """
 
     prediction: float | None = None
@@ -35,7 +35,7 @@ class Answer:
 
     @classmethod
     def recorded(cls, row: _AnswerColumns) -> Self:
-        """The answer in a row that holds one: a prediction, or a replay's result."""
+        """The answer that a row of a table holds: a prediction, or a replay's result."""
         return cls(row.prediction, row.confidence, row.output)
 
 
@@ -53,7 +53,7 @@ def targets_of(outputs: Sequence[Output]) -> list[tuple[Output, ...]]:
 def output_values(answer: Answer, target: Sequence[Output], n_targets: int) -> list[object]:
     """The value that an answer holds for each output of one of the signature's `n_targets` targets.
 
-    Integers and booleans come back as such, although `prediction` is a float.
+    Integers and booleans keep their type, although `prediction` is a float.
     """
     first = target[0]
     output = answer.output
@@ -68,7 +68,7 @@ def output_values(answer: Answer, target: Sequence[Output], n_targets: int) -> l
         "label": output["label"],
         "probabilities": list(output.get("probabilities", {}).values()),
     }
-    return [values[each.kind] for each in target]
+    return [values[member.kind] for member in target]
 
 
 def _in_datatype(value: object, output: Output) -> object:

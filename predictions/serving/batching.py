@@ -1,4 +1,4 @@
-"""Joins concurrent calls into batches, which the first caller runs for all. No Django here.
+"""Joins concurrent calls into batches; the first caller runs each for all. No Django here.
 
 The point is group commit: while one batch waits for its commit, the next callers gather, and then
 share one inference and one commit. There is no timer, so a lone caller never waits.
@@ -18,7 +18,7 @@ class BatchAborted(Exception):
 
 
 class Batcher(Generic[Item, Result]):
-    """Calls `run` with batches of items, one batch at a time, on the threads that bring the items.
+    """Calls `run` with batches of items, one batch at a time, on the callers' own threads.
 
     `run` takes 1 to `limit` items and returns one result for each, in their order: a value, or the
     exception to raise for that item's caller. If `run` itself raises, every caller of the batch
@@ -40,7 +40,7 @@ class Batcher(Generic[Item, Result]):
         self._has_leader = False
 
     def __call__(self, item: Item) -> Result:
-        """Run `item` together with whatever else waits; return its value or raise its exception."""
+        """Run `item` with all others that wait; return its value or raise its exception."""
         call: _Call[Item, Result] = _Call(item)
         with self._lock:
             self._waiting.append(call)
@@ -63,8 +63,8 @@ class Batcher(Generic[Item, Result]):
             for call, result in zip(batch, results, strict=True):
                 call.result = result
         finally:
-            # Even if this thread is being killed: followers must neither wait for ever nor take
-            # the missing result as a sign that they lead.
+            # Even if this thread is being killed: followers must neither wait forever nor
+            # mistake a missing result for the lead.
             for call in batch:
                 if call.result is None:
                     call.result = _Raised(BatchAborted("The batch was aborted"))

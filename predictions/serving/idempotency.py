@@ -1,6 +1,6 @@
-"""Requests that may be sent twice and are answered once: the Idempotency-Key header.
+"""The Idempotency-Key header: a request that is sent twice is answered once.
 
-After the IETF draft "The Idempotency-Key HTTP Header Field". A key belongs to its caller and is
+Follows the IETF draft "The Idempotency-Key HTTP Header Field". A key belongs to its caller and is
 claimed in the transaction that writes the predictions. The unique constraint decides: of two
 concurrent requests one writes, and the other returns the first one's answer. A failed prediction
 does not keep the key: retrying it is a new attempt.
@@ -20,7 +20,7 @@ from predictions.models import MAX_KEY_LENGTH, IdempotencyKey, Prediction, Predi
 
 HEADER = "Idempotency-Key"
 TABLE = IdempotencyKey._meta.db_table
-# Printable ASCII, which is what a quoted header string can hold.
+# Printable ASCII: all that a quoted header string can hold.
 WELL_FORMED_KEY = re.compile(rf"[ -~]{{1,{MAX_KEY_LENGTH}}}")
 
 
@@ -56,7 +56,7 @@ class Claim:
 
 
 def find_answer(claim: Claim) -> list[Prediction] | None:
-    """The predictions that this request was answered with before, or None.
+    """The predictions that answered this request before, or None.
 
     Raises KeyReused if the key belongs to a different request, and PredictionNotFound if the
     predictions have been deleted.
@@ -68,14 +68,14 @@ def find_answer(claim: Claim) -> list[Prediction] | None:
         return None
     if row.digest != claim.digest:
         raise KeyReused(f"{HEADER} {claim.key!r} was used for another request")
-    found = Prediction.objects.listed().in_bulk(row.prediction_ids)
-    if len(found) != len(row.prediction_ids):
+    predictions = Prediction.objects.listed().in_bulk(row.prediction_ids)
+    if len(predictions) != len(row.prediction_ids):
         raise PredictionNotFound(f"The predictions of {HEADER} {claim.key!r} have been deleted")
-    return [found[pk] for pk in row.prediction_ids]
+    return [predictions[pk] for pk in row.prediction_ids]
 
 
 def claim_keys(claims: Sequence[Claim]) -> dict[Claim, int]:
-    """Claim keys inside the open transaction; the row ids of those that were free, by claim.
+    """Claim keys inside the open transaction; return the row ids of those that were free, by claim.
 
     Waits for a transaction that is writing the same key. An expired key is free again.
     """
@@ -86,10 +86,10 @@ def claim_keys(claims: Sequence[Claim]) -> dict[Claim, int]:
         # Sorted, so that two batches with the same keys cannot deadlock.
         for claim in sorted(set(claims)):
             cursor.execute(
-                f"INSERT INTO {TABLE} AS kept (user_id, key, digest, prediction_ids, expires_at)"  # noqa: S608
+                f"INSERT INTO {TABLE} AS stored (user_id, key, digest, prediction_ids, expires_at)"  # noqa: S608
                 " VALUES (%s, %s, %s, '[]', %s) ON CONFLICT (user_id, key)"
                 " DO UPDATE SET digest = excluded.digest, expires_at = excluded.expires_at"
-                " WHERE kept.expires_at <= %s RETURNING id",
+                " WHERE stored.expires_at <= %s RETURNING id",
                 [claim.user_id, claim.key, claim.digest, expires_at, now],
             )
             for (pk,) in cursor.fetchall():

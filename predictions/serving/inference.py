@@ -1,4 +1,4 @@
-"""Rows of JSON in, an `Answer` for each out: the only code that has a model score. No ORM."""
+"""Turns rows of JSON into answers: the only code that calls a model."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,8 +25,8 @@ def answer_rows(
     max_call_rows: int | None = None,
     observe_seconds: Callable[[float], object] | None = None,
 ) -> list[Answer]:
-    """Arrange rows of `input_data`, score them in as few runtime calls as possible, and return what
-    became of each, in their order.
+    """Arrange rows of `input_data`, score them in as few runtime calls as possible, and return an
+    answer for each, in their order.
 
     Rows of one shape share a call, up to `max_call_rows`. A row that does not fit the signature
     gets an Answer whose error is InvalidInput; with `all_must_fit`, the first one is raised
@@ -54,7 +54,7 @@ def answer_rows(
 def _arrange_each(
     signature: Signature, rows: Sequence[object], answers: list[Answer | None]
 ) -> Iterator[tuple[range, Arrays]]:
-    """Runs of rows that fit, with their places; the others are answered in `answers`.
+    """Yield runs of rows that fit, with their places; put the errors of the others in `answers`.
 
     A row is arranged at most twice: `arrange` stops at the first that does not fit.
     """
@@ -143,7 +143,7 @@ def _read_answers(signature: Signature, outputs: Outputs) -> list[Answer]:
 
 
 def _combined(names: Sequence[str], answers: Sequence[Answer]) -> Answer:
-    """One answer out of the answers for several targets."""
+    """One answer from the answers for several targets."""
     output = {}
     for name, answer in zip(names, answers, strict=True):
         if answer.error is not None:
@@ -197,6 +197,6 @@ def _finite_rows(output: Output, outputs: Outputs) -> list[Any]:
     if array.dtype.kind == "f":
         unusable = ~np.isfinite(array).reshape(len(array), -1).all(axis=1)
         for place in np.flatnonzero(unusable):
-            what = "NaN" if np.isnan(array[place]).any() else "infinity"
-            rows[place] = InferenceError(f"The model answered {what} for {output.name}")
+            kind = "NaN" if np.isnan(array[place]).any() else "infinity"
+            rows[place] = InferenceError(f"The model answered {kind} for {output.name}")
     return rows

@@ -1,6 +1,7 @@
-"""The stage that concurrent predictions share: answered in one call, committed in one transaction.
+"""The stage that concurrent predictions share: one runtime call, one transaction.
 
-Answering and recording are one stage: two would hand every request to another thread once more.
+Answering and recording are one stage: with two, every request would wait for one more switch
+between threads.
 """
 
 import threading
@@ -15,7 +16,7 @@ from predictions.serving.records import Record
 from registry.loader import LoadedModel
 from registry.signatures.arrangement import InvalidInput
 
-# No sensible server runs more threads; it bounds the statement's size.
+# Bounds the size of the statement. No sensible server runs more threads.
 MAX_JOINED_CALLS = 128
 
 
@@ -43,7 +44,7 @@ _lanes_lock = threading.Lock()
 
 
 def answer_and_record(model: LoadedModel, record: Record) -> Record:
-    """Answer one record and commit it, together with whatever else waits for this model.
+    """Answer one record and commit it, together with all others that wait for this model.
 
     Raises InvalidInput, or what the recorder returned in the record's place.
     """
@@ -77,7 +78,7 @@ def answer_and_record_together(
 def answer_records(
     model: LoadedModel, records: Sequence[Record], *, all_must_fit: bool = False
 ) -> dict[int, InvalidInput]:
-    """Have the model answer the records; the places of those whose input does not fit, and why.
+    """Have the model answer the records; return the errors of inputs that do not fit, by place.
 
     With `all_must_fit`, the first InvalidInput is raised instead, before anything is scored.
     """

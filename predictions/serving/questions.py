@@ -18,7 +18,7 @@ from registry.loader import LoadedModel
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks. A command has no user."""
+    """Who makes a request; a command has no user."""
 
     user_id: int | None = None
     request_id: str = ""
@@ -69,7 +69,7 @@ class Question:
             if self.model_id is not None:
                 self._target = Target(self.model_id)
             else:
-                assert self.model is not None  # callers give one of them
+                assert self.model is not None  # one of the two is required
                 subject = self.subject or self.caller.request_id
                 self._target = routing.resolve(self.model, subject=subject)
         return self._target

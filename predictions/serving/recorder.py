@@ -1,4 +1,4 @@
-"""Records in, committed rows out: everything that is answered enters the prediction log here."""
+"""Writes records to the prediction log; everything that is answered is recorded here."""
 
 import logging
 from collections import Counter
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 FIELDS: Sequence["models.Field[Any, Any]"] = [
     field for field in Prediction._meta.concrete_fields if not field.primary_key
 ]
-# Of these fields, attribute and column have one name.
+# For these fields, attribute and column have the same name.
 NAMES = [field.attname for field in FIELDS]
 COLUMNS = ", ".join(NAMES)
 TABLE = Prediction._meta.db_table
@@ -40,7 +40,7 @@ def record(records: Sequence[Record]) -> list[Record | Exception]:
     """Insert records in one transaction; a result for each, in their order.
 
     A result is the committed record, with its pk, or the reason why it was not written:
-    ModelNotFound, CallerInactive or what the database refused it with. If the database refuses a
+    ModelNotFound, CallerInactive or the database's error. If the database refuses a
     statement of several rows, they are tried again one by one. Raises OperationalError or
     InterfaceError if it is unknown whether the transaction was committed; nothing is retried then.
     """
@@ -74,7 +74,7 @@ def _write(records: Sequence[Record]) -> list[Record | Exception]:
 
 
 def _write_once(records: Sequence[Record]) -> list[Record | Exception]:
-    """Claim the keys, then insert the records that got theirs, and the failed, which need none."""
+    """Claim keys, then insert the failed records, which need none, and those whose key was free."""
     claimants = {r.claim: r for r in reversed(records) if r.claim and not r.error}
     with transaction.atomic():
         key_ids = idempotency.claim_keys(list(claimants))
@@ -95,7 +95,7 @@ def _write_once(records: Sequence[Record]) -> list[Record | Exception]:
     def result(record: Record) -> Record | Exception:
         if id(record) in inserted:
             return record if record.pk else _refusal(record)
-        # The claimant of the same key in this batch was refused: so is this record, for its reason.
+        # If the record that claimed the key for this batch was refused, so are the others.
         return _refusal(record) if record.claim in refused else AlreadyAnswered()
 
     return [result(record) for record in records]
@@ -146,7 +146,7 @@ def _model_is_active(record: Record) -> bool:
 
 
 def _insert(records: Sequence[Record]) -> set[int]:
-    """Insert records and give those that pass the guards their pk; the keys of those that do not.
+    """Insert records and set the pk of those that pass the guards; return the keys of the others.
 
     The key, a record's place, travels through the statement and back: nothing guarantees that
     RETURNING keeps the order of the inserted rows.
@@ -169,11 +169,11 @@ def _guards(versions: str, users: str) -> str:
     fingerprint of the password's hash (CHECK_REVOKE_TOKEN); it does not protect a secret.
     """
     return f"""
-        given.model_id IN (SELECT id FROM {VERSIONS} WHERE is_active AND id {versions}) AND (
-            given.user_id IS NULL
-            OR given.password_md5 IS NULL
-                AND given.user_id IN (SELECT id FROM {USERS} WHERE is_active AND id {users})
-            OR (given.user_id, given.password_md5) IN (
+        incoming.model_id IN (SELECT id FROM {VERSIONS} WHERE is_active AND id {versions}) AND (
+            incoming.user_id IS NULL
+            OR incoming.password_md5 IS NULL
+                AND incoming.user_id IN (SELECT id FROM {USERS} WHERE is_active AND id {users})
+            OR (incoming.user_id, incoming.password_md5) IN (
                 SELECT id, upper(md5(password)) FROM {USERS} WHERE is_active AND id {users}
             )
         )
@@ -184,19 +184,19 @@ def _guards(versions: str, users: str) -> str:
 def _postgresql_statement() -> str:
     # One parameter for any number of rows: orjson writes it much faster than the driver writes
     # arrays, and `json` columns keep their part of the text verbatim.
-    given = ", ".join(f"{field.attname} {field.db_type(connection)}" for field in FIELDS)
+    definitions = ", ".join(f"{field.attname} {field.db_type(connection)}" for field in FIELDS)
     # Subqueries rather than joins: they run once per statement, not once per row.
     guards = _guards("= ANY(%(versions)s)", "= ANY(%(users)s)")
     return f"""
-        WITH given AS MATERIALIZED (
-            SELECT given.*, nextval(pg_get_serial_sequence('{TABLE}', 'id')) AS id
+        WITH incoming AS MATERIALIZED (
+            SELECT incoming.*, nextval(pg_get_serial_sequence('{TABLE}', 'id')) AS id
             FROM json_to_recordset(%(document)s::json)
-                AS given(key integer, password_md5 text, {given})
+                AS incoming(key integer, password_md5 text, {definitions})
             WHERE {guards}
         ), written AS (
-            INSERT INTO {TABLE} (id, {COLUMNS}) SELECT id, {COLUMNS} FROM given
+            INSERT INTO {TABLE} (id, {COLUMNS}) SELECT id, {COLUMNS} FROM incoming
         )
-        SELECT key, id FROM given
+        SELECT key, id FROM incoming
     """  # noqa: S608 -- names of our own tables and columns
 
 
@@ -211,9 +211,9 @@ def _insert_postgresql(records: Sequence[Record]) -> list[statements.Row]:
 
 
 SQLITE_STATEMENT = f"""
-    WITH given(password_md5, {COLUMNS}) AS (VALUES (%s, {", ".join(["%s"] * len(FIELDS))}))
-    INSERT INTO {TABLE} ({COLUMNS}) SELECT {COLUMNS} FROM given
-    WHERE {_guards("= given.model_id", "= given.user_id")} RETURNING id
+    WITH incoming(password_md5, {COLUMNS}) AS (VALUES (%s, {", ".join(["%s"] * len(FIELDS))}))
+    INSERT INTO {TABLE} ({COLUMNS}) SELECT {COLUMNS} FROM incoming
+    WHERE {_guards("= incoming.model_id", "= incoming.user_id")} RETURNING id
 """  # noqa: S608 -- names of our own tables and columns
 
 

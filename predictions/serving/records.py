@@ -15,7 +15,7 @@ from registry.runtimes.base import RuntimeUnavailable
 
 @dataclass(slots=True, eq=False)
 class Record:
-    """A row of the log on its way there; None is null.
+    """A row of the log on its way to the database; None becomes null.
 
     Its fields have the names of the columns: orjson serialises a record as the object that the
     statement reads, and leaves out the names that begin with an underscore. Of the fields that are
@@ -46,7 +46,7 @@ class Record:
     _retry_after: int | None = None
     model_id: int = field(init=False)
     key: int = field(init=False, default=0)
-    # The committed row's, 0 until then.
+    # 0 until the row is written.
     pk: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
@@ -81,7 +81,7 @@ class Record:
 
 
 def storable_reason(error: Exception) -> str:
-    """The error's message as a column can hold it; its class's name if it has none.
+    """The error's message in a form that a column can hold; the class's name if it is empty.
 
     A library may quote any byte of its input, but PostgreSQL stores neither NUL nor lone
     surrogates.

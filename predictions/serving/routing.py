@@ -1,4 +1,4 @@
-"""Which version answers a request: its id, or what a model specifier resolves to at the moment."""
+"""Resolves a model specifier to the version that answers a request at the moment."""
 
 import hashlib
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ def resolve(specifier: str, *, subject: str) -> Target:
     """What `name` (its champion), `name@alias` or `name:version` resolves to now, in at most one
     query.
 
-    Under a canary the subject decides, always the same way. Raises ModelNotFound.
+    With a canary, a subject always gets the same arm. Raises ModelNotFound.
     """
     resolved = _lookups(specifier)
     return _choose_arm(resolved, subject) if isinstance(resolved, Route) else Target(resolved)
@@ -32,8 +32,8 @@ def resolve(specifier: str, *, subject: str) -> Target:
 
 def _look_up(specifiers: Sequence[str]) -> list[Route | int | Exception]:
     """What each specifier resolves to: the route of an alias, or a version's id."""
-    found = {specifier: _look_up_one(specifier) for specifier in set(specifiers)}
-    return [found[specifier] for specifier in specifiers]
+    results = {specifier: _look_up_one(specifier) for specifier in set(specifiers)}
+    return [results[specifier] for specifier in specifiers]
 
 
 def _look_up_one(specifier: str) -> Route | int | Exception:
@@ -47,8 +47,8 @@ def _look_up_one(specifier: str) -> Route | int | Exception:
         return error
 
 
-# Callers that arrive while one queries the database share the next query. It begins after all of
-# them arrived, so each sees every move of an alias that was confirmed before.
+# Callers that arrive while one queries the database share the next query. It begins after they
+# have all arrived, so each sees every move of an alias that was confirmed before.
 _lookups: Batcher[str, Route | int] = Batcher(_look_up, limit=MAX_JOINED_CALLS)
 
 

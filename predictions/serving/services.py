@@ -1,4 +1,4 @@
-"""What happens between a request and its committed rows."""
+"""The workflows between a request and its committed rows."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice, repeat
@@ -20,7 +20,7 @@ from registry.services import register_model
 from registry.signatures.arrangement import InvalidInput
 
 IMPORT_CHUNK_ROWS = 1000
-# More of a batch's failures than this nobody reads.
+# Nobody reads more of a batch's failures than this.
 MAX_SHOWN = 20
 
 
@@ -53,8 +53,8 @@ def predict(question: Question, input_data: JSONObject, *, reference: str | None
     """
     record = question.record(input_data, reference)
     if question.model_id is None or question.claim is not None:
-        # A query has been made, and whoever commits for all waiting callers may need the
-        # connection.
+        # A query has been made, so this thread holds a connection, which the caller that commits
+        # for all waiting ones may need.
         loader.release_connection()
     try:
         record = lanes.answer_and_record(question.loaded, record)
@@ -97,7 +97,7 @@ def predict_batch(
 
 
 def predict_each(question: Question, inputs: Sequence[object]) -> list[Record | Exception]:
-    """Score inputs and record each one for itself; a result for each, in their order.
+    """Score inputs and record each on its own; return a result for each, in their order.
 
     A result is the committed record, failed or not, or the reason why nothing was recorded.
     """
@@ -112,7 +112,7 @@ def predict_each(question: Question, inputs: Sequence[object]) -> list[Record | 
 def answer_once(
     claim: Claim | None, predict: Callable[[], list[Record]]
 ) -> tuple[Sequence[Record | Prediction], bool]:
-    """What `predict` returns, or what this request was answered with before; and whether it is new.
+    """What `predict` returns or, for a repeated request, the earlier answer; whether it is new.
 
     Raises what `predict` does, KeyReused or PredictionNotFound.
     """
@@ -133,7 +133,7 @@ def _check_copied_metadata(metadata: JSONObject | None, n_records: int) -> None:
     """Raise InvalidInput if the metadata, copied into every record, exceeds MAX_REQUEST_BYTES."""
     if metadata is None:
         return
-    # A small body must not make us write gigabytes.
+    # A small body must not cause gigabytes of writes.
     size = len(orjson.dumps(metadata)) * n_records
     if size > settings.MAX_REQUEST_BYTES:
         message = (

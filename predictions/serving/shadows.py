@@ -1,8 +1,8 @@
-"""Has an alias's shadows score answered inputs once more, off the caller's path.
+"""Has an alias's shadows score answered inputs again, without delaying the caller.
 
 A shadow never delays or fails a response: inputs it cannot keep up with are dropped and counted.
 Its rows are recorded like any others and refer to the answered prediction. Inputs that still wait
-are lost with the process: nobody was promised their answers.
+are lost when the process ends: nobody was promised their answers.
 """
 
 import logging
@@ -74,12 +74,12 @@ class Backlog:
         with self._lock:
             queue = self._waiting[model_id]
             n_queued = 0
-            for each in inputs:
-                is_full = self._size_bytes + each.size_bytes > MAX_WAITING_BYTES
+            for item in inputs:
+                is_full = self._size_bytes + item.size_bytes > MAX_WAITING_BYTES
                 if is_full or len(queue) >= MAX_WAITING:
                     break
-                queue.append(each)
-                self._size_bytes += each.size_bytes
+                queue.append(item)
+                self._size_bytes += item.size_bytes
                 n_queued += 1
             if n_queued and model_id not in self._busy:
                 self._busy.add(model_id)
@@ -125,7 +125,7 @@ class Backlog:
     def _take(self, model_id: int) -> list[Input]:
         queue = self._waiting[model_id]
         batch = [queue.popleft() for _ in range(min(len(queue), BATCH_ROWS))]
-        self._size_bytes -= sum(each.size_bytes for each in batch)
+        self._size_bytes -= sum(item.size_bytes for item in batch)
         return batch
 
 
@@ -167,8 +167,8 @@ def _run(model_id: int, batch: list[Input]) -> None:
 
 
 def _answer(model: LoadedModel, batch: Sequence[Input]) -> int:
-    """Record an answer or a failure for each input; how many the recorder refused."""
-    records = [_record(model, each.answered) for each in batch]
+    """Record an answer or a failure for each input; return how many the recorder refused."""
+    records = [_record(model, item.answered) for item in batch]
     results = lanes.answer_and_record_together(model, records, records_misfits=True)
     return sum(isinstance(result, Exception) for result in results)
 

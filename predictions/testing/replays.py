@@ -1,13 +1,17 @@
-"""What the tests of replays share: recorded rows, and two versions that differ."""
+"""What the tests of replays share: recorded predictions, and two versions that differ."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from predictions.evaluation.replays import replay
+from predictions.evaluation.replays import runner
+from predictions.evaluation.replays.plan import Plan
 from predictions.models import Prediction, Replay
+from registry.exact_json.values import JSONObject
 from registry.models import ModelVersion
 from registry.testing.artifacts import Artifact
 
@@ -16,14 +20,15 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 MakeVersion = Callable[..., ModelVersion]
 
 
-def iris_rows() -> Any:
+def iris_rows() -> NDArray[np.float64]:
     from sklearn.datasets import load_iris
 
-    return load_iris().data
+    rows: NDArray[np.float64] = load_iris().data
+    return rows
 
 
-def recorded_labels(version: ModelVersion, artifact: Artifact, rows: Any) -> list[Prediction]:
-    """Rows that a classifier answered, one a minute."""
+def record_labels(version: ModelVersion, artifact: Artifact, rows: Any) -> list[Prediction]:
+    """Predictions with the answers of the artifact's classifier, one minute apart."""
     classes = list(map(str, artifact.model.classes_))
     return _create(
         version,
@@ -42,14 +47,12 @@ def recorded_labels(version: ModelVersion, artifact: Artifact, rows: Any) -> lis
     )
 
 
-def recorded_values(version: ModelVersion, rows: Any, values: Sequence[float]) -> list[Prediction]:
-    """Rows that a regressor answered, one a minute."""
+def record_values(version: ModelVersion, rows: Any, values: Sequence[float]) -> list[Prediction]:
+    """Predictions with these values as answers, one minute apart."""
     return _create(version, rows, [{"prediction": float(value)} for value in values])
 
 
-def _create(
-    version: ModelVersion, rows: Any, answers: Sequence[dict[str, Any]]
-) -> list[Prediction]:
+def _create(version: ModelVersion, rows: Any, answers: Sequence[JSONObject]) -> list[Prediction]:
     return Prediction.objects.bulk_create(
         Prediction(
             model=version,
@@ -61,17 +64,23 @@ def _create(
     )
 
 
-def replayed(from_version: ModelVersion, to_version: ModelVersion, **options: Any) -> Replay:
-    """A completed replay, in chunks of a few rows."""
+def run_replay(from_version: ModelVersion, to_version: ModelVersion, **options: Any) -> Replay:
+    """A completed replay, run in chunks of a few rows."""
     chunk_rows = options.pop("chunk_rows", 7)
-    plan = replay.Plan(from_version=from_version, to_version=to_version, **options)
-    return replay.run(replay.start(plan), replay.load(to_version), chunk_rows=chunk_rows)
+    replay = runner.start(Plan(from_version=from_version, to_version=to_version, **options))
+    return runner.run(replay, runner.load_model(to_version), chunk_rows=chunk_rows)
+
+
+def completed_report(replay: Replay) -> JSONObject:
+    assert replay.status == Replay.Status.COMPLETED
+    report: JSONObject | None = replay.report
+    assert report is not None
+    return report
 
 
 @pytest.fixture(scope="session")
-def coarse_artifact(make_artifact: Any) -> Artifact:
-    """A worse classifier that knows a fourth species, first by name: all indexes differ."""
-    import numpy as np
+def coarse_artifact(make_artifact: Callable[..., Artifact]) -> Artifact:
+    """A less accurate iris classifier with a fourth class that sorts first: all indices differ."""
     from sklearn.datasets import load_iris
     from sklearn.linear_model import LogisticRegression
 
@@ -84,15 +93,11 @@ def coarse_artifact(make_artifact: Any) -> Artifact:
 
 @pytest.fixture
 def coarse(make_version: MakeVersion, coarse_artifact: Artifact) -> ModelVersion:
+    """iris:2, the less accurate version."""
     return make_version("iris", coarse_artifact, version="2")
 
 
-def report_of(row: Replay) -> dict[str, Any]:
-    assert row.status == Replay.Status.COMPLETED
-    assert row.report is not None
-    return row.report
-
-
 @pytest.fixture
-def recorded(iris: ModelVersion, iris_artifact: Artifact) -> list[Prediction]:
-    return recorded_labels(iris, iris_artifact, iris_rows()[::10])
+def recorded_rows(iris: ModelVersion, iris_artifact: Artifact) -> list[Prediction]:
+    """15 predictions of iris:1."""
+    return record_labels(iris, iris_artifact, iris_rows()[::10])

@@ -1,18 +1,20 @@
-"""Predictions with outcomes, made up at random, and what they are as arrays."""
+"""Predictions and outcomes of versions that have a signature but no file."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from predictions.models import Outcome, Prediction
+from registry.exact_json.values import JSONObject
 from registry.models import ModelVersion
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
-def classifier_signature(classes: Sequence[Any]) -> dict[str, Any]:
+def classifier_signature(classes: Sequence[Any]) -> JSONObject:
     label = {"name": "label", "datatype": "BYTES", "shape": [-1], "kind": "label"}
     probabilities = {"name": "probabilities", "datatype": "FP64", "shape": [-1, len(classes)]}
     return {
@@ -24,29 +26,32 @@ def classifier_signature(classes: Sequence[Any]) -> dict[str, Any]:
     }
 
 
-REGRESSOR_SIGNATURE: dict[str, Any] = {
+REGRESSOR_SIGNATURE: JSONObject = {
     "inputs": [{"name": "x", "datatype": "FP64", "shape": [-1]}],
     "outputs": [{"name": "y", "datatype": "FP64", "shape": [-1], "kind": "value"}],
 }
-# Two answers a row, none of which is the outcome's.
-PAIR_SIGNATURE = {
+# Two outputs per row; an outcome could be of either.
+TWO_OUTPUT_SIGNATURE = {
     **REGRESSOR_SIGNATURE,
     "outputs": [{**REGRESSOR_SIGNATURE["outputs"][0], "name": name} for name in ("y", "z")],
 }
 
 
-def make_version(signature: dict[str, Any] | None, name: str = "m") -> ModelVersion:
-    """A version without a file on disk: nothing here loads one."""
-    file: dict[str, Any] = {}
+def make_version(signature: JSONObject | None, name: str = "m") -> ModelVersion:
+    """A version whose file does not exist; tests with it never load a model."""
+    file: JSONObject = {}
     if signature is not None:
         file = {"artifact": "a", "sha256": "b", "size_bytes": 1, "signature": signature}
     return ModelVersion.objects.create(name=name, version="1", framework="sklearn", **file)
 
 
-def classified(
-    version: ModelVersion, classes: Sequence[Any], probabilities: np.ndarray, **fields: Any
+def create_classifications(
+    version: ModelVersion,
+    classes: Sequence[Any],
+    probabilities: NDArray[np.float64],
+    **fields: Any,
 ) -> list[Prediction]:
-    """A row a minute, as a classifier with these probabilities answers."""
+    """Predictions with the most probable class as answer, one minute apart."""
     indices = probabilities.argmax(axis=1).tolist()
     names = [str(label) for label in classes]
     return Prediction.objects.bulk_create(
@@ -71,8 +76,10 @@ def classified(
     )
 
 
-def estimated(version: ModelVersion, values: Sequence[float], **fields: Any) -> list[Prediction]:
-    """A row a minute, as a regressor with these values answers."""
+def create_predictions(
+    version: ModelVersion, values: Sequence[float], **fields: Any
+) -> list[Prediction]:
+    """Predictions with these values (or class indices) as answers, one minute apart."""
     return Prediction.objects.bulk_create(
         (
             Prediction(
@@ -90,14 +97,16 @@ def estimated(version: ModelVersion, values: Sequence[float], **fields: Any) -> 
     )
 
 
-def labelled(rows: Sequence[Prediction], labels: Sequence[Any]) -> None:
+def add_labels(rows: Sequence[Prediction], labels: Sequence[Any]) -> None:
+    """Record a true label for each prediction."""
     Outcome.objects.bulk_create(
         (Outcome(prediction=row, label=label) for row, label in zip(rows, labels, strict=True)),
         batch_size=2000,
     )
 
 
-def measured(rows: Sequence[Prediction], values: Sequence[float]) -> None:
+def add_values(rows: Sequence[Prediction], values: Sequence[float]) -> None:
+    """Record a true value for each prediction."""
     Outcome.objects.bulk_create(
         (Outcome(prediction=row, value=value) for row, value in zip(rows, values, strict=True)),
         batch_size=2000,

@@ -1,4 +1,4 @@
-"""The log in the admin: read-only, and never counted."""
+"""The prediction log in the admin: read-only, and never counted."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -11,15 +11,15 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from predictions import admin
-from predictions.bounded_paginator import BoundedPaginator
 from predictions.models import Prediction
 from registry.models import ModelVersion
+from registry.readonly_admin import BoundedPaginator
 
 URL = "/admin/predictions/prediction/"
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
-def log(version: ModelVersion, n: int = 1, **fields: Any) -> list[Prediction]:
+def record(version: ModelVersion, n: int = 1, **fields: Any) -> list[Prediction]:
     return Prediction.objects.bulk_create(
         Prediction(
             **{
@@ -39,16 +39,16 @@ def text_of(response: Any) -> str:
     return unescape(response.content.decode())
 
 
-def shown(response: Any) -> list[float | None]:
+def values_of(response: Any) -> list[float | None]:
     assert response.status_code == 200, response.status_code
     return [row.prediction for row in response.context["cl"].result_list]
 
 
 def test_the_list_shows_every_kind_of_answer(admin_client: Client, iris: ModelVersion) -> None:
-    log(iris, prediction=0.0, confidence=0.9312, output={"label": "<b>setosa</b>"})
-    log(iris, prediction=1234.5)
-    log(iris, prediction=None, output={"y0": 1, "y1": 2})
-    log(iris, prediction=None, status="failed", error="no")
+    record(iris, prediction=0.0, confidence=0.9312, output={"label": "<b>setosa</b>"})
+    record(iris, prediction=1234.5)
+    record(iris, prediction=None, output={"y0": 1, "y1": 2})
+    record(iris, prediction=None, status="failed", error="no")
 
     response = admin_client.get(URL)
     page = text_of(response)
@@ -61,8 +61,10 @@ def test_the_list_shows_every_kind_of_answer(admin_client: Client, iris: ModelVe
     assert f'href="/admin/registry/modelversion/{iris.pk}/change/"' in page
 
 
-def test_a_prediction_shows_its_input_readably(admin_client: Client, iris: ModelVersion) -> None:
-    [row] = log(iris, input_data={"city": "<script>", "x": 1e20}, metadata={"who": "é"})
+def test_a_prediction_shows_its_input_as_readable_json(
+    admin_client: Client, iris: ModelVersion
+) -> None:
+    [row] = record(iris, input_data={"city": "<script>", "x": 1e20}, metadata={"who": "é"})
 
     response = admin_client.get(f"{URL}{row.pk}/change/")
     page = text_of(response)
@@ -75,13 +77,13 @@ def test_a_prediction_shows_its_input_readably(admin_client: Client, iris: Model
 
 
 def test_a_failed_prediction_shows_why(admin_client: Client, iris: ModelVersion) -> None:
-    [row] = log(iris, prediction=None, status="failed", error="it broke")
+    [row] = record(iris, prediction=None, status="failed", error="it broke")
 
     assert "it broke" in text_of(admin_client.get(f"{URL}{row.pk}/change/"))
 
 
 def test_nothing_can_be_added_changed_or_deleted(admin_client: Client, iris: ModelVersion) -> None:
-    [row] = log(iris)
+    [row] = record(iris)
     pages = text_of(admin_client.get(URL)) + text_of(admin_client.get(f"{URL}{row.pk}/change/"))
 
     for button in (f"{URL}add/", f"{URL}{row.pk}/delete/", 'name="_save"', "delete_selected"):
@@ -100,7 +102,7 @@ def test_nothing_can_be_added_changed_or_deleted(admin_client: Client, iris: Mod
     ["", "?p=2", "?status__exact=failed", "?all=", "?before=2026-01-02", "?model__id__exact={pk}"],
 )
 def test_no_page_counts_the_table(admin_client: Client, iris: ModelVersion, query: str) -> None:
-    log(iris, 101)
+    record(iris, 101)
 
     with CaptureQueriesContext(connection) as captured:
         text_of(admin_client.get(URL + query.format(pk=iris.pk)))
@@ -112,34 +114,34 @@ def test_no_page_counts_the_table(admin_client: Client, iris: ModelVersion, quer
 
 
 @pytest.mark.parametrize("n", [1, 30])
-def test_the_list_costs_the_same_however_long(
+def test_the_list_takes_the_same_queries_at_any_length(
     admin_client: Client, iris: ModelVersion, django_assert_num_queries: Any, n: int
 ) -> None:
-    log(iris, n)
+    record(iris, n)
 
-    # Session, user, the choices of the version filter, the bounded count, the rows.
+    # Session, user, choices of the version filter, bounded count, rows.
     with django_assert_num_queries(5):
-        assert len(shown(admin_client.get(URL))) == n
+        assert len(values_of(admin_client.get(URL))) == n
 
 
-def test_pages_end_where_the_count_does(
+def test_pages_end_at_the_limit_of_the_count(
     admin_client: Client, iris: ModelVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(BoundedPaginator, "limit", 3)
     monkeypatch.setattr(admin.PredictionAdmin, "list_per_page", 2)
-    log(iris, 5)
+    record(iris, 5)
 
     first, last = admin_client.get(URL), admin_client.get(f"{URL}?p=2")
 
-    assert shown(first) == [4.25, 3.25]
-    assert shown(last) == [2.25]
-    assert "Pages reach back 3 rows" in text_of(last)
+    assert values_of(first) == [4.25, 3.25]
+    assert values_of(last) == [2.25]
+    assert "The list ends after 3 rows" in text_of(last)
 
 
-def test_a_short_log_does_not_speak_of_its_limit(admin_client: Client, iris: ModelVersion) -> None:
-    log(iris, 2)
+def test_a_short_list_does_not_mention_the_limit(admin_client: Client, iris: ModelVersion) -> None:
+    record(iris, 2)
 
-    assert "Pages reach back" not in text_of(admin_client.get(URL))
+    assert "The list ends after" not in text_of(admin_client.get(URL))
 
 
 @pytest.mark.parametrize(
@@ -157,12 +159,12 @@ def test_a_short_log_does_not_speak_of_its_limit(admin_client: Client, iris: Mod
 def test_the_list_is_filtered(
     admin_client: Client, iris: ModelVersion, query: str, expected: list[float]
 ) -> None:
-    log(iris, 3)
+    record(iris, 3)
 
-    assert shown(admin_client.get(f"{URL}?{query}")) == expected
+    assert values_of(admin_client.get(f"{URL}?{query}")) == expected
 
 
-def test_the_date_filter_keeps_the_others(admin_client: Client, iris: ModelVersion) -> None:
+def test_the_date_filter_keeps_the_other_filters(admin_client: Client, iris: ModelVersion) -> None:
     page = text_of(admin_client.get(f"{URL}?status__exact=succeeded&before=2026-01-02"))
 
     assert '<input type="hidden" name="status__exact" value="succeeded">' in page

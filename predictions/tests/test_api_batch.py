@@ -1,4 +1,4 @@
-"""POST /api/v1/predictions/batch/: JSON, all or none, and NDJSON, line by line."""
+"""POST /api/v1/predictions/batch/: JSON (all or none) and NDJSON (line by line)."""
 
 import json
 from io import BytesIO
@@ -22,12 +22,12 @@ URL = "/api/v1/predictions/batch/"
 NDJSON = "application/x-ndjson"
 
 
-def rows_of_iris(count: int) -> list[list[float]]:
+def iris_rows(count: int) -> list[list[float]]:
     return [[4.5 + i % 30 / 10, 3.0, 1.0 + i % 50 / 10, 0.1 + i % 20 / 10] for i in range(count)]
 
 
-def ask(client: APIClient, version: ModelVersion, inputs: Any, **beside: Any) -> Any:
-    return client.post(URL, {"model_id": version.pk, "inputs": inputs, **beside})
+def predict_batch(client: APIClient, version: ModelVersion, inputs: Any, **fields: Any) -> Any:
+    return client.post(URL, {"model_id": version.pk, "inputs": inputs, **fields})
 
 
 def send_lines(
@@ -48,39 +48,43 @@ def send_lines(
 # -- JSON
 
 
-def test_a_batch_answers_in_the_order_of_its_inputs(
+def test_a_batch_is_answered_in_the_order_of_its_inputs(
     client: APIClient, iris: ModelVersion, iris_artifact: Artifact
 ) -> None:
-    rows = rows_of_iris(500)
+    features = iris_rows(500)
 
-    response = ask(client, iris, [{"features": row} for row in rows], metadata={"run": 4})
+    response = predict_batch(
+        client, iris, [{"features": row} for row in features], metadata={"run": 4}
+    )
 
     assert response.status_code == 201
     body = response.json()
-    assert [answer["output"]["label"] for answer in body] == list(iris_artifact.model.predict(rows))
-    stored = Prediction.objects.in_bulk([answer["id"] for answer in body])
-    assert [stored[answer["id"]].input_data for answer in body] == [{"features": r} for r in rows]
+    assert [row["output"]["label"] for row in body] == list(iris_artifact.model.predict(features))
+    stored = Prediction.objects.in_bulk([row["id"] for row in body])
+    assert [stored[row["id"]].input_data for row in body] == [{"features": f} for f in features]
     assert Prediction.objects.count() == 500
     assert stored[body[0]["id"]].metadata == {"run": 4}
 
 
-def test_a_bad_row_is_named_and_nothing_is_recorded(client: APIClient, iris: ModelVersion) -> None:
-    inputs: list[Any] = [{"features": row} for row in rows_of_iris(5)]
+def test_an_invalid_row_is_named_and_nothing_is_recorded(
+    client: APIClient, iris: ModelVersion
+) -> None:
+    inputs: list[Any] = [{"features": row} for row in iris_rows(5)]
     inputs[3] = {"features": [5.1, "wide", 1.4, None]}
 
-    response = ask(client, iris, inputs)
+    response = predict_batch(client, iris, inputs)
 
     assert response.status_code == 400
     assert set(response.json()["errors"]) == {"inputs[3].features[1]", "inputs[3].features[3]"}
     assert not Prediction.objects.exists()
 
 
-def test_a_row_the_model_fails_on_leaves_its_failure_alone(
+def test_if_the_model_fails_on_a_row_only_the_failure_is_recorded(
     client: APIClient, make_version: Any, overflowing_artifact: Artifact
 ) -> None:
     steep = make_version("steep", overflowing_artifact)
 
-    response = ask(client, steep, [{"features": [0.0, 0.0]}, {"features": [1e10, 0.0]}])
+    response = predict_batch(client, steep, [{"features": [0.0, 0.0]}, {"features": [1e10, 0.0]}])
 
     assert response.status_code == 422
     [failed] = Prediction.objects.all()
@@ -90,59 +94,61 @@ def test_a_row_the_model_fails_on_leaves_its_failure_alone(
 
 
 @pytest.mark.parametrize("inputs", [[], {}, None, "many"])
-def test_inputs_must_be_a_list_of_some(client: APIClient, iris: ModelVersion, inputs: Any) -> None:
-    response = ask(client, iris, inputs)
+def test_inputs_must_be_a_list_that_is_not_empty(
+    client: APIClient, iris: ModelVersion, inputs: Any
+) -> None:
+    response = predict_batch(client, iris, inputs)
 
     assert response.status_code == 400
     assert "inputs" in response.json()["errors"]
 
 
-def test_more_rows_than_the_limit_are_refused(
+def test_more_rows_than_the_limit_are_400(
     client: APIClient, iris: ModelVersion, settings: LazySettings
 ) -> None:
     settings.MAX_BATCH_ROWS = 3
 
-    response = ask(client, iris, [{"features": row} for row in rows_of_iris(4)])
+    response = predict_batch(client, iris, [{"features": row} for row in iris_rows(4)])
 
     assert response.status_code == 400
     assert response.json()["errors"]["inputs"] == ["Must be a list of 1 to 3 inputs."]
 
 
 def test_a_batch_for_an_inactive_version_is_404(client: APIClient, iris: ModelVersion) -> None:
-    ask(client, iris, [{"features": row} for row in rows_of_iris(2)])
+    predict_batch(client, iris, [{"features": row} for row in iris_rows(2)])
     iris.update(is_active=False)
 
-    # The version is still in this process's memory: the recording statement refuses it.
-    response = ask(client, iris, [{"features": row} for row in rows_of_iris(2)])
+    # The version is still in this process's cache, but the recording statement refuses it.
+    response = predict_batch(client, iris, [{"features": row} for row in iris_rows(2)])
 
     assert response.status_code == 404
     assert Prediction.objects.count() == 2
 
 
-def test_a_batch_needs_a_token(client: APIClient, iris: ModelVersion) -> None:
+def test_a_batch_without_a_token_is_401(client: APIClient, iris: ModelVersion) -> None:
     client.credentials()
 
-    assert ask(client, iris, [{"features": [1, 2, 3, 4]}]).status_code == 401
+    assert predict_batch(client, iris, [{"features": [1, 2, 3, 4]}]).status_code == 401
 
 
 def test_a_failing_batch_for_an_inactive_version_is_404(
     client: APIClient, make_version: Any, overflowing_artifact: Artifact
 ) -> None:
     steep = make_version("steep", overflowing_artifact)
-    ask(client, steep, [{"features": [0.0, 0.0]}])
+    predict_batch(client, steep, [{"features": [0.0, 0.0]}])
     steep.update(is_active=False)
 
-    assert ask(client, steep, [{"features": [1e10, 0.0]}]).status_code == 404
+    assert predict_batch(client, steep, [{"features": [1e10, 0.0]}]).status_code == 404
     assert Prediction.objects.count() == 1
 
 
-def test_metadata_that_would_fill_the_log_is_refused(
+def test_metadata_that_becomes_too_large_over_all_rows_is_400(
     client: APIClient, iris: ModelVersion, settings: LazySettings
 ) -> None:
     settings.MAX_REQUEST_BYTES = 10_000
-    rows = [{"features": row} for row in rows_of_iris(100)]
+    rows = [{"features": row} for row in iris_rows(100)]
 
-    response = ask(client, iris, rows, metadata={"note": "x" * 200})
+    response = predict_batch(client, iris, rows, metadata={"note": "x" * 200})
 
     assert response.status_code == 400
     assert "metadata" in response.json()["errors"]
@@ -152,12 +158,12 @@ def test_metadata_that_would_fill_the_log_is_refused(
 # -- NDJSON
 
 
-def test_every_line_is_answered_and_the_last_one_sums_up(
+def test_every_line_is_answered_and_followed_by_a_summary(
     client: APIClient, iris: ModelVersion, iris_artifact: Artifact
 ) -> None:
-    rows = rows_of_iris(2500)
+    rows = iris_rows(2500)
 
-    *results, last = send_lines(client, iris, [json.dumps({"features": row}) for row in rows])
+    *results, last_line = send_lines(client, iris, [json.dumps({"features": row}) for row in rows])
 
     assert [result["line"] for result in results] == list(range(1, 2501))
     labels = [result["output"]["label"] for result in results]
@@ -165,14 +171,14 @@ def test_every_line_is_answered_and_the_last_one_sums_up(
     stored = Prediction.objects.in_bulk([result["id"] for result in results])
     assert [stored[r["id"]].input_data["features"] for r in results] == rows
     counts = {"lines": 2500, "succeeded": 2500, "failed": 0, "rejected": 0}
-    assert last == {"summary": {**counts, "complete": True}}
+    assert last_line == {"summary": {**counts, "complete": True}}
 
 
-def test_a_bad_line_is_answered_in_its_place(client: APIClient, iris: ModelVersion) -> None:
-    good = '{"features": [5.1, 3.5, 1.4, 0.2]}'
-    lines = [good, "{not json", '{"features": [1, 2]}', "[18446744073709551617]", good, ""]
+def test_an_invalid_line_is_answered_in_its_place(client: APIClient, iris: ModelVersion) -> None:
+    valid = '{"features": [5.1, 3.5, 1.4, 0.2]}'
+    lines = [valid, "{not json", '{"features": [1, 2]}', "[18446744073709551617]", valid, ""]
 
-    *results, last = send_lines(client, iris, lines)
+    *results, last_line = send_lines(client, iris, lines)
 
     assert [sorted(result) for result in results[1:4]] == [
         ["error", "line"],
@@ -182,25 +188,25 @@ def test_a_bad_line_is_answered_in_its_place(client: APIClient, iris: ModelVersi
     assert results[2]["errors"] == {"features": ["Must hold 4 values, not 2."]}
     assert results[0]["status"] == results[4]["status"] == "succeeded"
     counts = {"lines": 5, "succeeded": 2, "failed": 0, "rejected": 3}
-    assert last["summary"] == {**counts, "complete": True}
+    assert last_line["summary"] == {**counts, "complete": True}
     assert Prediction.objects.count() == 2
 
 
-def test_a_line_the_model_fails_on_is_recorded_and_answered_in_its_place(
+def test_a_line_on_which_the_model_fails_is_recorded_and_answered_in_its_place(
     client: APIClient, make_version: Any, overflowing_artifact: Artifact
 ) -> None:
     steep = make_version("steep", overflowing_artifact)
 
-    first, second, last = send_lines(
+    first, second, last_line = send_lines(
         client, steep, ['{"features": [1e10, 0.0]}', '{"features": [0.0, 0.0]}']
     )
 
     assert (first["status"], second["status"]) == ("failed", "succeeded")
     assert Prediction.objects.get(pk=first["id"]).error == first["error"]
-    assert last["summary"]["failed"] == 1
+    assert last_line["summary"]["failed"] == 1
 
 
-def test_a_line_as_long_as_no_request_is_rejected(
+def test_a_line_longer_than_a_request_may_be_is_rejected(
     client: APIClient, iris: ModelVersion, settings: LazySettings
 ) -> None:
     settings.MAX_REQUEST_BYTES = 100
@@ -213,26 +219,26 @@ def test_a_line_as_long_as_no_request_is_rejected(
     assert results[-1]["summary"]["lines"] == 2
 
 
-def test_a_lost_database_ends_the_answer_with_a_summary_that_says_so(
+def test_if_the_database_is_lost_the_summary_comes_early_and_says_so(
     client: APIClient, iris: ModelVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record = recorder.record
     calls = []
 
-    def lose_the_second(rows: Any) -> Any:
+    def fail_on_second_call(rows: Any) -> Any:
         calls.append(rows)
         if len(calls) == 2:
             raise OperationalError("gone")
         return record(rows)
 
-    monkeypatch.setattr(recorder, "record", lose_the_second)
+    monkeypatch.setattr(recorder, "record", fail_on_second_call)
     lines = ['{"features": [5.1, 3.5, 1.4, 0.2]}'] * 1500
 
-    *results, last = send_lines(client, iris, lines)
+    *results, last_line = send_lines(client, iris, lines)
 
     assert len(results) == 1000
-    assert last["summary"]["complete"] is False
-    assert "unavailable" in last["summary"]["error"]
+    assert last_line["summary"]["complete"] is False
+    assert "unavailable" in last_line["summary"]["error"]
 
 
 def test_a_body_over_the_limit_is_413(
@@ -247,7 +253,7 @@ def test_a_body_over_the_limit_is_413(
 
 
 @pytest.mark.parametrize(("length", "status"), [("", 411), ("0", 400)])
-def test_an_absent_body_is_refused(
+def test_a_missing_body_is_rejected(
     client: APIClient, iris: ModelVersion, length: str, status: int
 ) -> None:
     response = client.generic(
@@ -257,7 +263,7 @@ def test_an_absent_body_is_refused(
     assert response.status_code == status
 
 
-def test_chunks_end_where_their_lines_are_long(
+def test_chunks_of_long_lines_have_fewer_lines(
     client: APIClient, iris: ModelVersion, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.MAX_REQUEST_BYTES = 100
@@ -265,17 +271,17 @@ def test_chunks_end_where_their_lines_are_long(
 
     predict_each = services.predict_each
 
-    def note(question: Question, inputs: Any) -> Any:
+    def record_size(question: Question, inputs: Any) -> Any:
         sizes.append(len(inputs))
         return predict_each(question, inputs)
 
-    monkeypatch.setattr(services, "predict_each", note)
+    monkeypatch.setattr(services, "predict_each", record_size)
     send_lines(client, iris, ['{"features": [5.1, 3.5, 1.4, 0.2]}'] * 10)
 
     assert sizes == [3, 3, 3, 1]
 
 
-def test_a_body_without_length_is_411() -> None:
+def test_a_body_without_a_length_is_411() -> None:
     request = RequestFactory().post(URL, b"{}", content_type=NDJSON)
     del request.META["CONTENT_LENGTH"]
 
@@ -292,7 +298,7 @@ def test_a_body_that_ends_early_is_400(client: APIClient, iris: ModelVersion) ->
 
 
 @pytest.mark.parametrize("query", ["", "?model_id=", "?model_id=x", "?model_id=1&rows=2"])
-def test_the_query_names_the_version_and_nothing_else(client: APIClient, query: str) -> None:
+def test_a_query_that_is_not_exactly_a_version_is_400(client: APIClient, query: str) -> None:
     response = client.generic("POST", URL + query, "{}", content_type=NDJSON)
 
     assert response.status_code == 400

@@ -1,4 +1,4 @@
-"""The log: newest first, by filter, page by page."""
+"""Listing predictions: order, filters and pages."""
 
 import re
 from collections.abc import Callable
@@ -18,7 +18,7 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 MakeVersion = Callable[..., ModelVersion]
 
 
-def log(version: ModelVersion, n: int = 1, **fields: Any) -> list[Prediction]:
+def record(version: ModelVersion, n: int = 1, **fields: Any) -> list[Prediction]:
     """Rows one minute apart, unless `created_at` is given; the newest is the last."""
     return Prediction.objects.bulk_create(
         Prediction(
@@ -44,7 +44,7 @@ def next_link(response: Any) -> str | None:
     return match[1] if match else None
 
 
-def walk(client: APIClient, url: str) -> list[int]:
+def follow_links(client: APIClient, url: str) -> list[int]:
     """The ids on every page from `url` on."""
     ids: list[int] = []
     while True:
@@ -52,14 +52,14 @@ def walk(client: APIClient, url: str) -> list[int]:
         assert response.status_code == 200, response.content
         body = response.json()
         ids += [row["id"] for row in (body if isinstance(body, list) else body["predictions"])]
-        following = next_link(response)
-        if following is None:
+        next_url = next_link(response)
+        if next_url is None:
             return ids
-        url = following
+        url = next_url
 
 
 def test_the_list_is_plain_and_newest_first(client: APIClient, iris: ModelVersion) -> None:
-    log(iris, 3)
+    record(iris, 3)
 
     response = client.get(URL)
 
@@ -68,8 +68,8 @@ def test_the_list_is_plain_and_newest_first(client: APIClient, iris: ModelVersio
     assert "input_data" not in response.json()[0]
 
 
-def test_rows_of_one_instant_are_listed_by_id(client: APIClient, iris: ModelVersion) -> None:
-    log(iris, 3, created_at=NOON)
+def test_rows_with_equal_times_are_listed_by_id(client: APIClient, iris: ModelVersion) -> None:
+    record(iris, 3, created_at=NOON)
 
     assert values(client.get(URL)) == [2.0, 1.0, 0.0]
 
@@ -95,7 +95,7 @@ def test_rows_of_one_instant_are_listed_by_id(client: APIClient, iris: ModelVers
 def test_the_list_is_filtered(
     client: APIClient, iris: ModelVersion, query: str, expected: list[float]
 ) -> None:
-    log(iris, 5)
+    record(iris, 5)
 
     assert values(client.get(f"{URL}?{query}")) == expected
 
@@ -104,16 +104,16 @@ def test_the_list_is_filtered_by_version(
     client: APIClient, iris: ModelVersion, make_version: MakeVersion
 ) -> None:
     other = make_version("other")
-    log(iris, prediction=1.0)
-    log(other, prediction=2.0)
+    record(iris, prediction=1.0)
+    record(other, prediction=2.0)
 
     assert values(client.get(f"{URL}?model_id={other.pk}")) == [2.0]
     assert values(client.get(f"{URL}?model_id={other.pk + 100}")) == []
 
 
-def test_failures_are_listed_alone(client: APIClient, iris: ModelVersion) -> None:
-    log(iris, 2)
-    log(iris, prediction=None, status="failed", error="why")
+def test_the_list_is_filtered_by_status(client: APIClient, iris: ModelVersion) -> None:
+    record(iris, 2)
+    record(iris, prediction=None, status="failed", error="why")
 
     [row] = client.get(f"{URL}?status=failed").json()
 
@@ -121,7 +121,7 @@ def test_failures_are_listed_alone(client: APIClient, iris: ModelVersion) -> Non
 
 
 @pytest.mark.parametrize(
-    ("query", "named"),
+    ("query", "parameter"),
     [
         ("model_id=zzz", "model_id"),
         ("model_id=0", "model_id"),
@@ -141,23 +141,21 @@ def test_failures_are_listed_alone(client: APIClient, iris: ModelVersion) -> Non
         ("cursor=%FF", "cursor"),
     ],
 )
-def test_a_parameter_that_does_not_parse_answers_400(
-    client: APIClient, query: str, named: str
-) -> None:
+def test_an_invalid_parameter_is_named(client: APIClient, query: str, parameter: str) -> None:
     response = client.get(f"{URL}?{query}")
 
     assert response.status_code == 400
-    assert list(response.json()["errors"]) == [named]
+    assert list(response.json()["errors"]) == [parameter]
 
 
-def test_the_log_of_an_unknown_version_is_empty(client: APIClient, iris: ModelVersion) -> None:
-    log(iris)
+def test_the_list_of_an_unknown_version_is_empty(client: APIClient, iris: ModelVersion) -> None:
+    record(iris)
 
     assert values(client.get(f"{URL}?model_id={2**63 - 1}")) == []
 
 
 @pytest.mark.parametrize("skip", [10_001, 10**12])
-def test_skipping_too_far_answers_400_that_points_to_the_link(client: APIClient, skip: int) -> None:
+def test_a_skip_above_the_limit_points_to_the_link(client: APIClient, skip: int) -> None:
     response = client.get(f"{URL}?skip={skip}")
 
     assert response.status_code == 400
@@ -166,57 +164,57 @@ def test_skipping_too_far_answers_400_that_points_to_the_link(client: APIClient,
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 10])
-def test_the_links_lead_over_every_row_once(
+def test_following_the_links_lists_every_row_once(
     client: APIClient, iris: ModelVersion, limit: int
 ) -> None:
-    rows = log(iris, 4) + log(iris, 3, created_at=NOON) + log(iris, 3, created_at=NOON)
+    rows = record(iris, 4) + record(iris, 3, created_at=NOON) + record(iris, 3, created_at=NOON)
     expected = sorted(rows, key=lambda row: (row.created_at, row.pk), reverse=True)
 
-    assert walk(client, f"{URL}?limit={limit}") == [row.pk for row in expected]
+    assert follow_links(client, f"{URL}?limit={limit}") == [row.pk for row in expected]
 
 
 def test_the_links_keep_the_filters(
     client: APIClient, iris: ModelVersion, make_version: MakeVersion
 ) -> None:
     other = make_version("other")
-    expected = [row.pk for row in reversed(log(iris, 5))]
-    log(other, 5)
+    expected = [row.pk for row in reversed(record(iris, 5))]
+    record(other, 5)
     before = (NOON + timedelta(minutes=4)).isoformat().replace("+", "%2B")
 
     url = f"{URL}?model_id={iris.pk}&status=succeeded&created_before={before}&limit=2"
 
-    assert walk(client, url) == expected[1:]
+    assert follow_links(client, url) == expected[1:]
 
 
-def test_the_links_go_on_from_where_skip_began(client: APIClient, iris: ModelVersion) -> None:
-    expected = [row.pk for row in reversed(log(iris, 7))]
+def test_the_links_continue_after_a_skip(client: APIClient, iris: ModelVersion) -> None:
+    expected = [row.pk for row in reversed(record(iris, 7))]
 
-    assert walk(client, f"{URL}?skip=3&limit=2") == expected[3:]
+    assert follow_links(client, f"{URL}?skip=3&limit=2") == expected[3:]
 
 
-def test_rows_that_come_meanwhile_move_no_page(client: APIClient, iris: ModelVersion) -> None:
-    expected = [row.pk for row in reversed(log(iris, 4))]
+def test_rows_added_meanwhile_do_not_shift_pages(client: APIClient, iris: ModelVersion) -> None:
+    expected = [row.pk for row in reversed(record(iris, 4))]
     first = client.get(f"{URL}?limit=2")
-    log(iris, 3, created_at=NOON + timedelta(days=1))
+    record(iris, 3, created_at=NOON + timedelta(days=1))
 
     link = next_link(first)
 
     assert link is not None
-    assert walk(client, link) == expected[2:]
+    assert follow_links(client, link) == expected[2:]
 
 
 def test_the_last_page_has_no_link(client: APIClient, iris: ModelVersion) -> None:
-    log(iris, 4)
+    record(iris, 4)
 
     assert next_link(client.get(f"{URL}?limit=4")) is None
     assert next_link(client.get(f"{URL}?limit=3")) is not None
 
 
 @pytest.mark.parametrize("n", [1, 20])
-def test_the_list_costs_one_query_and_the_users(
+def test_the_list_takes_one_query_besides_the_users(
     client: APIClient, iris: ModelVersion, django_assert_num_queries: Any, n: int
 ) -> None:
-    log(iris, n)
+    record(iris, n)
 
     with django_assert_num_queries(2) as captured:
         assert len(client.get(URL).json()) == n
@@ -225,17 +223,17 @@ def test_the_list_costs_one_query_and_the_users(
     assert "COUNT" not in captured[-1]["sql"]
 
 
-def test_reading_one_costs_one_query_and_the_users(
+def test_one_prediction_takes_one_query_besides_the_users(
     client: APIClient, iris: ModelVersion, django_assert_num_queries: Any
 ) -> None:
-    [row] = log(iris)
+    [row] = record(iris)
 
     with django_assert_num_queries(2):
         client.get(f"{URL}{row.pk}/")
 
 
-def test_nobody_reads_without_a_token(iris: ModelVersion) -> None:
-    [row] = log(iris)
+def test_reading_requires_a_token(iris: ModelVersion) -> None:
+    [row] = record(iris)
 
     for path in (URL, f"{URL}{row.pk}/", f"/api/v1/models/{iris.pk}/predictions/"):
         assert api_client().get(path).status_code == 401
@@ -244,7 +242,7 @@ def test_nobody_reads_without_a_token(iris: ModelVersion) -> None:
 def test_every_route_answers_without_its_trailing_slash(
     client: APIClient, iris: ModelVersion
 ) -> None:
-    [row] = log(iris)
+    [row] = record(iris)
 
     for path in (URL, f"{URL}{row.pk}/", f"/api/v1/models/{iris.pk}/predictions/"):
         assert client.get(path.rstrip("/")).json() == client.get(path).json()
@@ -254,10 +252,10 @@ def test_every_route_answers_without_its_trailing_slash(
 
 
 @pytest.mark.parametrize("n", [0, 1, 20])
-def test_a_version_and_its_predictions_cost_two_queries_and_the_users(
+def test_a_version_with_its_predictions_takes_two_queries_besides_the_users(
     client: APIClient, iris: ModelVersion, django_assert_num_queries: Any, n: int
 ) -> None:
-    log(iris, n)
+    record(iris, n)
 
     with django_assert_num_queries(3):
         body = client.get(f"/api/v1/models/{iris.pk}/predictions/").json()
@@ -268,18 +266,18 @@ def test_a_version_and_its_predictions_cost_two_queries_and_the_users(
     ]
 
 
-def test_a_version_shows_no_other_versions_predictions(
+def test_predictions_of_other_versions_are_left_out(
     client: APIClient, iris: ModelVersion, make_version: MakeVersion
 ) -> None:
-    log(make_version("other"))
+    record(make_version("other"))
 
     assert client.get(f"/api/v1/models/{iris.pk}/predictions/").json()["predictions"] == []
 
 
-def test_an_inactive_version_still_shows_its_predictions(
+def test_the_predictions_of_an_inactive_version_are_listed(
     client: APIClient, iris: ModelVersion
 ) -> None:
-    log(iris)
+    record(iris)
     iris.update(is_active=False)
 
     body = client.get(f"/api/v1/models/{iris.pk}/predictions/").json()
@@ -294,14 +292,16 @@ def test_the_predictions_of_an_unknown_version_answer_404(client: APIClient) -> 
     assert response.json()["detail"] == "Model 999 not found"
 
 
-def test_the_links_of_a_version_lead_over_its_rows(client: APIClient, iris: ModelVersion) -> None:
-    expected = [row.pk for row in reversed(log(iris, 5))]
+def test_following_the_links_of_a_version_lists_its_rows(
+    client: APIClient, iris: ModelVersion
+) -> None:
+    expected = [row.pk for row in reversed(record(iris, 5))]
 
-    assert walk(client, f"/api/v1/models/{iris.pk}/predictions/?limit=2") == expected
+    assert follow_links(client, f"/api/v1/models/{iris.pk}/predictions/?limit=2") == expected
 
 
 @pytest.mark.parametrize("query", ["model_id=1", "limit=0", "status=x", "zzz=1"])
-def test_the_parameters_of_a_versions_list_are_strict_too(
+def test_unknown_or_invalid_parameters_of_a_versions_list_are_refused(
     client: APIClient, iris: ModelVersion, query: str
 ) -> None:
     response = client.get(f"/api/v1/models/{iris.pk}/predictions/?{query}")

@@ -1,4 +1,4 @@
-"""POST /api/v1/predictions/: what is refused, and models that fail."""
+"""POST /api/v1/predictions/: requests that are rejected, and models that fail."""
 
 import re
 from collections.abc import Callable
@@ -17,8 +17,8 @@ URL = "/api/v1/predictions/"
 MakeVersion = Callable[..., ModelVersion]
 
 
-def ask(client: APIClient, version: ModelVersion, row: Any, **beside: Any) -> Any:
-    return client.post(URL, {"model_id": version.pk, "input_data": row, **beside})
+def predict(client: APIClient, version: ModelVersion, row: Any, **fields: Any) -> Any:
+    return client.post(URL, {"model_id": version.pk, "input_data": row, **fields})
 
 
 @pytest.mark.parametrize("is_loaded", [False, True])
@@ -27,37 +27,33 @@ def test_an_inactive_model_answers_404(
 ) -> None:
     row = {"features": [5.1, 3.5, 1.4, 0.2]}
     if is_loaded:
-        ask(client, iris, row)
+        predict(client, iris, row)
     iris.update(is_active=False)
-    before = Prediction.objects.count()
+    n_before = Prediction.objects.count()
 
-    response = ask(client, iris, row)
+    response = predict(client, iris, row)
 
     assert response.status_code == 404
     assert response.json()["detail"] == f"Model {iris.pk} not found or inactive"
-    assert Prediction.objects.count() == before
+    assert Prediction.objects.count() == n_before
 
 
-def test_a_model_that_is_activated_again_answers_again(
-    client: APIClient, iris: ModelVersion
-) -> None:
+def test_a_reactivated_model_answers_again(client: APIClient, iris: ModelVersion) -> None:
     row = {"features": [5.1, 3.5, 1.4, 0.2]}
     iris.update(is_active=False)
-    ask(client, iris, row)
+    predict(client, iris, row)
     iris.update(is_active=True)
 
-    assert ask(client, iris, row).status_code == 201
+    assert predict(client, iris, row).status_code == 201
 
 
-def test_a_model_deleted_while_it_is_in_memory_answers_404(
-    client: APIClient, iris: ModelVersion
-) -> None:
+def test_a_cached_model_that_was_deleted_answers_404(client: APIClient, iris: ModelVersion) -> None:
     row = {"features": [5.1, 3.5, 1.4, 0.2]}
-    ask(client, iris, row)
+    predict(client, iris, row)
     Prediction.objects.all().delete()
     ModelVersion.objects.all().delete()
 
-    response = ask(client, iris, row)
+    response = predict(client, iris, row)
 
     assert response.status_code == 404
     assert response.json()["detail"] == f"Model {iris.pk} not found or inactive"
@@ -76,7 +72,7 @@ def test_a_model_without_an_artifact_answers_409(
 ) -> None:
     bare = make_version("bare")
 
-    response = ask(client, bare, {"features": [1]})
+    response = predict(client, bare, {"features": [1]})
 
     assert response.status_code == 409
     assert response.json()["detail"] == f"Model {bare.pk} has no artifact yet"
@@ -84,7 +80,7 @@ def test_a_model_without_an_artifact_answers_409(
 
 
 @pytest.mark.parametrize(
-    ("row", "path", "said"),
+    ("row", "path", "message"),
     [
         ({"features": [1, 2, 3]}, "features", "Must hold 4 values, not 3."),
         ({"features": [1, 2, 3, 4, 5]}, "features", "Must hold 4 values, not 5."),
@@ -100,18 +96,18 @@ def test_a_model_without_an_artifact_answers_409(
         ({}, "features", "Missing."),
     ],
 )
-def test_features_that_do_not_fit_answer_400_that_names_them(
-    client: APIClient, iris: ModelVersion, row: Any, path: str, said: str
+def test_invalid_features_answer_400_and_are_named(
+    client: APIClient, iris: ModelVersion, row: Any, path: str, message: str
 ) -> None:
-    response = ask(client, iris, row)
+    response = predict(client, iris, row)
 
     assert response.status_code == 400
-    assert said in response.json()["errors"][f"input_data.{path}"][0]
+    assert message in response.json()["errors"][f"input_data.{path}"][0]
     assert Prediction.objects.count() == 0
 
 
 @pytest.mark.parametrize(
-    ("change", "path", "said"),
+    ("change", "path", "message"),
     [
         ({"city": 5}, "city", "Must be text, not 5."),
         ({"city": None}, "city", "Must not be null"),
@@ -120,22 +116,22 @@ def test_features_that_do_not_fit_answer_400_that_names_them(
         ({"height": 1}, "height", "Not a feature of this model."),
     ],
 )
-def test_named_features_that_do_not_fit_answer_400_that_names_them(
+def test_invalid_named_features_answer_400_and_are_named(
     client: APIClient,
     mixed: ModelVersion,
     mixed_artifact: Artifact,
     change: dict[str, Any],
     path: str,
-    said: str,
+    message: str,
 ) -> None:
-    response = ask(client, mixed, {**mixed_artifact.row, **change})
+    response = predict(client, mixed, {**mixed_artifact.row, **change})
 
     assert response.status_code == 400
-    assert said in response.json()["errors"][f"input_data.{path}"][0]
+    assert message in response.json()["errors"][f"input_data.{path}"][0]
 
 
-def test_every_wrong_feature_is_named_at_once(client: APIClient, mixed: ModelVersion) -> None:
-    response = ask(client, mixed, {"city": 1, "age": "x", "income": None})
+def test_all_invalid_features_are_named_together(client: APIClient, mixed: ModelVersion) -> None:
+    response = predict(client, mixed, {"city": 1, "age": "x", "income": None})
 
     assert list(response.json()["errors"]) == [
         "input_data.city",
@@ -145,7 +141,7 @@ def test_every_wrong_feature_is_named_at_once(client: APIClient, mixed: ModelVer
 
 
 @pytest.mark.parametrize(
-    ("body", "named"),
+    ("body", "field"),
     [
         ({"input_data": {"features": [1]}}, "model_id"),
         ({"model_id": "one", "input_data": {}}, "model_id"),
@@ -162,13 +158,13 @@ def test_every_wrong_feature_is_named_at_once(client: APIClient, mixed: ModelVer
     ],
     ids=lambda value: str(value)[:60],
 )
-def test_a_bad_field_answers_400_and_is_named(
-    client: APIClient, body: dict[str, Any], named: str
+def test_an_invalid_field_answers_400_and_is_named(
+    client: APIClient, body: dict[str, Any], field: str
 ) -> None:
     response = client.post(URL, body)
 
     assert response.status_code == 400
-    assert list(response.json()["errors"]) == [named]
+    assert list(response.json()["errors"]) == [field]
 
 
 # -- models that fail
@@ -177,8 +173,8 @@ def test_a_bad_field_answers_400_and_is_named(
 def test_a_model_that_raises_answers_422_and_is_recorded(
     client: APIClient, mixed: ModelVersion, mixed_artifact: Artifact
 ) -> None:
-    sent = {**mixed_artifact.row, "city": "Paris"}
-    response = ask(client, mixed, sent, metadata={"a": 1})
+    input_data = {**mixed_artifact.row, "city": "Paris"}
+    response = predict(client, mixed, input_data, metadata={"a": 1})
 
     problem, row = response.json(), Prediction.objects.get()
     assert response.status_code == 422
@@ -188,56 +184,56 @@ def test_a_model_that_raises_answers_422_and_is_recorded(
     assert "Paris" in row.error
     detail = client.get(f"{URL}{row.pk}/").json()
     assert (detail["status"], detail["error"], detail["user"]) == ("failed", row.error, "ada")
-    assert (detail["input_data"], detail["metadata"]) == (sent, {"a": 1})
+    assert (detail["input_data"], detail["metadata"]) == (input_data, {"a": 1})
 
 
-# In a server a warning is no exception; here it would hide the answer that is looked at.
+# Unlike in a server, a warning would be an exception here and hide the model's answer.
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize(
-    ("features", "what"),
-    # What infinity less infinity is, is for the processor's fused arithmetic to say.
+    ("features", "value"),
+    # Infinity minus infinity: the result depends on the processor's fused arithmetic.
     [([1e10, 0.0], "infinity"), ([1e10, 1e10], "(NaN|infinity)"), ([0, 1e10], "infinity")],
 )
-def test_a_model_that_answers_no_number_answers_422_and_is_recorded(
+def test_a_model_that_answers_nan_or_infinity_answers_422_and_is_recorded(
     client: APIClient,
     make_version: MakeVersion,
     overflowing_artifact: Artifact,
     features: list[float],
-    what: str,
+    value: str,
 ) -> None:
     steep = make_version("steep", overflowing_artifact)
 
-    response = ask(client, steep, {"features": features})
+    response = predict(client, steep, {"features": features})
 
     row = Prediction.objects.get()
     assert response.status_code == 422
     assert response.json()["prediction_ids"] == [row.pk]
-    assert re.fullmatch(f"The model answered {what} for value", row.error)
+    assert re.fullmatch(f"The model answered {value} for value", row.error)
 
 
-def test_the_error_of_a_library_is_bounded_and_stored_without_nul(
+def test_a_long_error_of_a_library_is_truncated(
     client: APIClient, mixed: ModelVersion, mixed_artifact: Artifact
 ) -> None:
-    response = ask(client, mixed, {**mixed_artifact.row, "city": "Paris" * 2000})
+    response = predict(client, mixed, {**mixed_artifact.row, "city": "Paris" * 2000})
 
     assert response.status_code == 422
     assert len(Prediction.objects.get().error) <= 2000
 
 
-@pytest.mark.parametrize("announced", ["", "abc", "-5"])
-def test_a_length_that_is_none_answers_400(
-    client: APIClient, iris: ModelVersion, announced: str
+@pytest.mark.parametrize("length", ["", "abc", "-5"])
+def test_an_invalid_content_length_answers_400(
+    client: APIClient, iris: ModelVersion, length: str
 ) -> None:
     response = client.generic(
-        "POST", URL, "{}", content_type="application/json", CONTENT_LENGTH=announced
+        "POST", URL, "{}", content_type="application/json", CONTENT_LENGTH=length
     )
 
     assert response.status_code == 400
 
 
-def test_a_body_past_its_limit_answers_413(
+def test_a_body_over_the_limit_answers_413(
     client: APIClient, iris: ModelVersion, settings: LazySettings
 ) -> None:
     settings.MAX_REQUEST_BYTES = 50
 
-    assert ask(client, iris, {"features": [5.1, 3.5, 1.4, 0.2]}).status_code == 413
+    assert predict(client, iris, {"features": [5.1, 3.5, 1.4, 0.2]}).status_code == 413

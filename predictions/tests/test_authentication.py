@@ -1,4 +1,4 @@
-"""The token of a prediction: verified once, and refused once it has expired."""
+"""Bearer tokens on prediction requests: verified once, and rejected after they expire."""
 
 import time
 from datetime import timedelta
@@ -15,7 +15,7 @@ from predictions.authentication import CachedTokenAuthentication
 
 
 @pytest.fixture(autouse=True)
-def forgetful() -> None:
+def empty_cache() -> None:
     authentication._verify_signature.cache_clear()
 
 
@@ -33,7 +33,7 @@ def test_a_token_is_verified_once(user: User) -> None:
     assert authentication._verify_signature.cache_info().misses == 1
 
 
-def test_a_remembered_token_expires_on_time(user: User) -> None:
+def test_a_cached_token_expires_on_time(user: User) -> None:
     token = AccessToken.for_user(user)
     token.set_exp(lifetime=timedelta(seconds=1))
     validate(str(token))
@@ -44,23 +44,23 @@ def test_a_remembered_token_expires_on_time(user: User) -> None:
         validate(str(token))
 
 
-def test_a_header_of_another_scheme_names_nobody_and_is_not_remembered() -> None:
+def test_a_header_with_another_scheme_is_ignored_and_not_cached() -> None:
     request = Request(RequestFactory().post("/", headers={"Authorization": "Basic YWRhOmFkYQ=="}))
 
     assert CachedTokenAuthentication().authenticate(request) is None
     assert authentication._verify_signature.cache_info().currsize == 0
 
 
-def test_a_header_longer_than_any_token_is_not_remembered(user: User) -> None:
+def test_a_header_longer_than_any_token_is_not_cached(user: User) -> None:
     token = str(AccessToken.for_user(user))
 
     assert validate(" " * 5000 + token)["user_id"] == str(user.pk)
     assert authentication._verify_signature.cache_info().currsize == 0
 
 
-def test_a_forged_token_is_refused_every_time(user: User) -> None:
-    head, claims, signature = str(AccessToken.for_user(user)).split(".")
-    forged = ".".join([head, claims, signature[::-1]])
+def test_a_forged_token_is_rejected_every_time(user: User) -> None:
+    header, payload, signature = str(AccessToken.for_user(user)).split(".")
+    forged = ".".join([header, payload, signature[::-1]])
 
     for _ in range(2):
         with pytest.raises(InvalidToken):

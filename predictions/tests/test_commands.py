@@ -1,4 +1,4 @@
-"""The commands over the log: import, prune, predict."""
+"""The commands import_predictions, prune_predictions and predict."""
 
 import json
 from collections.abc import Callable
@@ -20,7 +20,7 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 MakeVersion = Callable[..., ModelVersion]
 
 
-def run(*arguments: str) -> str:
+def run_command(*arguments: str) -> str:
     out = StringIO()
     call_command(*arguments, stdout=out)
     return out.getvalue()
@@ -31,14 +31,16 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def load(path: Path, *more: str) -> str:
-    return run("import_predictions", str(path), "--name=old", "--version=1", "--framework=R", *more)
+def import_file(path: Path, *options: str) -> str:
+    return run_command(
+        "import_predictions", str(path), "--name=old", "--version=1", "--framework=R", *options
+    )
 
 
-def refused(path: Path) -> str:
+def import_error(path: Path) -> str:
     """Why the import failed; nothing may have been written."""
     with pytest.raises(CommandError) as caught:
-        load(path)
+        import_file(path)
     assert (ModelVersion.objects.count(), Prediction.objects.count()) == (0, 0)
     return str(caught.value)
 
@@ -46,7 +48,7 @@ def refused(path: Path) -> str:
 # -- import_predictions
 
 
-def test_ndjson_is_imported_with_all_its_fields(db: None, tmp_path: Path) -> None:
+def test_ndjson_is_imported_with_all_fields(db: None, tmp_path: Path) -> None:
     document = {
         "input_data": {"age": 1e20, "city": "Köln"},
         "prediction": 0.5,
@@ -60,11 +62,11 @@ def test_ndjson_is_imported_with_all_its_fields(db: None, tmp_path: Path) -> Non
     failed = {"input_data": {}, "status": "failed", "error": "no"}
     path = write(tmp_path / "a.ndjson", f"{json.dumps(document)}\n\n{json.dumps(failed)}")
 
-    said = load(path, '--metrics={"r2": 0.5}', '--tags={"a": 1}', "--description=Old")
+    output = import_file(path, '--metrics={"r2": 0.5}', '--tags={"a": 1}', "--description=Old")
 
     version = ModelVersion.objects.get()
     row, other = Prediction.objects.order_by("id")
-    assert f"Imported 2 predictions of old:1 (id {version.pk})" in said
+    assert f"Imported 2 predictions of old:1 (id {version.pk})" in output
     assert (version.framework, version.metrics, version.tags) == ("R", {"r2": 0.5}, {"a": 1})
     assert {name: getattr(row, name) for name in document} == {
         **document,
@@ -73,7 +75,7 @@ def test_ndjson_is_imported_with_all_its_fields(db: None, tmp_path: Path) -> Non
     assert (other.status, other.error) == ("failed", "no")
 
 
-def test_csv_is_imported_with_a_column_a_feature(db: None, tmp_path: Path) -> None:
+def test_csv_is_imported_with_one_column_per_feature(db: None, tmp_path: Path) -> None:
     path = write(
         tmp_path / "a.CSV",
         "input.age,input.city,input.code,prediction,created_at\n"
@@ -81,7 +83,7 @@ def test_csv_is_imported_with_a_column_a_feature(db: None, tmp_path: Path) -> No
         ",,1e5,,2025-06-01T11:00:00Z\n",
     )
 
-    load(path)
+    import_file(path)
 
     first, second = Prediction.objects.order_by("id")
     assert first.input_data == {"age": 41, "city": "Köln, Süd", "code": "007"}
@@ -90,17 +92,17 @@ def test_csv_is_imported_with_a_column_a_feature(db: None, tmp_path: Path) -> No
     assert second.prediction is None
 
 
-def test_csv_takes_json_in_its_columns(db: None, tmp_path: Path) -> None:
+def test_csv_columns_may_hold_json(db: None, tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", 'input_data,output\n"{""a"": 1}","{""label"": ""x""}"\n')
 
-    load(path)
+    import_file(path)
 
     row = Prediction.objects.get()
     assert (row.input_data, row.output) == ({"a": 1}, {"label": "x"})
 
 
-def test_a_byte_order_mark_is_no_part_of_the_first_column(db: None, tmp_path: Path) -> None:
-    load(write(tmp_path / "a.csv", "\ufeffinput.age,prediction\n1,2\n"))
+def test_a_byte_order_mark_is_ignored(db: None, tmp_path: Path) -> None:
+    import_file(write(tmp_path / "a.csv", "\ufeffinput.age,prediction\n1,2\n"))
 
     assert Prediction.objects.get().input_data == {"age": 1}
 
@@ -108,7 +110,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_column(db: None, tmp_path: Pa
 def test_more_rows_than_a_chunk_are_imported(db: None, tmp_path: Path) -> None:
     lines = "".join(f'{{"input_data": {{"i": {i}}}}}\n' for i in range(2001))
 
-    assert "Imported 2001 predictions" in load(write(tmp_path / "a.ndjson", lines))
+    assert "Imported 2001 predictions" in import_file(write(tmp_path / "a.ndjson", lines))
     assert Prediction.objects.count() == 2001
 
 
@@ -117,7 +119,7 @@ GOOD = '{"input_data": {}}\n'
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (f"{GOOD}{GOOD}{{", "line 3: is not valid JSON"),
         (f"{GOOD}\n[1]\n", "line 3: "),
@@ -135,19 +137,21 @@ GOOD = '{"input_data": {}}\n'
     ],
     ids=lambda text: text[-40:],
 )
-def test_a_bad_line_is_named_and_nothing_is_imported(tmp_path: Path, text: str, said: str) -> None:
-    message = refused(write(tmp_path / "a.ndjson", text))
+def test_an_invalid_line_is_named_and_nothing_is_imported(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    error = import_error(write(tmp_path / "a.ndjson", text))
 
-    assert f"a.ndjson, {said}" in message
-    assert message.endswith("Nothing was imported.")
+    assert f"a.ndjson, {message}" in error
+    assert error.endswith("Nothing was imported.")
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
-        ("input.a,prediction\n1,2\n1\n", "line 3: has not as many cells"),
-        ("input.a,prediction\n1,2\n1,2,3\n", "line 3: has not as many cells"),
+        ("input.a,prediction\n1,2\n1\n", "line 3: has a different number of cells"),
+        ("input.a,prediction\n1,2\n1,2,3\n", "line 3: has a different number of cells"),
         ("input.a,prediction\n1,2\n1,x\n", "line 3: prediction: "),
         ("input.a,prediction\n1,nan\n", "line 2: prediction: "),
         ('input.a,prediction\n"a\nb",2\n1,x\n', "line 4: prediction: "),
@@ -160,77 +164,77 @@ def test_a_bad_line_is_named_and_nothing_is_imported(tmp_path: Path, text: str, 
         ("prediction\n1\n", "line 2: input_data: This field is required."),
     ],
 )
-def test_a_bad_row_of_csv_is_named_and_nothing_is_imported(
-    tmp_path: Path, text: str, said: str
+def test_an_invalid_csv_row_is_named_and_nothing_is_imported(
+    tmp_path: Path, text: str, message: str
 ) -> None:
-    assert f"a.csv, {said}" in refused(write(tmp_path / "a.csv", text))
+    assert f"a.csv, {message}" in import_error(write(tmp_path / "a.csv", text))
 
 
-def test_a_taken_version_is_refused(iris: ModelVersion, tmp_path: Path) -> None:
+def test_an_existing_version_is_refused(iris: ModelVersion, tmp_path: Path) -> None:
     path = write(tmp_path / "a.ndjson", GOOD)
 
     with pytest.raises(CommandError, match=r"iris:1 already exists\. Nothing was imported"):
-        run("import_predictions", str(path), "--name=iris", "--version=1", "--framework=R")
+        run_command("import_predictions", str(path), "--name=iris", "--version=1", "--framework=R")
 
 
-@pytest.mark.parametrize("bad", ["--name=../x", "--metrics={", "--tags=[]", "--version="])
-def test_bad_options_are_refused_by_name(db: None, tmp_path: Path, bad: str) -> None:
+@pytest.mark.parametrize("option", ["--name=../x", "--metrics={", "--tags=[]", "--version="])
+def test_invalid_options_are_named(db: None, tmp_path: Path, option: str) -> None:
     path = write(tmp_path / "a.ndjson", GOOD)
 
-    with pytest.raises(CommandError, match=bad.split("=")[0]):
-        load(path, bad)
+    with pytest.raises(CommandError, match=option.split("=")[0]):
+        import_file(path, option)
 
     assert ModelVersion.objects.count() == 0
 
 
-def test_a_file_that_can_not_be_read_is_refused(db: None, tmp_path: Path) -> None:
-    assert "can not be read" in refused(tmp_path / "missing.csv")
+def test_an_unreadable_file_is_refused(db: None, tmp_path: Path) -> None:
+    assert "Cannot read" in import_error(tmp_path / "missing.csv")
     (tmp_path / "latin.csv").write_bytes("input.city\nKöln\n".encode("latin-1"))
-    assert "can not be read" in refused(tmp_path / "latin.csv")
+    assert "Cannot read" in import_error(tmp_path / "latin.csv")
 
 
 # -- prune_predictions
 
 
-def log(version: ModelVersion, n: int) -> None:
+def record(version: ModelVersion, n: int) -> None:
     Prediction.objects.bulk_create(
         Prediction(model=version, input_data={}, created_at=NOON + timedelta(hours=i))
         for i in range(n)
     )
 
 
-def kept() -> list[datetime]:
+def remaining_times() -> list[datetime]:
     return list(Prediction.objects.order_by("created_at").values_list("created_at", flat=True))
 
 
 @pytest.mark.parametrize(
     "before", ["2026-01-01T14:00:00Z", "2026-01-01T15:00+01:00", "2026-01-01 14:00"]
 )
-def test_older_predictions_alone_are_deleted(iris: ModelVersion, before: str) -> None:
-    log(iris, 4)
+def test_only_older_predictions_are_deleted(iris: ModelVersion, before: str) -> None:
+    record(iris, 4)
 
-    said = run("prune_predictions", f"--before={before}")
+    output = run_command("prune_predictions", f"--before={before}")
 
-    assert "Deleted 2 predictions" in said
-    assert kept() == [NOON + timedelta(hours=2), NOON + timedelta(hours=3)]
-
-
-def test_a_date_means_its_start(iris: ModelVersion) -> None:
-    log(iris, 14)
-
-    run("prune_predictions", "--before=2026-01-02")
-
-    assert kept() == [NOON + timedelta(hours=12), NOON + timedelta(hours=13)]
+    assert "Deleted 2 predictions" in output
+    assert remaining_times() == [NOON + timedelta(hours=2), NOON + timedelta(hours=3)]
 
 
-def test_predictions_of_one_version_are_deleted(
+def test_a_date_means_the_start_of_the_day(iris: ModelVersion) -> None:
+    record(iris, 14)
+
+    run_command("prune_predictions", "--before=2026-01-02")
+
+    assert remaining_times() == [NOON + timedelta(hours=12), NOON + timedelta(hours=13)]
+
+
+def test_only_predictions_of_one_version_are_deleted(
     iris: ModelVersion, make_version: MakeVersion
 ) -> None:
     other = make_version("other")
-    log(iris, 2)
-    log(other, 2)
+    record(iris, 2)
+    record(other, 2)
 
-    run("prune_predictions", "--before=2027-01-01", f"--model-id={iris.pk}")
+    run_command("prune_predictions", "--before=2027-01-01", f"--model-id={iris.pk}")
 
     assert set(Prediction.objects.values_list("model_id", flat=True)) == {other.pk}
 
@@ -239,20 +243,20 @@ def test_many_predictions_are_deleted_in_chunks(
     iris: ModelVersion, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
 ) -> None:
     monkeypatch.setattr(prune_predictions, "CHUNK_ROWS", 3)
-    log(iris, 7)
+    record(iris, 7)
 
-    # A savepoint's two, the keys, and the deletions of a chunk: three chunks, and an empty one.
+    # Per chunk: two for the savepoint, the IDs, and the deletions. Three chunks and an empty one.
     with django_assert_num_queries(28) as captured:
-        assert "Deleted 7 predictions" in run("prune_predictions", "--before=2027-01-01")
+        assert "Deleted 7 predictions" in run_command("prune_predictions", "--before=2027-01-01")
 
     assert sum('DELETE FROM "predictions"' in query["sql"] for query in captured) == 3
     assert Prediction.objects.count() == 0
 
 
 @pytest.mark.parametrize("before", ["yesterday", "2026-13-01", "", "2026-01-01T25:00"])
-def test_no_moment_is_refused(db: None, before: str) -> None:
-    with pytest.raises(CommandError, match="is no date"):
-        run("prune_predictions", f"--before={before}")
+def test_an_invalid_time_is_refused(db: None, before: str) -> None:
+    with pytest.raises(CommandError, match="is not a date"):
+        run_command("prune_predictions", f"--before={before}")
 
 
 # -- predict
@@ -263,10 +267,10 @@ def champion(iris: ModelVersion) -> Alias:
     return Alias.objects.create(name="iris", alias="champion", version=iris)
 
 
-@pytest.mark.parametrize("reference", ["iris", "iris@champion", "iris:1"])
+@pytest.mark.parametrize("specifier", ["iris", "iris@champion", "iris:1"])
 @pytest.mark.parametrize("row", ['{"features": [5.1, 3.5, 1.4, 0.2]}', "[5.1, 3.5, 1.4, 0.2]"])
-def test_an_input_is_scored_recorded_and_printed(champion: Alias, reference: str, row: str) -> None:
-    printed = json.loads(run("predict", reference, row))
+def test_an_input_is_scored_recorded_and_printed(champion: Alias, specifier: str, row: str) -> None:
+    printed = json.loads(run_command("predict", specifier, row))
 
     recorded = Prediction.objects.get()
     assert printed["id"] == recorded.pk
@@ -280,11 +284,11 @@ def test_the_input_is_read_from_standard_input(
 ) -> None:
     monkeypatch.setattr("sys.stdin", StringIO("[5.1, 3.5, 1.4, 0.2]"))
 
-    assert json.loads(run("predict", "iris", "-"))["output"]["label"] == "setosa"
+    assert json.loads(run_command("predict", "iris", "-"))["output"]["label"] == "setosa"
 
 
 @pytest.mark.parametrize(
-    ("reference", "row", "said"),
+    ("specifier", "row", "message"),
     [
         ("wine", "[1]", "Model wine@champion not found: no such alias"),
         ("iris:2", "[1]", "Model iris:2 not found or inactive"),
@@ -295,21 +299,21 @@ def test_the_input_is_read_from_standard_input(
         ("bare:1", "[1]", "has no artifact yet"),
     ],
 )
-def test_what_can_not_be_predicted_is_said(
-    champion: Alias, make_version: MakeVersion, reference: str, row: str, said: str
+def test_the_reason_for_a_refusal_is_printed(
+    champion: Alias, make_version: MakeVersion, specifier: str, row: str, message: str
 ) -> None:
     make_version("bare")
 
-    with pytest.raises(CommandError, match=said):
-        run("predict", reference, row)
+    with pytest.raises(CommandError, match=message):
+        run_command("predict", specifier, row)
 
     assert Prediction.objects.count() == 0
 
 
-def test_a_model_that_fails_is_said_and_recorded(
+def test_a_failure_of_the_model_is_printed_and_recorded(
     mixed: ModelVersion, mixed_artifact: Artifact
 ) -> None:
     with pytest.raises(CommandError, match="failed on this input"):
-        run("predict", "mixed:1", json.dumps({**mixed_artifact.row, "city": "Paris"}))
+        run_command("predict", "mixed:1", json.dumps({**mixed_artifact.row, "city": "Paris"}))
 
     assert Prediction.objects.get().status == "failed"

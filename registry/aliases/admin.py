@@ -17,6 +17,7 @@ from registry.aliases import moves
 from registry.aliases.forms import MOVE_ERRORS, AliasAddForm, AliasChangeForm, AliasForm
 from registry.aliases.recording import Attribution
 from registry.models import MAX_REASON_LENGTH, Alias, AliasMove, ModelVersion
+from registry.readonly_admin import ReadOnlyAdmin
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldsetSpec
@@ -24,9 +25,8 @@ if TYPE_CHECKING:
 
     # Generic only in the stubs.
     _AliasAdmin = admin.ModelAdmin[Alias]
-    _AliasMoveAdmin = admin.ModelAdmin[AliasMove]
 else:
-    _AliasAdmin = _AliasMoveAdmin = admin.ModelAdmin
+    _AliasAdmin = admin.ModelAdmin
 
 MAX_SHOWN_MOVES = 50
 ADD_FIELDS = ("model_name", "alias_name", "live_version", "reason", "force")
@@ -192,25 +192,13 @@ class AliasAdmin(_AliasAdmin):
 
 
 @admin.register(AliasMove)
-class AliasMoveAdmin(_AliasMoveAdmin):
+class AliasMoveAdmin(ReadOnlyAdmin):
     """The history of all aliases: read-only here, as in the database."""
 
     list_display = ("created_at", "specifier", "number", "action", "change", "reason", "user")
-    sortable_by = ("created_at",)
     list_filter = ("action", "alias")
     list_select_related = ("user",)
     search_fields = ("name",)
-    ordering = ("-created_at", "-id")
-    show_full_result_count = False
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: AliasMove | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: AliasMove | None = None) -> bool:
-        return False
 
     @admin.display(description="alias")
     def specifier(self, move: AliasMove) -> str:

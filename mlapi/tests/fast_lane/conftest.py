@@ -1,4 +1,4 @@
-"""Models, tokens and a connection for the tests of the fast lane."""
+"""Models, tokens and a database connection for the tests of the fast lane."""
 
 from collections.abc import Callable, Iterator
 
@@ -14,15 +14,15 @@ from registry.models import Alias, ModelVersion
 
 @pytest.fixture(autouse=True)
 def empty_caches() -> Iterator[None]:
-    """What the fast lane remembers of the settings must not outlive a test that changes them."""
+    """A test that changes settings must not leave them in the fast lane's caches."""
     yield
     fast_lane._common_headers.cache_clear()
     fast_lane._is_allowed_host.cache_clear()
 
 
 @pytest.fixture(autouse=True)
-def kept_connection(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The test's connection, which holds its transaction, stays open between requests."""
+def open_connection(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Keep the test's connection, which holds its transaction, open between requests."""
     monkeypatch.setattr(fast_lane, "close_old_connections", lambda: None)
     for signal in (request_started, request_finished):
         signal.disconnect(close_old_connections)
@@ -45,8 +45,8 @@ def authorization(token: str) -> dict[str, str]:
 def models(
     iris: ModelVersion, diabetes: ModelVersion, make_version: Callable[..., ModelVersion]
 ) -> dict[str, int]:
-    """Ids by what they stand for: an active classifier, a regressor, an inactive version, one
-    without a file, and none at all.
+    """Model ids by name: an active classifier and regressor, a version without an artifact, an
+    inactive version, and an id that does not exist.
     """
     Alias.objects.create(name="iris", alias="champion", version=iris)
     empty = ModelVersion.objects.create(name="empty", version="1", framework="sklearn")
@@ -58,5 +58,5 @@ def models(
         "diabetes": diabetes.pk,
         "empty": empty.pk,
         "retired": retired.pk,
-        "nothing": 987_654,
+        "unknown": 987_654,
     }

@@ -1,4 +1,4 @@
-"""Requests for predictions, valid and invalid in every way the API distinguishes."""
+"""Prediction requests: valid ones, and invalid ones of every kind that the API distinguishes."""
 
 import io
 import json
@@ -13,7 +13,7 @@ ROW = {"features": FEATURES}
 
 
 @dataclass(frozen=True)
-class Sent:
+class ClientRequest:
     """A request as a client sends it."""
 
     body: bytes
@@ -51,10 +51,65 @@ def as_json(*documents: object) -> list[bytes]:
     return [json.dumps(document).encode() for document in documents]
 
 
+# -- POST /predictions/
+
+# Invalid values of `input_data`.
+INPUTS: list[object] = [
+    {"features": FEATURES[:3]},
+    {"features": [*FEATURES, 1.0]},
+    {"features": ["a", None, True, 1e400]},
+    {"features": [2**70, 0, 0, 0]},
+    {"features": "abc"},
+    {"features": []},
+    {},
+    {"sepal": 1.0},
+    [1, 2],
+    "text",
+    None,
+    7,
+]
+# Valid and invalid fields to add to a valid body.
+EXTRAS: list[dict[str, object]] = [
+    {"subject": "ada"},
+    {"subject": " ada "},
+    {"subject": ""},
+    {"subject": None},
+    {"subject": 7},
+    {"subject": "x" * 201},
+    {"subject": "näme with spaces"},
+    {"reference": "order-17"},
+    {"reference": "r" * 200},
+    {"reference": "r" * 201},
+    {"reference": ["r"]},
+    {"metadata": {"ticket": 17}},
+    {"metadata": None},
+    {"metadata": []},
+    {"metadata": {"long": "x" * 70_000}},
+    {"unknown": 1},
+    {"subject": "ada", "reference": "order-18", "metadata": {}},
+]
+RAW_BODIES = [
+    b"",
+    b"{",
+    b"null",
+    b"[]",
+    b'"text"',
+    b"7",
+    b"{}",
+    b'{"model_id": 1}',
+    b'{"input_data": {}}',
+    b"\xff\xfe",
+    b'{"model": "iris", "input_data": {"features": [NaN, 1, 1, 1]}}',
+    b'{"model": "iris", "input_data": {"features": [1, 1, 1, 1]}, "subject": "\\u0000"}',
+    b'{"model": "iris", "input_data": {"features": ' + b"[" * 150 + b"]" * 150 + b"}}",
+    b'{"model": "iris", "model": "none", "input_data": {"features": [1, 1, 1, 1]}}',
+]
+
+
 def prediction_bodies(models: Mapping[str, int]) -> list[bytes]:
-    """Bodies of POST /predictions/: valid, and invalid in every way the API distinguishes."""
+    """Bodies of POST /predictions/: valid ones, and invalid ones of every kind."""
     iris = models["iris"]
-    by_name = {"model": "iris", "input_data": ROW}
+    by_name: dict[str, object] = {"model": "iris", "input_data": ROW}
     targets: list[dict[str, object]] = [
         {"model_id": pk, "input_data": ROW} for pk in models.values()
     ]
@@ -62,115 +117,70 @@ def prediction_bodies(models: Mapping[str, int]) -> list[bytes]:
         {"model": name, "input_data": ROW}
         for name in ("iris", "iris:1", "iris@champion", "iris@none", "iris:9", "none", "a@b:c")
     ]
-    inputs: list[object] = [
-        {"features": FEATURES[:3]},
-        {"features": [*FEATURES, 1.0]},
-        {"features": ["a", None, True, 1e400]},
-        {"features": [2**70, 0, 0, 0]},
-        {"features": "abc"},
-        {"features": []},
-        {},
-        {"sepal": 1.0},
-        [1, 2],
-        "text",
-        None,
-        7,
-    ]
-    extras: list[dict[str, object]] = [
-        {"subject": "ada"},
-        {"subject": " ada "},
-        {"subject": ""},
-        {"subject": None},
-        {"subject": 7},
-        {"subject": "x" * 201},
-        {"subject": "näme with spaces"},
-        {"reference": "order-17"},
-        {"reference": "r" * 200},
-        {"reference": "r" * 201},
-        {"reference": ["r"]},
-        {"metadata": {"ticket": 17}},
-        {"metadata": None},
-        {"metadata": []},
-        {"metadata": {"long": "x" * 70_000}},
-        {"unknown": 1},
-        {"model_id": iris},
-        {"subject": "ada", "reference": "order-18", "metadata": {}},
-    ]
-    raw = [
-        b"",
-        b"{",
-        b"null",
-        b"[]",
-        b'"text"',
-        b"7",
-        b"{}",
-        b'{"model_id": 1}',
-        b'{"input_data": {}}',
-        b"\xff\xfe",
-        b'{"model": "iris", "input_data": {"features": [NaN, 1, 1, 1]}}',
-        b'{"model": "iris", "input_data": {"features": [1, 1, 1, 1]}, "subject": "\\u0000"}',
-        b'{"model": "iris", "input_data": {"features": ' + b"[" * 150 + b"]" * 150 + b"}}",
-        b'{"model": "iris", "model": "none", "input_data": {"features": [1, 1, 1, 1]}}',
-    ]
+    extras: list[dict[str, object]] = [*EXTRAS, {"model_id": iris}]
     identifiers: list[object] = [0, -1, 1.0, "1", True, None, 2**63, 2**64, [iris], "", " iris "]
     return [
         *as_json(*targets),
-        *as_json(*({**by_name, "input_data": value} for value in inputs)),
+        *as_json(*({**by_name, "input_data": value} for value in INPUTS)),
         *as_json(*({**by_name, **extra} for extra in extras)),
         *as_json(*({"model_id": value, "input_data": ROW} for value in identifiers)),
         *as_json(*({"model": value, "input_data": ROW} for value in identifiers)),
-        *raw,
+        *RAW_BODIES,
     ]
+
+
+# -- POST /v2/.../infer
+
+TENSOR: dict[str, object] = {
+    "name": "features",
+    "shape": [1, 4],
+    "datatype": "FP64",
+    "data": FEATURES,
+}
+TENSOR_CHANGES: list[dict[str, object]] = [
+    {"data": FEATURES[:3]},
+    {"data": [FEATURES]},
+    {"data": [None, 1, 1, 1]},
+    {"data": ["a", 1, 1, 1]},
+    {"data": None},
+    {"shape": [4]},
+    {"shape": [0, 4]},
+    {"shape": "x"},
+    {"datatype": "FP99"},
+    {"datatype": "INT64", "data": [1, 2, 3, 4]},
+    {"datatype": "BOOL", "data": [True, True, False, False]},
+    {"name": ""},
+    {"name": "other"},
+    {"parameters": {"binary_data_size": 32}},
+    {"parameters": []},
+]
+REQUEST_CHANGES: list[dict[str, object]] = [
+    {"id": "mine"},
+    {"id": 7},
+    {"id": "x" * 1001},
+    {"outputs": [{"name": "label"}]},
+    {"outputs": [{"name": "none"}]},
+    {"outputs": [{"name": "probabilities", "parameters": {"binary_data": True}}]},
+    {"outputs": {}},
+    {"parameters": {"subject": "ada", "reference": "order-1"}},
+    {"parameters": {"metadata": '{"batch": 7}'}},
+    {"parameters": {"metadata": "{"}},
+    {"parameters": {"references": '["a"]'}},
+    {"parameters": {"references": '["a", "b"]'}},
+    {"parameters": {"subject": ""}},
+    {"parameters": {"binary_data_output": True}},
+    {"parameters": {"binary_data_output": 1}},
+    {"parameters": {"idempotency_key": 7}},
+    {"parameters": []},
+    {"unknown": 1},
+]
 
 
 def infer_bodies() -> list[bytes]:
-    """Bodies of POST /v2/.../infer: valid, and invalid in every way the protocol distinguishes."""
-    tensor: dict[str, object] = {
-        "name": "features",
-        "shape": [1, 4],
-        "datatype": "FP64",
-        "data": FEATURES,
-    }
-    two_rows = {**tensor, "shape": [2, 4], "data": FEATURES * 2}
-    requests: list[object] = [{"inputs": [tensor]}, {"inputs": [two_rows]}]
-    tensor_changes: list[dict[str, object]] = [
-        {"data": FEATURES[:3]},
-        {"data": [FEATURES]},
-        {"data": [None, 1, 1, 1]},
-        {"data": ["a", 1, 1, 1]},
-        {"data": None},
-        {"shape": [4]},
-        {"shape": [0, 4]},
-        {"shape": "x"},
-        {"datatype": "FP99"},
-        {"datatype": "INT64", "data": [1, 2, 3, 4]},
-        {"datatype": "BOOL", "data": [True, True, False, False]},
-        {"name": ""},
-        {"name": "other"},
-        {"parameters": {"binary_data_size": 32}},
-        {"parameters": []},
-    ]
-    request_changes: list[dict[str, object]] = [
-        {"id": "mine"},
-        {"id": 7},
-        {"id": "x" * 1001},
-        {"outputs": [{"name": "label"}]},
-        {"outputs": [{"name": "none"}]},
-        {"outputs": [{"name": "probabilities", "parameters": {"binary_data": True}}]},
-        {"outputs": {}},
-        {"parameters": {"subject": "ada", "reference": "order-1"}},
-        {"parameters": {"metadata": '{"batch": 7}'}},
-        {"parameters": {"metadata": "{"}},
-        {"parameters": {"references": '["a"]'}},
-        {"parameters": {"references": '["a", "b"]'}},
-        {"parameters": {"subject": ""}},
-        {"parameters": {"binary_data_output": True}},
-        {"parameters": {"binary_data_output": 1}},
-        {"parameters": {"idempotency_key": 7}},
-        {"parameters": []},
-        {"unknown": 1},
-    ]
-    requests += [{"inputs": [{**tensor, **change}]} for change in tensor_changes]
-    requests += [{"inputs": [tensor], **change} for change in request_changes]
-    requests += [{"inputs": []}, {"inputs": [tensor, tensor]}, {}, [], 7, None]
+    """Bodies of POST /v2/.../infer: valid ones, and invalid ones of every kind."""
+    two_rows = {**TENSOR, "shape": [2, 4], "data": FEATURES * 2}
+    requests: list[object] = [{"inputs": [TENSOR]}, {"inputs": [two_rows]}]
+    requests += [{"inputs": [{**TENSOR, **change}]} for change in TENSOR_CHANGES]
+    requests += [{"inputs": [TENSOR], **change} for change in REQUEST_CHANGES]
+    requests += [{"inputs": []}, {"inputs": [TENSOR, TENSOR]}, {}, [], 7, None]
     return [*as_json(*requests), b"", b"{", b"\xff"]

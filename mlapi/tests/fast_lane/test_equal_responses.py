@@ -1,4 +1,4 @@
-"""The fast lane responds exactly as Django would have."""
+"""The fast lane responds exactly as Django would."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -17,7 +17,7 @@ from mlapi.tests.fast_lane.requests import (
     INFER,
     PREDICT,
     ROW,
-    Sent,
+    ClientRequest,
     as_json,
     infer_bodies,
     prediction_bodies,
@@ -31,14 +31,16 @@ def test_plain_requests_take_the_fast_lane(
     [infer] = as_json(
         {"inputs": [{"name": "features", "shape": [1, 4], "datatype": "FP64", "data": FEATURES}]}
     )
-    taken = [
-        Sent(predict, headers=authorization),
-        Sent(predict, PREDICT.rstrip("/"), headers=authorization),
-        Sent(infer, INFER, headers=authorization),
-        Sent(infer, "/v2/models/iris/versions/1/infer/", headers=authorization, content_type=None),
+    requests = [
+        ClientRequest(predict, headers=authorization),
+        ClientRequest(predict, PREDICT.rstrip("/"), headers=authorization),
+        ClientRequest(infer, INFER, headers=authorization),
+        ClientRequest(
+            infer, "/v2/models/iris/versions/1/infer/", headers=authorization, content_type=None
+        ),
     ]
 
-    responses = [fast_lane.respond(sent.environ()) for sent in taken]
+    responses = [fast_lane.respond(request.environ()) for request in requests]
 
     assert [response and response.status for response in responses] == [
         *["201 Created"] * 2,
@@ -46,47 +48,53 @@ def test_plain_requests_take_the_fast_lane(
     ]
 
 
-def test_predictions_are_answered_alike_both_ways(
+def test_prediction_requests_get_equal_responses_both_ways(
     models: Mapping[str, int], authorization: dict[str, str]
 ) -> None:
     bodies = prediction_bodies(models)
-    requests = [Sent(body, headers=authorization) for body in bodies]
-    requests += [Sent(body) for body in bodies[::4]]
+    requests = [ClientRequest(body, headers=authorization) for body in bodies]
+    requests += [ClientRequest(body) for body in bodies[::4]]
 
     assert len(requests) > 90
     assert differences(requests) == []
 
 
-def test_inferences_are_answered_alike_both_ways(
+def test_infer_requests_get_equal_responses_both_ways(
     models: Mapping[str, int], authorization: dict[str, str]
 ) -> None:
     paths = [INFER, "/v2/models/iris/versions/1/infer", "/v2/models/none/infer"]
     requests = [
-        Sent(body, path, headers=authorization) for body, path in product(infer_bodies(), paths)
+        ClientRequest(body, path, headers=authorization)
+        for body, path in product(infer_bodies(), paths)
     ]
 
     assert len(requests) > 100
     assert differences(requests) == []
 
 
-def test_headers_are_honoured_alike_both_ways(
-    models: Mapping[str, int], authorization: dict[str, str], user: User
-) -> None:
-    expired = AccessToken.for_user(user)
-    expired.set_exp(lifetime=-timedelta(seconds=1))
+CONTENT_TYPES = (
+    None,
+    "",
+    "application/json; charset=utf-8",
+    "text/plain",
+    "application/x-www-form-urlencoded",
+    "multipart/form-data; boundary=x",
+    "application/x-ndjson",
+)
+OTHER_PATHS = (f"{PREDICT}?limit=1", f"{PREDICT}1/", f"{PREDICT}batch/", "/api/v1/nothing")
+
+
+def header_variants(
+    authorization: dict[str, str], expired_token: AccessToken
+) -> list[dict[str, str]]:
+    """Headers with and without authorization, and each header that the API knows."""
     token = authorization["Authorization"].removeprefix("Bearer ")
-    predict, invalid = as_json(
-        {"model": "iris", "input_data": ROW}, {"model": "iris", "input_data": {}}
-    )
-    [infer] = as_json(
-        {"inputs": [{"name": "features", "shape": [1, 4], "datatype": "FP64", "data": FEATURES}]}
-    )
-    headers: list[dict[str, str]] = [
+    return [
         {},
         {"Authorization": f"bearer {token}"},
         {"Authorization": f"Bearer  {token}"},
         {"Authorization": f"Bearer {token}x"},
-        {"Authorization": f"Bearer {expired}"},
+        {"Authorization": f"Bearer {expired_token}"},
         {"Authorization": "Bearer"},
         {"Authorization": "Basic YWRhOmFkYQ=="},
         {**authorization, "Host": "evil.example"},
@@ -112,32 +120,33 @@ def test_headers_are_honoured_alike_both_ways(
         {**authorization, "Cookie": f"sessionid=abc; csrftoken={'a' * 32}"},
         {**authorization, "X-HTTP-Method-Override": "GET"},
     ]
+
+
+def test_headers_have_equal_effects_both_ways(
+    models: Mapping[str, int], authorization: dict[str, str], user: User
+) -> None:
+    expired = AccessToken.for_user(user)
+    expired.set_exp(lifetime=-timedelta(seconds=1))
+    headers = header_variants(authorization, expired)
+    predict, invalid = as_json(
+        {"model": "iris", "input_data": ROW}, {"model": "iris", "input_data": {}}
+    )
+    [infer] = as_json(
+        {"inputs": [{"name": "features", "shape": [1, 4], "datatype": "FP64", "data": FEATURES}]}
+    )
     requests = [
-        *(Sent(body, headers=each) for body, each in product((predict, invalid), headers)),
-        *(Sent(infer, INFER, headers=each) for each in headers),
         *(
-            Sent(predict, headers=authorization, content_type=content_type)
-            for content_type in (
-                None,
-                "",
-                "application/json; charset=utf-8",
-                "text/plain",
-                "application/x-www-form-urlencoded",
-                "multipart/form-data; boundary=x",
-                "application/x-ndjson",
-            )
+            ClientRequest(body, headers=chosen)
+            for body, chosen in product((predict, invalid), headers)
         ),
+        *(ClientRequest(infer, INFER, headers=chosen) for chosen in headers),
         *(
-            Sent(predict, path, headers=authorization)
-            for path in (
-                f"{PREDICT}?limit=1",
-                f"{PREDICT}1/",
-                f"{PREDICT}batch/",
-                "/api/v1/nothing",
-            )
+            ClientRequest(predict, headers=authorization, content_type=content_type)
+            for content_type in CONTENT_TYPES
         ),
+        *(ClientRequest(predict, path, headers=authorization) for path in OTHER_PATHS),
         *(
-            Sent(b"", path, headers=authorization, method=method)
+            ClientRequest(b"", path, headers=authorization, method=method)
             for path, method in product((PREDICT, INFER), ("PUT", "DELETE", "OPTIONS"))
         ),
     ]
@@ -146,13 +155,13 @@ def test_headers_are_honoured_alike_both_ways(
     assert differences(requests) == []
 
 
-def test_a_user_who_was_deactivated_is_refused_alike_both_ways(
+def test_a_deactivated_user_gets_equal_responses_both_ways(
     models: Mapping[str, int], authorization: dict[str, str], user: User
 ) -> None:
     bodies = as_json({"model": "iris", "input_data": ROW}, {"model": "iris", "input_data": {}})
     User.objects.filter(pk=user.pk).update(is_active=False)
 
-    assert differences([Sent(body, headers=authorization) for body in bodies]) == []
+    assert differences([ClientRequest(body, headers=authorization) for body in bodies]) == []
 
 
 @pytest.mark.parametrize(
@@ -169,7 +178,7 @@ def test_a_user_who_was_deactivated_is_refused_alike_both_ways(
     ],
     ids=["hsts", "redirect", "redirect-behind-proxy", "small-bodies", "other-host"],
 )
-def test_settings_are_honoured_alike_both_ways(
+def test_settings_have_equal_effects_both_ways(
     models: Mapping[str, int],
     authorization: dict[str, str],
     settings: LazySettings,
@@ -182,10 +191,13 @@ def test_settings_are_honoured_alike_both_ways(
     fast_lane._is_allowed_host.cache_clear()
     handler = WSGIHandler()
     handler.load_middleware()
-    # What the fast lane leaves to Django goes to the same one.
+    # Requests that the fast lane hands over must reach a handler with the same settings.
     monkeypatch.setattr(wsgi, "django_application", handler)
     [body] = as_json({"model": "iris", "input_data": ROW})
-    proto = {"X-Forwarded-Proto": "https"}
-    requests = [Sent(body, headers=authorization), Sent(body, headers={**authorization, **proto})]
+    forwarded = {"X-Forwarded-Proto": "https"}
+    requests = [
+        ClientRequest(body, headers=authorization),
+        ClientRequest(body, headers={**authorization, **forwarded}),
+    ]
 
     assert differences(requests) == []

@@ -1,4 +1,4 @@
-"""What is added to one way only makes the comparison fail."""
+"""The comparison fails if a change affects only one of the two ways."""
 
 from collections.abc import Mapping
 
@@ -15,7 +15,7 @@ from mlapi.middleware import GetResponse
 from mlapi.tests.fast_lane.comparison import differences
 from mlapi.tests.fast_lane.requests import (
     ROW,
-    Sent,
+    ClientRequest,
     as_json,
 )
 from predictions.open_inference.views import InferView
@@ -24,37 +24,37 @@ from predictions.views import PREDICTION_REQUEST, PredictionViewSet
 
 
 @pytest.fixture
-def plain(models: Mapping[str, int], authorization: dict[str, str]) -> list[Sent]:
+def requests(models: Mapping[str, int], authorization: dict[str, str]) -> list[ClientRequest]:
     [body] = as_json({"model": "iris", "input_data": ROW})
-    return [Sent(body, headers=authorization)]
+    return [ClientRequest(body, headers=authorization)]
 
 
-def test_a_permission_on_the_view_alone_is_noticed(
-    plain: list[Sent], monkeypatch: pytest.MonkeyPatch
+def test_a_permission_on_only_the_view_is_detected(
+    requests: list[ClientRequest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Nobody(BasePermission):
+    class DenyAll(BasePermission):
         def has_permission(self, request: object, view: object) -> bool:
             return False
 
-    monkeypatch.setattr(PredictionViewSet, "permission_classes", [IsAuthenticated, Nobody])
+    monkeypatch.setattr(PredictionViewSet, "permission_classes", [IsAuthenticated, DenyAll])
 
-    assert len(differences(plain)) == 1
+    assert len(differences(requests)) == 1
 
 
-def test_a_throttle_on_the_view_alone_is_noticed(
-    plain: list[Sent], monkeypatch: pytest.MonkeyPatch
+def test_a_throttle_on_only_the_view_is_detected(
+    requests: list[ClientRequest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Never(BaseThrottle):
+    class ThrottleAll(BaseThrottle):
         def allow_request(self, request: object, view: object) -> bool:
             return False
 
-    monkeypatch.setattr(PredictionViewSet, "throttle_classes", [Never])
+    monkeypatch.setattr(PredictionViewSet, "throttle_classes", [ThrottleAll])
 
-    assert len(differences(plain)) == 1
+    assert len(differences(requests)) == 1
 
 
-def test_a_middleware_in_front_of_django_alone_is_noticed(
-    plain: list[Sent], settings: LazySettings
+def test_a_middleware_in_front_of_only_django_is_detected(
+    requests: list[ClientRequest], settings: LazySettings
 ) -> None:
     settings.MIDDLEWARE = [
         *settings.MIDDLEWARE,
@@ -63,7 +63,7 @@ def test_a_middleware_in_front_of_django_alone_is_noticed(
     handler = WSGIHandler()
     handler.load_middleware()
 
-    assert len(differences(plain, django=handler)) == 1
+    assert len(differences(requests, django=handler)) == 1
 
 
 def add_header(get_response: GetResponse) -> GetResponse:
@@ -76,22 +76,22 @@ def add_header(get_response: GetResponse) -> GetResponse:
     return middleware
 
 
-def test_a_required_field_of_the_serializer_alone_is_noticed(
-    plain: list[Sent], monkeypatch: pytest.MonkeyPatch
+def test_a_required_field_of_only_the_serializer_is_detected(
+    requests: list[ClientRequest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class WithReason(PredictionRequest):
         reason = serializers.CharField()
 
     monkeypatch.setattr("predictions.views.PREDICTION_REQUEST", WithReason())
 
-    assert len(differences(plain)) == 1
+    assert len(differences(requests)) == 1
 
 
-def test_what_the_fast_lane_stands_in_for_has_not_changed(settings: LazySettings) -> None:
-    """An addition that lets these requests pass would not be noticed by comparing responses.
+def test_what_the_fast_lane_replaces_has_not_changed(settings: LazySettings) -> None:
+    """Comparing responses would not detect an addition that lets these requests pass.
 
-    Whoever changes one of these decides what it means for `mlapi/fast_lane.py`, then changes it
-    here.
+    If you change one of these lists, decide what the change means for `mlapi/fast_lane.py`, then
+    update the list here.
     """
     assert settings.MIDDLEWARE == [
         "mlapi.middleware.RequestIDMiddleware",

@@ -1,75 +1,30 @@
-"""Outcomes in the admin, read-only, and the pages of quality and comparison."""
-
-from typing import Any
+"""Outcomes in the admin, read-only."""
 
 from django.contrib import admin
-from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
-from django.urls import URLPattern, path, reverse
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+from django.urls import URLPattern, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from predictions.bounded_paginator import BoundedPaginator
-from predictions.evaluation.quality import pages
+from predictions.evaluation.quality import admin as quality_admin
 from predictions.models import Outcome
+from registry.readonly_admin import ReadOnlyAdmin
 
 
 @admin.register(Outcome)
-class OutcomeAdmin(admin.ModelAdmin):
+class OutcomeAdmin(ReadOnlyAdmin):
     list_display = ("id", "created_at", "prediction_link", "truth", "observed_at")
-    # Only what an index can sort.
-    sortable_by = ("created_at",)
-    list_per_page = 100
-    ordering = ("-created_at", "-id")
-    paginator = BoundedPaginator
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
     fields = ("prediction_link", "truth", "observed_at", "created_at", "user")
     readonly_fields = ("prediction_link", "truth")
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Outcome]:
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Model]:
         return super().get_queryset(request).select_related("user")
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
     def get_urls(self) -> list[URLPattern]:
-        # Before the admin's own, which take whatever is left for a row's key.
-        return [
-            path(
-                "quality/<int:model_id>/",
-                self.admin_site.admin_view(self.quality),
-                name="predictions_quality",
-            ),
-            path(
-                "comparison/<name>/<alias>/",
-                self.admin_site.admin_view(self.comparison),
-                name="predictions_comparison",
-            ),
-            *super().get_urls(),
-        ]
-
-    def quality(self, request: HttpRequest, model_id: int) -> HttpResponse:
-        self._require_view(request)
-        return pages.quality_page(request, model_id)
-
-    def comparison(self, request: HttpRequest, name: str, alias: str) -> HttpResponse:
-        self._require_view(request)
-        return pages.comparison_page(request, name, alias)
-
-    def _require_view(self, request: HttpRequest) -> None:
-        """Figures are of outcomes and predictions: whoever may look at both may look at them."""
-        if not self.has_view_permission(request) or not request.user.has_perm(
-            "predictions.view_prediction"
-        ):
-            raise PermissionDenied
+        # Quality and comparison have no table of their own, so they live below outcomes. They go
+        # first: the admin's last pattern takes any path for a row's key.
+        return [*quality_admin.url_patterns(self.admin_site), *super().get_urls()]
 
     @admin.display(description="prediction")
     def prediction_link(self, row: Outcome) -> SafeString:

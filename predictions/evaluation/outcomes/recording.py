@@ -1,9 +1,10 @@
-"""Outcomes in, committed rows out: all that were reported together, or none of them."""
+"""Records outcomes: all reports of a request in one transaction, or none of them."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeAlias
 
 from django.db import transaction
 from django.utils import timezone
@@ -13,22 +14,24 @@ from predictions.evaluation.quality.tasks import (
     NoQuality,
     Task,
     label_text,
-    labels_by_form,
+    labels_by_spelling,
     task_of,
 )
 from predictions.models import MAX_PREDICTIONS_OF_REFERENCE, Outcome, Prediction
 from registry.models import ModelVersion
 from registry.signatures.signature import ClassLabel, listed
 
-# Of reports that can not be recorded, as many as someone reads.
+# More faults than this help nobody.
 MAX_FAULTS = 20
-# References may be of many predictions each; together they must fit into memory.
+# Many references may each mean many predictions; together they must fit into memory.
 MAX_OUTCOME_ROWS = 100_000
+
+PredictionIds: TypeAlias = Mapping[str, Sequence[int]]
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Why one of the reports can not be recorded."""
+    """Why the report at `index` cannot be recorded."""
 
     index: int
     field: str
@@ -37,186 +40,211 @@ class Fault:
 
 
 class OutcomesRefused(ValueError):
-    """Some reports can not be recorded, so none was; `faults` says which and why."""
+    """Some reports cannot be recorded, so none was; `faults` holds the reasons.
+
+    `errors` maps the path of each faulty field to its messages.
+    """
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         self.faults = faults[:MAX_FAULTS]
         self.errors: dict[str, list[str]] = defaultdict(list)
         for fault in self.faults:
-            place = f"outcomes[{fault.index}]"
-            self.errors[f"{place}.{fault.field}" if fault.field else place].append(fault.message)
+            path = f"outcomes[{fault.index}]"
+            self.errors[f"{path}.{fault.field}" if fault.field else path].append(fault.message)
         first = next(iter(self.errors))
         super().__init__(f"No outcome was recorded. {first}: {self.errors[first][0]}")
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
-    """How many outcomes were written, and how many were there already."""
+class RecordedCounts:
+    """How many outcomes were written, and how many had been recorded before."""
 
     recorded: int
     unchanged: int
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
-    """A version's kind of answer, and how its classes may be written."""
+class _Target:
+    """What recording reads of a prediction; `primary_id` is set for a shadow's row."""
+
+    model_id: int
+    primary_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Truth:
+    """What an outcome of a version may be."""
 
     task: Task
     labels: Mapping[str, ClassLabel]
 
 
-def record_outcomes(reports: Sequence[Report], *, user_id: int | None = None) -> Recorded:
-    """Record what was true, in one transaction and five statements however many reports there are.
+@dataclass(slots=True)
+class _Drafts:
+    rows: list[tuple[Report, Outcome]] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
 
-    A reference means every prediction that was answered under it. A report that is there already,
-    with its time, or without a time equal to the outcome that counts, is left as it is. Raises
-    OutcomesRefused.
+
+def record_outcomes(reports: Sequence[Report], *, user_id: int | None = None) -> RecordedCounts:
+    """Record outcomes in one transaction, with five statements for any number of reports.
+
+    A reference means every prediction that was answered under it. A report that repeats a recorded
+    outcome with its time changes nothing; neither does a report without a time that equals the
+    latest outcome. Raises OutcomesRefused.
     """
     with transaction.atomic():
-        by_reference = _by_reference(reports)
-        predictions = _locked(reports, by_reference)
-        answers = _answers(model_id for model_id, _ in predictions.values())
-        drafts, faults = _drafts(reports, by_reference, predictions, answers)
-        if faults:
-            raise OutcomesRefused(faults)
-        fresh = list(_fresh(drafts, user_id))
-        Outcome.objects.bulk_create(fresh)
-    return Recorded(len(fresh), len(drafts) - len(fresh))
+        ids_by_reference = _find_by_reference(reports)
+        targets = _lock(reports, ids_by_reference)
+        truths = _truths(target.model_id for target in targets.values())
+        drafts = _draft(reports, ids_by_reference, targets, truths)
+        if drafts.faults:
+            raise OutcomesRefused(drafts.faults)
+        new_rows = list(_without_recorded(drafts.rows, user_id))
+        Outcome.objects.bulk_create(new_rows)
+    return RecordedCounts(len(new_rows), len(drafts.rows) - len(new_rows))
 
 
-def _by_reference(reports: Sequence[Report]) -> Mapping[str, list[int]]:
-    """The answered predictions of each reference that is reported; raises OutcomesRefused."""
-    first = {
-        report.reference: index
-        for index, report in reversed(list(enumerate(reports)))
-        if report.reference is not None
-    }
-    found: dict[str, list[int]] = defaultdict(list)
-    if not first:
-        return found
-    rows = Prediction.objects.filter(reference__in=first, primary=None).order_by()
-    keys: Any = rows.values_list("reference", "pk")[: MAX_OUTCOME_ROWS + 1]
+def _find_by_reference(reports: Sequence[Report]) -> PredictionIds:
+    """The IDs of the answered predictions of each reported reference; raises OutcomesRefused."""
+    first_index: dict[str, int] = {}
+    for index, report in enumerate(reports):
+        if report.reference is not None:
+            first_index.setdefault(report.reference, index)
+    ids: dict[str, list[int]] = defaultdict(list)
+    if not first_index:
+        return ids
+    rows = Prediction.objects.filter(reference__in=first_index, primary=None).order_by()
+    keys = rows.values_list("reference", "pk")[: MAX_OUTCOME_ROWS + 1]
     for number, (reference, pk) in enumerate(keys):
-        found[reference].append(pk)
-        limit = "of one reference, more than", MAX_PREDICTIONS_OF_REFERENCE
+        assert reference is not None
+        ids[reference].append(pk)
         if number == MAX_OUTCOME_ROWS:
-            limit = "of all references together, more than", MAX_OUTCOME_ROWS
-        elif len(found[reference]) <= MAX_PREDICTIONS_OF_REFERENCE:
+            excess = f"all references together have more than {MAX_OUTCOME_ROWS}"
+        elif len(ids[reference]) > MAX_PREDICTIONS_OF_REFERENCE:
+            excess = f"this reference has more than {MAX_PREDICTIONS_OF_REFERENCE}"
+        else:
             continue
-        message = f"Means too many predictions: {limit[0]} {limit[1]}."
-        raise OutcomesRefused([Fault(first[reference], "reference", message)])
-    return found
+        message = f"Matches too many predictions: {excess}."
+        raise OutcomesRefused([Fault(first_index[reference], "reference", message)])
+    return ids
 
 
-def _locked(
-    reports: Sequence[Report], by_reference: Mapping[str, list[int]]
-) -> Mapping[int, tuple[int, int | None]]:
-    """The predictions that are meant: by id, their version and, of a shadow's row, its primary.
+def _lock(reports: Sequence[Report], ids_by_reference: PredictionIds) -> Mapping[int, _Target]:
+    """The predictions that the reports mean, by ID, locked until the end of the transaction.
 
-    Held to the end of the transaction: none is deleted meanwhile, and what is reported twice at
-    once is recorded once. In the order of their ids, so that two never wait for each other.
+    The locks keep the predictions from being deleted meanwhile, and two equal reports at the same
+    time from both being recorded. They are taken in the order of the IDs, to avoid deadlocks.
     """
-    wanted = {report.prediction_id for report in reports if report.prediction_id is not None}
-    wanted.update(pk for keys in by_reference.values() for pk in keys)
-    rows = Prediction.objects.filter(pk__in=wanted).order_by("pk").select_for_update(no_key=True)
-    return {row.pk: (row.model_id, row.primary_id) for row in rows.only("model_id", "primary_id")}
+    ids = {report.prediction_id for report in reports if report.prediction_id is not None}
+    ids.update(pk for keys in ids_by_reference.values() for pk in keys)
+    rows = Prediction.objects.filter(pk__in=ids).order_by("pk").select_for_update(no_key=True)
+    return {
+        row.pk: _Target(row.model_id, row.primary_id) for row in rows.only("model_id", "primary_id")
+    }
 
 
-def _answers(model_ids: Iterator[int]) -> Mapping[int, _Answer | NoQuality]:
-    answers: dict[int, _Answer | NoQuality] = {}
+def _truths(model_ids: Iterable[int]) -> Mapping[int, _Truth | NoQuality]:
+    truths: dict[int, _Truth | NoQuality] = {}
     rows = ModelVersion.objects.only("name", "version", "signature")
     for pk, version in rows.in_bulk(set(model_ids)).items():
         try:
             task = task_of(version)
-            answers[pk] = _Answer(task, labels_by_form(task.classes))
+            truths[pk] = _Truth(task, labels_by_spelling(task.classes))
         except NoQuality as error:
-            answers[pk] = error
-    return answers
+            truths[pk] = error
+    return truths
 
 
-def _drafts(
+def _draft(
     reports: Sequence[Report],
-    by_reference: Mapping[str, list[int]],
-    predictions: Mapping[int, tuple[int, int | None]],
-    answers: Mapping[int, _Answer | NoQuality],
-) -> tuple[list[tuple[Report, Outcome]], list[Fault]]:
-    """A row for each prediction that a report means, and what is wrong with the others."""
-    drafts: list[tuple[Report, Outcome]] = []
-    faults: list[Fault] = []
+    ids_by_reference: PredictionIds,
+    targets: Mapping[int, _Target],
+    truths: Mapping[int, _Truth | NoQuality],
+) -> _Drafts:
+    """An unsaved row for each prediction of each report, and the faults of the invalid reports."""
+    drafts = _Drafts()
     for index, report in enumerate(reports):
-        keys = by_reference.get(report.reference or "", [report.prediction_id or 0])
-        for pk in keys:
-            fault = _fault(report, index, pk, predictions)
-            if fault is None:
-                answer = answers[predictions[pk][0]]
-                outcome = _judged(report, answer)
-                if isinstance(outcome, Outcome):
-                    outcome.prediction_id = pk
-                    drafts.append((report, outcome))
-                    continue
-                fault = Fault(index, *outcome)
-            faults.append(fault)
+        for pk in ids_by_reference.get(report.reference or "", [report.prediction_id or 0]):
+            outcome = _draft_one(report, index, pk, targets, truths)
+            if isinstance(outcome, Fault):
+                drafts.faults.append(outcome)
+                break
+            drafts.rows.append((report, outcome))
+        if len(drafts.faults) == MAX_FAULTS:
             break
-        if len(faults) == MAX_FAULTS:
-            break
-    return drafts, faults
+    return drafts
 
 
-def _fault(
-    report: Report, index: int, pk: int, predictions: Mapping[int, tuple[int, int | None]]
-) -> Fault | None:
-    if pk not in predictions:
-        named = report.reference if report.prediction_id is None else report.prediction_id
+def _draft_one(
+    report: Report,
+    index: int,
+    pk: int,
+    targets: Mapping[int, _Target],
+    truths: Mapping[int, _Truth | NoQuality],
+) -> Outcome | Fault:
+    target = targets.get(pk)
+    if target is None:
         message = (
-            f"Prediction {named} not found"
+            f"Prediction {report.prediction_id} not found"
             if report.reference is None
-            else f"No prediction has the reference {named!r}"
+            else f"No prediction has the reference {report.reference!r}"
         )
-        return Fault(index, report.named_by, message, is_unknown=True)
-    primary = predictions[pk][1]
-    if primary is not None:
-        message = f"Prediction {pk} is a shadow's: give the outcome of {primary}, which it shares."
-        return Fault(index, report.named_by, message)
-    return None
+        return Fault(index, report.target_field, message, is_unknown=True)
+    if target.primary_id is not None:
+        message = (
+            f"Prediction {pk} was made by a shadow. Report the outcome of its primary,"
+            f" prediction {target.primary_id}; it counts for both."
+        )
+        return Fault(index, report.target_field, message)
+    truth = truths[target.model_id]
+    if isinstance(truth, NoQuality):
+        return Fault(index, report.target_field, f"{truth}.")
+    outcome = _outcome(report, truth, index)
+    if isinstance(outcome, Outcome):
+        outcome.prediction_id = pk
+    return outcome
 
 
-def _judged(report: Report, answer: _Answer | NoQuality) -> Outcome | tuple[str, str]:
-    """The outcome as a row without its prediction; or a field, and why it is none."""
-    if isinstance(answer, NoQuality):
-        return report.named_by, f"{answer}."
-    if not answer.task.is_classification:
+def _outcome(report: Report, truth: _Truth, index: int) -> Outcome | Fault:
+    """The outcome as a row that lacks its prediction and times."""
+    if not truth.task.is_classification:
         if report.value is None:
-            return "label", "Is a classifier's; a regressor's outcome is its value."
+            message = "The model is a regressor: give the true value instead of a label."
+            return Fault(index, "label", message)
         return Outcome(value=report.value)
     if report.label is None:
-        return "value", "Is a regressor's; a classifier's outcome is its label."
-    label = answer.labels.get(label_text(report.label))
+        message = "The model is a classifier: give the true label instead of a value."
+        return Fault(index, "value", message)
+    label = truth.labels.get(label_text(report.label))
     if label is None:
-        return "label", f"Must be one of {listed([str(one) for one in answer.task.classes])}."
+        message = f"Must be one of {listed([str(label) for label in truth.task.classes])}."
+        return Fault(index, "label", message)
     return Outcome(label=label)
 
 
-def _fresh(drafts: Sequence[tuple[Report, Outcome]], user_id: int | None) -> Iterator[Outcome]:
-    """Those drafts that are not recorded yet, with their times and user."""
+def _without_recorded(
+    drafts: Sequence[tuple[Report, Outcome]], user_id: int | None
+) -> Iterator[Outcome]:
+    """The drafts that are not recorded yet, completed with their times and user."""
     now = timezone.now()
-    known: set[tuple[Any, ...]] = set()
-    latest: dict[int, Any] = {}
+    known: set[tuple[int, float | str, datetime]] = set()
+    latest: dict[int, float | str] = {}
     rows = Outcome.objects.filter(prediction__in={row.prediction_id for _, row in drafts})
     for row in rows.order_by("pk").iterator():
-        known.add((row.prediction_id, _said(row), row.observed_at))
-        latest[row.prediction_id] = _said(row)
+        known.add((row.prediction_id, _truth_key(row), row.observed_at))
+        latest[row.prediction_id] = _truth_key(row)
     for report, row in drafts:
-        said, pk = _said(row), row.prediction_id
-        if (pk, said, report.observed_at) in known:
+        pk, truth = row.prediction_id, _truth_key(row)
+        if (pk, truth, report.observed_at) in known:
             continue
-        if report.observed_at is None and pk in latest and latest[pk] == said:
+        if report.observed_at is None and pk in latest and latest[pk] == truth:
             continue
         row.created_at, row.user_id = now, user_id
         row.observed_at = report.observed_at or now
-        known.add((pk, said, row.observed_at))
-        latest[pk] = said
+        known.add((pk, truth, row.observed_at))
+        latest[pk] = truth
         yield row
 
 
-def _said(row: Outcome) -> float | str:
+def _truth_key(row: Outcome) -> float | str:
     return label_text(row.label) if row.value is None else row.value

@@ -1,13 +1,9 @@
-"""An alias's versions side by side: what each answered, how quickly, how alike and how well."""
+"""The versions of an alias side by side: answers, latency, agreement and quality of each arm."""
 
-import math
-from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TypeAlias
 
-from django.db import connection
 from django.db.models import (
-    Aggregate,
     Avg,
     Count,
     ExpressionWrapper,
@@ -16,40 +12,39 @@ from django.db.models import (
     Q,
     QuerySet,
     Sum,
-    Value,
 )
-from django.db.models.functions import Abs, Greatest
+from django.db.models.expressions import Combinable
 
-from predictions.evaluation.agreement import ROUNDING
-from predictions.evaluation.intervals import Moments, difference_interval, wilson_interval
-from predictions.evaluation.quality.quality import counted
-from predictions.evaluation.quality.tally import index_of_class, pairs_of, tally
-from predictions.evaluation.quality.tasks import NoQuality, Task, label_text, task_of
-from predictions.models import MAX_OUTCOME_VALUE, Prediction
+from predictions.evaluation.agreement_sql import count_agreement
+from predictions.evaluation.quality.labelled_predictions import labelled_predictions, tally
+from predictions.evaluation.quality.tasks import NoQuality, Task, task_of
+from predictions.evaluation.quality.version_quality import counted_figures
+from predictions.evaluation.statistics import (
+    Interval,
+    Moments,
+    can_be_squared,
+    difference_interval,
+    quantiles,
+    wilson_interval,
+)
+from predictions.models import Prediction
+from registry.exact_json.values import JSONObject
 from registry.models import Alias, ModelVersion
 
-QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+Window: TypeAlias = tuple[datetime, datetime]
 
 
-class PercentileCont(Aggregate):
-    """PostgreSQL's continuous percentile, which interpolates between rows."""
+def compare_arms(name: str, alias: str, *, since: datetime, until: datetime) -> JSONObject:
+    """The champion, canary and shadows of an alias, on the rows of their arm in the window.
 
-    function = "percentile_cont"
-    template = "%(function)s(%(fraction)s) WITHIN GROUP (ORDER BY %(expressions)s)"
-    output_field = FloatField()
-
-
-def compare(name: str, alias: str, *, since: datetime, until: datetime) -> dict[str, Any]:
-    """The alias's champion, canary and shadows, by what each was asked under it in the window.
-
-    A version's rows on other arms are not counted. All rows are found by the index
-    `prediction_newest_of_model`. Raises AliasNotFound.
+    What the same version answered on another arm, or outside the alias, is not counted. The index
+    `prediction_newest_of_model` finds all rows. Raises AliasNotFound.
     """
     arms = Alias.objects.find(name, alias).arms
-    window = {"created_at__gte": since, "created_at__lt": until, "alias": alias}
-    champion = _Arm(arms.version, Prediction.Arm.PRIMARY, window)
-    canary = _Arm(arms.canary, Prediction.Arm.CANARY, window) if arms.canary else None
-    shadows = [_Arm(version, Prediction.Arm.SHADOW, window) for version in arms.shadows]
+    window = (since, until)
+    champion = _Arm(arms.version, Prediction.Arm.PRIMARY, alias, window)
+    canary = arms.canary and _Arm(arms.canary, Prediction.Arm.CANARY, alias, window)
+    shadows = [_Arm(version, Prediction.Arm.SHADOW, alias, window) for version in arms.shadows]
     return {
         "name": name,
         "alias": alias,
@@ -57,20 +52,34 @@ def compare(name: str, alias: str, *, since: datetime, until: datetime) -> dict[
         "to": until,
         "canary_percent": arms.canary_percent,
         "champion": champion.figures(),
-        "canary": canary and {**canary.figures(), "difference": _unpaired(canary, champion)},
+        "canary": canary
+        and {**canary.figures(), "difference": _difference_of_means(canary, champion)},
         "shadows": [
-            {**shadow.figures(), "agreement": _agreement(shadow), "difference": _paired(shadow)}
+            {
+                **shadow.figures(),
+                "agreement": _agreement(shadow),
+                "difference": _mean_of_differences(shadow),
+            }
             for shadow in shadows
         ],
     }
 
 
 class _Arm:
-    """One version's rows on one arm of an alias."""
+    """The rows of one version on one arm of an alias."""
 
-    def __init__(self, version: ModelVersion, arm: str, window: Mapping[str, Any]) -> None:
+    def __init__(
+        self, version: ModelVersion, arm: Prediction.Arm, alias: str, window: Window
+    ) -> None:
         self.version, self.arm = version, arm
-        self.conditions = {"model": version, **window, "arm": arm}
+        since, until = window
+        self.conditions = {
+            "model": version,
+            "created_at__gte": since,
+            "created_at__lt": until,
+            "alias": alias,
+            "arm": arm,
+        }
         self.rows = Prediction.objects.filter(**self.conditions).order_by()
         try:
             self.task: Task | None = task_of(version)
@@ -78,68 +87,36 @@ class _Arm:
             self.task = None
 
     @property
-    def measured(self) -> str:
-        """What is compared as a number: class indices are none."""
+    def compared_column(self) -> str:
+        """The column whose means are compared. Class indices are not numbers to average."""
         is_regressor = self.task is not None and not self.task.is_classification
         return "prediction" if is_regressor else "confidence"
 
-    def figures(self) -> dict[str, Any]:
-        numbers = self.rows.aggregate(
+    def figures(self) -> JSONObject:
+        counts = self.rows.aggregate(
             rows=Count("pk"), failed=Count("pk", filter=Q(status=Prediction.Status.FAILED))
         )
-        judged = tally(self.task, pairs_of(self.conditions))[0] if self.task else None
-        rows, failed = numbers["rows"], numbers["failed"]
+        rows, failed = counts["rows"], counts["failed"]
+        total = tally(self.task, labelled_predictions(self.conditions))[0] if self.task else None
         return {
             "model_id": self.version.pk,
             "version": self.version.version,
             "arm": self.arm,
             "task": self.task and self.task.name,
-            **counted(self.task or Task(), numbers, judged),
+            **counted_figures(self.task or Task(), {"rows": rows, "failed": failed}, total),
             "failure_rate": failed / rows if rows else None,
             "failure_rate_interval": wilson_interval(failed, rows),
-            "latency_ms": _quantiles(self.rows.filter(latency_ms__isnull=False), "latency_ms"),
+            "latency_ms": quantiles(self.rows.filter(latency_ms__isnull=False), "latency_ms"),
             "agreement": None,
             "difference": None,
         }
 
 
-def _quantiles(rows: QuerySet[Prediction], column: str) -> dict[str, float | None]:
-    """Quantiles of a column, interpolated between neighbours."""
-    if connection.vendor == "postgresql":
-        return rows.aggregate(
-            **{
-                name: PercentileCont(F(column), fraction=fraction)
-                for name, fraction in QUANTILES.items()
-            }
-        )
-    last = rows.count() - 1
-    values = rows.order_by(column).values_list(column, flat=True)
-    quantiles: dict[str, float | None] = {}
-    for name, fraction in QUANTILES.items():
-        place = max(last, 0) * fraction
-        near = list(values[math.floor(place) : math.floor(place) + 2])
-        share = place - math.floor(place)
-        quantiles[name] = near[0] + share * (near[-1] - near[0]) if near else None
-    return quantiles
-
-
-def _agreement(shadow: _Arm) -> dict[str, Any] | None:
-    """How often a shadow answered as its primary: the same label, or a value that a replay would
-    count as the same (`agreement.agree`).
-    """
+def _agreement(shadow: _Arm) -> JSONObject | None:
+    """How often a shadow agrees with its primary, by the rule of `agreement`."""
     if shadow.task is None:
         return None
-    answered = shadow.rows.filter(prediction__isnull=False, primary__prediction__isnull=False)
-    if shadow.task.is_classification:
-        compared, agreed = _same_labels(answered, shadow.task)
-    else:
-        nearness = Abs(F("prediction") - F("primary__prediction"))
-        larger = Greatest(Value(1.0), Abs("prediction"), Abs("primary__prediction"))
-        answered = answered.filter(_finite("prediction"), _finite("primary__prediction"))
-        counts = answered.annotate(nearness=nearness, reach=larger * ROUNDING).aggregate(
-            compared=Count("pk"), agreed=Count("pk", filter=Q(nearness__lte=F("reach")))
-        )
-        compared, agreed = counts["compared"], counts["agreed"]
+    compared, agreed = count_agreement(shadow.rows, shadow.task)
     return {
         "compared": compared,
         "agreed": agreed,
@@ -148,71 +125,39 @@ def _agreement(shadow: _Arm) -> dict[str, Any] | None:
     }
 
 
-def _same_labels(answered: QuerySet[Prediction], task: Task) -> tuple[int, int]:
-    """How many rows were compared, and how many have the label of their primary.
-
-    By label: another version's classes may stand in another order.
-    """
-    groups = list(
-        answered.values_list("prediction", "primary__prediction", "primary__model").annotate(
-            rows=Count("pk")
-        )
-    )
-    versions = ModelVersion.objects.in_bulk({group[2] for group in groups})
-    labels: dict[int, Sequence[Any]] = {}
-    for pk, version in versions.items():
-        try:
-            labels[pk] = task_of(version).classes
-        except NoQuality:
-            labels[pk] = ()
-    compared = agreed = 0
-    for own, other, model_id, rows in groups:
-        said, asked = _label(own, task.classes), _label(other, labels[model_id])
-        if said is not None and asked is not None:
-            compared += rows
-            agreed += rows * (said == asked)
-    return compared, agreed
-
-
-def _label(index: float, classes: Sequence[Any]) -> str | None:
-    place = index_of_class(index, len(classes))
-    return None if place is None else label_text(classes[place])
-
-
-def _paired(shadow: _Arm) -> dict[str, Any]:
-    """The mean of what the shadow answered less its primary."""
-    own, other = shadow.measured, f"primary__{shadow.measured}"
-    difference = ExpressionWrapper(F(own) - F(other), FloatField())
-    moments = _moments(shadow.rows.filter(_finite(own), _finite(other)), difference)
+def _mean_of_differences(shadow: _Arm) -> JSONObject:
+    """The mean over rows of the shadow's number less its primary's: the samples are paired."""
+    own, primary = shadow.compared_column, f"primary__{shadow.compared_column}"
+    difference = ExpressionWrapper(F(own) - F(primary), FloatField())
+    moments = _moments(shadow.rows.filter(can_be_squared(own), can_be_squared(primary)), difference)
     if moments is None:
         return _difference(shadow, 0, None, None)
     return _difference(shadow, moments.n, moments.mean, moments.interval)
 
 
-def _unpaired(canary: _Arm, champion: _Arm) -> dict[str, Any]:
-    """The canary's mean less the champion's: they were asked about different subjects."""
-    moments = [
-        _moments(arm.rows.filter(_finite(canary.measured)), F(canary.measured))
-        for arm in (canary, champion)
-    ]
-    own, other = moments
-    if own is None or other is None:
+def _difference_of_means(canary: _Arm, champion: _Arm) -> JSONObject:
+    """The canary's mean less the champion's; they score different rows, so these are not paired."""
+    column = canary.compared_column
+    canary_moments, champion_moments = (
+        _moments(arm.rows.filter(can_be_squared(column)), F(column)) for arm in (canary, champion)
+    )
+    if canary_moments is None or champion_moments is None:
         return _difference(canary, 0, None, None)
-    return _difference(canary, own.n, own.mean - other.mean, difference_interval(own, other))
+    return _difference(
+        canary,
+        canary_moments.n,
+        canary_moments.mean - champion_moments.mean,
+        difference_interval(canary_moments, champion_moments),
+    )
 
 
-def _difference(arm: _Arm, rows: int, mean: float | None, interval: Any) -> dict[str, Any]:
-    of = "value" if arm.measured == "prediction" else "confidence"
+def _difference(arm: _Arm, rows: int, mean: float | None, interval: Interval | None) -> JSONObject:
+    of = "value" if arm.compared_column == "prediction" else "confidence"
     return {"of": of, "rows": rows, "mean": mean, "mean_interval": interval}
 
 
-def _finite(column: str) -> Q:
-    # Larger ones can not be squared; a null is in no range.
-    return Q(**{f"{column}__range": (-MAX_OUTCOME_VALUE, MAX_OUTCOME_VALUE)})
-
-
-def _moments(rows: QuerySet[Prediction], measured: Any) -> Moments | None:
-    """In two passes, so that large values near each other keep their digits."""
+def _moments(rows: QuerySet[Prediction], measured: Combinable) -> Moments | None:
+    """In two passes, so that large values that lie close together keep their digits."""
     rows = rows.annotate(measured=measured)
     mean = rows.aggregate(mean=Avg("measured"))["mean"]
     if mean is None:

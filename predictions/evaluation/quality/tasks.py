@@ -1,8 +1,7 @@
-"""What a version's signature asks of its outcomes: the classes of a classifier, or a number."""
+"""What a version predicts, according to its signature: one of its classes, or a number."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import orjson
 
@@ -11,12 +10,12 @@ from registry.signatures.signature import ClassLabel, Signature
 
 
 class NoQuality(Exception):
-    """Nothing can be said of the quality of this version; the message is for the caller."""
+    """The version has no quality figures; the message tells the caller why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """The classes of a classifier, in the order of its class indices; none for a regressor."""
+    """The classes of a classifier in the order of its class indices; none for a regressor."""
 
     classes: tuple[ClassLabel, ...] = ()
     has_probabilities: bool = False
@@ -31,40 +30,53 @@ class Task:
 
 
 def task_of(version: ModelVersion) -> Task:
-    """The task of a version with one answer a row; raises NoQuality."""
+    """The task of a version that answers one label or number per row; raises NoQuality."""
     if version.signature is None:
-        raise NoQuality(f"Model {version} has no signature yet, which tells what it answers")
+        raise NoQuality(f"Model {version} has no signature yet, so its task is unknown")
     outputs = Signature.from_json(version.signature).outputs
     kinds = [output.kind for output in outputs]
     has_probabilities = bool(kinds) and kinds[-1] == "probabilities"
     if len(kinds) != 1 and kinds != ["label", "probabilities"]:
-        raise NoQuality(f"Model {version} answers several outputs, not one")
+        raise NoQuality(f"Model {version} has several outputs; quality needs exactly one")
     if kinds[0] != "value":
         return Task(outputs[0].classes, has_probabilities)
     if len(outputs[0].shape) > 1:
-        raise NoQuality(f"Model {version} answers several numbers a row, not one")
+        raise NoQuality(f"Model {version} returns several numbers per row; quality needs one")
     return Task()
 
 
-def label_text(label: Any) -> str:
-    """A label as its column holds it."""
+def class_index(predicted: float | None, classes: int) -> int | None:
+    """A recorded class index as an integer; None if it is none, as in an imported prediction."""
+    if predicted is None or not predicted.is_integer() or not 0 <= predicted < classes:
+        return None
+    return int(predicted)
+
+
+def class_at(predicted: float | None, classes: Sequence[ClassLabel]) -> ClassLabel | None:
+    """The label of a recorded class index; None as for `class_index`."""
+    index = class_index(predicted, len(classes))
+    return None if index is None else classes[index]
+
+
+def label_text(label: object) -> str:
+    """A label as its JSON column stores it."""
     return orjson.dumps(label).decode()
 
 
-def labels_by_form(classes: Sequence[ClassLabel]) -> Mapping[str, ClassLabel]:
-    """The classes by all ways to write them, as `label_text` gives them.
+def labels_by_spelling(classes: Sequence[ClassLabel]) -> Mapping[str, ClassLabel]:
+    """The classes by the `label_text` of every spelling that an outcome may use.
 
-    1 may be given as 1.0 or "1", true as "true" or "True": CSV knows text alone, and probabilities
-    have text as their keys. No class is another one's text: a signature sees to it.
+    1 may also be 1.0 or "1", and true may be "true" or "True": CSV has only text, and the keys of
+    probabilities are text. No two classes have the same text; the signature makes sure of that.
     """
     exact = {label_text(label): label for label in classes}
     loose: dict[str, ClassLabel] = {}
     for label in classes:
-        forms: list[Any] = [str(label)]
+        spellings: list[ClassLabel] = [str(label)]
         if isinstance(label, bool):
-            forms.append(label_text(label))
+            spellings.append(label_text(label))
         elif isinstance(label, int | float) and float(label).is_integer():
-            forms += [int(label), float(label), str(int(label)), str(float(label))]
-        for form in forms:
-            loose.setdefault(label_text(form), label)
+            spellings += [int(label), float(label), str(int(label)), str(float(label))]
+        for spelling in spellings:
+            loose.setdefault(label_text(spelling), label)
     return {**loose, **exact}

@@ -1,14 +1,14 @@
-"""Which stretch of time a figure is of, as its query parameters say it."""
+"""The query parameters that choose the time window of figures."""
 
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.utils import timezone
 from rest_framework import serializers
 
-from predictions.evaluation.outcomes.reports import MomentField
+from predictions.evaluation.fields import BoundedDateTimeField, Fields
+from registry.exact_json.values import JSONObject
 
-# The shortest of each kind.
+# The shortest duration of each kind of bucket.
 BUCKETS = {
     "hour": timedelta(hours=1),
     "day": timedelta(days=1),
@@ -18,23 +18,26 @@ BUCKETS = {
 MAX_BUCKETS = 1000
 
 
-class WindowQuery(serializers.Serializer):
-    """From `from` on and before `to`: without them now, and `days` before."""
+class WindowQuery(serializers.Serializer[object]):
+    """A window from `from` (inclusive) to `to` (exclusive); by default the last `days` days."""
 
     days = 30
 
-    def get_fields(self) -> dict[str, Any]:
-        # One of them is a keyword of Python's.
+    def get_fields(self) -> Fields:
+        # `from` is a keyword in Python.
         return {
-            "from": MomentField(
+            "from": BoundedDateTimeField(
                 required=False,
-                help_text=f"Predictions made from then on; without it, {self.days} days before.",
+                help_text="Start of the window, inclusive;"
+                f" by default {self.days} days before its end.",
             ),
-            "to": MomentField(required=False, help_text="Predictions made before; now without it."),
+            "to": BoundedDateTimeField(
+                required=False, help_text="End of the window, exclusive; now by default."
+            ),
             **super().get_fields(),
         }
 
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+    def validate(self, attrs: JSONObject) -> JSONObject:
         until: datetime = attrs.pop("to", None) or timezone.now()
         since: datetime = attrs.pop("from", None) or until - timedelta(days=self.days)
         if since >= until:
@@ -44,14 +47,18 @@ class WindowQuery(serializers.Serializer):
 
 class QualityQuery(WindowQuery):
     bucket = serializers.ChoiceField(
-        required=False, choices=list(BUCKETS), help_text="Also by hour, day, week or month, in UTC."
+        required=False,
+        choices=list(BUCKETS),
+        help_text="Adds figures by hour, day, week or month, in UTC.",
     )
 
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+    def validate(self, attrs: JSONObject) -> JSONObject:
         window = super().validate(attrs)
         bucket = window.get("bucket")
         if bucket and (window["until"] - window["since"]) / BUCKETS[bucket] > MAX_BUCKETS:
-            message = f"Makes more than {MAX_BUCKETS} buckets: take longer ones, or less time."
+            message = (
+                f"Makes more than {MAX_BUCKETS} buckets: choose longer buckets or a shorter window."
+            )
             raise serializers.ValidationError({"bucket": [message]})
         return window
 

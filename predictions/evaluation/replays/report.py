@@ -1,38 +1,40 @@
-"""The figures of a replay, from its results in the database."""
+"""The figures of a replay, computed from its results in the database."""
 
-import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import orjson
 from django.db import connection
 from django.db.models import Count, Max, Q, Sum
 
-from predictions.evaluation.intervals import wilson_interval
-from predictions.evaluation.quality.tally import Pairs, pairs_of, tally
+from predictions.evaluation.quality.labelled_predictions import (
+    LabelledPredictions,
+    labelled_predictions,
+    tally,
+)
 from predictions.evaluation.quality.tasks import NoQuality, task_of
+from predictions.evaluation.statistics import quantiles_by_index, wilson_interval
 from predictions.models import Prediction, Replay, ReplayResult
 from predictions.models.replays import ReplayResultQuerySet
+from registry import statements
+from registry.exact_json.values import JSONObject
 from registry.models import ModelVersion
 
-QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 MAX_WORST = 10
-MAX_UNANSWERED_SHOWN = 10
-# Of classes and of pairs of them, as many as someone reads.
+MAX_UNANSWERED = 10
 MAX_CLASSES = 100
-MAX_PAIRS = 20
-MAX_SHOWN_CHARACTERS = 200
+MAX_CLASS_PAIRS = 20
+MAX_TEXT_LENGTH = 200
 
 RESULTS = ReplayResult._meta.db_table
 PREDICTIONS = Prediction._meta.db_table
 
 
-def report_of(replay: Replay) -> dict[str, Any]:
-    """All figures of the results that there are, as JSON.
+def report_of(replay: Replay) -> JSONObject:
+    """All figures of the results so far, as JSON.
 
-    `agreement` is the share of all rows that agree: a row that the new version refuses, fails on or
-    answers with something else altogether does not. `deleted` counts the rows whose prediction, and
-    result with it, was deleted since.
+    `agreement` is the share of all rows whose answers agree. A row that the new version refuses,
+    fails on, or answers with something that cannot be compared does not agree. `deleted` counts the
+    rows whose prediction has been deleted since, and the result with it.
     """
     results = ReplayResult.objects.filter(replay=replay)
     counts = _counts(results)
@@ -47,44 +49,37 @@ def report_of(replay: Replay) -> dict[str, Any]:
         "difference": _differences(results),
         "classes": _classes(replay),
         "quality": _quality(replay),
-        "worst": [_shown_pair(row) for row in with_originals(results.worst_first())[:MAX_WORST]],
+        "worst": [_pair(row) for row in with_originals(results.worst_first())[:MAX_WORST]],
         "unanswered": [
-            {"prediction_id": row.original_id, "status": row.status, "error": _shown(row.error)}
-            for row in results.unanswered()[:MAX_UNANSWERED_SHOWN]
+            {"prediction_id": row.original_id, "status": row.status, "error": _shorten(row.error)}
+            for row in results.unanswered()[:MAX_UNANSWERED]
         ],
     }
 
 
 def with_originals(results: ReplayResultQuerySet) -> ReplayResultQuerySet:
-    """Results with the recorded answers, without the inputs."""
+    """Results with the recorded answers, but without the inputs."""
     return results.select_related("original").defer("original__input_data", "original__metadata")
 
 
-def answer_of(row: Prediction | ReplayResult) -> Any:
-    """An answer in short: the label where there is one, else the number; None for several."""
-    if isinstance(row.output, dict) and "label" in row.output:
-        return _shown(row.output["label"])
-    return row.prediction
-
-
 def _counts(results: ReplayResultQuerySet) -> dict[str, int]:
-    found = (
+    groups = (
         results.order_by()
         .values("status")
         .annotate(rows=Count("pk"), agreed=Count("pk", filter=Q(agrees=True)))
     )
-    by_status = {row["status"]: row["rows"] for row in found}
+    by_status = {group["status"]: group["rows"] for group in groups}
     return {
         "rows": sum(by_status.values()),
-        "agreed": sum(row["agreed"] for row in found),
+        "agreed": sum(group["agreed"] for group in groups),
         **{status: by_status.get(status, 0) for status in ReplayResult.Status.values},
     }
 
 
-def _differences(results: ReplayResultQuerySet) -> dict[str, Any] | None:
-    """Mean and quantiles of the differences; a quantile between two rows is interpolated."""
+def _differences(results: ReplayResultQuerySet) -> JSONObject | None:
+    """Mean, quantiles and maximum of the differences between the answers."""
     measured = results.worst_first().filter(difference__isnull=False)
-    # Sums, which are finite: PostgreSQL's avg() squares what it is given, and may overflow.
+    # Sums, because they stay finite: PostgreSQL's avg() squares its input and may overflow.
     totals = measured.order_by().aggregate(
         rows=Count("pk"), sum=Sum("difference"), absolute=Sum("distance"), max=Max("distance")
     )
@@ -95,83 +90,68 @@ def _differences(results: ReplayResultQuerySet) -> dict[str, Any] | None:
         "rows": rows,
         "mean": totals["sum"] / rows,
         "mean_absolute": totals["absolute"] / rows,
-        **{name: _quantile(measured, rows, share) for name, share in QUANTILES.items()},
+        **quantiles_by_index(measured, "distance", rows),
         "max": totals["max"],
     }
 
 
-def _quantile(measured: ReplayResultQuerySet, rows: int, share: float) -> float:
-    """Of distances, sorted by their index: linear between neighbours, as numpy's default is."""
-    place = (rows - 1) * share
-    below = math.floor(place)
-    # The furthest come first.
-    first = max(0, rows - 2 - below)
-    found = list(measured.values_list("distance", flat=True)[first : rows - below])
-    high, low = found[0], found[-1]
-    return float(low + (high - low) * (place - below))
-
-
-def _classes(replay: Replay) -> dict[str, Any] | None:
+def _classes(replay: Replay) -> JSONObject | None:
     """Agreement by recorded label, and the pairs of labels that differ most often."""
-    label, new_label = "original.output -> {}", "result.output -> {}"
     key = "'label'" if connection.vendor == "postgresql" else "'$.label'"
-    label, new_label = (f"CAST({side.format(key)} AS text)" for side in (label, new_label))
+    label = f"CAST(original.output -> {key} AS text)"
+    new_label = f"CAST(result.output -> {key} AS text)"
     joined = f"""
         FROM {RESULTS} result JOIN {PREDICTIONS} original ON original.id = result.original_id
         WHERE result.replay_id = %s AND original.output -> {key} IS NOT NULL
     """
-    by_class = _rows(
+    by_class = statements.fetch(
         f"SELECT {label}, count(*), sum(CASE WHEN agrees THEN 1 ELSE 0 END) {joined}"
         f" GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {MAX_CLASSES}",
-        replay.pk,
+        [replay.pk],
     )
-    pairs = _rows(
+    pairs = statements.fetch(
         f"SELECT {label}, {new_label}, count(*) {joined} AND NOT agrees"
-        f" AND result.status = 'compared' GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2 LIMIT {MAX_PAIRS}",
-        replay.pk,
+        f" AND result.status = 'compared' GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2"
+        f" LIMIT {MAX_CLASS_PAIRS}",
+        [replay.pk],
     )
     if not by_class:
         return None
     return {
         "agreement": [
-            {
-                "label": _shown(orjson.loads(name)),
-                "rows": rows,
-                "agreed": agreed,
-                "agreement": agreed / rows,
-            }
-            for name, rows, agreed in by_class
+            {"label": _label(text), "rows": rows, "agreed": agreed, "agreement": agreed / rows}
+            for text, rows, agreed in by_class
         ],
         "pairs": [
-            {
-                "recorded": _shown(orjson.loads(recorded)),
-                "new": _shown(orjson.loads(new)),
-                "rows": rows,
-            }
+            {"recorded": _label(recorded), "new": _label(new), "rows": rows}
             for recorded, new, rows in pairs
         ],
     }
 
 
-def _quality(replay: Replay) -> dict[str, Any] | None:
-    """How good both versions were on the rows whose outcomes are known; None where none is."""
-    recorded = pairs_of({"replayed__replay": replay})
+def _label(text: str) -> object:
+    return _shorten(orjson.loads(text))
+
+
+def _quality(replay: Replay) -> JSONObject | None:
+    """The quality of both versions on the rows with outcomes; None if there are no such rows."""
+    recorded = labelled_predictions({"replayed__replay": replay})
     if not any(part.outcomes.exists() for part in recorded):
         return None
-    new = pairs_of({"replay": replay}, row="replayed")
+    new = labelled_predictions({"replay": replay}, path="replayed")
     return {
         "recorded": _quality_of(replay.from_version, recorded),
         "new": _quality_of(replay.to_version, new),
     }
 
 
-def _quality_of(version: ModelVersion, pairs: Sequence[Pairs]) -> dict[str, Any] | None:
-    """As live quality tells it; None of a version whose answers have none."""
+def _quality_of(version: ModelVersion, parts: Sequence[LabelledPredictions]) -> JSONObject | None:
+    """The same figures as live quality; None for a version without quality."""
     try:
         task = task_of(version)
     except NoQuality:
         return None
-    total, _ = tally(task, pairs)
+    total, _ = tally(task, parts)
     return {
         "task": task.name,
         "with_outcome": total.with_outcome,
@@ -180,26 +160,27 @@ def _quality_of(version: ModelVersion, pairs: Sequence[Pairs]) -> dict[str, Any]
     }
 
 
-def _rows(statement: str, replay_id: int) -> Sequence[Sequence[Any]]:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, [replay_id])
-        return list(cursor.fetchall())
-
-
-def _shown_pair(row: ReplayResult) -> Mapping[str, Any]:
+def _pair(row: ReplayResult) -> JSONObject:
+    """The recorded and the new answer to one input, in short."""
     return {
         "prediction_id": row.original_id,
         "difference": row.difference,
         "agrees": row.agrees,
-        "recorded": answer_of(row.original),
-        "new": answer_of(row),
+        "recorded": _summary(row.original),
+        "new": _summary(row),
         "recorded_confidence": row.original.confidence,
         "new_confidence": row.confidence,
     }
 
 
-def _shown(value: Any) -> Any:
-    """A label or message, cut where it is longer than someone reads."""
-    if isinstance(value, str) and len(value) > MAX_SHOWN_CHARACTERS:
-        return value[: MAX_SHOWN_CHARACTERS - 1] + "…"
+def _summary(answer: Prediction | ReplayResult) -> object:
+    """The label of a classifier, else the number; None for several outputs."""
+    if isinstance(answer.output, dict) and "label" in answer.output:
+        return _shorten(answer.output["label"])
+    return answer.prediction
+
+
+def _shorten(value: object) -> object:
+    if isinstance(value, str) and len(value) > MAX_TEXT_LENGTH:
+        return value[: MAX_TEXT_LENGTH - 1] + "…"
     return value

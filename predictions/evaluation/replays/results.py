@@ -1,32 +1,60 @@
-"""The statement that writes a replay's results: many rows, none for a prediction that has gone."""
+"""The results of a replay: how they are built, and the statement that inserts them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cache
-from typing import Any
 
 import orjson
 from django.db import connection
 
+from predictions.evaluation.agreement import compare
+from predictions.evaluation.replays.plan import RecordedRow
 from predictions.models import Prediction, Replay, ReplayResult
+from predictions.serving.answers import Answer
+from predictions.serving.records import storable_reason
 from registry import statements
+from registry.signatures.arrangement import InvalidInput
+
+Status = ReplayResult.Status
 
 
 @dataclass(slots=True)
 class Result:
-    """A row of ReplayResult that is to be written. An instance of the model takes ten times as long
-    to make, and a replay makes one for every prediction.
+    """A row of ReplayResult to be inserted.
+
+    Creating an instance of the model takes ten times as long, and a replay has a result for every
+    prediction.
     """
 
     original_id: int
-    status: str = ReplayResult.Status.COMPARED.value
+    status: str = Status.COMPARED.value
     prediction: float | None = None
     confidence: float | None = None
-    output: Any = None
+    output: object = None
     error: str = ""
     difference: float | None = None
     distance: float = 0.0
     agrees: bool = False
+
+
+def result_of(row: RecordedRow, answer: Answer, tolerance: float | None) -> Result:
+    """The new answer to a recorded row, compared with the recorded answer."""
+    result = Result(row.id)
+    if answer.error is not None:
+        is_refused = isinstance(answer.error, InvalidInput)
+        result.status = (Status.REFUSED if is_refused else Status.FAILED).value
+        result.error = storable_reason(answer.error)
+        return result
+    result.prediction, result.confidence = answer.prediction, answer.confidence
+    result.output = answer.output
+    comparison = compare(row, answer, tolerance)
+    if comparison is None:
+        result.status = Status.INCOMPARABLE.value
+        result.error = "One answer is a number, the other a label or several outputs."
+        return result
+    result.agrees, result.difference = comparison.agrees, comparison.difference
+    result.distance = comparison.distance
+    return result
 
 
 NAMES = [field.name for field in fields(Result)]
@@ -36,8 +64,10 @@ PREDICTIONS = Prediction._meta.db_table
 
 
 def insert(replay: Replay, results: Sequence[Result]) -> None:
-    """Insert results in the open transaction. Those whose prediction was deleted drop out in the
-    statement itself, which keeps the others from being deleted before it commits.
+    """Insert results in the open transaction.
+
+    Results whose prediction has been deleted are skipped by the statement itself, which also keeps
+    the other predictions from being deleted before it commits.
     """
     if connection.vendor == "sqlite":
         _insert_sqlite(replay, results)
@@ -47,8 +77,8 @@ def insert(replay: Replay, results: Sequence[Result]) -> None:
 
 @cache
 def _postgresql_statement() -> str:
-    # One document, as the recorder sends it. Locks are taken oldest first, as retention takes its
-    # own: so neither waits for the other in a circle.
+    # One JSON document, as the recorder sends it. Locks are taken oldest first, in the same order
+    # as retention takes them, to avoid deadlocks.
     columns = {field.attname: field for field in ReplayResult._meta.concrete_fields}
     given = ", ".join(f"{name} {columns[name].db_type(connection)}" for name in NAMES)
     return f"""

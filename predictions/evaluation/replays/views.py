@@ -11,8 +11,9 @@ from rest_framework.response import Response
 from rest_framework.status import HTTP_201_CREATED
 from rest_framework.viewsets import GenericViewSet
 
-from predictions.evaluation.replays import replay
-from predictions.evaluation.replays.pages import ResultPagination
+from predictions.evaluation.replays import runner
+from predictions.evaluation.replays.pagination import ReplayResultPagination
+from predictions.evaluation.replays.plan import Plan, find_version
 from predictions.evaluation.replays.report import with_originals
 from predictions.evaluation.replays.serializers import (
     ReplayDetailSerializer,
@@ -26,7 +27,7 @@ from predictions.models import Replay, ReplayResult
 
 
 class ReplayViewSet(ListModelMixin, GenericViewSet[Replay]):
-    """Ask another version what was asked before, and compare the answers."""
+    """Score the recorded inputs of one version with another, and compare the answers."""
 
     queryset = Replay.objects.with_versions().newest_first()
     serializer_class = ReplaySerializer
@@ -38,18 +39,17 @@ class ReplayViewSet(ListModelMixin, GenericViewSet[Replay]):
         request=ReplayRequest, responses={201: ReplayDetailSerializer, 404: None, 409: None}
     )
     def create(self, request: Request) -> Response:
-        """Replay a version's predictions while the caller waits: few rows; for more there is
-        `manage.py replay`.
+        """Replay a small number of predictions while the caller waits.
+
+        The setting MAX_REPLAY_ROWS limits their number; `manage.py replay` has no limit.
         """
         payload = ReplayRequest(data=request.data)
         payload.is_valid(raise_exception=True)
         fields = payload.validated_data
-        plan = replay.Plan(
-            **fields
-            | {name: replay.find_version(fields[name]) for name in ("from_version", "to_version")}
-        )
-        row = replay.replay_now(plan, created_by=cast(User, request.user))
-        return Response(ReplayDetailSerializer(row).data, status=HTTP_201_CREATED)
+        for name in ("from_version", "to_version"):
+            fields[name] = find_version(fields[name])
+        replay = runner.run_now(Plan(**fields), created_by=cast(User, request.user))
+        return Response(ReplayDetailSerializer(replay).data, status=HTTP_201_CREATED)
 
     @extend_schema(responses={200: ReplayDetailSerializer})
     def retrieve(self, request: Request, pk: str) -> Response:
@@ -57,16 +57,16 @@ class ReplayViewSet(ListModelMixin, GenericViewSet[Replay]):
 
 
 class ReplayResultViewSet(GenericViewSet[ReplayResult]):
-    """The rows of one replay, both answers side by side."""
+    """The rows of one replay, with the recorded and the new answer side by side."""
 
     queryset = with_originals(ReplayResult.objects.all())
     serializer_class = ReplayResultSerializer
     query_serializer_class = ReplayResultQuery
-    pagination_class = ResultPagination
+    pagination_class = ReplayResultPagination
 
     @extend_schema(operation_id="replays_results_list")
     def list(self, request: Request, pk: str) -> Response:
-        replay_row = Replay.objects.only("pk").find(int(pk))
-        rows = self.filter_queryset(self.get_queryset().filter(replay=replay_row))
+        replay = Replay.objects.only("pk").find(int(pk))
+        rows = self.filter_queryset(self.get_queryset().filter(replay=replay))
         page = self.paginate_queryset(rows) or []
         return self.get_paginated_response(self.get_serializer(page, many=True).data)

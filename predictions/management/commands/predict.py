@@ -1,6 +1,5 @@
 import argparse
 import sys
-from typing import Any
 
 import orjson
 from django.core.management.base import BaseCommand, CommandError
@@ -9,7 +8,7 @@ from predictions.models import Prediction
 from predictions.serializers import PredictionDetailSerializer
 from predictions.serving import services
 from predictions.serving.questions import Question
-from registry.exact_json.values import parse_json
+from registry.exact_json.values import JSONObject, parse_json
 from registry.loader import ArtifactMissing, ModelNotReady
 from registry.models import ModelNotFound
 from registry.signatures.arrangement import InvalidInput
@@ -22,16 +21,17 @@ class Command(BaseCommand):
         parser.add_argument(
             "model",
             metavar="NAME[:VERSION|@ALIAS]",
-            help="A name alone means its champion.",
+            help="A name alone means its champion alias.",
         )
         parser.add_argument(
             "input_data",
             metavar="JSON",
-            help='{"features": [...]}, a plain list, or an object by feature name; - reads stdin.',
+            help='{"features": [...]}, a list of features, or an object by feature name; "-" reads'
+            " standard input.",
         )
 
-    def handle(self, *, model: str, input_data: str, **options: Any) -> None:
-        row = _read(sys.stdin.read() if input_data == "-" else input_data)
+    def handle(self, *, model: str, input_data: str, **options: object) -> None:
+        row = _parse_input(sys.stdin.read() if input_data == "-" else input_data)
         try:
             record = services.predict(Question(model=model), row)
         except (
@@ -46,7 +46,7 @@ class Command(BaseCommand):
         self.stdout.write(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
 
 
-def _read(text: str) -> dict[str, Any]:
+def _parse_input(text: str) -> JSONObject:
     try:
         value = parse_json(text.encode())
     except ValueError as error:

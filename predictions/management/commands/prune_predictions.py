@@ -1,6 +1,5 @@
 import argparse
 from datetime import UTC, datetime
-from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
@@ -12,12 +11,12 @@ from tqdm import tqdm
 from predictions.models import IdempotencyKey, Prediction
 from registry.models import ModelVersion
 
-# Short transactions: a prediction never waits for more than one chunk.
+# Small chunks: a new prediction never waits for longer than one of them takes.
 CHUNK_ROWS = 5000
 
 
 class Command(BaseCommand):
-    help = "Delete predictions made before a moment, in short transactions."
+    help = "Delete predictions made before a given time, in short transactions."
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
@@ -25,23 +24,23 @@ class Command(BaseCommand):
             required=True,
             type=_moment,
             metavar="WHEN",
-            help="A date or an ISO 8601 time; without a zone it is UTC.",
+            help="A date or an ISO 8601 time; UTC unless it has a time zone.",
         )
         parser.add_argument(
-            "--model-id", type=int, metavar="ID", help="Only predictions of this version."
+            "--model-id", type=int, metavar="ID", help="Delete only predictions of this version."
         )
 
-    def handle(self, *, before: datetime, model_id: int | None, **options: Any) -> None:
+    def handle(self, *, before: datetime, model_id: int | None, **options: object) -> None:
         if model_id is not None and not ModelVersion.objects.filter(pk=model_id).exists():
             raise CommandError(f"Model {model_id} not found")
         rows = Prediction.objects.matching(created_before=before, model_id=model_id)
         deleted = 0
         with tqdm(unit=" rows", desc="Deleted", file=self.stderr, disable=None) as progress:
-            # Oldest first and by index: each chunk costs the same however many there are.
+            # Oldest first, by index: each chunk costs the same in a log of any length.
             while count := _delete_oldest(rows):
                 deleted += count
                 progress.update(count)
-        # They serve nobody any more, whatever their predictions' age.
+        # Expired keys are useless, however old their predictions are.
         IdempotencyKey.objects.filter(expires_at__lte=timezone.now()).delete()
         self.stdout.write(
             self.style.SUCCESS(f"Deleted {deleted} predictions made before {before.isoformat()}.")
@@ -49,10 +48,11 @@ class Command(BaseCommand):
 
 
 def _delete_oldest(rows: QuerySet[Prediction]) -> int:
-    """Delete a chunk; how many predictions went, shadows among them."""
+    """Delete a chunk; returns the number of deleted predictions, their shadows included."""
     with transaction.atomic():
-        # Locked first: what refers to a prediction, and is written meanwhile, waits and then finds
-        # it gone, instead of appearing between the deletion of its kind and the prediction's.
+        # Locked first: a row that is inserted meanwhile and refers to a prediction waits, and then
+        # fails. Otherwise it could appear after the referring rows are deleted but before the
+        # prediction is.
         locked = rows.select_for_update().order_by("created_at", "id")
         keys = list(locked.values_list("pk", flat=True)[:CHUNK_ROWS])
         counts = Prediction.objects.filter(pk__in=keys).delete()[1]
@@ -67,5 +67,5 @@ def _moment(text: str) -> datetime:
     except ValueError:
         moment = None
     if moment is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no date or ISO 8601 time")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a date or an ISO 8601 time")
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

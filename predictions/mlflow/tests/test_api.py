@@ -1,4 +1,4 @@
-"""POST /api/v1/models/{id}/invocations/: the bodies and answers of `mlflow models serve`."""
+"""POST /api/v1/models/{id}/invocations/: the bodies and responses of `mlflow models serve`."""
 
 import json
 from pathlib import Path
@@ -10,11 +10,10 @@ from django.conf import LazySettings
 from rest_framework.test import APIClient
 
 from predictions.models import Prediction
-from registry.artifacts.tests import test_mlflow_folder
 from registry.models import ModelVersion
+from registry.testing.folders import MLFLOW_FOLDERS, register_folder
 
-FOLDERS = test_mlflow_folder.FOLDERS
-CASES = json.loads((FOLDERS / "invocations.json").read_text())
+CASES = json.loads((MLFLOW_FOLDERS / "invocations.json").read_text())
 IRIS_ROW = [5.1, 3.5, 1.4, 0.2]
 
 
@@ -22,70 +21,69 @@ def url(version: ModelVersion) -> str:
     return f"/api/v1/models/{version.pk}/invocations"
 
 
-def ask(client: APIClient, version: ModelVersion, body: Any) -> Any:
+def invoke(client: APIClient, version: ModelVersion, body: Any) -> Any:
     return client.post(url(version), body)
 
 
-def ask_csv(client: APIClient, version: ModelVersion, text: str | bytes) -> Any:
+def invoke_csv(client: APIClient, version: ModelVersion, text: str | bytes) -> Any:
     body: Any = text if isinstance(text, bytes) else text.encode()
     return client.generic("POST", url(version), body, "text/csv")
 
 
 def register(folder: Path) -> ModelVersion:
-    test_mlflow_folder.register(folder)
+    register_folder(folder)
     return ModelVersion.objects.get()
 
 
-def flat(answer: Any) -> Any:
-    """An answer as numbers to compare: of a column of one number a row, mlflow keeps the shape."""
-    return np.ravel(answer).tolist()
+def flat(predictions: Any) -> Any:
+    """Predictions as a flat list: MLflow keeps the column dimension of one number per row."""
+    return np.ravel(predictions).tolist()
 
 
-# -- the real mlflow's own answers
+# -- responses recorded from MLflow itself
 
 
 @pytest.mark.usefixtures("cached_proofs", "model_path", "db")
 @pytest.mark.parametrize("name", sorted({case["model"] for case in CASES}))
 @pytest.mark.slow
-def test_answers_are_those_of_mlflow(client: APIClient, name: str) -> None:
-    version = register(FOLDERS / name)
+def test_predictions_equal_those_of_mlflow(client: APIClient, name: str) -> None:
+    version = register(MLFLOW_FOLDERS / name)
     cases = [case for case in CASES if case["model"] == name]
 
     for case in cases:
-        response = ask(client, version, case["body"])
+        response = invoke(client, version, case["body"])
 
         assert response.status_code == 200, response.content
-        expected, answer = case["answer"]["predictions"], response.json()["predictions"]
+        expected, predictions = case["answer"]["predictions"], response.json()["predictions"]
         if name.startswith("onnx"):
-            assert answer.keys() == expected.keys()
+            assert predictions.keys() == expected.keys()
             for output in expected:
-                assert flat(answer[output]) == pytest.approx(flat(expected[output]), rel=1e-6)
+                assert flat(predictions[output]) == pytest.approx(flat(expected[output]), rel=1e-6)
         elif isinstance(expected[0], str):
-            assert answer == expected
+            assert predictions == expected
         else:
-            assert np.shape(answer) == np.shape(expected)
-            assert flat(answer) == pytest.approx(flat(expected), rel=1e-6)
-    rows = sum(len(flat(case["answer"]["predictions"])) > 0 for case in cases)
-    assert rows == len(cases)
+            assert np.shape(predictions) == np.shape(expected)
+            assert flat(predictions) == pytest.approx(flat(expected), rel=1e-6)
+    assert all(flat(case["answer"]["predictions"]) for case in cases)
     assert Prediction.objects.filter(model=version, status="succeeded").exists()
 
 
 @pytest.mark.usefixtures("cached_proofs", "model_path", "db")
-def test_a_table_for_an_onnx_model_is_answered_in_records(client: APIClient) -> None:
-    version = register(FOLDERS / "onnx_classifier")
+def test_a_table_for_an_onnx_model_is_answered_with_records(client: APIClient) -> None:
+    version = register(MLFLOW_FOLDERS / "onnx_classifier")
 
-    response = ask(client, version, {"dataframe_split": {"data": [IRIS_ROW]}})
+    response = invoke(client, version, {"dataframe_split": {"data": [IRIS_ROW]}})
 
     [record] = response.json()["predictions"]
     assert record["label"] == 0
     assert len(record["probabilities"]) == 3
 
 
-# -- any version
+# -- any model
 
 
-def test_rows_are_recorded_as_they_were_scored(client: APIClient, iris: ModelVersion) -> None:
-    response = ask(client, iris, {"inputs": [IRIS_ROW, [6.9, 3.2, 5.7, 2.3]]})
+def test_each_row_is_recorded(client: APIClient, iris: ModelVersion) -> None:
+    response = invoke(client, iris, {"inputs": [IRIS_ROW, [6.9, 3.2, 5.7, 2.3]]})
 
     assert response.status_code == 200
     assert response.json() == {"predictions": ["setosa", "virginica"]}
@@ -103,7 +101,7 @@ def test_the_content_type_may_name_its_charset(client: APIClient, iris: ModelVer
     assert response.status_code == 200
 
 
-def test_columns_of_a_model_without_names_go_by_position(
+def test_a_model_without_column_names_takes_columns_by_position(
     client: APIClient, iris: ModelVersion
 ) -> None:
     bodies: list[Any] = [
@@ -115,13 +113,15 @@ def test_columns_of_a_model_without_names_go_by_position(
     ]
 
     for body in bodies:
-        assert ask(client, iris, body).json() == {"predictions": ["setosa"]}
+        assert invoke(client, iris, body).json() == {"predictions": ["setosa"]}
 
 
-def test_csv_is_read_by_the_signature(client: APIClient, mixed: ModelVersion) -> None:
+def test_the_signature_determines_the_types_of_csv_cells(
+    client: APIClient, mixed: ModelVersion
+) -> None:
     text = 'income,city,age,extra\r\n1.5,Oslo,20,"x,y"\r\n2,Rome,,\r\n'
 
-    response = ask_csv(client, mixed, text)
+    response = invoke_csv(client, mixed, text)
 
     assert response.status_code == 200, response.content
     assert len(response.json()["predictions"]) == 2
@@ -132,24 +132,24 @@ def test_csv_is_read_by_the_signature(client: APIClient, mixed: ModelVersion) ->
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "Give exactly one of"),
         ("a,b,c,d\n", "1 to 10000 rows"),
         ("a,b\n1,2,3\n", "Every line must have 2 cells"),
-        ('a,b\n"1,2\n', "Not acceptable as CSV"),
+        ('a,b\n"1,2\n', "not valid CSV"),
         ("a,b,c,d\n1,2,wide,4\n", "Must be a number, not 'wide'"),
         ("a,b,c,d\n1,2,inf,4\n", "Must be a number, not 'inf'"),
         ("a,a,c,d\n1,2,3,4\n", "distinct names"),
-        ("a,b,c,d\n1,2,3,\x00\n", "U\\+0000"),
+        ("a,b,c,d\n1,2,3,\x00\n", "U+0000"),
         (b"\xff\xfe", "in UTF-8"),
     ],
 )
-def test_bad_csv_is_400(client: APIClient, iris: ModelVersion, text: Any, said: str) -> None:
-    response = ask_csv(client, iris, text)
+def test_invalid_csv_is_400(client: APIClient, iris: ModelVersion, text: Any, message: str) -> None:
+    response = invoke_csv(client, iris, text)
 
     assert response.status_code == 400
-    assert said.replace("\\", "") in response.content.decode()
+    assert message in response.content.decode()
     assert not Prediction.objects.exists()
 
 
@@ -190,10 +190,10 @@ def test_bad_csv_is_400(client: APIClient, iris: ModelVersion, text: Any, said: 
         ({"inputs": {"features": [[1, 2, 3]]}}, "inputs[0].features"),
     ],
 )
-def test_a_bad_body_is_400_and_names_the_field(
+def test_an_invalid_body_is_400_and_names_the_field(
     client: APIClient, iris: ModelVersion, body: Any, path: str
 ) -> None:
-    response = ask(client, iris, body)
+    response = invoke(client, iris, body)
 
     assert response.status_code == 400, response.content
     assert path in response.json()["errors"]
@@ -201,7 +201,7 @@ def test_a_bad_body_is_400_and_names_the_field(
 
 
 def test_missing_and_wrong_columns_are_named(client: APIClient, mixed: ModelVersion) -> None:
-    response = ask(client, mixed, {"dataframe_records": [{"city": "Oslo", "age": 3, "wage": 1}]})
+    response = invoke(client, mixed, {"dataframe_records": [{"city": "Oslo", "age": 3, "wage": 1}]})
 
     assert response.status_code == 400
     assert response.json()["errors"] == {
@@ -221,17 +221,17 @@ def test_more_rows_than_the_limit_are_400(
     ]
 
     for body in too_many:
-        response = ask(client, iris, body)
+        response = invoke(client, iris, body)
         assert response.status_code == 400
         assert "1 to 2 rows" in response.content.decode()
 
 
-def test_a_row_the_model_fails_on_is_422_and_recorded(
+def test_a_row_on_which_the_model_fails_is_422_and_recorded(
     client: APIClient, make_version: Any, overflowing_artifact: Any
 ) -> None:
     steep = make_version("steep", overflowing_artifact)
 
-    response = ask(client, steep, {"instances": [[0.0, 0.0], [1e10, 0.0]]})
+    response = invoke(client, steep, {"instances": [[0.0, 0.0], [1e10, 0.0]]})
 
     assert response.status_code == 422
     assert response.json()["errors"].keys() == {"instances[1]"}
@@ -246,13 +246,13 @@ def test_an_unknown_model_is_404(client: APIClient, iris: ModelVersion) -> None:
 
 
 def test_a_version_without_an_artifact_is_409(client: APIClient, make_version: Any) -> None:
-    assert ask(client, make_version("bare"), {"instances": [[1]]}).status_code == 409
+    assert invoke(client, make_version("bare"), {"instances": [[1]]}).status_code == 409
 
 
-def test_it_needs_a_token(client: APIClient, iris: ModelVersion) -> None:
+def test_a_request_without_a_token_is_401(client: APIClient, iris: ModelVersion) -> None:
     client.credentials()
 
-    assert ask(client, iris, {"instances": [IRIS_ROW]}).status_code == 401
+    assert invoke(client, iris, {"instances": [IRIS_ROW]}).status_code == 401
 
 
 def test_another_content_type_is_415(client: APIClient, iris: ModelVersion) -> None:

@@ -1,4 +1,4 @@
-"""The batcher alone: who runs what, and that nobody is left behind."""
+"""The batcher on its own: who runs which batch, and that every caller returns."""
 
 import threading
 import time
@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from predictions.serving.batching import BatchAborted, Batcher
 
-PATIENCE_SECONDS = 10
+TIMEOUT_SECONDS = 10
 
 
 class Gate:
-    """A `run` that notes its batches, and holds the first one until it is opened."""
+    """A `run` that records its batches and blocks until it is opened."""
 
     def __init__(self) -> None:
         self.batches: list[list[Any]] = []
@@ -27,25 +27,25 @@ class Gate:
     def __call__(self, items: Sequence[Any]) -> list[Any]:
         self.batches.append(list(items))
         self.entered.set()
-        assert self.opened.wait(PATIENCE_SECONDS)
+        assert self.opened.wait(TIMEOUT_SECONDS)
         return [item * 10 for item in items]
 
 
-def in_threads(calls: Sequence[Callable[[], Any]]) -> list[Any]:
-    """What each call returned or raised, called all at once."""
+def run_in_threads(calls: Sequence[Callable[[], Any]]) -> list[Any]:
+    """Make all calls at once; return what each returned or raised."""
 
-    def outcome(call: Callable[[], Any]) -> Any:
+    def result_of(call: Callable[[], Any]) -> Any:
         try:
             return call()
         except BaseException as error:
             return error
 
     with ThreadPoolExecutor(len(calls)) as pool:
-        return list(pool.map(outcome, calls))
+        return list(pool.map(result_of, calls))
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.001)
@@ -57,107 +57,107 @@ def test_a_lone_caller_runs_its_item_at_once() -> None:
     assert batcher(1) == 2
 
 
-def test_those_who_come_meanwhile_share_the_next_batch() -> None:
+def test_callers_that_arrive_during_a_batch_share_the_next_one() -> None:
     gate = Gate()
     batcher: Batcher[int, int] = Batcher(gate, limit=8)
 
     with ThreadPoolExecutor(5) as pool:
         first = pool.submit(batcher, 1)
-        assert gate.entered.wait(PATIENCE_SECONDS)
+        assert gate.entered.wait(TIMEOUT_SECONDS)
         others = [pool.submit(batcher, item) for item in (2, 3, 4, 5)]
         wait_for(lambda: len(batcher._waiting) == 4)
         gate.opened.set()
-        answers = [future.result(PATIENCE_SECONDS) for future in (first, *others)]
+        results = [future.result(TIMEOUT_SECONDS) for future in (first, *others)]
 
-    assert answers == [10, 20, 30, 40, 50]
+    assert results == [10, 20, 30, 40, 50]
     assert gate.batches[0] == [1]
     assert sorted(gate.batches[1]) == [2, 3, 4, 5]
 
 
-def test_a_batch_holds_no_more_than_the_limit() -> None:
+def test_a_batch_is_never_larger_than_the_limit() -> None:
     gate = Gate()
     batcher: Batcher[int, int] = Batcher(gate, limit=3)
 
     with ThreadPoolExecutor(8) as pool:
         first = pool.submit(batcher, 0)
-        assert gate.entered.wait(PATIENCE_SECONDS)
+        assert gate.entered.wait(TIMEOUT_SECONDS)
         others = [pool.submit(batcher, item) for item in range(1, 8)]
         wait_for(lambda: len(batcher._waiting) == 7)
         gate.opened.set()
-        answers = [future.result(PATIENCE_SECONDS) for future in (first, *others)]
+        results = [future.result(TIMEOUT_SECONDS) for future in (first, *others)]
 
-    assert answers == [item * 10 for item in range(8)]
+    assert results == [item * 10 for item in range(8)]
     assert [len(batch) for batch in gate.batches] == [1, 3, 3, 1]
 
 
 def test_one_batch_runs_at_a_time() -> None:
     running = 0
-    most = 0
+    max_running = 0
 
     def run(items: Sequence[int]) -> Sequence[int]:
-        nonlocal running, most
+        nonlocal running, max_running
         running += 1
-        most = max(most, running)
+        max_running = max(max_running, running)
         time.sleep(0.001)
         running -= 1
         return items
 
     batcher: Batcher[int, int] = Batcher(run, limit=4)
-    in_threads([lambda: batcher(1)] * 32)
+    run_in_threads([lambda: batcher(1)] * 32)
 
-    assert most == 1
+    assert max_running == 1
 
 
-def test_an_exception_of_one_item_reaches_its_caller_alone() -> None:
+def test_an_exception_for_one_item_reaches_only_its_caller() -> None:
     batcher: Batcher[Any, Any] = Batcher(
         lambda items: [ValueError(str(i)) if i % 2 else i for i in items], limit=8
     )
-    outcomes = in_threads([partial(batcher, item) for item in range(20)])
+    results = run_in_threads([partial(batcher, item) for item in range(20)])
 
-    for item, outcome in enumerate(outcomes):
-        assert str(outcome) == str(item)
-        assert isinstance(outcome, ValueError) == bool(item % 2)
+    for item, result in enumerate(results):
+        assert str(result) == str(item)
+        assert isinstance(result, ValueError) == bool(item % 2)
 
 
-def test_an_exception_of_the_run_reaches_every_caller_of_the_batch_and_no_other() -> None:
+def test_an_exception_of_run_reaches_all_callers_of_the_batch_and_no_others() -> None:
     gate = Gate()
 
     def run(items: Sequence[int]) -> list[Any]:
-        answers = gate(items)
+        results = gate(items)
         if 2 in items:
             raise ConnectionError("gone")
-        return answers
+        return results
 
     batcher: Batcher[int, int] = Batcher(run, limit=2)
     with ThreadPoolExecutor(5) as pool:
         first = pool.submit(batcher, 1)
-        assert gate.entered.wait(PATIENCE_SECONDS)
+        assert gate.entered.wait(TIMEOUT_SECONDS)
         second = [pool.submit(batcher, item) for item in (2, 3)]
         wait_for(lambda: len(batcher._waiting) == 2)
         third = pool.submit(batcher, 4)
         wait_for(lambda: len(batcher._waiting) == 3)
         gate.opened.set()
 
-        assert first.result(PATIENCE_SECONDS) == 10
+        assert first.result(TIMEOUT_SECONDS) == 10
         for future in second:
             with pytest.raises(ConnectionError, match="gone"):
-                future.result(PATIENCE_SECONDS)
-        assert third.result(PATIENCE_SECONDS) == 40
+                future.result(TIMEOUT_SECONDS)
+        assert third.result(TIMEOUT_SECONDS) == 40
 
 
-def test_a_leader_that_is_ended_strands_nobody() -> None:
+def test_a_leader_that_is_killed_leaves_no_caller_waiting() -> None:
     gate = Gate()
 
     def run(items: Sequence[int]) -> list[int]:
-        answers = gate(items)
+        results = gate(items)
         if 2 in items:
-            raise SystemExit("the thread is being ended")
-        return answers
+            raise SystemExit("the thread is being killed")
+        return results
 
     batcher: Batcher[int, int] = Batcher(run, limit=2)
     with ThreadPoolExecutor(5) as pool:
         first = pool.submit(batcher, 1)
-        assert gate.entered.wait(PATIENCE_SECONDS)
+        assert gate.entered.wait(TIMEOUT_SECONDS)
         leader = pool.submit(batcher, 2)
         wait_for(lambda: len(batcher._waiting) == 1)
         follower = pool.submit(batcher, 3)
@@ -166,16 +166,16 @@ def test_a_leader_that_is_ended_strands_nobody() -> None:
         wait_for(lambda: len(batcher._waiting) == 3)
         gate.opened.set()
 
-        assert first.result(PATIENCE_SECONDS) == 10
-        assert isinstance(leader.exception(PATIENCE_SECONDS), SystemExit)
-        assert isinstance(follower.exception(PATIENCE_SECONDS), BatchAborted)
-        assert later.result(PATIENCE_SECONDS) == 40
+        assert first.result(TIMEOUT_SECONDS) == 10
+        assert isinstance(leader.exception(TIMEOUT_SECONDS), SystemExit)
+        assert isinstance(follower.exception(TIMEOUT_SECONDS), BatchAborted)
+        assert later.result(TIMEOUT_SECONDS) == 40
     assert batcher(5) == 50
 
 
-@pytest.mark.parametrize("outcomes", [[], [1, 2]])
-def test_a_run_with_another_number_of_outcomes_is_an_error(outcomes: list[int]) -> None:
-    batcher: Batcher[int, int] = Batcher(lambda items: outcomes, limit=8)
+@pytest.mark.parametrize("results", [[], [1, 2]])
+def test_a_wrong_number_of_results_is_an_error(results: list[int]) -> None:
+    batcher: Batcher[int, int] = Batcher(lambda items: results, limit=8)
 
     with pytest.raises(ValueError, match="zip"):
         batcher(1)
@@ -188,29 +188,29 @@ def test_a_run_with_another_number_of_outcomes_is_an_error(outcomes: list[int]) 
     callers=st.integers(2, 24),
     calls=st.integers(1, 20),
     limit=st.integers(1, 16),
-    bad=st.integers(1, 7),
+    divisor=st.integers(1, 7),
 )
-def test_every_caller_gets_the_outcome_of_its_own_items(
-    callers: int, calls: int, limit: int, bad: int
+def test_every_caller_gets_the_results_of_its_own_items(
+    callers: int, calls: int, limit: int, divisor: int
 ) -> None:
     def run(items: Sequence[tuple[int, int]]) -> list[Any]:
         assert 1 <= len(items) <= limit
-        return [KeyError(item) if sum(item) % bad == 0 else ("done", item) for item in items]
+        return [KeyError(item) if sum(item) % divisor == 0 else ("done", item) for item in items]
 
     batcher: Batcher[Any, Any] = Batcher(run, limit=limit)
 
-    def ask_all(caller: int) -> None:
+    def call_all(caller: int) -> None:
         for call in range(calls):
             item = (caller, call)
-            if sum(item) % bad == 0:
+            if sum(item) % divisor == 0:
                 with pytest.raises(KeyError) as raised:
                     batcher(item)
                 assert raised.value.args == (item,)
             else:
                 assert batcher(item) == ("done", item)
 
-    outcomes = in_threads([partial(ask_all, caller) for caller in range(callers)])
+    results = run_in_threads([partial(call_all, caller) for caller in range(callers)])
 
-    assert outcomes == [None] * callers
+    assert results == [None] * callers
     assert not batcher._has_leader
     assert not batcher._waiting

@@ -1,4 +1,4 @@
-"""Many callers at once: each gets the answer to its own input, and the row with its id holds it."""
+"""Concurrent callers: each gets the answer to its own input, stored in the row with its id."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -18,34 +18,53 @@ from predictions.serving import services
 from predictions.serving.questions import Caller, Question
 from predictions.serving.records import Record
 from registry import loader
+from registry.exact_json.values import JSONObject
 from registry.models import ModelVersion
 from registry.testing.artifacts import Artifact
 from registry.testing.databases import pool_limits, postgresql
 
-# Fewer than the tests' pool has connections: each thread keeps one.
+# Each thread keeps a connection, and the tests' pool has more of them than this.
 N_THREADS = 16
 
 
 @pytest.fixture
 def pool() -> Any:
-    """Threads that keep their connection, as a server's do."""
+    """Threads that keep their connections, as a server's threads do."""
     with ThreadPoolExecutor(N_THREADS) as threads:
         yield threads
         barrier = Barrier(N_THREADS)
 
-        def hang_up(_: int) -> None:
+        def disconnect(_: int) -> None:
             barrier.wait(timeout=20)
             connections.close_all()
 
-        list(threads.map(hang_up, range(N_THREADS)))
+        list(threads.map(disconnect, range(N_THREADS)))
 
 
-def ask(version: ModelVersion, row: dict[str, Any]) -> Prediction | Record:
-    """The recorded prediction, of a model that failed too."""
+def predict(version: ModelVersion, row: JSONObject) -> Prediction | Record:
+    """The recorded prediction, even if the model failed."""
     try:
         return services.predict(Question(model_id=version.pk), row)
     except services.PredictionFailed as failed:
         return Prediction.objects.get(pk=failed.extensions["prediction_ids"][0])
+
+
+def random_row(model: str, random: Random, fraction: float) -> JSONObject:
+    """A row for one of the three models; `fraction`, from 0 to 1, makes it unique."""
+    if model == "iris":
+        return {
+            "features": [
+                random.uniform(4, 8),
+                random.uniform(2, 4.5),
+                random.uniform(1, 7),
+                fraction,
+            ]
+        }
+    if model == "diabetes":
+        return {"features": [random.uniform(-0.1, 0.1) for _ in range(10)]}
+    # The pipeline raises for a city that is not in its training data.
+    city = random.choice(["Oslo", "Rome", "Atlantis"])
+    return {"city": city, "age": fraction * 50, "income": 1.0}
 
 
 @pytest.mark.django_db(transaction=True)
@@ -64,48 +83,37 @@ def test_answers_are_never_mixed_up(
     count: int,
 ) -> None:
     random = Random(seed)  # noqa: S311
-    questions: list[tuple[ModelVersion, dict[str, Any]]] = []
+    versions = {version.name: version for version in (iris, diabetes, mixed)}
+    inputs: list[tuple[ModelVersion, JSONObject]] = []
     for number in range(count):
-        kind = random.choice(["iris", "diabetes", "mixed"])
-        if kind == "iris":
-            values = [
-                random.uniform(4, 8),
-                random.uniform(2, 4.5),
-                random.uniform(1, 7),
-                number / count,
-            ]
-            questions.append((iris, {"features": values}))
-        elif kind == "diabetes":
-            questions.append(
-                (diabetes, {"features": [random.uniform(-0.1, 0.1) for _ in range(10)]})
-            )
-        else:
-            # The pipeline raises for a city it has not seen.
-            city = random.choice(["Oslo", "Rome", "Atlantis"])
-            questions.append((mixed, {"city": city, "age": number / 7, "income": 1.0}))
+        name = random.choice(list(versions))
+        inputs.append((versions[name], random_row(name, random, number / count)))
 
-    answers = list(pool.map(lambda question: ask(*question), questions))
+    records = list(pool.map(lambda item: predict(*item), inputs))
 
-    assert len({answer.pk for answer in answers}) == count
-    stored = Prediction.objects.in_bulk([answer.pk for answer in answers])
-    for (version, row), answer in zip(questions, answers, strict=True):
-        kept = stored[answer.pk]
-        assert (kept.model_id, kept.input_data) == (version.pk, row)
-        assert (kept.prediction, kept.output) == (answer.prediction, answer.output)
-        assert (kept.status == "failed") == (row.get("city") == "Atlantis")
+    assert len({record.pk for record in records}) == count
+    predictions = Prediction.objects.in_bulk([record.pk for record in records])
+    for (version, row), record in zip(inputs, records, strict=True):
+        stored = predictions[record.pk]
+        assert (stored.model_id, stored.input_data) == (version.pk, row)
+        assert (stored.prediction, stored.output) == (record.prediction, record.output)
+        assert (stored.status == "failed") == (row.get("city") == "Atlantis")
         if version == iris:
             [expected] = iris_artifact.model.predict_proba([row["features"]])
-            assert list(kept.output["probabilities"].values()) == pytest.approx(expected, abs=1e-9)
+            probabilities = list(stored.output["probabilities"].values())
+            assert probabilities == pytest.approx(expected, abs=1e-9)
         if version == diabetes:
             [expected] = diabetes_artifact.model.predict([row["features"]])
-            assert kept.prediction == pytest.approx(expected, abs=1e-9)
+            assert stored.prediction == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_callers_at_once_each_get_their_own_committed_row(iris: ModelVersion, user: User) -> None:
+def test_concurrent_callers_each_get_their_own_committed_row(
+    iris: ModelVersion, user: User
+) -> None:
     barrier = Barrier(N_THREADS)
 
-    def ask(i: int) -> Prediction | Record:
+    def call(i: int) -> Record:
         barrier.wait(timeout=20)
         try:
             question = Question(
@@ -116,31 +124,31 @@ def test_callers_at_once_each_get_their_own_committed_row(iris: ModelVersion, us
             connections.close_all()
 
     with ThreadPoolExecutor(N_THREADS) as pool:
-        rows = list(pool.map(ask, range(N_THREADS)))
+        records = list(pool.map(call, range(N_THREADS)))
 
-    for i, row in enumerate(rows):
-        kept = Prediction.objects.get(pk=row.pk)
-        assert kept.metadata == {"caller": i}
-        assert kept.request_id == f"request-{i}"
-        assert kept.input_data["features"][0] == i
-        assert (kept.prediction, kept.output) == (row.prediction, row.output)
+    for i, record in enumerate(records):
+        stored = Prediction.objects.get(pk=record.pk)
+        assert stored.metadata == {"caller": i}
+        assert stored.request_id == f"request-{i}"
+        assert stored.input_data["features"][0] == i
+        assert (stored.prediction, stored.output) == (record.prediction, record.output)
     assert Prediction.objects.count() == N_THREADS
 
 
 @postgresql
 @pytest.mark.django_db(transaction=True)
-def test_one_connection_is_enough_for_callers_of_every_kind_while_the_model_loads(
+def test_one_connection_is_enough_for_all_kinds_of_calls_while_the_model_loads(
     iris: ModelVersion, client: APIClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def load(model_id: int) -> loader.LoadedModel:
-        # All the others have made their queries and wait.
+        # Long enough for all other callers to make their queries and wait.
         time.sleep(0.5)
         return loader._load_active(model_id)
 
     monkeypatch.setattr(loader, "cache", loader.ModelCache(load, 1))
     by_id: dict[str, Any] = {"model_id": iris.pk}
     by_name: dict[str, Any] = {"model": "iris:1"}
-    kinds: list[tuple[dict[str, Any], dict[str, str]]] = [
+    calls: list[tuple[dict[str, Any], dict[str, str]]] = [
         (by_id, {}),
         (by_name, {}),
         (by_id, {"Idempotency-Key": "a"}),
@@ -148,8 +156,8 @@ def test_one_connection_is_enough_for_callers_of_every_kind_while_the_model_load
     ]
     row = {"features": [5.1, 3.5, 1.4, 0.2]}
 
-    def ask(i: int) -> int:
-        target, headers = kinds[i % len(kinds)]
+    def call(i: int) -> int:
+        target, headers = calls[i % len(calls)]
         time.sleep(0.01 * i)
         try:
             body = {**target, "input_data": row}
@@ -158,6 +166,6 @@ def test_one_connection_is_enough_for_callers_of_every_kind_while_the_model_load
             connections.close_all()
 
     with pool_limits(1, timeout_seconds=5), ThreadPoolExecutor(N_THREADS) as threads:
-        codes = list(threads.map(ask, range(N_THREADS)))
+        codes = list(threads.map(call, range(N_THREADS)))
 
     assert set(codes) <= {200, 201}

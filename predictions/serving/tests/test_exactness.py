@@ -1,4 +1,4 @@
-"""Whatever is acknowledged is read back exactly; whatever can not be is refused."""
+"""A request is either stored exactly, so that it reads back unchanged, or rejected."""
 
 import json
 from collections.abc import Callable
@@ -24,18 +24,20 @@ numbers = st.one_of(
 )
 json_values = st.recursive(
     st.one_of(st.none(), st.booleans(), numbers, texts),
-    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(texts, inner, max_size=4)),
+    lambda values: st.one_of(
+        st.lists(values, max_size=4), st.dictionaries(texts, values, max_size=4)
+    ),
     max_leaves=8,
 )
-through_the_database = settings(
+with_database = settings(
     max_examples=60,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 
-def exactly(value: object) -> str:
-    """Tells 1 from 1.0 and from true, and 0.0 from -0.0."""
+def exact(value: object) -> str:
+    """A text that distinguishes 1 from 1.0 and from true, and 0.0 from -0.0."""
     return json.dumps(value, sort_keys=True)
 
 
@@ -43,7 +45,7 @@ def post_raw(client: APIClient, document: object) -> Any:
     return client.post(URL, data=json.dumps(document), content_type="application/json")
 
 
-def assert_kept_or_refused(client: APIClient, document: dict[str, Any]) -> None:
+def assert_stored_or_rejected(client: APIClient, document: dict[str, Any]) -> None:
     before = Prediction.objects.count()
 
     response = post_raw(client, document)
@@ -51,50 +53,50 @@ def assert_kept_or_refused(client: APIClient, document: dict[str, Any]) -> None:
     if response.status_code == 400:
         assert Prediction.objects.count() == before
         return
-    # A model may fail on absurd numbers; that is recorded too.
+    # A model may fail on extreme numbers; the failure is recorded too.
     body = json.loads(response.content)
     pk = body["id"] if response.status_code == 201 else body["prediction_ids"][0]
-    kept = json.loads(client.get(f"{URL}{pk}/").content)
-    assert exactly(kept["input_data"]) == exactly(document["input_data"])
-    assert exactly(kept["metadata"]) == exactly(document.get("metadata"))
+    stored = json.loads(client.get(f"{URL}{pk}/").content)
+    assert exact(stored["input_data"]) == exact(document["input_data"])
+    assert exact(stored["metadata"]) == exact(document.get("metadata"))
     assert client.get(f"{URL}?limit=1").status_code == 200
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @given(features=st.lists(numbers, min_size=4, max_size=4))
-@through_the_database
-def test_features_are_read_back_exactly_or_refused(
+@with_database
+def test_features_are_read_back_exactly_or_rejected(
     client: APIClient, iris: ModelVersion, features: list[Any]
 ) -> None:
-    assert_kept_or_refused(client, {"model_id": iris.pk, "input_data": {"features": features}})
+    assert_stored_or_rejected(client, {"model_id": iris.pk, "input_data": {"features": features}})
 
 
 @given(metadata=st.one_of(json_values, st.dictionaries(texts, json_values, max_size=4)))
-@through_the_database
-def test_metadata_is_read_back_exactly_or_refused(
+@with_database
+def test_metadata_is_read_back_exactly_or_rejected(
     client: APIClient, iris: ModelVersion, metadata: Any
 ) -> None:
     document = {"model_id": iris.pk, "input_data": {"features": [1, 2, 3, 4]}}
 
-    assert_kept_or_refused(client, {**document, "metadata": metadata})
+    assert_stored_or_rejected(client, {**document, "metadata": metadata})
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @given(city=texts, age=st.one_of(numbers, st.none()), income=json_values)
-@through_the_database
-def test_mixed_inputs_are_read_back_exactly_or_refused(
+@with_database
+def test_mixed_inputs_are_read_back_exactly_or_rejected(
     client: APIClient, mixed: ModelVersion, city: str, age: Any, income: Any
 ) -> None:
     row = {"city": city, "age": age, "income": income}
 
-    assert_kept_or_refused(client, {"model_id": mixed.pk, "input_data": row})
+    assert_stored_or_rejected(client, {"model_id": mixed.pk, "input_data": row})
 
 
 @pytest.mark.parametrize(
     "value",
     ["1e20", "1e300", "-0.0", "0", "1e17", "18446744073709551615", "9007199254740993", "5e-324"],
 )
-def test_a_number_in_the_input_is_kept_as_it_was_sent(
+def test_a_number_in_the_input_is_stored_unchanged(
     client: APIClient,
     make_version: Callable[..., ModelVersion],
     pair_artifact: Artifact,
@@ -109,9 +111,9 @@ def test_a_number_in_the_input_is_kept_as_it_was_sent(
     )
 
     assert response.status_code == 201, response.content
-    kept = json.loads(client.get(f"{URL}{response.json()['id']}/").content)
-    assert exactly(kept["input_data"]["features"][0]) == exactly(sent)
-    assert exactly(kept["metadata"]["x"]) == exactly(sent)
+    stored = json.loads(client.get(f"{URL}{response.json()['id']}/").content)
+    assert exact(stored["input_data"]["features"][0]) == exact(sent)
+    assert exact(stored["metadata"]["x"]) == exact(sent)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +134,7 @@ def test_a_number_in_the_input_is_kept_as_it_was_sent(
     ids=lambda value: value[:30],
 )
 @pytest.mark.parametrize("place", ["input_data", "metadata"])
-def test_what_no_database_keeps_answers_400(
+def test_a_value_that_cannot_be_stored_exactly_answers_400(
     client: APIClient, iris: ModelVersion, place: str, value: str
 ) -> None:
     parts = {"input_data": "1", "metadata": "1", place: value}
@@ -148,15 +150,13 @@ def test_what_no_database_keeps_answers_400(
     assert Prediction.objects.count() == 0
 
 
-def test_the_deepest_metadata_that_is_taken_is_read_back(
-    client: APIClient, iris: ModelVersion
-) -> None:
-    deep: Any = "bottom"
+def test_metadata_of_the_maximum_depth_is_read_back(client: APIClient, iris: ModelVersion) -> None:
+    nested: Any = "innermost"
     for _ in range(98):
-        deep = [deep]
+        nested = [nested]
     document = {"model_id": iris.pk, "input_data": {"features": [1, 2, 3, 4]}}
 
-    response = post_raw(client, {**document, "metadata": {"x": deep}})
+    response = post_raw(client, {**document, "metadata": {"x": nested}})
 
     assert response.status_code == 201
-    assert client.get(f"{URL}{response.json()['id']}/").json()["metadata"]["x"] == deep
+    assert client.get(f"{URL}{response.json()['id']}/").json()["metadata"]["x"] == nested

@@ -1,4 +1,4 @@
-"""A request that is sent again gets its first answer, and leaves no second row."""
+"""A request that is repeated with its Idempotency-Key gets its first answer and adds no row."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,112 +22,119 @@ BATCH = f"{URL}batch/"
 ROW = {"features": [5.1, 3.5, 1.4, 0.2]}
 
 
-def ask(client: APIClient, version: ModelVersion, key: str = "k", row: Any = ROW) -> Any:
+def predict(client: APIClient, version: ModelVersion, key: str = "k", row: Any = ROW) -> Any:
     body = {"model_id": version.pk, "input_data": row, "metadata": {"n": 1e300}}
     return client.post(URL, body, headers={"Idempotency-Key": key})
 
 
-def ask_many(client: APIClient, version: ModelVersion, key: str = "k", n: int = 3) -> Any:
+def predict_batch(client: APIClient, version: ModelVersion, key: str = "k", n: int = 3) -> Any:
     body = {"model_id": version.pk, "inputs": [ROW] * n}
     return client.post(BATCH, body, headers={"Idempotency-Key": key})
 
 
-@pytest.mark.parametrize(("ask", "n"), [(ask, 1), (ask_many, 3)])
+@pytest.mark.parametrize(("send", "n"), [(predict, 1), (predict_batch, 3)])
 def test_a_retry_gets_the_same_answer_and_no_second_row(
-    client: APIClient, iris: ModelVersion, ask: Callable[..., Any], n: int
+    client: APIClient, iris: ModelVersion, send: Callable[..., Any], n: int
 ) -> None:
-    first, again = ask(client, iris), ask(client, iris)
+    first, second = send(client, iris), send(client, iris)
 
-    assert (first.status_code, again.status_code) == (201, 200)
-    assert again.content == first.content
+    assert (first.status_code, second.status_code) == (201, 200)
+    assert second.content == first.content
     assert Prediction.objects.count() == n
 
 
-@pytest.mark.parametrize(("ask", "other"), [(ask, ask_many), (ask_many, ask)])
-def test_a_key_of_another_request_is_422(
-    client: APIClient, iris: ModelVersion, ask: Callable[..., Any], other: Callable[..., Any]
+@pytest.mark.parametrize(
+    ("send", "send_other"), [(predict, predict_batch), (predict_batch, predict)]
+)
+def test_a_key_that_another_request_used_is_422(
+    client: APIClient, iris: ModelVersion, send: Callable[..., Any], send_other: Callable[..., Any]
 ) -> None:
-    ask(client, iris)
+    send(client, iris)
 
-    response = other(client, iris)
+    response = send_other(client, iris)
 
     assert response.status_code == 422
     assert "was used for another request" in response.json()["detail"]
 
 
 def test_another_body_is_422(client: APIClient, iris: ModelVersion) -> None:
-    ask(client, iris)
+    predict(client, iris)
 
-    assert ask(client, iris, row={"features": [1, 2, 3, 4]}).status_code == 422
+    assert predict(client, iris, row={"features": [1, 2, 3, 4]}).status_code == 422
     assert Prediction.objects.count() == 1
 
 
 def test_keys_belong_to_their_caller(
     client: APIClient, iris: ModelVersion, django_user_model: type[User]
 ) -> None:
-    other = APIClient()
+    other_client = APIClient()
     grace = django_user_model.objects.create_user("grace")
-    other.credentials(HTTP_AUTHORIZATION=f"Bearer {AccessToken.for_user(grace)}")
+    other_client.credentials(HTTP_AUTHORIZATION=f"Bearer {AccessToken.for_user(grace)}")
 
-    assert [ask(one, iris).status_code for one in (client, other)] == [201, 201]
+    codes = [predict(sender, iris).status_code for sender in (client, other_client)]
+
+    assert codes == [201, 201]
 
 
 def test_an_expired_key_is_free_again(client: APIClient, iris: ModelVersion) -> None:
-    first = ask(client, iris)
+    first = predict(client, iris)
     IdempotencyKey.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
 
-    again = ask(client, iris, row={"features": [1, 2, 3, 4]})
+    second = predict(client, iris, row={"features": [1, 2, 3, 4]})
 
-    assert (first.status_code, again.status_code) == (201, 201)
-    assert IdempotencyKey.objects.get().prediction_ids == [again.json()["id"]]
+    assert (first.status_code, second.status_code) == (201, 201)
+    assert IdempotencyKey.objects.get().prediction_ids == [second.json()["id"]]
 
 
-def test_a_failed_prediction_keeps_no_key(
+def test_a_failed_prediction_does_not_keep_its_key(
     client: APIClient, mixed: ModelVersion, mixed_artifact: Any
 ) -> None:
-    unknown = {**mixed_artifact.row, "city": "Paris"}
+    unknown_city = {**mixed_artifact.row, "city": "Paris"}
 
-    assert [ask(client, mixed, row=unknown).status_code for _ in range(2)] == [422, 422]
+    assert [predict(client, mixed, row=unknown_city).status_code for _ in range(2)] == [422, 422]
     assert not IdempotencyKey.objects.exists()
     assert Prediction.objects.count() == 2
 
 
-def test_a_refused_prediction_keeps_no_key(client: APIClient, iris: ModelVersion) -> None:
-    assert ask(client, iris, key="loads the model").status_code == 201
+def test_a_rejected_prediction_does_not_keep_its_key(client: APIClient, iris: ModelVersion) -> None:
+    assert predict(client, iris, key="loads the model").status_code == 201
     ModelVersion.objects.update(is_active=False)
 
-    assert [ask(client, iris).status_code, ask_many(client, iris).status_code] == [404, 404]
+    assert [predict(client, iris).status_code, predict_batch(client, iris).status_code] == [
+        404,
+        404,
+    ]
     assert not IdempotencyKey.objects.filter(key="k").exists()
 
 
-def test_a_stored_answer_is_for_active_users_alone(
+def test_a_stored_answer_is_only_for_active_users(
     client: APIClient, iris: ModelVersion, user: User
 ) -> None:
-    ask(client, iris)
+    predict(client, iris)
     User.objects.filter(pk=user.pk).update(is_active=False)
 
-    assert ask(client, iris).status_code == 401
+    assert predict(client, iris).status_code == 401
 
 
-def test_an_answer_that_was_deleted_is_said(client: APIClient, iris: ModelVersion) -> None:
-    ask(client, iris)
+def test_a_key_whose_predictions_were_deleted_is_404(client: APIClient, iris: ModelVersion) -> None:
+    predict(client, iris)
     Prediction.objects.all().delete()
 
-    response = ask(client, iris)
+    response = predict(client, iris)
 
     assert response.status_code == 404
     assert "have been deleted" in response.json()["detail"]
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "é", "tab\t"])
-def test_what_is_no_key_is_400(client: APIClient, iris: ModelVersion, key: str) -> None:
-    response = ask(client, iris, key)
+def test_an_invalid_key_is_400(client: APIClient, iris: ModelVersion, key: str) -> None:
+    response = predict(client, iris, key)
 
     assert response.status_code == 400
     assert "1 to 255 printable ASCII" in response.json()["detail"]
 
 
-def test_ndjson_takes_no_key(client: APIClient, iris: ModelVersion) -> None:
+def test_a_key_with_ndjson_is_400(client: APIClient, iris: ModelVersion) -> None:
     response = client.generic(
         "POST",
         f"{BATCH}?model_id={iris.pk}",
@@ -140,49 +147,49 @@ def test_ndjson_takes_no_key(client: APIClient, iris: ModelVersion) -> None:
 
 
 def test_expired_keys_are_pruned(client: APIClient, iris: ModelVersion) -> None:
-    ask(client, iris, key="old")
+    predict(client, iris, key="old")
     IdempotencyKey.objects.update(expires_at=timezone.now())
-    ask(client, iris, key="new")
+    predict(client, iris, key="new")
 
     call_command("prune_predictions", "--before=2001-01-01", stdout=StringIO())
 
     assert IdempotencyKey.objects.get().key == "new"
 
 
-# -- at once
+# -- concurrent requests
 
 
 @pytest.fixture
-def in_threads(transactional_db: None) -> Callable[..., list[Any]]:
+def run_in_threads(transactional_db: None) -> Callable[..., list[Any]]:
     def run(call: Callable[[int], Any], n: int, n_threads: int = 20) -> list[Any]:
-        def once(i: int) -> Any:
+        def call_and_disconnect(i: int) -> Any:
             try:
                 return call(i)
             finally:
                 connections.close_all()
 
         with ThreadPoolExecutor(n_threads) as threads:
-            return list(threads.map(once, range(n)))
+            return list(threads.map(call_and_disconnect, range(n)))
 
     return run
 
 
-def test_a_hundred_retries_at_once_are_one_row_and_equal_answers(
-    iris: ModelVersion, client: APIClient, in_threads: Callable[..., list[Any]]
+def test_a_hundred_concurrent_retries_get_equal_answers_and_leave_one_row(
+    iris: ModelVersion, client: APIClient, run_in_threads: Callable[..., list[Any]]
 ) -> None:
-    answers = in_threads(lambda _: ask(client, iris), 100)
+    responses = run_in_threads(lambda _: predict(client, iris), 100)
 
-    assert sorted(answer.status_code for answer in answers) == [200] * 99 + [201]
-    assert len({answer.content for answer in answers}) == 1
+    assert sorted(response.status_code for response in responses) == [200] * 99 + [201]
+    assert len({response.content for response in responses}) == 1
     assert Prediction.objects.count() == 1
 
 
-def test_batches_with_the_same_keys_in_any_order_do_not_deadlock(
-    iris: ModelVersion, client: APIClient, in_threads: Callable[..., list[Any]]
+def test_concurrent_requests_with_the_same_keys_in_any_order_do_not_deadlock(
+    iris: ModelVersion, client: APIClient, run_in_threads: Callable[..., list[Any]]
 ) -> None:
     keys = [f"k{i % 10}" for i in range(100)]
 
-    answers = in_threads(lambda i: ask(client, iris, keys[i * 7 % 100]), 100)
+    responses = run_in_threads(lambda i: predict(client, iris, keys[i * 7 % 100]), 100)
 
-    assert {answer.status_code for answer in answers} == {200, 201}
+    assert {response.status_code for response in responses} == {200, 201}
     assert Prediction.objects.count() == 10

@@ -1,4 +1,4 @@
-"""What is committed, what is refused, and whose row is whose."""
+"""Which records are committed, which are refused, and which row belongs to which."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +20,7 @@ def version(make_version: Callable[..., ModelVersion]) -> ModelVersion:
     return make_version("plain")
 
 
-def draft(version: ModelVersion, number: int = 0, **fields: Any) -> Record:
+def make_record(version: ModelVersion, number: int = 0, **fields: Any) -> Record:
     return Record(
         version,
         input_data={"features": [number, 1e300, -0.0, 2**64 - 1, "é \"quoted\" \\ 'text'"]},
@@ -28,8 +28,8 @@ def draft(version: ModelVersion, number: int = 0, **fields: Any) -> Record:
     )
 
 
-def test_a_recorded_row_reads_back_as_it_was_written(version: ModelVersion, user: User) -> None:
-    row = draft(
+def test_a_recorded_row_is_read_back_unchanged(version: ModelVersion, user: User) -> None:
+    row = make_record(
         version,
         7,
         confidence=0.1 + 0.2,
@@ -49,7 +49,7 @@ def test_a_recorded_row_reads_back_as_it_was_written(version: ModelVersion, user
 
 
 def test_each_row_gets_the_id_of_its_own_input(version: ModelVersion) -> None:
-    rows = [draft(version, number) for number in range(300)]
+    rows = [make_record(version, number) for number in range(300)]
 
     assert recorder.record(rows) == rows
 
@@ -58,22 +58,22 @@ def test_each_row_gets_the_id_of_its_own_input(version: ModelVersion) -> None:
     assert [stored[row.pk].input_data for row in rows] == [row.input_data for row in rows]
 
 
-def test_a_batch_is_one_statement(
+def test_a_batch_takes_one_statement(
     version: ModelVersion, django_assert_max_num_queries: Any
 ) -> None:
     from django.db import connection
 
-    # SQLite takes a statement a row, in one transaction.
-    most = 1 if connection.vendor == "postgresql" else 20 + 2
-    with django_assert_max_num_queries(most):
-        recorder.record([draft(version, number) for number in range(20)])
+    # SQLite takes one statement per row, in one transaction.
+    limit = 1 if connection.vendor == "postgresql" else 20 + 2
+    with django_assert_max_num_queries(limit):
+        recorder.record([make_record(version, number) for number in range(20)])
 
 
 def test_rows_of_an_inactive_version_are_refused_and_the_others_recorded(
     version: ModelVersion, make_version: Callable[..., ModelVersion]
 ) -> None:
     retired = make_version("retired", is_active=False)
-    rows = [draft(version, 1), draft(retired, 2), draft(version, 3)]
+    rows = [make_record(version, 1), make_record(retired, 2), make_record(version, 3)]
 
     first, refused, third = recorder.record(rows)
 
@@ -86,20 +86,20 @@ def test_rows_of_an_inactive_version_are_refused_and_the_others_recorded(
 def test_rows_of_an_inactive_user_are_refused(version: ModelVersion, user: User) -> None:
     User.objects.filter(pk=user.pk).update(is_active=False)
 
-    [refused] = recorder.record([draft(version, user_id=user.pk)])
+    [refused] = recorder.record([make_record(version, user_id=user.pk)])
 
     assert isinstance(refused, CallerInactive)
     assert not Prediction.objects.exists()
 
 
 def test_rows_of_a_deleted_user_are_refused(version: ModelVersion) -> None:
-    [refused] = recorder.record([draft(version, user_id=987_654)])
+    [refused] = recorder.record([make_record(version, user_id=987_654)])
 
     assert isinstance(refused, CallerInactive)
 
 
 def test_rows_of_a_deleted_version_are_refused(version: ModelVersion) -> None:
-    row = draft(version)
+    row = make_record(version)
     ModelVersion.objects.filter(pk=version.pk).delete()
 
     [refused] = recorder.record([row])
@@ -108,11 +108,15 @@ def test_rows_of_a_deleted_version_are_refused(version: ModelVersion) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_row_the_database_refuses_does_not_take_its_neighbours_along(
+def test_a_row_that_the_database_refuses_does_not_affect_the_others(
     version: ModelVersion,
 ) -> None:
-    # A failed prediction without an error breaks a constraint of the table.
-    rows = [draft(version, 1), draft(version, 2, status="failed"), draft(version, 3)]
+    # A failed prediction without an error violates a constraint of the table.
+    rows = [
+        make_record(version, 1),
+        make_record(version, 2, status="failed"),
+        make_record(version, 3),
+    ]
 
     first, refused, third = recorder.record(rows)
 
@@ -121,38 +125,38 @@ def test_a_row_the_database_refuses_does_not_take_its_neighbours_along(
     assert Prediction.objects.count() == 2
 
 
-def test_an_unknown_outcome_is_not_tried_again(
+def test_a_lost_connection_is_not_retried(
     version: ModelVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
 
-    def lose(rows: Any) -> Any:
+    def lose_connection(rows: Any) -> Any:
         calls.append(rows)
         raise OperationalError("server closed the connection unexpectedly")
 
-    monkeypatch.setattr(recorder, "_insert", lose)
+    monkeypatch.setattr(recorder, "_insert", lose_connection)
 
     with pytest.raises(OperationalError):
-        recorder.record([draft(version, 1), draft(version, 2)])
+        recorder.record([make_record(version, 1), make_record(version, 2)])
     assert len(calls) == 1
 
 
-def test_record_all_leaves_nothing_where_one_row_is_refused(
+def test_record_all_writes_nothing_if_one_row_is_refused(
     version: ModelVersion, make_version: Callable[..., ModelVersion]
 ) -> None:
     retired = make_version("retired", is_active=False)
 
     with pytest.raises(ModelNotFound):
-        recorder.record_all([draft(version, 1), draft(retired, 2)])
+        recorder.record_all([make_record(version, 1), make_record(retired, 2)])
 
     assert not Prediction.objects.exists()
 
 
 def test_equal_claims_are_refused_for_the_same_reason(version: ModelVersion, user: User) -> None:
     ModelVersion.objects.update(is_active=False)
-    claim = Claim.of(user.pk, "k", b"asked")
+    claim = Claim.of(user.pk, "k", b"body")
 
-    outcomes = recorder.record_once([draft(version, _claim=claim) for _ in range(2)])
+    results = recorder.record_once([make_record(version, _claim=claim) for _ in range(2)])
 
-    assert [type(outcome) for outcome in outcomes] == [ModelNotFound] * 2
+    assert [type(result) for result in results] == [ModelNotFound] * 2
     assert not IdempotencyKey.objects.exists()

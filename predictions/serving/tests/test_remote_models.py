@@ -1,4 +1,4 @@
-"""A version on another server, through the API: registered, asked, recorded, and gone."""
+"""A version on another server, through the API: registration, predictions, and outages."""
 
 import json
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ def server(settings: LazySettings) -> Iterator[StubServer]:
 
 def register(admin_api: APIClient, document: dict[str, Any], **fields: Any) -> Any:
     file = SimpleUploadedFile("remote.json", json.dumps(document).encode())
-    body = {"name": "far", "version": "1", "framework": "open-inference", "artifact": file}
+    body = {"name": "remote", "version": "1", "framework": "open-inference", "artifact": file}
     return admin_api.post(MODELS, body | fields, format="multipart")
 
 
@@ -38,15 +38,15 @@ def version(admin_api: APIClient, server: StubServer) -> ModelVersion:
     return ModelVersion.objects.get()
 
 
-def ask(client: APIClient, version: ModelVersion, row: Any = (1.0, 2.5)) -> Any:
+def predict(client: APIClient, version: ModelVersion, row: Any = (1.0, 2.5)) -> Any:
     body = {"model_id": version.pk, "input_data": {"features": list(row)}}
     return client.post(PREDICTIONS, body)
 
 
-def test_a_remote_model_is_registered_and_asked(
+def test_a_remote_model_is_registered_and_predicts(
     client: APIClient, version: ModelVersion, server: StubServer
 ) -> None:
-    response = ask(client, version)
+    response = predict(client, version)
 
     assert response.status_code == 201
     assert response.json()["prediction"] == 3.5
@@ -55,18 +55,20 @@ def test_a_remote_model_is_registered_and_asked(
     assert Prediction.objects.get().status == "succeeded"
 
 
-def test_a_batch_is_one_call(client: APIClient, version: ModelVersion, server: StubServer) -> None:
-    before = server.n_infer_calls
+def test_a_batch_makes_one_call(
+    client: APIClient, version: ModelVersion, server: StubServer
+) -> None:
+    n_before = server.n_infer_calls
     body = {"model_id": version.pk, "inputs": [{"features": [i, 0.5]} for i in range(100)]}
 
     response = client.post(f"{PREDICTIONS}batch/", body)
 
     assert [row["prediction"] for row in response.json()] == [i + 0.5 for i in range(100)]
-    assert server.n_infer_calls == before + 1
+    assert server.n_infer_calls == n_before + 1
 
 
 @pytest.mark.parametrize("origins", [[], ["http://127.0.0.1:1"]])
-def test_an_origin_that_is_not_listed_is_400_and_not_asked(
+def test_an_origin_that_is_not_listed_is_400_and_not_contacted(
     admin_api: APIClient, server: StubServer, settings: LazySettings, origins: list[str]
 ) -> None:
     settings.REMOTE_ORIGINS = origins
@@ -79,18 +81,19 @@ def test_an_origin_that_is_not_listed_is_400_and_not_asked(
     assert not ModelVersion.objects.exists()
 
 
-def test_an_origin_that_is_no_longer_listed_is_not_asked(
+def test_an_origin_that_is_no_longer_listed_is_503_and_not_contacted(
     client: APIClient, version: ModelVersion, server: StubServer, settings: LazySettings
 ) -> None:
-    asked, settings.REMOTE_ORIGINS = len(server.requests), []
+    n_requests = len(server.requests)
+    settings.REMOTE_ORIGINS = []
 
-    response = ask(client, version)
+    response = predict(client, version)
 
     assert response.status_code == 503
-    assert len(server.requests) == asked
+    assert len(server.requests) == n_requests
 
 
-def test_secrets_reach_the_proof_and_the_server_alone(
+def test_secrets_reach_only_the_proof_and_the_server(
     admin_api: APIClient, client: APIClient, server: StubServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLAPI_REMOTE_KEY", "open sesame")
@@ -99,12 +102,12 @@ def test_secrets_reach_the_proof_and_the_server_alone(
     response = register(admin_api, document)
 
     assert response.status_code == 201
-    ask(client, ModelVersion.objects.get())
+    predict(client, ModelVersion.objects.get())
     assert {headers["X-Key"] for _, _, headers, _ in server.requests} == {"open sesame"}
     assert "sesame" not in response.content.decode()
 
 
-def test_other_variables_can_not_be_named(
+def test_a_header_cannot_name_other_variables(
     admin_api: APIClient, server: StubServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     response = register(admin_api, server.document(headers={"X-Key": "SECRET_KEY"}))
@@ -127,17 +130,17 @@ def test_probabilities_are_declared_and_recorded(
 
     register(admin_api, server.document(), signature=json.dumps({"outputs": outputs}))
 
-    body = ask(client, ModelVersion.objects.get()).json()
+    body = predict(client, ModelVersion.objects.get()).json()
     assert (body["prediction"], body["confidence"]) == (1.0, 0.75)
     assert body["output"] == {"label": "yes", "probabilities": {"no": 0.25, "yes": 0.75}}
 
 
-def test_the_servers_error_is_422_and_recorded(
+def test_an_error_of_the_server_is_422_and_recorded(
     client: APIClient, version: ModelVersion, server: StubServer
 ) -> None:
     server.replies["infer"] = Reply(500, b'{"error": "singular matrix"}')
 
-    response = ask(client, version)
+    response = predict(client, version)
 
     assert response.status_code == 422
     assert "singular matrix" in response.json()["detail"]
@@ -147,29 +150,29 @@ def test_the_servers_error_is_422_and_recorded(
 def test_a_server_that_is_down_is_503_and_recorded(
     client: APIClient, version: ModelVersion, server: StubServer
 ) -> None:
-    ask(client, version)
+    predict(client, version)
     server.stop()
 
-    response = ask(client, version)
+    response = predict(client, version)
 
     assert response.status_code == 503
     assert int(response.headers["Retry-After"]) >= 1
     failed = Prediction.objects.get(status="failed")
     assert response.json()["prediction_ids"] == [failed.pk]
     server.start()
-    assert ask(client, version).status_code == 201
+    assert predict(client, version).status_code == 201
 
 
-def test_a_batch_for_a_server_that_is_down_asks_once(
+def test_a_batch_contacts_a_server_that_is_down_only_once(
     client: APIClient, version: ModelVersion, server: StubServer
 ) -> None:
     server.hang_up = True
-    before = server.n_infer_calls
+    n_before = server.n_infer_calls
     body = {"model_id": version.pk, "inputs": [{"features": [i, 0.5]} for i in range(20)]}
 
     response = client.post(f"{PREDICTIONS}batch/", body)
 
     assert response.status_code == 503
     assert response.headers["Retry-After"] == "1"
-    assert server.n_infer_calls == before + 1
+    assert server.n_infer_calls == n_before + 1
     assert Prediction.objects.filter(status="failed").count() == 20

@@ -1,7 +1,6 @@
-"""Predictions made elsewhere, and the recording of many at once."""
+"""Imported predictions, and the constraints of the table of predictions."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -11,21 +10,19 @@ from predictions.models import MAX_ERROR_LENGTH, Prediction
 from predictions.serving import recorder, services
 from predictions.serving.answers import Answer
 from predictions.serving.records import Record
+from registry.exact_json.values import JSONObject
 from registry.models import ModelVersion
 from registry.services import VersionExists
 
-ROW = {"features": [5.1, 3.5, 1.4, 0.2]}
-N_THREADS = 12
 
-
-def past(n: int) -> Iterator[dict[str, Any]]:
+def past_predictions(n: int) -> Iterator[JSONObject]:
     for i in range(n):
         yield {"input_data": {"features": [i]}, "prediction": float(i)}
 
 
-def test_a_version_is_created_with_its_old_predictions(db: None) -> None:
+def test_a_version_is_created_with_its_past_predictions(db: None) -> None:
     version, count = services.create_model_with_predictions(
-        name="old", version="1", framework="elsewhere", predictions=past(2500)
+        name="old", version="1", framework="elsewhere", predictions=past_predictions(2500)
     )
 
     assert count == version.predictions.count() == 2500
@@ -42,35 +39,38 @@ def test_a_version_without_predictions_is_created(db: None) -> None:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("n_before", [0, 10, 1500])
-def test_one_bad_prediction_leaves_neither_version_nor_predictions(n_before: int) -> None:
-    def broken() -> Iterator[dict[str, Any]]:
-        yield from past(n_before)
+def test_one_invalid_prediction_leaves_neither_version_nor_predictions(n_before: int) -> None:
+    def predictions() -> Iterator[JSONObject]:
+        yield from past_predictions(n_before)
         raise ValueError("line 3")
 
     with pytest.raises(ValueError, match="line 3"):
         services.create_model_with_predictions(
-            name="old", version="1", framework="elsewhere", predictions=broken()
+            name="old", version="1", framework="elsewhere", predictions=predictions()
         )
 
     assert (ModelVersion.objects.count(), Prediction.objects.count()) == (0, 0)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_row_the_database_refuses_leaves_nothing() -> None:
-    bad = {"input_data": {}, "status": "failed", "error": ""}
+def test_a_row_that_the_database_refuses_leaves_neither_version_nor_predictions() -> None:
+    invalid = {"input_data": {}, "status": "failed", "error": ""}
 
     with pytest.raises(IntegrityError):
         services.create_model_with_predictions(
-            name="old", version="1", framework="elsewhere", predictions=[*past(5), bad]
+            name="old",
+            version="1",
+            framework="elsewhere",
+            predictions=[*past_predictions(5), invalid],
         )
 
     assert (ModelVersion.objects.count(), Prediction.objects.count()) == (0, 0)
 
 
-def test_old_predictions_of_a_taken_version_are_refused(iris: ModelVersion) -> None:
+def test_past_predictions_of_an_existing_version_are_refused(iris: ModelVersion) -> None:
     with pytest.raises(VersionExists):
         services.create_model_with_predictions(
-            name="iris", version="1", framework="elsewhere", predictions=past(1)
+            name="iris", version="1", framework="elsewhere", predictions=past_predictions(1)
         )
 
     assert Prediction.objects.count() == 0
@@ -82,14 +82,14 @@ def test_old_predictions_of_a_taken_version_are_refused(iris: ModelVersion) -> N
 @pytest.mark.parametrize(
     ("status", "error"), [("failed", ""), ("succeeded", "why"), ("pending", ""), ("", "")]
 )
-def test_an_error_without_its_status_violates_a_constraint(
+def test_a_status_that_does_not_match_the_error_violates_a_constraint(
     iris: ModelVersion, status: str, error: str
 ) -> None:
     with pytest.raises(IntegrityError, match="prediction_failed_has_error"):
         Prediction.objects.create(model=iris, input_data={}, status=status, error=error)
 
 
-def test_a_user_with_predictions_is_kept(iris: ModelVersion, user: User) -> None:
+def test_a_user_with_predictions_cannot_be_deleted(iris: ModelVersion, user: User) -> None:
     Prediction.objects.create(model=iris, input_data={}, user=user)
 
     with pytest.raises(IntegrityError):
@@ -99,7 +99,7 @@ def test_a_user_with_predictions_is_kept(iris: ModelVersion, user: User) -> None
 
 
 @pytest.mark.parametrize(
-    ("message", "kept"),
+    ("message", "stored"),
     [
         ("plain", "plain"),
         ("nul\0byte", "nulbyte"),
@@ -109,11 +109,13 @@ def test_a_user_with_predictions_is_kept(iris: ModelVersion, user: User) -> None
     ],
     ids=["plain", "nul", "surrogate", "empty", "long"],
 )
-def test_whatever_a_library_says_can_be_stored(iris: ModelVersion, message: str, kept: str) -> None:
-    row = Record(iris, {})
-    row.take(Answer(error=ValueError(message)))
+def test_any_message_of_a_library_can_be_stored(
+    iris: ModelVersion, message: str, stored: str
+) -> None:
+    record = Record(iris, {})
+    record.take(Answer(error=ValueError(message)))
 
-    [recorded] = recorder.record([row])
+    [result] = recorder.record([record])
 
-    assert recorded is row
-    assert Prediction.objects.get().error == kept
+    assert result is record
+    assert Prediction.objects.get().error == stored

@@ -1,4 +1,4 @@
-"""Shadows score what was answered, and never stand in an answer's way."""
+"""Shadows score answered inputs again, and never delay or fail a response."""
 
 import threading
 import time
@@ -30,17 +30,17 @@ def champion(iris: ModelVersion, shadow: ModelVersion) -> Iterator[Alias]:
     alias = Alias.objects.create(name="iris", alias="champion", version=iris)
     AliasShadow.objects.create(alias=alias, version=shadow)
     yield alias
-    # Nothing may write into the next test's database.
+    # Otherwise shadows could write into the next test's database.
     wait_until(lambda: not shadows.backlog._busy)
 
 
-def ask(client: APIClient, row: Any = ROW, **body: Any) -> Any:
+def predict(client: APIClient, row: Any = ROW, **body: Any) -> Any:
     return client.post(URL, {"model": "iris", "input_data": row, **body})
 
 
-def wait_until(is_so: Callable[[], bool]) -> None:
+def wait_until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 20
-    while not is_so():
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
@@ -49,14 +49,14 @@ def shadow_rows() -> Any:
     return Prediction.objects.filter(arm="shadow")
 
 
-def dropped(version: ModelVersion, reason: str) -> float:
+def n_dropped(version: ModelVersion, reason: str) -> float:
     return float(SHADOWS_DROPPED.labels(str(version.pk), reason)._value.get())
 
 
-def test_a_shadow_scores_the_input_of_the_answer(
+def test_a_shadow_scores_the_answered_input(
     client: APIClient, champion: Alias, shadow: ModelVersion
 ) -> None:
-    body = ask(client, subject="ada", reference="order-7").json()
+    body = predict(client, subject="ada", reference="order-7").json()
 
     wait_until(shadow_rows().exists)
     row = shadow_rows().get()
@@ -75,12 +75,12 @@ def test_batches_are_shadowed_too(client: APIClient, champion: Alias) -> None:
     assert sorted(shadow_rows().values_list("primary_id", flat=True)) == ids
 
 
-def test_a_shadow_that_does_not_take_the_input_is_recorded_as_failed(
+def test_a_shadow_that_the_input_does_not_fit_is_recorded_as_failed(
     client: APIClient, champion: Alias, diabetes: ModelVersion
 ) -> None:
     AliasShadow.objects.update(version=diabetes)
 
-    assert ask(client).status_code == 201
+    assert predict(client).status_code == 201
 
     wait_until(shadow_rows().exists)
     row = shadow_rows().get()
@@ -88,20 +88,22 @@ def test_a_shadow_that_does_not_take_the_input_is_recorded_as_failed(
     assert "Must hold 10 values" in row.error
 
 
-def test_an_inactive_shadow_is_counted_and_changes_nothing(
+def test_an_inactive_shadow_is_counted_and_does_not_affect_the_response(
     client: APIClient, champion: Alias, shadow: ModelVersion
 ) -> None:
     ModelVersion.objects.filter(pk=shadow.pk).update(is_active=False)
-    before = dropped(shadow, "unavailable") + dropped(shadow, "refused")
+    n_before = n_dropped(shadow, "unavailable") + n_dropped(shadow, "refused")
 
-    assert ask(client).status_code == 201
+    assert predict(client).status_code == 201
 
-    wait_until(lambda: dropped(shadow, "unavailable") + dropped(shadow, "refused") == before + 1)
+    wait_until(
+        lambda: n_dropped(shadow, "unavailable") + n_dropped(shadow, "refused") == n_before + 1
+    )
     assert not shadow_rows().exists()
 
 
-def test_a_deleted_prediction_takes_its_shadows_along(client: APIClient, champion: Alias) -> None:
-    ask(client)
+def test_deleting_a_prediction_deletes_its_shadow_rows(client: APIClient, champion: Alias) -> None:
+    predict(client)
     wait_until(shadow_rows().exists)
 
     Prediction.objects.filter(primary=None).delete()
@@ -109,13 +111,13 @@ def test_a_deleted_prediction_takes_its_shadows_along(client: APIClient, champio
     assert not Prediction.objects.exists()
 
 
-def test_an_answer_does_not_wait_for_a_slow_shadow(
+def test_a_response_does_not_wait_for_a_slow_shadow(
     client: APIClient, champion: Alias, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     release = threading.Event()
     monkeypatch.setattr(shadows, "_answer", lambda model, batch: release.wait(20) and 0)
 
-    codes = [ask(client).status_code for _ in range(5)]
+    codes = [predict(client).status_code for _ in range(5)]
 
     assert not release.is_set()
     release.set()
@@ -129,104 +131,109 @@ def inputs(n: int, size_bytes: int = 1) -> list[Input]:
     return [Input(None, size_bytes) for _ in range(n)]  # type: ignore[arg-type]
 
 
-class Busy:
-    """A backlog whose work waits until it is let go."""
+class BlockedBacklog:
+    """A backlog whose `run` blocks until `finish` is called."""
 
     def __init__(self) -> None:
         self.ran: list[tuple[int, int]] = []
         self.dropped: list[tuple[int, int]] = []
-        self.go = threading.Event()
+        self._released = threading.Event()
         self.backlog = Backlog(self.run, lambda *drop: self.dropped.append(drop))
 
     def run(self, model_id: int, batch: list[Input]) -> None:
-        self.go.wait(20)
+        self._released.wait(20)
         self.ran.append((model_id, len(batch)))
 
     def finish(self) -> None:
-        self.go.set()
+        self._released.set()
         wait_until(lambda: not self.backlog._busy)
 
 
-def test_what_there_is_no_room_for_is_dropped_and_counted() -> None:
-    busy = Busy()
+def test_inputs_that_do_not_fit_in_the_backlog_are_dropped_and_counted() -> None:
+    blocked = BlockedBacklog()
 
-    busy.backlog.add(1, inputs(shadows.MAX_WAITING))
-    busy.backlog.add(1, inputs(shadows.MAX_WAITING))
+    blocked.backlog.add(1, inputs(shadows.MAX_WAITING))
+    blocked.backlog.add(1, inputs(shadows.MAX_WAITING))
 
-    busy.finish()
-    assert sum(n for _, n in busy.ran) + sum(n for _, n in busy.dropped) == 2 * shadows.MAX_WAITING
-    # What runs is no longer waiting.
-    assert busy.dropped[0][1] >= shadows.MAX_WAITING - shadows.BATCH_ROWS
+    blocked.finish()
+    assert (
+        sum(n for _, n in blocked.ran) + sum(n for _, n in blocked.dropped)
+        == 2 * shadows.MAX_WAITING
+    )
+    # Inputs that are being scored no longer wait.
+    assert blocked.dropped[0][1] >= shadows.MAX_WAITING - shadows.BATCH_ROWS
 
 
 def test_waiting_bytes_are_bounded() -> None:
-    busy = Busy()
+    blocked = BlockedBacklog()
     half = shadows.MAX_WAITING_BYTES // 2
 
-    busy.backlog.add(1, inputs(shadows.BATCH_ROWS))
-    wait_until(lambda: not busy.backlog._waiting[1])
-    busy.backlog.add(1, inputs(3, half))
+    blocked.backlog.add(1, inputs(shadows.BATCH_ROWS))
+    wait_until(lambda: not blocked.backlog._waiting[1])
+    blocked.backlog.add(1, inputs(3, half))
 
-    busy.finish()
-    assert busy.dropped == [(1, 1)]
-    assert busy.backlog._size_bytes == 0
+    blocked.finish()
+    assert blocked.dropped == [(1, 1)]
+    assert blocked.backlog._size_bytes == 0
 
 
 def test_a_slow_shadow_does_not_hold_up_another() -> None:
-    busy = Busy()
+    blocked = BlockedBacklog()
     ran = threading.Event()
-    busy.backlog._run = lambda model_id, batch: (
-        busy.run(model_id, batch) if model_id == 1 else ran.set()
+    blocked.backlog._run = lambda model_id, batch: (
+        blocked.run(model_id, batch) if model_id == 1 else ran.set()
     )
 
-    busy.backlog.add(1, inputs(1))
-    busy.backlog.add(2, inputs(1))
+    blocked.backlog.add(1, inputs(1))
+    blocked.backlog.add(2, inputs(1))
 
     assert ran.wait(20)
-    busy.finish()
+    blocked.finish()
 
 
-def test_more_shadows_than_threads_get_their_turns() -> None:
-    busy = Busy()
+def test_more_shadows_than_threads_all_get_their_turn() -> None:
+    blocked = BlockedBacklog()
 
     for model_id in range(3 * shadows.MAX_THREADS):
-        busy.backlog.add(model_id, inputs(1))
+        blocked.backlog.add(model_id, inputs(1))
 
-    busy.finish()
-    assert sorted(busy.ran) == [(model_id, 1) for model_id in range(3 * shadows.MAX_THREADS)]
+    blocked.finish()
+    assert sorted(blocked.ran) == [(model_id, 1) for model_id in range(3 * shadows.MAX_THREADS)]
 
 
-def test_a_shadow_that_keeps_up_pauses_too() -> None:
+def test_a_shadow_that_keeps_up_still_pauses() -> None:
     ran = []
 
     def run(model_id: int, batch: list[Input]) -> None:
         ran.append(len(batch))
-        until = time.thread_time() + 0.02
-        while time.thread_time() < until:
+        end = time.thread_time() + 0.02
+        while time.thread_time() < end:
             pass
 
     backlog = Backlog(run, lambda *drop: None)
-    until = time.monotonic() + 0.7
-    while time.monotonic() < until:
+    end = time.monotonic() + 0.7
+    while time.monotonic() < end:
         if not backlog._waiting.get(1):
             backlog.add(1, inputs(1))
         time.sleep(0.001)
 
     wait_until(lambda: not backlog._busy)
-    # A turn takes 0.02 seconds and 0.18 of pause.
+    # A batch takes 0.02 seconds of processor time, followed by a pause of 0.58 seconds.
     assert len(ran) <= 6
 
 
-def test_a_thread_that_can_not_be_started_fails_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(thread: threading.Thread) -> None:
+def test_a_thread_that_cannot_be_started_does_not_fail_the_caller(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail_to_start(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    busy = Busy()
+    blocked = BlockedBacklog()
     with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", refuse)
-        busy.backlog.add(1, inputs(1))
+        patch.setattr(threading.Thread, "start", fail_to_start)
+        blocked.backlog.add(1, inputs(1))
 
-    busy.backlog.add(1, inputs(1))
+    blocked.backlog.add(1, inputs(1))
 
-    busy.finish()
-    assert busy.ran == [(1, 2)]
+    blocked.finish()
+    assert blocked.ran == [(1, 2)]

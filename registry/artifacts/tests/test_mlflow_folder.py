@@ -3,19 +3,18 @@
 import json
 import shutil
 from collections.abc import Callable
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 
 from registry.artifacts.errors import ArtifactRejected
 from registry.artifacts.mlflow_folder import read_folder
 from registry.models import ModelVersion
+from registry.testing.folders import MLFLOW_FOLDERS, register_folder
 
-FOLDERS = Path(__file__).resolve().parents[2] / "testing" / "data" / "mlflow"
 IRIS = ["sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)"]
 
 
@@ -39,15 +38,6 @@ def signature(*inputs: Any) -> dict[str, Any]:
     return {"inputs": json.dumps(inputs)}
 
 
-def register(folder: Path, *more: str) -> str:
-    if folder.name == "sklearn_mixed":
-        # Its encoder knows two cities and fails on the generated one.
-        more = ('--example=[{"city": "Oslo", "seats": 1}]', *more)
-    out = StringIO()
-    call_command("register_model", str(folder), "--name=iris", "--version=1", *more, stdout=out)
-    return out.getvalue()
-
-
 # -- real folders
 
 
@@ -67,7 +57,7 @@ def register(folder: Path, *more: str) -> str:
 def test_a_folder_registers_with_its_columns(
     name: str, framework: str, features: list[str], inputs: list[str]
 ) -> None:
-    output = register(FOLDERS / name)
+    output = register_folder(MLFLOW_FOLDERS / name)
 
     version = ModelVersion.objects.get()
     assert version.framework == framework
@@ -81,9 +71,9 @@ def test_a_folder_registers_with_its_columns(
 
 @pytest.mark.usefixtures("cached_proofs", "model_path", "db")
 def test_the_same_folder_again_changes_nothing() -> None:
-    register(FOLDERS / "xgboost_classifier")
+    register_folder(MLFLOW_FOLDERS / "xgboost_classifier")
 
-    assert "already registered" in register(FOLDERS / "xgboost_classifier")
+    assert "already registered" in register_folder(MLFLOW_FOLDERS / "xgboost_classifier")
     assert ModelVersion.objects.count() == 1
 
 
@@ -91,8 +81,8 @@ def test_the_same_folder_again_changes_nothing() -> None:
 def test_options_take_precedence_over_the_folder() -> None:
     columns = {"columns": [{"name": name} for name in "abcd"]}
 
-    register(
-        FOLDERS / "sklearn_two_targets",
+    register_folder(
+        MLFLOW_FOLDERS / "sklearn_two_targets",
         '--metrics={"mae": 0.5}',
         '--tags={"team": "risk"}',
         f"--signature={json.dumps(columns)}",
@@ -107,13 +97,13 @@ def test_options_take_precedence_over_the_folder() -> None:
 @pytest.mark.usefixtures("cached_proofs", "model_path", "db")
 def test_a_function_other_than_predict_causes_a_warning(tmp_path: Path) -> None:
     folder = tmp_path / "sklearn_classifier"
-    shutil.copytree(FOLDERS / "sklearn_classifier", folder)
+    shutil.copytree(MLFLOW_FOLDERS / "sklearn_classifier", folder)
     text = (folder / "MLmodel").read_text()
     (folder / "MLmodel").write_text(
         text.replace("predict_fn: predict", "predict_fn: predict_proba")
     )
 
-    assert "MLflow serves this model with predict_proba" in register(folder)
+    assert "MLflow serves this model with predict_proba" in register_folder(folder)
 
 
 @pytest.mark.usefixtures("model_path", "db")
@@ -130,7 +120,7 @@ def test_a_rejected_folder_registers_nothing(
     name: str, options: tuple[str, ...], message: str
 ) -> None:
     with pytest.raises(CommandError, match=message):
-        register(FOLDERS / name, *options)
+        register_folder(MLFLOW_FOLDERS / name, *options)
 
     assert not ModelVersion.objects.exists()
 

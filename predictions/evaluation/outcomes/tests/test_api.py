@@ -1,4 +1,4 @@
-"""Outcomes through the API: one or many, by id or reference, corrected, told twice."""
+"""The outcomes endpoint: one or many reports, by ID or reference, corrected or repeated."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -13,12 +13,12 @@ from rest_framework.test import APIClient
 from predictions.models import Outcome, Prediction
 from predictions.testing.rows import (
     NOON,
-    PAIR_SIGNATURE,
     REGRESSOR_SIGNATURE,
+    TWO_OUTPUT_SIGNATURE,
+    add_values,
     classifier_signature,
-    estimated,
+    create_predictions,
     make_version,
-    measured,
 )
 from registry.models import ModelVersion
 from registry.testing.clients import api_client
@@ -36,16 +36,18 @@ def classifier(db: None) -> ModelVersion:
     return make_version(classifier_signature([0, 1]), "classifier")
 
 
-def refused(response: Any, status: int = 400) -> dict[str, list[str]]:
+def errors_of(response: Any, status: int = 400) -> dict[str, list[str]]:
+    """The errors of a refused report; nothing may have been recorded."""
     assert response.status_code == status, response.content
     assert not Outcome.objects.exists()
-    return response.json().get("errors", {})
+    errors: dict[str, list[str]] = response.json().get("errors", {})
+    return errors
 
 
 def test_a_value_is_recorded_by_prediction(
     client: APIClient, user: User, regressor: ModelVersion
 ) -> None:
-    [row] = estimated(regressor, [1.0])
+    [row] = create_predictions(regressor, [1.0])
 
     response = client.post(
         URL, {"prediction_id": row.pk, "value": 2, "observed_at": "2026-03-01T10:00:00+01:00"}
@@ -62,7 +64,7 @@ def test_a_value_is_recorded_by_prediction(
 def test_a_label_is_kept_as_its_version_names_it(
     client: APIClient, classifier: ModelVersion, label: Any
 ) -> None:
-    [row] = estimated(classifier, [0.0])
+    [row] = create_predictions(classifier, [0.0])
 
     assert client.post(URL, {"prediction_id": row.pk, "label": label}).status_code == 201
 
@@ -71,12 +73,13 @@ def test_a_label_is_kept_as_its_version_names_it(
     assert type(listed["label"]) is int
 
 
-def test_a_reference_means_all_its_answered_predictions(
+def test_a_reference_stands_for_all_its_answered_predictions(
     client: APIClient, regressor: ModelVersion
 ) -> None:
-    first, second = estimated(regressor, [1.0, 2.0], reference="r", alias="champion", arm="primary")
-    estimated(regressor, [3.0], reference="r", alias="champion", arm="shadow", primary=first)
-    estimated(regressor, [4.0], reference="other")
+    fields = {"reference": "r", "alias": "champion"}
+    first, second = create_predictions(regressor, [1.0, 2.0], **fields, arm="primary")
+    create_predictions(regressor, [3.0], **fields, arm="shadow", primary=first)
+    create_predictions(regressor, [4.0], reference="other")
 
     response = client.post(URL, {"reference": "r", "value": 5.0})
 
@@ -86,18 +89,18 @@ def test_a_reference_means_all_its_answered_predictions(
     assert client.get(f"{URL}?reference=other").json() == []
 
 
-@pytest.mark.parametrize("how", ["prediction_id", "reference"])
-def test_what_is_unknown_is_404_alone_and_400_among_many(
-    client: APIClient, regressor: ModelVersion, how: str
+@pytest.mark.parametrize("field", ["prediction_id", "reference"])
+def test_an_unknown_prediction_answers_404_alone_and_400_in_a_list(
+    client: APIClient, regressor: ModelVersion, field: str
 ) -> None:
-    [row] = estimated(regressor, [1.0], reference="r")
+    [row] = create_predictions(regressor, [1.0], reference="r")
     known = {"prediction_id": row.pk, "value": 1.0}
-    unknown = {how: row.pk + 1000 if how == "prediction_id" else "nobody", "value": 1.0}
+    unknown = {field: row.pk + 1000 if field == "prediction_id" else "nobody", "value": 1.0}
 
-    assert refused(client.post(URL, unknown), 404) == {}
-    errors = refused(client.post(URL, {"outcomes": [known, unknown]}))
+    assert errors_of(client.post(URL, unknown), 404) == {}
+    errors = errors_of(client.post(URL, {"outcomes": [known, unknown]}))
 
-    assert list(errors) == [f"outcomes[1].{how}"]
+    assert list(errors) == [f"outcomes[1].{field}"]
 
 
 @pytest.mark.parametrize(
@@ -120,136 +123,135 @@ def test_what_is_unknown_is_404_alone_and_400_among_many(
         ({"value": 1.0, "prediction_id": None, "reference": "x" * 201}, "reference"),
     ],
 )
-def test_a_bad_report_names_its_field(
+def test_an_invalid_report_names_its_field(
     client: APIClient, regressor: ModelVersion, fields: dict[str, Any], field: str
 ) -> None:
-    [row] = estimated(regressor, [1.0])
+    [row] = create_predictions(regressor, [1.0])
     report = {"prediction_id": row.pk, **fields}
 
-    assert list(refused(client.post(URL, report))) == [field]
-    assert list(refused(client.post(URL, {"outcomes": [report]}))) == [f"outcomes[0].{field}"]
+    assert list(errors_of(client.post(URL, report))) == [field]
+    assert list(errors_of(client.post(URL, {"outcomes": [report]}))) == [f"outcomes[0].{field}"]
 
 
 @pytest.mark.parametrize(
-    ("report", "said"),
+    ("report", "message"),
     [
         ({"label": 2}, "Must be one of '0', '1'."),
         ({"label": True}, "Must be one of '0', '1'."),
-        ({"label": [1]}, "Must be a text, a number, true or false."),
-        ({"value": 1.0}, "Is a regressor's; a classifier's outcome is its label."),
+        ({"label": [1]}, "Must be a string, a number, true or false."),
+        ({"value": 1.0}, "The model is a classifier: give the true label instead of a value."),
     ],
 )
-def test_a_classifier_takes_its_classes_alone(
-    client: APIClient, classifier: ModelVersion, report: dict[str, Any], said: str
+def test_a_classifier_accepts_only_its_classes(
+    client: APIClient, classifier: ModelVersion, report: dict[str, Any], message: str
 ) -> None:
-    [row] = estimated(classifier, [1.0])
+    [row] = create_predictions(classifier, [1.0])
 
-    [messages] = refused(client.post(URL, {"prediction_id": row.pk, **report})).values()
+    [messages] = errors_of(client.post(URL, {"prediction_id": row.pk, **report})).values()
 
-    assert messages == [said]
+    assert messages == [message]
 
 
-def test_a_shadow_has_no_outcome_of_its_own(client: APIClient, regressor: ModelVersion) -> None:
-    [row] = estimated(regressor, [1.0], alias="champion", arm="primary")
-    [shadow] = estimated(regressor, [1.0], alias="champion", arm="shadow", primary=row)
+def test_the_outcome_of_a_shadow_is_errors_of(client: APIClient, regressor: ModelVersion) -> None:
+    [row] = create_predictions(regressor, [1.0], alias="champion", arm="primary")
+    [shadow] = create_predictions(regressor, [1.0], alias="champion", arm="shadow", primary=row)
 
-    errors = refused(client.post(URL, {"prediction_id": shadow.pk, "value": 1.0}))
+    errors = errors_of(client.post(URL, {"prediction_id": shadow.pk, "value": 1.0}))
 
     assert str(row.pk) in errors["prediction_id"][0]
 
 
-@pytest.mark.parametrize("signature", [None, PAIR_SIGNATURE])
-def test_a_version_without_one_answer_takes_no_outcome(
+@pytest.mark.parametrize("signature", [None, TWO_OUTPUT_SIGNATURE])
+def test_a_version_without_a_single_output_accepts_no_outcome(
     client: APIClient, db: None, signature: Any
 ) -> None:
-    [row] = estimated(make_version(signature), [1.0])
+    [row] = create_predictions(make_version(signature), [1.0])
 
-    errors = refused(client.post(URL, {"prediction_id": row.pk, "value": 1.0}))
+    errors = errors_of(client.post(URL, {"prediction_id": row.pk, "value": 1.0}))
 
     assert "prediction_id" in errors
 
 
 @pytest.mark.parametrize("outcomes", [[], "x", None, {}, [1], [[]]])
-def test_a_list_of_no_outcomes_is_refused(client: APIClient, db: None, outcomes: Any) -> None:
-    assert refused(client.post(URL, {"outcomes": outcomes}))
+def test_an_invalid_list_is_errors_of(client: APIClient, db: None, outcomes: Any) -> None:
+    assert errors_of(client.post(URL, {"outcomes": outcomes}))
 
 
-def test_a_body_that_is_a_list_is_refused(client: APIClient, db: None) -> None:
-    assert refused(client.post(URL, [{"prediction_id": 1, "value": 1.0}]))
+def test_a_body_that_is_a_list_is_errors_of(client: APIClient, db: None) -> None:
+    assert errors_of(client.post(URL, [{"prediction_id": 1, "value": 1.0}]))
 
 
-def test_too_many_outcomes_are_refused(client: APIClient, db: None) -> None:
-    errors = refused(client.post(URL, {"outcomes": [{}] * 10_001}))
+def test_too_many_outcomes_are_errors_of(client: APIClient, db: None) -> None:
+    errors = errors_of(client.post(URL, {"outcomes": [{}] * 10_001}))
 
     assert errors == {"outcomes": ["Must be a list of 1 to 10000 outcomes."]}
 
 
-def test_a_reference_of_very_many_predictions_is_refused(
+def test_a_reference_with_too_many_predictions_is_refused(
     client: APIClient, regressor: ModelVersion
 ) -> None:
-    estimated(regressor, [0.0] * 1001, reference="r")
+    create_predictions(regressor, [0.0] * 1001, reference="r")
 
-    errors = refused(client.post(URL, {"outcomes": [{"reference": "r", "value": 1.0}]}))
+    errors = errors_of(client.post(URL, {"outcomes": [{"reference": "r", "value": 1.0}]}))
 
     assert "more than 1000" in errors["outcomes[0].reference"][0]
 
 
-def test_what_is_told_twice_is_recorded_once(client: APIClient, regressor: ModelVersion) -> None:
-    [row] = estimated(regressor, [1.0])
-    told = {"prediction_id": row.pk, "value": 2.0, "observed_at": "2026-03-01T10:00:00Z"}
+def test_a_repeated_report_is_recorded_once(client: APIClient, regressor: ModelVersion) -> None:
+    [row] = create_predictions(regressor, [1.0])
+    timed = {"prediction_id": row.pk, "value": 2.0, "observed_at": "2026-03-01T10:00:00Z"}
     untimed = {"prediction_id": row.pk, "value": 2.0}
 
-    assert client.post(URL, {"outcomes": [told, told]}).json() == {"recorded": 1, "unchanged": 1}
-    again = client.post(URL, told)
-    assert (again.status_code, again.json()) == (200, {"recorded": 0, "unchanged": 1})
+    assert client.post(URL, {"outcomes": [timed, timed]}).json() == {"recorded": 1, "unchanged": 1}
+    repeated = client.post(URL, timed)
+    assert (repeated.status_code, repeated.json()) == (200, {"recorded": 0, "unchanged": 1})
     assert client.post(URL, untimed).status_code == 200
 
     assert client.post(URL, {**untimed, "value": 3.0}).status_code == 201
-    # A late retry does not undo a correction, and what is told anew does.
-    assert client.post(URL, told).status_code == 200
-    assert Outcome.objects.counting().get().value == 3.0
+    # A late retry does not undo a correction; a new report does.
+    assert client.post(URL, timed).status_code == 200
+    assert Outcome.objects.latest_per_prediction().get().value == 3.0
     assert client.post(URL, untimed).status_code == 201
-    assert Outcome.objects.counting().get().value == 2.0
+    assert Outcome.objects.latest_per_prediction().get().value == 2.0
     assert Outcome.objects.count() == 3
 
 
-@pytest.mark.parametrize("by", ["prediction_id", "reference"])
-def test_many_take_as_many_statements_as_one(
-    client: APIClient, regressor: ModelVersion, by: str
+@pytest.mark.parametrize("field", ["prediction_id", "reference"])
+def test_the_number_of_statements_does_not_depend_on_the_number_of_reports(
+    client: APIClient, regressor: ModelVersion, field: str
 ) -> None:
-    rows = estimated(regressor, [1.0] * 120)
+    rows = create_predictions(regressor, [1.0] * 120)
     for row in rows:
         row.reference = f"r{row.pk}"
     Prediction.objects.bulk_update(rows, ["reference"])
 
-    def statements(some: list[Prediction]) -> int:
+    def count_statements(reported: list[Prediction]) -> int:
         outcomes = [
-            {by: row.pk if by == "prediction_id" else row.reference, "value": 1.0} for row in some
+            {field: row.pk if field == "prediction_id" else row.reference, "value": 1.0}
+            for row in reported
         ]
-        with CaptureQueriesContext(
-            connection,
-        ) as queries:
-            assert client.post(URL, {"outcomes": outcomes}).json()["recorded"] == len(some)
+        with CaptureQueriesContext(connection) as queries:
+            assert client.post(URL, {"outcomes": outcomes}).json()["recorded"] == len(reported)
         return len(queries)
 
-    assert statements(rows[:2]) == statements(rows[2:])
+    assert count_statements(rows[:2]) == count_statements(rows[2:])
 
 
-def test_the_list_is_one_query(client: APIClient, regressor: ModelVersion) -> None:
-    measured(estimated(regressor, [1.0] * 5), [1.0] * 5)
+def test_the_list_takes_one_query(client: APIClient, regressor: ModelVersion) -> None:
+    add_values(create_predictions(regressor, [1.0] * 5), [1.0] * 5)
 
     with CaptureQueriesContext(connection) as queries:
         response = client.get(f"{URL}?limit=3")
 
     assert len(response.json()) == 3
     assert "Link" in response
-    # The other one is the token's user.
+    # The other query loads the user of the token.
     assert len(queries) == 2
 
 
 def test_the_list_is_filtered_by_prediction(client: APIClient, regressor: ModelVersion) -> None:
-    rows = estimated(regressor, [1.0, 2.0])
-    measured(rows, [3.0, 4.0])
+    rows = create_predictions(regressor, [1.0, 2.0])
+    add_values(rows, [3.0, 4.0])
 
     [row] = client.get(f"{URL}?prediction_id={rows[1].pk}").json()
 
@@ -257,13 +259,13 @@ def test_the_list_is_filtered_by_prediction(client: APIClient, regressor: ModelV
     assert client.get(f"{URL}?prediction_id=0").status_code == 400
 
 
-def test_outcomes_need_a_token(db: None) -> None:
+def test_outcomes_require_a_token(db: None) -> None:
     assert api_client().post(URL, {"prediction_id": 1, "value": 1.0}).status_code == 401
     assert api_client().get(URL).status_code == 401
 
 
 def test_deleting_a_user_with_outcomes_is_refused(regressor: ModelVersion, user: User) -> None:
-    [row] = estimated(regressor, [1.0])
+    [row] = create_predictions(regressor, [1.0])
     Outcome.objects.create(prediction=row, value=1.0, user=user, observed_at=NOON)
 
     with pytest.raises(ProtectedError):

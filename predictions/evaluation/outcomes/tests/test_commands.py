@@ -1,4 +1,4 @@
-"""Outcomes from files, and what retention does to them."""
+"""Importing outcomes from files, and pruning them with their predictions."""
 
 import json
 from datetime import UTC, datetime
@@ -14,11 +14,11 @@ from predictions.management.commands import import_outcomes
 from predictions.models import Outcome, Prediction
 from predictions.testing.rows import (
     REGRESSOR_SIGNATURE,
+    add_labels,
+    add_values,
     classifier_signature,
-    estimated,
-    labelled,
+    create_predictions,
     make_version,
-    measured,
 )
 from registry.models import ModelVersion
 
@@ -28,43 +28,48 @@ def classifier(db: None) -> ModelVersion:
     return make_version(classifier_signature([False, True]), "classifier")
 
 
-def load(path: Path, text: str) -> str:
+def import_file(path: Path, text: str) -> str:
     path.write_text(text, encoding="utf-8")
     out = StringIO()
     call_command("import_outcomes", str(path), stdout=out, stderr=StringIO())
     return out.getvalue()
 
 
-def refused(path: Path, text: str) -> str:
+def import_error(path: Path, text: str) -> str:
+    """Why the import failed; nothing may have been recorded."""
     with pytest.raises(CommandError) as caught:
-        load(path, text)
+        import_file(path, text)
     assert not Outcome.objects.exists()
     return str(caught.value)
 
 
-def test_ndjson_is_imported_and_again_changes_nothing(
+def test_ndjson_is_imported_and_importing_it_again_changes_nothing(
     classifier: ModelVersion, tmp_path: Path
 ) -> None:
-    first, _ = estimated(classifier, [0.0, 1.0], reference="r")
+    first, _ = create_predictions(classifier, [0.0, 1.0], reference="r")
     rows = [
         {"prediction_id": first.pk, "label": True, "observed_at": "2026-03-01T00:00:00Z"},
         {"reference": "r", "label": False},
     ]
     text = "\n\n".join(map(json.dumps, rows))
 
-    assert "Recorded 3 outcomes; 0 were there already" in load(tmp_path / "a.ndjson", text)
-    assert "Recorded 0 outcomes; 3 were there already" in load(tmp_path / "a.ndjson", text)
+    assert "Recorded 3 outcomes; 0 had been recorded before" in import_file(
+        tmp_path / "a.ndjson", text
+    )
+    assert "Recorded 0 outcomes; 3 had been recorded before" in import_file(
+        tmp_path / "a.ndjson", text
+    )
 
     assert Outcome.objects.count() == 3
-    assert Outcome.objects.counting().get(prediction=first).label is False
+    assert Outcome.objects.latest_per_prediction().get(prediction=first).label is False
 
 
 def test_csv_is_imported(classifier: ModelVersion, tmp_path: Path) -> None:
     regressor = make_version(REGRESSOR_SIGNATURE, "regressor")
-    [flag] = estimated(classifier, [0.0], reference="007")
-    [number] = estimated(regressor, [1.0])
+    [flag] = create_predictions(classifier, [0.0], reference="007")
+    [number] = create_predictions(regressor, [1.0])
 
-    load(
+    import_file(
         tmp_path / "a.CSV",
         "\ufeffprediction_id,reference,value,label,observed_at\n,007,,true,2026-03-01\n".replace(
             "2026-03-01", "2026-03-01T00:00:00Z"
@@ -78,7 +83,7 @@ def test_csv_is_imported(classifier: ModelVersion, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "said"),
+    ("name", "text", "message"),
     [
         ("a.ndjson", '{"reference": "r", "label": true}\n\n{"reference": "r"}', "line 3: value:"),
         (
@@ -99,33 +104,33 @@ def test_csv_is_imported(classifier: ModelVersion, tmp_path: Path) -> None:
         ("a.csv", "reference,label\nr\0,true\n", "line 2"),
     ],
 )
-def test_a_bad_line_is_named_and_nothing_imported(
+def test_an_invalid_line_is_named_and_nothing_is_imported(
     classifier: ModelVersion,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     name: str,
     text: str,
-    said: str,
+    message: str,
 ) -> None:
-    # Each line a chunk of its own: what was recorded before is taken back.
+    # Every line is its own chunk: the chunks recorded before are rolled back.
     monkeypatch.setattr(import_outcomes, "CHUNK_ROWS", 1)
-    estimated(classifier, [0.0], reference="r")
+    create_predictions(classifier, [0.0], reference="r")
 
-    assert said in refused(tmp_path / name, text)
+    assert message in import_error(tmp_path / name, text)
 
 
-def test_a_missing_file_is_told(db: None, tmp_path: Path) -> None:
-    with pytest.raises(CommandError, match="can not be read"):
+def test_a_missing_file_is_reported(db: None, tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="Cannot read"):
         call_command("import_outcomes", str(tmp_path / "none.csv"))
 
 
-def test_pruned_predictions_take_their_outcomes_along_in_few_statements(
+def test_pruning_deletes_outcomes_in_a_fixed_number_of_statements(
     classifier: ModelVersion,
 ) -> None:
     regressor = make_version(REGRESSOR_SIGNATURE, "regressor")
 
-    def statements(n: int) -> int:
-        measured(estimated(regressor, [1.0] * n), [1.0] * n)
+    def count_statements(n: int) -> int:
+        add_values(create_predictions(regressor, [1.0] * n), [1.0] * n)
         out = StringIO()
         with CaptureQueriesContext(connection) as queries:
             call_command(
@@ -138,9 +143,9 @@ def test_pruned_predictions_take_their_outcomes_along_in_few_statements(
         assert f"Deleted {n} predictions" in out.getvalue()
         return len(queries)
 
-    kept = estimated(classifier, [1.0])
-    labelled(kept, [True])
+    kept = create_predictions(classifier, [1.0])
+    add_labels(kept, [True])
 
-    assert statements(90) == statements(3)
+    assert count_statements(90) == count_statements(3)
     assert [row.pk for row in kept] == list(Prediction.objects.values_list("pk", flat=True))
     assert Outcome.objects.get().prediction_id == kept[0].pk

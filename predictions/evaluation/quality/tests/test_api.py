@@ -1,4 +1,4 @@
-"""The quality endpoint: windows, buckets, coverage."""
+"""The quality endpoint: windows, buckets and coverage."""
 
 from datetime import timedelta
 from typing import Any
@@ -12,13 +12,13 @@ from rest_framework.test import APIClient
 from predictions.models import Prediction
 from predictions.testing.rows import (
     NOON,
-    PAIR_SIGNATURE,
     REGRESSOR_SIGNATURE,
+    TWO_OUTPUT_SIGNATURE,
+    add_labels,
+    add_values,
     classifier_signature,
-    estimated,
-    labelled,
+    create_predictions,
     make_version,
-    measured,
 )
 from registry.models import ModelVersion
 from registry.testing.clients import api_client
@@ -35,10 +35,10 @@ def regressor(db: None) -> ModelVersion:
     return make_version(REGRESSOR_SIGNATURE)
 
 
-def test_a_regressor_is_told_by_its_errors(client: APIClient, regressor: ModelVersion) -> None:
-    rows = estimated(regressor, [1.0, 2.0, 3.0, 4.0])
+def test_a_regressor_has_error_figures(client: APIClient, regressor: ModelVersion) -> None:
+    rows = create_predictions(regressor, [1.0, 2.0, 3.0, 4.0])
     Prediction.objects.filter(pk=rows[3].pk).update(prediction=None, status="failed", error="no")
-    measured(rows[:2], [0.0, 4.0])
+    add_values(rows[:2], [0.0, 4.0])
 
     body = client.get(url(regressor)).json()
 
@@ -49,9 +49,9 @@ def test_a_regressor_is_told_by_its_errors(client: APIClient, regressor: ModelVe
     assert (figures["mae"], figures["bias"], figures["r2"]) == (1.5, -0.5, 1 - 5 / 8)
 
 
-def test_a_classifier_is_told_by_its_classes(client: APIClient, db: None) -> None:
+def test_a_classifier_has_class_figures(client: APIClient, db: None) -> None:
     version = make_version(classifier_signature(["a", "b"]))
-    labelled(estimated(version, [0.0, 1.0], confidence=0.75), ["a", "a"])
+    add_labels(create_predictions(version, [0.0, 1.0], confidence=0.75), ["a", "a"])
 
     body = client.get(url(version)).json()
 
@@ -77,13 +77,13 @@ def test_a_classifier_is_told_by_its_classes(client: APIClient, db: None) -> Non
         ("month", ["2026-01-01T00:00:00Z"]),
     ],
 )
-def test_buckets_are_utc(
+def test_buckets_begin_in_utc(
     client: APIClient, regressor: ModelVersion, bucket: str, starts: list[str]
 ) -> None:
     for day in range(3):
-        rows = estimated(regressor, [1.0, 2.0], created_at=NOON + timedelta(days=day))
+        rows = create_predictions(regressor, [1.0, 2.0], created_at=NOON + timedelta(days=day))
         if day == 1:
-            measured(rows, [1.0, 3.0])
+            add_values(rows, [1.0, 3.0])
 
     body = client.get(url(regressor, f"{WINDOW}&bucket={bucket}")).json()
 
@@ -95,24 +95,26 @@ def test_buckets_are_utc(
         assert figures == [None, 0.5, None]
 
 
-def test_a_window_has_its_start_and_not_its_end(client: APIClient, regressor: ModelVersion) -> None:
-    estimated(regressor, [1.0, 2.0, 3.0])
+def test_a_window_includes_its_start_but_not_its_end(
+    client: APIClient, regressor: ModelVersion
+) -> None:
+    create_predictions(regressor, [1.0, 2.0, 3.0])
 
     query = "from=2026-01-01T12:00:00Z&to=2026-01-01T12:02:00Z"
 
     assert client.get(url(regressor, query)).json()["rows"] == 2
 
 
-def test_without_a_window_it_is_the_last_thirty_days(
+def test_the_default_window_is_the_last_thirty_days(
     client: APIClient, regressor: ModelVersion
 ) -> None:
-    estimated(regressor, [1.0], created_at=timezone.now() - timedelta(days=29))
-    estimated(regressor, [1.0], created_at=timezone.now() - timedelta(days=31))
+    create_predictions(regressor, [1.0], created_at=timezone.now() - timedelta(days=29))
+    create_predictions(regressor, [1.0], created_at=timezone.now() - timedelta(days=31))
 
     assert client.get(url(regressor, "")).json()["rows"] == 1
 
 
-def test_without_rows_nothing_is_told(client: APIClient, regressor: ModelVersion) -> None:
+def test_without_rows_there_are_no_figures(client: APIClient, regressor: ModelVersion) -> None:
     body = client.get(url(regressor, f"{WINDOW}&bucket=day")).json()
 
     assert (body["rows"], body["coverage"], body["regression"]) == (0, None, None)
@@ -132,7 +134,7 @@ def test_without_rows_nothing_is_told(client: APIClient, regressor: ModelVersion
         ("bucket=day&bucket=day", "bucket"),
     ],
 )
-def test_a_bad_query_names_its_parameter(
+def test_an_invalid_query_names_its_parameter(
     client: APIClient, regressor: ModelVersion, query: str, field: str
 ) -> None:
     response = client.get(url(regressor, query))
@@ -141,8 +143,8 @@ def test_a_bad_query_names_its_parameter(
     assert list(response.json()["errors"]) == [field]
 
 
-@pytest.mark.parametrize("signature", [None, PAIR_SIGNATURE])
-def test_a_version_without_one_answer_has_no_quality(
+@pytest.mark.parametrize("signature", [None, TWO_OUTPUT_SIGNATURE])
+def test_a_version_without_a_single_output_has_no_quality(
     client: APIClient, db: None, signature: Any
 ) -> None:
     response = client.get(url(make_version(signature)))
@@ -151,21 +153,21 @@ def test_a_version_without_one_answer_has_no_quality(
     assert response.json()["type"] == "urn:mlapi:problem:no-quality"
 
 
-def test_an_unknown_version_is_404(client: APIClient, db: None) -> None:
+def test_an_unknown_version_answers_404(client: APIClient, db: None) -> None:
     assert client.get("/api/v1/models/99/quality/").status_code == 404
 
 
-def test_quality_needs_a_token(regressor: ModelVersion) -> None:
+def test_quality_requires_a_token(regressor: ModelVersion) -> None:
     assert api_client().get(url(regressor)).status_code == 401
 
 
-def test_quality_takes_as_many_queries_whatever_the_rows(
+def test_the_number_of_queries_does_not_depend_on_the_rows(
     client: APIClient, regressor: ModelVersion
 ) -> None:
-    measured(estimated(regressor, [1.0] * 30), [1.0] * 30)
+    add_values(create_predictions(regressor, [1.0] * 30), [1.0] * 30)
 
     with CaptureQueriesContext(connection) as queries:
         assert client.get(url(regressor, f"{WINDOW}&bucket=day")).status_code == 200
 
-    # User and version; means and sums of live and shadow rows; the count.
+    # User and version; means and sums of answered and shadow rows; the row count.
     assert len(queries) == 7

@@ -1,23 +1,24 @@
-"""Figures of joined rows, against scikit-learn's of the same rows."""
+"""Figures of labelled predictions, compared with scikit-learn's of the same rows."""
 
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from sklearn import metrics
 
+from predictions.evaluation.quality.labelled_predictions import labelled_predictions, tally
 from predictions.evaluation.quality.scores import ClassifierTally, RegressorTally
-from predictions.evaluation.quality.tally import pairs_of, tally
 from predictions.evaluation.quality.tasks import task_of
 from predictions.models import Outcome, Prediction
 from predictions.testing.rows import (
     REGRESSOR_SIGNATURE,
-    classified,
+    add_labels,
+    add_values,
     classifier_signature,
-    estimated,
-    labelled,
+    create_classifications,
+    create_predictions,
     make_version,
-    measured,
 )
 from registry.models import ModelVersion
 
@@ -29,17 +30,17 @@ def close(value: float) -> Any:
 
 
 def tally_of(version: ModelVersion, **conditions: Any) -> Any:
-    total, _ = tally(task_of(version), pairs_of({"model": version, **conditions}))
+    total, _ = tally(task_of(version), labelled_predictions({"model": version, **conditions}))
     return total
 
 
-def classify(
+def create_labelled(
     classes: list[Any], *, rows: int = ROWS, seed: int = 0
-) -> tuple[ModelVersion, np.ndarray, np.ndarray, np.ndarray]:
-    """A version whose rows have outcomes: with its probabilities, and both classes by index."""
+) -> tuple[ModelVersion, NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """A version with labelled predictions; its probabilities, predicted and true class indices."""
     random = np.random.default_rng(seed)
     probabilities = random.dirichlet(np.full(len(classes), 0.3), rows)
-    # Impossible and certain ones, whose logarithm has to be clipped.
+    # Probabilities of 0 and 1, whose logarithm must be clipped.
     probabilities[:50] = 0.0
     probabilities[:50, 0] = 1.0
     actual = np.where(
@@ -48,12 +49,17 @@ def classify(
         random.integers(0, len(classes), rows),
     )
     version = make_version(classifier_signature(classes))
-    labelled(classified(version, classes, probabilities), [classes[i] for i in actual])
+    add_labels(
+        create_classifications(version, classes, probabilities), [classes[i] for i in actual]
+    )
     return version, probabilities, probabilities.argmax(axis=1), actual
 
 
-def assert_is_sklearns(
-    total: ClassifierTally, probabilities: np.ndarray, predicted: np.ndarray, actual: np.ndarray
+def assert_equals_sklearn(
+    total: ClassifierTally,
+    probabilities: NDArray[Any],
+    predicted: NDArray[Any],
+    actual: NDArray[Any],
 ) -> None:
     indices = np.arange(probabilities.shape[1])
     figures = total.figures()
@@ -84,28 +90,30 @@ def assert_is_sklearns(
         ([0.5, 1.5, 2.5, 3.5], 500),
     ],
 )
-def test_classifier_figures_are_scikit_learns(classes: list[Any], rows: int) -> None:
-    version, probabilities, predicted, actual = classify(classes, rows=rows)
+def test_classifier_figures_equal_scikit_learns(classes: list[Any], rows: int) -> None:
+    version, probabilities, predicted, actual = create_labelled(classes, rows=rows)
 
     total = tally_of(version)
 
     assert total.scored == total.with_outcome == rows
-    assert_is_sklearns(total, probabilities, predicted, actual)
+    assert_equals_sklearn(total, probabilities, predicted, actual)
 
 
 @pytest.mark.django_db
-def test_classes_that_never_occur_are_left_out_as_scikit_learn_does() -> None:
+def test_classes_that_never_occur_are_left_out_as_in_scikit_learn() -> None:
     classes = ["a", "b", "never predicted", "never true", "neither"]
     random = np.random.default_rng(1)
     probabilities = np.zeros((500, 5))
     probabilities[:, [0, 1, 3]] = random.dirichlet(np.ones(3), 500)
     actual = random.choice([0, 1, 2], 500)
     version = make_version(classifier_signature(classes))
-    labelled(classified(version, classes, probabilities), [classes[i] for i in actual])
+    add_labels(
+        create_classifications(version, classes, probabilities), [classes[i] for i in actual]
+    )
 
     total = tally_of(version)
 
-    assert_is_sklearns(total, probabilities, probabilities.argmax(axis=1), actual)
+    assert_equals_sklearn(total, probabilities, probabilities.argmax(axis=1), actual)
     [*_, neither] = total.by_class()
     assert neither == {
         "label": "neither",
@@ -119,24 +127,24 @@ def test_classes_that_never_occur_are_left_out_as_scikit_learn_does() -> None:
 
 @pytest.mark.django_db
 def test_a_single_class_that_occurs_is_scored() -> None:
-    version, probabilities, predicted, actual = classify(["a", "b"], rows=60)
+    version, probabilities, predicted, actual = create_labelled(["a", "b"], rows=60)
     Outcome.objects.all().delete()
-    labelled(list(Prediction.objects.order_by("id")), ["b"] * 60)
+    add_labels(list(Prediction.objects.order_by("id")), ["b"] * 60)
 
-    assert_is_sklearns(tally_of(version), probabilities, predicted, np.ones_like(actual))
+    assert_equals_sklearn(tally_of(version), probabilities, predicted, np.ones_like(actual))
 
 
 @pytest.mark.django_db
-def test_the_calibration_table_is_that_of_the_rows() -> None:
-    version, probabilities, predicted, actual = classify(["a", "b", "c"], rows=3000)
+def test_the_calibration_table_equals_a_direct_computation() -> None:
+    version, probabilities, predicted, actual = create_labelled(["a", "b", "c"], rows=3000)
     confidence, hits = probabilities.max(axis=1), predicted == actual
 
     total = tally_of(version)
 
-    tenths = np.minimum(np.floor(confidence * 10), 9).astype(int)
+    bins = np.minimum(np.floor(confidence * 10), 9).astype(int)
     errors = 0.0
-    for place, row in enumerate(total.calibration()):
-        inside = tenths == place
+    for index, row in enumerate(total.calibration()):
+        inside = bins == index
         assert row["rows"] == inside.sum()
         if inside.any():
             assert row["mean_confidence"] == close(confidence[inside].mean())
@@ -156,12 +164,12 @@ def test_the_calibration_table_is_that_of_the_rows() -> None:
         (1e-12, 1e-12, 2000),
     ],
 )
-def test_regressor_figures_are_scikit_learns(mean: float, spread: float, rows: int) -> None:
+def test_regressor_figures_equal_scikit_learns(mean: float, spread: float, rows: int) -> None:
     random = np.random.default_rng(2)
     actual = mean + spread * random.standard_normal(rows)
     predicted = actual + spread * (0.3 * random.standard_normal(rows) + 0.1)
     version = make_version(REGRESSOR_SIGNATURE)
-    measured(estimated(version, predicted.tolist()), actual.tolist())
+    add_values(create_predictions(version, predicted.tolist()), actual.tolist())
 
     total = tally_of(version)
 
@@ -179,9 +187,9 @@ def test_regressor_figures_are_scikit_learns(mean: float, spread: float, rows: i
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("values", [[0.1] * 7, [3.0]])
-def test_r2_of_constant_outcomes_is_none(values: list[float]) -> None:
+def test_r2_of_equal_outcomes_is_none(values: list[float]) -> None:
     version = make_version(REGRESSOR_SIGNATURE)
-    measured(estimated(version, [value + 1 for value in values]), values)
+    add_values(create_predictions(version, [value + 1 for value in values]), values)
 
     figures = tally_of(version).figures()
 
@@ -199,12 +207,12 @@ def test_without_rows_all_figures_are_none(signature: dict[str, Any]) -> None:
 
 
 @pytest.mark.django_db
-def test_failed_and_immeasurable_rows_are_counted_and_not_scored() -> None:
+def test_failed_and_huge_rows_are_counted_but_not_scored() -> None:
     version = make_version(REGRESSOR_SIGNATURE)
-    good, huge = estimated(version, [1.0, 1e300])
-    [failed] = estimated(version, [0.0])
+    good, huge = create_predictions(version, [1.0, 1e300])
+    [failed] = create_predictions(version, [0.0])
     Prediction.objects.filter(pk=failed.pk).update(prediction=None, status="failed", error="no")
-    measured([good, huge, failed], [2.0, 2.0, 2.0])
+    add_values([good, huge, failed], [2.0, 2.0, 2.0])
 
     total = tally_of(version)
 
@@ -213,10 +221,10 @@ def test_failed_and_immeasurable_rows_are_counted_and_not_scored() -> None:
 
 
 @pytest.mark.django_db
-def test_rows_made_elsewhere_without_probabilities_are_scored_by_their_class() -> None:
+def test_imported_rows_without_probabilities_are_scored_by_class() -> None:
     version = make_version(classifier_signature(["a", "b"]))
-    rows = estimated(version, [0.0, 1.0, 0.5, 7.0])
-    labelled(rows, ["a", "a", "a", "a"])
+    rows = create_predictions(version, [0.0, 1.0, 0.5, 7.0])
+    add_labels(rows, ["a", "a", "a", "a"])
 
     total = tally_of(version)
 
@@ -228,9 +236,9 @@ def test_rows_made_elsewhere_without_probabilities_are_scored_by_their_class() -
 @pytest.mark.django_db
 def test_the_outcome_recorded_last_counts() -> None:
     version = make_version(REGRESSOR_SIGNATURE)
-    rows = estimated(version, [1.0])
+    rows = create_predictions(version, [1.0])
     for value in (5.0, 3.0, 2.0):
-        measured(rows, [value])
+        add_values(rows, [value])
 
     total = tally_of(version)
 
@@ -240,10 +248,10 @@ def test_the_outcome_recorded_last_counts() -> None:
 @pytest.mark.django_db
 def test_a_shadow_is_judged_by_the_outcome_of_its_primary() -> None:
     version, shadow = make_version(REGRESSOR_SIGNATURE), make_version(REGRESSOR_SIGNATURE, "s")
-    rows = estimated(version, [1.0, 2.0], alias="champion", arm="primary")
+    rows = create_predictions(version, [1.0, 2.0], alias="champion", arm="primary")
     for row, value in zip(rows, [1.5, 2.5], strict=True):
-        estimated(shadow, [value], alias="champion", arm="shadow", primary=row)
-    measured(rows, [2.0, 3.0])
+        create_predictions(shadow, [value], alias="champion", arm="shadow", primary=row)
+    add_values(rows, [2.0, 3.0])
 
     assert tally_of(version).figures()["mae"] == 1.0
     assert tally_of(shadow).figures()["mae"] == 0.5
@@ -251,12 +259,13 @@ def test_a_shadow_is_judged_by_the_outcome_of_its_primary() -> None:
 
 
 @pytest.mark.django_db
-def test_buckets_add_up_to_the_whole() -> None:
-    version, *_ = classify(["a", "b", "c"], rows=5000)
+def test_buckets_add_up_to_the_total() -> None:
+    version, *_ = create_labelled(["a", "b", "c"], rows=5000)
 
-    total, days = tally(task_of(version), pairs_of({"model": version}), "day")
+    total, by_start = tally(task_of(version), labelled_predictions({"model": version}), "day")
+    days: list[Any] = list(by_start.values())
 
     assert len(days) == 4
-    assert sum(day.scored for day in days.values()) == total.scored == 5000
-    weighed = sum(day.figures()["log_loss"] * day.scored for day in days.values())
-    assert weighed / 5000 == close(total.figures()["log_loss"])
+    assert sum(day.scored for day in days) == total.scored == 5000
+    log_loss: Any = total.figures()["log_loss"]
+    assert sum(day.figures()["log_loss"] * day.scored for day in days) / 5000 == close(log_loss)

@@ -1,4 +1,4 @@
-"""Replays in the admin: read-only, and readable."""
+"""Replays in the admin: read-only and readable."""
 
 from html import unescape
 from typing import Any
@@ -6,14 +6,15 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from predictions.evaluation.replays import replay
+from predictions.evaluation.replays import runner
+from predictions.evaluation.replays.plan import Plan
 from predictions.models import Prediction
 from predictions.testing.replays import (
     MakeVersion,
     iris_rows,
-    recorded_labels,
-    recorded_values,
-    replayed,
+    record_labels,
+    record_values,
+    run_replay,
 )
 from predictions.testing.replays import coarse as coarse
 from predictions.testing.replays import coarse_artifact as coarse_artifact
@@ -31,18 +32,18 @@ def text_of(response: Any) -> str:
 def test_a_replay_shows_its_figures_and_links_its_worst_rows(
     admin_client: Client, iris: ModelVersion, coarse: ModelVersion, iris_artifact: Artifact
 ) -> None:
-    rows = recorded_labels(iris, iris_artifact, iris_rows()[::10])
+    rows = record_labels(iris, iris_artifact, iris_rows()[::10])
     Prediction.objects.filter(pk=rows[3].pk).update(input_data={"features": ["<b>"]})
-    row = replayed(iris, coarse)
-    assert row.report is not None
+    replay = run_replay(iris, coarse)
+    assert replay.report is not None
 
-    response = admin_client.get(f"{URL}{row.pk}/change/")
+    response = admin_client.get(f"{URL}{replay.pk}/change/")
     page = text_of(response)
 
-    assert f"{row.report['agreement']:.2%}" in page
+    assert f"{replay.report['agreement']:.2%}" in page
     assert page.count('<figure class="chart">') == 2
-    for pair in (*row.report["worst"], *row.report["unanswered"]):
-        assert f'/admin/predictions/prediction/{pair["prediction_id"]}/change/"' in page
+    for row in (*replay.report["worst"], *replay.report["unanswered"]):
+        assert f'/admin/predictions/prediction/{row["prediction_id"]}/change/"' in page
     assert "of 5" in page
     assert b"<b>" not in response.content
     assert "virginica" in page
@@ -52,37 +53,37 @@ def test_a_replay_of_values_is_shown(
     admin_client: Client, diabetes: ModelVersion, make_version: MakeVersion
 ) -> None:
     old = make_version("old", framework="R")
-    recorded_values(old, [[0.0] * 10] * 3, [1.5, 2.0, 3.0])
-    row = replayed(old, diabetes)
+    record_values(old, [[0.0] * 10] * 3, [1.5, 2.0, 3.0])
+    replay = run_replay(old, diabetes)
 
-    page = text_of(admin_client.get(f"{URL}{row.pk}/change/"))
+    page = text_of(admin_client.get(f"{URL}{replay.pk}/change/"))
 
     assert page.count('<figure class="chart">') == 1
-    assert "half within" in page
+    assert "90th percentile" in page
 
 
 def test_a_replay_without_figures_is_shown(
     admin_client: Client, iris: ModelVersion, coarse: ModelVersion
 ) -> None:
-    begun = replay.start(replay.Plan(from_version=iris, to_version=coarse))
-    empty = replayed(iris, coarse)
+    started = runner.start(Plan(from_version=iris, to_version=coarse))
+    without_rows = run_replay(iris, coarse)
 
-    for row in (begun, empty):
-        assert "iris:2" in text_of(admin_client.get(f"{URL}{row.pk}/change/"))
+    for replay in (started, without_rows):
+        assert "iris:2" in text_of(admin_client.get(f"{URL}{replay.pk}/change/"))
 
 
 def test_nothing_can_be_added_changed_or_deleted(
     admin_client: Client, iris: ModelVersion, coarse: ModelVersion
 ) -> None:
-    row = replayed(iris, coarse)
+    replay = run_replay(iris, coarse)
 
     assert admin_client.get(f"{URL}add/").status_code == 403
-    assert admin_client.post(f"{URL}{row.pk}/change/", {"name": "x"}).status_code == 403
-    assert admin_client.post(f"{URL}{row.pk}/delete/", {"post": "yes"}).status_code == 403
+    assert admin_client.post(f"{URL}{replay.pk}/change/", {"name": "x"}).status_code == 403
+    assert admin_client.post(f"{URL}{replay.pk}/delete/", {"post": "yes"}).status_code == 403
 
 
 @pytest.mark.parametrize("n", [1, 10])
-def test_the_list_costs_the_same_however_long(
+def test_the_list_takes_the_same_queries_at_any_length(
     admin_client: Client,
     iris: ModelVersion,
     coarse: ModelVersion,
@@ -90,8 +91,8 @@ def test_the_list_costs_the_same_however_long(
     n: int,
 ) -> None:
     for _ in range(n):
-        replayed(iris, coarse)
+        run_replay(iris, coarse)
 
-    # Session, user, the count, the rows.
+    # Session, user, count, rows.
     with django_assert_num_queries(4):
         assert "iris:2" in text_of(admin_client.get(URL))

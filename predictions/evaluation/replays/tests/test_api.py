@@ -1,4 +1,4 @@
-"""Replays over HTTP."""
+"""The replay endpoints."""
 
 import re
 from typing import Any
@@ -8,12 +8,13 @@ from django.conf import LazySettings
 from django.contrib.auth.models import Permission, User
 from rest_framework.test import APIClient
 
-from predictions.evaluation.replays import replay, results
+from predictions.evaluation.replays import plan, results, runner
+from predictions.evaluation.replays.plan import Plan
 from predictions.models import Prediction, Replay, ReplayResult
-from predictions.testing.replays import MakeVersion, recorded_values, replayed
+from predictions.testing.replays import MakeVersion, record_values, run_replay
 from predictions.testing.replays import coarse as coarse
 from predictions.testing.replays import coarse_artifact as coarse_artifact
-from predictions.testing.replays import recorded as recorded
+from predictions.testing.replays import recorded_rows as recorded_rows
 from registry.models import ModelVersion
 from registry.testing.clients import api_client
 
@@ -22,13 +23,13 @@ URL = "/api/v1/replays/"
 
 @pytest.fixture
 def analyst(db: None) -> APIClient:
-    """Somebody who may begin replays, and nothing else."""
+    """A user whose only permission is to start replays."""
     user = User.objects.create_user("lin")
     user.user_permissions.set(Permission.objects.filter(codename="add_replay"))
     return api_client(user)
 
 
-def walk(client: APIClient, url: str) -> list[dict[str, Any]]:
+def follow_links(client: APIClient, url: str) -> list[dict[str, Any]]:
     """The rows on every page from `url` on."""
     rows: list[dict[str, Any]] = []
     while url:
@@ -43,8 +44,8 @@ def walk(client: APIClient, url: str) -> list[dict[str, Any]]:
 # -- POST
 
 
-def test_a_replay_is_run_and_answered_with_its_figures(
-    analyst: APIClient, coarse: ModelVersion, recorded: list[Prediction]
+def test_a_replay_runs_and_returns_its_figures(
+    analyst: APIClient, coarse: ModelVersion, recorded_rows: list[Prediction]
 ) -> None:
     body = {"from": "iris:1", "to": "iris:2", "limit": 12, "name": "before promotion"}
 
@@ -60,19 +61,19 @@ def test_a_replay_is_run_and_answered_with_its_figures(
     assert analyst.get(f"{URL}{answer['id']}/").json() == answer
 
 
-def test_versions_are_named_or_numbered(
-    analyst: APIClient, coarse: ModelVersion, recorded: list[Prediction]
+def test_versions_are_given_by_name_or_id(
+    analyst: APIClient, coarse: ModelVersion, recorded_rows: list[Prediction]
 ) -> None:
-    response = analyst.post(URL, {"from": recorded[0].model_id, "to": str(coarse.pk)})
+    response = analyst.post(URL, {"from": recorded_rows[0].model_id, "to": str(coarse.pk)})
 
     assert response.status_code == 201, response.content
     assert response.json()["to_id"] == coarse.pk
 
 
-def test_more_rows_are_the_commands_work(
+def test_a_replay_of_too_many_rows_names_the_command(
     analyst: APIClient,
     coarse: ModelVersion,
-    recorded: list[Prediction],
+    recorded_rows: list[Prediction],
     settings: LazySettings,
 ) -> None:
     settings.MAX_REPLAY_ROWS = 14
@@ -117,7 +118,7 @@ def test_more_rows_are_the_commands_work(
         ({"untill": "2026-01-01"}, "untill"),
     ],
 )
-def test_a_request_that_makes_no_sense_is_refused(
+def test_an_invalid_field_is_named(
     analyst: APIClient, coarse: ModelVersion, iris: ModelVersion, change: Any, field: str
 ) -> None:
     response = analyst.post(URL, {"from": "iris:1", "to": "iris:2", **change})
@@ -128,14 +129,14 @@ def test_a_request_that_makes_no_sense_is_refused(
 
 
 @pytest.mark.parametrize("missing", ["from", "to"])
-def test_both_versions_are_needed(analyst: APIClient, missing: str) -> None:
+def test_both_versions_are_required(analyst: APIClient, missing: str) -> None:
     body = {"from": "iris:1", "to": "iris:2"}
     del body[missing]
 
     assert list(analyst.post(URL, body).json()["errors"]) == [missing]
 
 
-def test_a_version_that_can_not_answer_is_refused(
+def test_a_version_that_cannot_answer_is_refused(
     analyst: APIClient, iris: ModelVersion, coarse: ModelVersion, make_version: MakeVersion
 ) -> None:
     make_version("bare")
@@ -147,8 +148,8 @@ def test_a_version_that_can_not_answer_is_refused(
     assert not Replay.objects.exists()
 
 
-def test_a_replay_needs_a_permission(
-    client: APIClient, coarse: ModelVersion, recorded: list[Prediction]
+def test_starting_a_replay_needs_a_permission(
+    client: APIClient, coarse: ModelVersion, recorded_rows: list[Prediction]
 ) -> None:
     body = {"from": "iris:1", "to": "iris:2"}
 
@@ -162,42 +163,42 @@ def test_a_replay_needs_a_permission(
 def test_one_replay_runs_at_a_time(
     analyst: APIClient,
     coarse: ModelVersion,
-    recorded: list[Prediction],
+    recorded_rows: list[Prediction],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     insert = results.insert
-    met: list[int] = []
+    statuses: list[int] = []
 
-    def asked_again(*arguments: Any) -> None:
+    def insert_during_request(*arguments: Any) -> None:
         response = analyst.post(URL, {"from": "iris:1", "to": "iris:2"})
-        met.append(response.status_code)
+        statuses.append(response.status_code)
         assert response["Retry-After"] == "5"
         insert(*arguments)
 
-    monkeypatch.setattr(results, "insert", asked_again)
+    monkeypatch.setattr(results, "insert", insert_during_request)
 
     assert analyst.post(URL, {"from": "iris:1", "to": "iris:2"}).status_code == 201
-    assert met == [503]
+    assert statuses == [503]
 
 
 # -- GET
 
 
 def test_replays_are_listed_newest_first_and_filtered(
-    client: APIClient, iris: ModelVersion, coarse: ModelVersion, recorded: list[Prediction]
+    client: APIClient, iris: ModelVersion, coarse: ModelVersion, recorded_rows: list[Prediction]
 ) -> None:
-    first, second = replayed(iris, coarse), replayed(coarse, iris)
-    begun = replay.start(replay.Plan(from_version=iris, to_version=iris))
+    first, second = run_replay(iris, coarse), run_replay(coarse, iris)
+    started = runner.start(Plan(from_version=iris, to_version=iris))
 
     def ids(query: str) -> list[int]:
-        return [row["id"] for row in walk(client, f"{URL}?{query}")]
+        return [row["id"] for row in follow_links(client, f"{URL}?{query}")]
 
-    assert ids("limit=1") == [begun.pk, second.pk, first.pk]
-    assert ids("from=iris:1") == ids(f"from={iris.pk}") == [begun.pk, first.pk]
-    assert ids("to=iris:1") == [begun.pk, second.pk]
+    assert ids("limit=1") == [started.pk, second.pk, first.pk]
+    assert ids("from=iris:1") == ids(f"from={iris.pk}") == [started.pk, first.pk]
+    assert ids("to=iris:1") == [started.pk, second.pk]
     assert ids("from=iris:1&to=iris:2") == [first.pk]
     assert ids("from=no:1") == []
-    assert ids("status=running") == [begun.pk]
+    assert ids("status=running") == [started.pk]
     assert ids("status=completed") == [second.pk, first.pk]
     [row] = client.get(f"{URL}?status=running").json()
     assert (row["agreement"], row["finished_at"]) == (None, None)
@@ -207,62 +208,62 @@ def test_replays_are_listed_newest_first_and_filtered(
 @pytest.mark.parametrize(
     "query", ["status=done", "from=iris", "to=", "form=iris:1", "from=1&from=2", "cursor=x"]
 )
-def test_a_wrong_filter_is_refused(client: APIClient, query: str) -> None:
+def test_an_invalid_filter_is_refused(client: APIClient, query: str) -> None:
     assert client.get(f"{URL}?{query}").status_code == 400
 
 
 @pytest.mark.parametrize("n", [1, 5])
-def test_lists_cost_the_same_however_long(
+def test_lists_take_the_same_queries_at_any_length(
     client: APIClient,
     iris: ModelVersion,
     coarse: ModelVersion,
-    recorded: list[Prediction],
+    recorded_rows: list[Prediction],
     django_assert_num_queries: Any,
     n: int,
 ) -> None:
-    rows = [replayed(iris, coarse, limit=n * 3, chunk_rows=100) for _ in range(n)]
+    rows = [run_replay(iris, coarse, limit=n * 3, chunk_rows=100) for _ in range(n)]
 
-    with django_assert_num_queries(2):  # the user and the rows
+    with django_assert_num_queries(2):  # user, rows
         assert len(client.get(URL).json()) == n
-    with django_assert_num_queries(3):  # and the replay
+    with django_assert_num_queries(3):  # user, replay, rows
         assert len(client.get(f"{URL}{rows[0].pk}/results/").json()) == n * 3
 
 
 @pytest.mark.parametrize("chunk_rows", [4, 100])
-def test_a_replay_costs_few_queries(
+def test_a_replay_takes_few_queries(
     analyst: APIClient,
     coarse: ModelVersion,
-    recorded: list[Prediction],
+    recorded_rows: list[Prediction],
     monkeypatch: pytest.MonkeyPatch,
     django_assert_max_num_queries: Any,
     chunk_rows: int,
 ) -> None:
-    monkeypatch.setattr(replay, "CHUNK_ROWS", chunk_rows)
-    chunks = 1 + len(recorded) // chunk_rows
+    monkeypatch.setattr(plan, "CHUNK_ROWS", chunk_rows)
+    chunks = 1 + len(recorded_rows) // chunk_rows
 
-    # A chunk's rows, its transaction and its two statements; around them a fixed number.
+    # A chunk: its rows, its transaction and two statements. Around the chunks: a fixed number.
     with django_assert_max_num_queries(30 + 5 * chunks):
         analyst.post(URL, {"from": "iris:1", "to": "iris:2"})
 
 
-def test_results_are_paged_worst_or_newest_first(
-    client: APIClient, iris: ModelVersion, coarse: ModelVersion, recorded: list[Prediction]
+def test_results_are_paged_in_both_orders(
+    client: APIClient, iris: ModelVersion, coarse: ModelVersion, recorded_rows: list[Prediction]
 ) -> None:
-    Prediction.objects.filter(pk=recorded[7].pk).update(input_data={"features": [1]})
-    row = replayed(iris, coarse)
+    Prediction.objects.filter(pk=recorded_rows[7].pk).update(input_data={"features": [1]})
+    row = run_replay(iris, coarse)
     url = f"{URL}{row.pk}/results/"
 
-    worst = walk(client, f"{url}?limit=4")
-    newest = walk(client, f"{url}?order=newest&limit=4")
+    worst = follow_links(client, f"{url}?limit=4")
+    newest = follow_links(client, f"{url}?order=newest&limit=4")
 
     distances = [pair["distance"] for pair in worst]
     assert distances == sorted(distances, reverse=True)
     assert len(worst) == 14
-    assert walk(client, f"{url}?order=worst&limit=14") == worst
-    assert [pair["prediction_id"] for pair in newest] == [row.pk for row in reversed(recorded)]
-    pair = next(pair for pair in newest if pair["prediction_id"] == recorded[7].pk)
+    assert follow_links(client, f"{url}?order=worst&limit=14") == worst
+    assert [pair["prediction_id"] for pair in newest] == [row.pk for row in reversed(recorded_rows)]
+    pair = next(pair for pair in newest if pair["prediction_id"] == recorded_rows[7].pk)
     assert (pair["status"], pair["agrees"], pair["new"]["output"]) == ("refused", False, None)
-    assert pair["recorded"]["output"] == recorded[7].output
+    assert pair["recorded"]["output"] == recorded_rows[7].output
     assert worst[0]["new"]["output"]["probabilities"].keys() == {
         *("another", "setosa", "versicolor", "virginica")
     }
@@ -271,16 +272,16 @@ def test_results_are_paged_worst_or_newest_first(
     ]
 
 
-def test_equal_distances_are_each_shown_once(
+def test_rows_with_equal_distances_are_each_listed_once(
     client: APIClient, diabetes: ModelVersion, make_version: MakeVersion
 ) -> None:
     old = make_version("old", framework="R")
-    recorded_values(old, [[0.0] * 10] * 9, [1e-300, 1.5, 1.5, 0.1, 0.1, 0.1, 7e250, 2.0, 2.0])
-    row = replayed(old, diabetes)
+    record_values(old, [[0.0] * 10] * 9, [1e-300, 1.5, 1.5, 0.1, 0.1, 0.1, 7e250, 2.0, 2.0])
+    row = run_replay(old, diabetes)
 
-    found = walk(client, f"{URL}{row.pk}/results/?limit=2")
+    listed = follow_links(client, f"{URL}{row.pk}/results/?limit=2")
 
-    assert sorted(pair["prediction_id"] for pair in found) == list(
+    assert sorted(pair["prediction_id"] for pair in listed) == list(
         Prediction.objects.order_by("pk").values_list("pk", flat=True)
     )
 
@@ -293,10 +294,10 @@ def test_equal_distances_are_each_shown_once(
         *("cursor=nan_1", "cursor=1.1.1_1", "order=newest&cursor=-1", "order=newest&cursor=1_1"),
     ],
 )
-def test_a_wrong_page_is_refused(
+def test_an_invalid_page_is_refused(
     client: APIClient, iris: ModelVersion, coarse: ModelVersion, query: str
 ) -> None:
-    row = replayed(iris, coarse)
+    row = run_replay(iris, coarse)
 
     response = client.get(f"{URL}{row.pk}/results/?{query}")
 
@@ -308,12 +309,12 @@ def test_an_unknown_replay_answers_404(client: APIClient, db: None) -> None:
         assert client.get(f"{URL}{path}").status_code == 404
 
 
-def test_a_version_is_deleted_with_the_replays_that_tried_it(
-    admin_api: APIClient, iris: ModelVersion, coarse: ModelVersion, recorded: list[Prediction]
+def test_deleting_a_version_deletes_the_replays_with_it(
+    admin_api: APIClient, iris: ModelVersion, coarse: ModelVersion, recorded_rows: list[Prediction]
 ) -> None:
-    replayed(iris, coarse)
+    run_replay(iris, coarse)
 
     assert admin_api.delete(f"/api/v1/models/{iris.pk}/").status_code == 409
     assert admin_api.delete(f"/api/v1/models/{coarse.pk}/").status_code == 204
     assert not ReplayResult.objects.exists()
-    assert Prediction.objects.count() == len(recorded)
+    assert Prediction.objects.count() == len(recorded_rows)

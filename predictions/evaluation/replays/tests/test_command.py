@@ -8,74 +8,74 @@ import pytest
 from django.conf import LazySettings
 from django.core.management import CommandError, call_command
 
-from predictions.evaluation.replays import replay
+from predictions.evaluation.replays import plan, runner
 from predictions.models import Prediction, Replay, ReplayResult
 from predictions.testing.replays import coarse as coarse
 from predictions.testing.replays import coarse_artifact as coarse_artifact
-from predictions.testing.replays import recorded as recorded
+from predictions.testing.replays import recorded_rows as recorded_rows
 from registry.models import ModelVersion
 
 
-def command(*arguments: str) -> str:
+def run_command(*arguments: str) -> str:
     out = StringIO()
     call_command("replay", *arguments, stdout=out)
     return out.getvalue()
 
 
-def test_the_command_replays_and_prints_the_figures(
-    coarse: ModelVersion, recorded: list[Prediction], settings: LazySettings
+def test_the_command_runs_a_replay_and_prints_the_figures(
+    coarse: ModelVersion, recorded_rows: list[Prediction], settings: LazySettings
 ) -> None:
     settings.MAX_REPLAY_ROWS = 1
 
-    said = command("--from=iris:1", "--to=iris:2")
+    output = run_command("--from=iris:1", "--to=iris:2")
 
     report = Replay.objects.get().report
     assert report is not None
-    assert re.search(r"\n15 rows in \d+\.\d s, [\d,]+ rows/s\n", said)
-    assert re.search(rf"\nagreement +{report['agreement']:.4%} \(95 % interval", said)
-    assert f"prediction {report['worst'][0]['prediction_id']}" in said
+    assert re.search(r"\n15 rows in \d+\.\d s, [\d,]+ rows/s\n", output)
+    assert re.search(rf"\nagreement +{report['agreement']:.4%} \(95 % interval", output)
+    assert f"prediction {report['worst'][0]['prediction_id']}" in output
 
 
-def test_the_same_command_goes_on_with_what_was_stopped(
-    coarse: ModelVersion, recorded: list[Prediction], monkeypatch: pytest.MonkeyPatch
+def test_the_same_command_continues_an_interrupted_replay(
+    coarse: ModelVersion, recorded_rows: list[Prediction], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replay, "CHUNK_ROWS", 4)
+    monkeypatch.setattr(plan, "CHUNK_ROWS", 4)
     with monkeypatch.context() as patch:
-        commit, calls = replay._commit, iter(range(9))
+        commit, numbers = runner._commit, iter(range(9))
 
-        def killed(*arguments: Any) -> None:
-            if next(calls) == 2:
+        def commit_or_interrupt(*arguments: Any) -> None:
+            if next(numbers) == 2:
                 raise KeyboardInterrupt
             commit(*arguments)
 
-        patch.setattr(replay, "_commit", killed)
+        patch.setattr(runner, "_commit", commit_or_interrupt)
         with pytest.raises(KeyboardInterrupt):
-            command("--from=iris:1", "--to=iris:2")
+            run_command("--from=iris:1", "--to=iris:2")
 
-    row = Replay.objects.get()
-    assert (row.status, row.rows_done) == ("running", 8)
-    assert "\n7 rows in" in command("--from=iris:1", "--to=iris:2")
+    replay = Replay.objects.get()
+    assert (replay.status, replay.rows_done) == ("running", 8)
+    assert "\n7 rows in" in run_command("--from=iris:1", "--to=iris:2")
     assert Replay.objects.get().report["rows"] == ReplayResult.objects.count() == 15
-    # One that is completed is shown again, and begun anew only by its command.
-    assert "agreement" in command(f"--resume={row.pk}")
+    # A completed replay is only shown again; its command starts a new one.
+    assert "agreement" in run_command(f"--resume={replay.pk}")
     assert Replay.objects.count() == 1
-    command("--from=iris:1", "--to=iris:2")
+    run_command("--from=iris:1", "--to=iris:2")
     assert Replay.objects.count() == 2
 
 
-def test_the_command_fails_where_too_little_agrees(
-    coarse: ModelVersion, recorded: list[Prediction]
+def test_the_command_fails_below_the_minimum_agreement(
+    coarse: ModelVersion, recorded_rows: list[Prediction]
 ) -> None:
-    with pytest.raises(CommandError, match=r"Agreement must be at least 0\.99; it is 0\."):
-        command("--from=iris:1", "--to=iris:2", "--min-agreement=0.99")
+    with pytest.raises(CommandError, match=r"agreement must be at least 0\.99; it is 0\."):
+        run_command("--from=iris:1", "--to=iris:2", "--min-agreement=0.99")
     assert Replay.objects.get().status == "completed"
-    command("--from=iris:1", "--to=iris:2", "--min-agreement=0.1")
+    run_command("--from=iris:1", "--to=iris:2", "--min-agreement=0.1")
     with pytest.raises(CommandError, match="nothing was compared"):
-        command("--from=iris:1", "--to=iris:2", "--until=1999-01-01", "--min-agreement=0")
+        run_command("--from=iris:1", "--to=iris:2", "--until=1999-01-01", "--min-agreement=0")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--from=iris:1"], "--to: This field is required."),
         (["--from=iris:1", "--to=iris"], "--to: Must be name:version"),
@@ -86,14 +86,14 @@ def test_the_command_fails_where_too_little_agrees(
             ["--from=iris:1", "--to=iris:2", "--since=2026-02-01", "--until=2026-01-01"],
             "--since: Must be before `until`.",
         ),
-        (["--from=iris:1", "--to=iris:2", "--min-agreement=98"], "is no number from 0 to 1"),
-        (["--resume=1", "--to=iris:2"], "give nothing beside"),
+        (["--from=iris:1", "--to=iris:2", "--min-agreement=98"], "is not a number from 0 to 1"),
+        (["--resume=1", "--to=iris:2"], "cannot be combined with --to"),
         (["--resume=12345"], "Replay 12345 not found"),
     ],
 )
-def test_a_wrong_command_says_what_is_wrong(
-    iris: ModelVersion, coarse: ModelVersion, arguments: list[str], said: str
+def test_an_invalid_command_names_the_problem(
+    iris: ModelVersion, coarse: ModelVersion, arguments: list[str], message: str
 ) -> None:
-    with pytest.raises(CommandError, match=re.escape(said)):
-        command(*arguments)
+    with pytest.raises(CommandError, match=re.escape(message)):
+        run_command(*arguments)
     assert not Replay.objects.exists()

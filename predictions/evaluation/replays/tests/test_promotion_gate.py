@@ -1,78 +1,79 @@
-"""A promotion that demands a replay."""
+"""Promotions that require a replay."""
 
 from typing import Any
 
 import pytest
 from rest_framework.test import APIClient
 
-from predictions.evaluation.replays import promotion_gate, replay
+from predictions.evaluation.replays import promotion_gate, runner
+from predictions.evaluation.replays.plan import Plan
 from predictions.models import Prediction
 from predictions.testing.replays import coarse as coarse
 from predictions.testing.replays import coarse_artifact as coarse_artifact
-from predictions.testing.replays import recorded as recorded
-from predictions.testing.replays import replayed
+from predictions.testing.replays import recorded_rows as recorded_rows
+from predictions.testing.replays import run_replay
 from registry.models import ModelVersion
 
 
-def gate(from_version: ModelVersion | None, to_version: ModelVersion, require: Any) -> None:
+def check(from_version: ModelVersion | None, to_version: ModelVersion, require: Any) -> None:
     from_id = from_version.pk if from_version else None
     promotion_gate.check(from_version_id=from_id, to_version_id=to_version.pk, require=require)
 
 
-def test_the_gate_lets_pass_what_agrees_often_enough(
-    iris: ModelVersion, coarse: ModelVersion, recorded: list[Prediction]
+def test_enough_agreement_passes_and_less_is_refused(
+    iris: ModelVersion, coarse: ModelVersion, recorded_rows: list[Prediction]
 ) -> None:
-    row = replayed(iris, coarse)
-    assert row.report is not None
-    agreement = row.report["agreement"]
+    replay = run_replay(iris, coarse)
+    assert replay.report is not None
+    agreement = replay.report["agreement"]
 
-    gate(iris, coarse, {"replay": row.pk, "min_agreement": agreement})
-    gate(None, coarse, {"replay": row.pk, "min_agreement": 0})
+    check(iris, coarse, {"replay": replay.pk, "min_agreement": agreement})
+    check(None, coarse, {"replay": replay.pk, "min_agreement": 0})
     with pytest.raises(promotion_gate.PromotionRefused) as caught:
-        gate(iris, coarse, {"replay": row.pk, "min_agreement": agreement + 1e-9})
+        check(iris, coarse, {"replay": replay.pk, "min_agreement": agreement + 1e-9})
 
     figures = caught.value.extensions["figures"]
     assert (figures["agreement"], figures["rows"]) == (agreement, 15)
     assert figures["min_agreement"] == agreement + 1e-9
-    assert f"agrees on {row.report['agreed']} of 15 rows" in str(caught.value)
+    assert f"agrees on {replay.report['agreed']} of 15 rows" in str(caught.value)
 
 
-def test_the_gate_refuses_a_replay_of_something_else(
-    iris: ModelVersion, coarse: ModelVersion, recorded: list[Prediction]
+def test_a_replay_that_does_not_fit_is_refused(
+    iris: ModelVersion, coarse: ModelVersion, recorded_rows: list[Prediction]
 ) -> None:
-    done, empty = replayed(iris, coarse), replayed(coarse, iris)
-    begun = replay.start(replay.Plan(from_version=iris, to_version=coarse))
+    completed, without_rows = run_replay(iris, coarse), run_replay(coarse, iris)
+    started = runner.start(Plan(from_version=iris, to_version=coarse))
 
-    for from_version, to_version, replay_id, said in (
+    for from_version, to_version, replay_id, message in (
         (iris, coarse, 12345, "Replay 12345 not found"),
-        (coarse, iris, done.pk, "tried iris:2, not this version"),
-        (coarse, coarse, done.pk, "compared with iris:1, which is not live"),
-        (iris, coarse, begun.pk, "is not completed: 0 of 15 rows, running"),
-        (coarse, iris, empty.pk, "had no rows to compare"),
+        (coarse, iris, completed.pk, "tested iris:2, not the version to promote"),
+        (coarse, coarse, completed.pk, "compared with iris:1, which is not live"),
+        (iris, coarse, started.pk, "is not completed: 0 of 15 rows, running"),
+        (coarse, iris, without_rows.pk, "had no rows to compare"),
     ):
-        with pytest.raises(promotion_gate.PromotionRefused, match=said):
-            gate(from_version, to_version, {"replay": replay_id, "min_agreement": 0.0})
+        with pytest.raises(promotion_gate.PromotionRefused, match=message):
+            check(from_version, to_version, {"replay": replay_id, "min_agreement": 0.0})
 
 
-def test_a_promotion_that_falls_short_is_refused_with_the_figures(
-    admin_api: APIClient, iris: ModelVersion, coarse: ModelVersion, recorded: list[Prediction]
+def test_a_promotion_with_too_little_agreement_is_refused_with_the_figures(
+    admin_api: APIClient, iris: ModelVersion, coarse: ModelVersion, recorded_rows: list[Prediction]
 ) -> None:
     url = "/api/v1/aliases/iris/champion/"
     assert admin_api.put(url, {"version": "1"}).status_code == 201
-    row = replayed(iris, coarse)
-    assert row.report is not None
-    demand = {"replay": row.pk, "min_agreement": 0.99}
+    replay = run_replay(iris, coarse)
+    assert replay.report is not None
+    requirement = {"replay": replay.pk, "min_agreement": 0.99}
 
-    refused = admin_api.put(url, {"version": "2", "require": demand})
-    wrong = admin_api.put(url, {"version": "2", "require": {**demand, "rows": 1}})
+    refused = admin_api.put(url, {"version": "2", "require": requirement})
+    malformed = admin_api.put(url, {"version": "2", "require": {**requirement, "rows": 1}})
 
-    assert (refused.status_code, wrong.status_code) == (409, 400)
-    assert refused.json()["figures"]["agreement"] == row.report["agreement"]
+    assert (refused.status_code, malformed.status_code) == (409, 400)
+    assert refused.json()["figures"]["agreement"] == replay.report["agreement"]
     assert refused.json()["figures"]["rows"] == 15
-    assert wrong.json()["errors"] == {"require.rows": ["Unknown field."]}
+    assert malformed.json()["errors"] == {"require.rows": ["Unknown field."]}
     assert admin_api.get(url).json()["version"] == "1"
-    demand["min_agreement"] = 0.5
-    assert admin_api.put(url, {"version": "2", "require": demand}).status_code == 200
+    requirement["min_agreement"] = 0.5
+    assert admin_api.put(url, {"version": "2", "require": requirement}).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -95,10 +96,8 @@ def test_a_promotion_that_falls_short_is_refused_with_the_figures(
         ({"replay": 1, "min_agreement": 1, "rows": 5}, "require.rows"),
     ],
 )
-def test_a_requirement_that_makes_no_sense_is_refused(
-    iris: ModelVersion, require: Any, path: str
-) -> None:
+def test_a_malformed_requirement_is_rejected(iris: ModelVersion, require: Any, path: str) -> None:
     with pytest.raises(promotion_gate.InvalidRequirement) as caught:
-        gate(iris, iris, require)
+        check(iris, iris, require)
 
     assert list(caught.value.errors) == [path]

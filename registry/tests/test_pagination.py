@@ -1,4 +1,4 @@
-"""Pages of versions: the paginator and the filters, on a table of the service."""
+"""Pages of the list of versions: the paginator and the filters."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -10,8 +10,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
-from mlapi.rest.pagination import MAX_ID, MAX_MICROSECONDS, encode_cursor
 from registry.models import ModelVersion
+from registry.pagination import MAX_ID, MAX_MICROSECONDS, encode_cursor
 
 URL = "/api/v1/models/"
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -19,7 +19,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 @pytest.fixture
 def versions(db: None) -> list[int]:
-    """Ids of seven versions, newest first; three share one instant."""
+    """IDs of seven versions, newest first; three have the same creation time."""
     seconds = [0, 1, 2, 2, 2, 3, 4]
     rows = ModelVersion.objects.bulk_create(
         ModelVersion(
@@ -43,66 +43,66 @@ def next_link(response: Any) -> str | None:
     return match[1] if match else None
 
 
-def test_lists_are_newest_first(authorized: APIClient, versions: list[int]) -> None:
-    response = authorized.get(URL)
+def test_lists_are_newest_first(client: APIClient, versions: list[int]) -> None:
+    response = client.get(URL)
 
     assert ids(response) == versions
     assert next_link(response) is None
 
 
-def test_skip_and_limit(authorized: APIClient, versions: list[int]) -> None:
-    assert ids(authorized.get(URL, {"skip": 2, "limit": 3})) == versions[2:5]
+def test_skip_and_limit(client: APIClient, versions: list[int]) -> None:
+    assert ids(client.get(URL, {"skip": 2, "limit": 3})) == versions[2:5]
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 8])
 @pytest.mark.parametrize("url", [URL, URL.rstrip("/")])
 def test_following_links_reads_every_row_once(
-    authorized: APIClient, versions: list[int], url: str, limit: int
+    client: APIClient, versions: list[int], url: str, limit: int
 ) -> None:
-    found: list[int] = []
+    listed: list[int] = []
     link: str | None = f"http://testserver{url}?limit={limit}"
     while link:
         assert urlsplit(link).path == url
-        response = authorized.get(link)
-        found += ids(response)
+        response = client.get(link)
+        listed += ids(response)
         link = next_link(response)
 
-    assert found == versions
+    assert listed == versions
 
 
-def test_link_keeps_filters_and_replaces_skip(authorized: APIClient, versions: list[int]) -> None:
-    response = authorized.get(URL, {"skip": "1", "limit": "2", "name": "m", "active_only": "false"})
+def test_link_keeps_filters_and_replaces_skip(client: APIClient, versions: list[int]) -> None:
+    response = client.get(URL, {"skip": "1", "limit": "2", "name": "m", "active_only": "false"})
 
     query = parse_qs(urlsplit(next_link(response) or "").query)
     cursor = query.pop("cursor")
     assert query == {"limit": ["2"], "name": ["m"], "active_only": ["false"]}
-    assert ids(authorized.get(URL, {"cursor": cursor[0]})) == versions[3:]
+    assert ids(client.get(URL, {"cursor": cursor[0]})) == versions[3:]
 
 
-def test_rows_added_meanwhile_move_no_page(authorized: APIClient, versions: list[int]) -> None:
-    link = next_link(authorized.get(URL, {"limit": 2}))
+def test_rows_added_meanwhile_do_not_shift_pages(client: APIClient, versions: list[int]) -> None:
+    link = next_link(client.get(URL, {"limit": 2}))
     ModelVersion.objects.create(name="m", version="new", framework="onnx")
 
     assert link
-    assert ids(authorized.get(link)) == versions[2:4]
+    assert ids(client.get(link)) == versions[2:4]
 
 
-def test_rows_are_never_counted(authorized: APIClient, versions: list[int]) -> None:
+def test_rows_are_never_counted(client: APIClient, versions: list[int]) -> None:
     with CaptureQueriesContext(connection) as queries:
-        authorized.get(URL, {"limit": 2})
+        client.get(URL, {"limit": 2})
 
-    assert len(queries) == 2  # the user of the token, and the page
+    assert len(queries) == 2  # the user of the token, the page
     assert not any("COUNT" in query["sql"] for query in queries)
 
 
 @pytest.mark.parametrize("cursor", [(MAX_MICROSECONDS, MAX_ID), (0, 0)])
-def test_cursors_at_the_edge_are_answered(
-    authorized: APIClient, versions: list[int], cursor: tuple[int, int]
+def test_cursors_at_the_limits_are_accepted(
+    client: APIClient, versions: list[int], cursor: tuple[int, int]
 ) -> None:
     microseconds, pk = cursor
     instant = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)
 
-    response = authorized.get(URL, {"cursor": encode_cursor(instant, pk)})
+    response = client.get(URL, {"cursor": encode_cursor(instant, pk)})
 
     assert ids(response) == (versions if microseconds else [])
 
@@ -131,21 +131,19 @@ def test_cursors_at_the_edge_are_answered(
         ("Limit=1", "Limit"),
     ],
 )
-def test_what_does_not_parse_answers_400_by_parameter(
-    authorized: APIClient, query: str, field: str
-) -> None:
-    response = authorized.get(f"{URL}?{query}")
+def test_an_invalid_parameter_is_named(client: APIClient, query: str, field: str) -> None:
+    response = client.get(f"{URL}?{query}")
 
     assert response.status_code == 400
     assert list(response.json()["errors"]) == [field]
 
 
-def test_skip_past_its_limit_points_to_the_link(authorized: APIClient) -> None:
-    response = authorized.get(URL, {"skip": 10_001})
+def test_a_skip_above_the_limit_points_to_the_link(client: APIClient) -> None:
+    response = client.get(URL, {"skip": 10_001})
 
     assert response.status_code == 400
     assert "Link header" in response.json()["errors"]["skip"][0]
 
 
-def test_skip_at_its_limit_is_answered(authorized: APIClient) -> None:
-    assert ids(authorized.get(URL, {"skip": 10_000})) == []
+def test_a_skip_at_the_limit_is_accepted(client: APIClient) -> None:
+    assert ids(client.get(URL, {"skip": 10_000})) == []

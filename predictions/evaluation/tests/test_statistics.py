@@ -1,10 +1,10 @@
-"""Intervals, against published figures."""
+"""Intervals, compared with published figures."""
 
 import math
 
 import pytest
 
-from predictions.evaluation.intervals import Moments, difference_interval, wilson_interval
+from predictions.evaluation.statistics import Moments, difference_interval, wilson_interval
 
 
 @pytest.mark.parametrize(
@@ -18,17 +18,17 @@ from predictions.evaluation.intervals import Moments, difference_interval, wilso
         (20, 20, 0.8389, 1.0),
     ],
 )
-def test_wilson_intervals_are_newcombes(
+def test_wilson_intervals_equal_newcombes(
     successes: int, trials: int, low: float, high: float
 ) -> None:
     assert wilson_interval(successes, trials) == pytest.approx((low, high), abs=5e-5)
 
 
-def test_no_trials_have_no_interval() -> None:
+def test_without_trials_there_is_no_interval() -> None:
     assert wilson_interval(0, 0) is None
 
 
-def test_a_mean_lies_within_two_standard_errors() -> None:
+def test_the_interval_of_a_mean_is_about_two_standard_errors_wide_on_each_side() -> None:
     moments = Moments.from_sums(4, 20.0, 120.0)
 
     assert moments is not None
@@ -45,7 +45,7 @@ def test_one_row_has_no_interval() -> None:
     assert Moments.from_sums(0, 0.0, 0.0) is None
 
 
-def test_differences_add_their_variances() -> None:
+def test_the_variances_of_independent_means_add_up() -> None:
     low, high = difference_interval(Moments(100, 3.0, 4.0), Moments(50, 1.0, 6.0)) or (0.0, 0.0)
 
     assert (low + high) / 2 == pytest.approx(2.0)
