@@ -35,7 +35,7 @@ from registry.loader import ArtifactMissing, ModelNotReady
 from registry.models import ModelNotFound
 from registry.open_inference.binary import TensorError
 from registry.services import ArtifactExists, VersionExists, VersionInUse
-from registry.signatures.arrangement import InvalidInput
+from registry.signatures.validation import InvalidInput
 
 logger = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from predictions.serving.questions import Question
 from predictions.serving.records import Record
 from registry import loader
 from registry.exact_json.values import JSONObject, parse_json
-from registry.signatures.arrangement import InvalidInput
+from registry.signatures.validation import InvalidInput
 
 logger = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from predictions.serving.answers import Answer, output_values, targets_of
 from registry.exact_json.values import JSONObject
-from registry.signatures.arrangement import InvalidInput
 from registry.signatures.signature import DTYPES, Output, Signature
+from registry.signatures.validation import InvalidInput
 
 FORMATS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 _ROW_PATH = re.compile(r"inputs\[(\d+)\](.*)", re.DOTALL)

@@ -24,8 +24,8 @@ from predictions.serving.questions import Caller, Question
 from predictions.serving.services import PredictionFailed
 from registry.artifacts.mlflow_folder import MLFLOW_TAG
 from registry.exact_json.values import JSONObject, check_json
-from registry.signatures.arrangement import InvalidInput
 from registry.signatures.signature import Signature
+from registry.signatures.validation import InvalidInput
 
 CSV = "text/csv"
 _ROW = {"oneOf": [{"type": "array", "items": {}}, {"type": "object"}]}

@@ -17,8 +17,8 @@ from predictions.serving.services import PredictionFailed
 from registry.exact_json.values import JSONObject, check_annotation, parse_json
 from registry.open_inference.binary import TensorError
 from registry.open_inference.messages import InferRequest, write_response
-from registry.signatures.arrangement import InvalidInput
 from registry.signatures.signature import Signature
+from registry.signatures.validation import InvalidInput
 
 KEY_PARAMETER = "idempotency_key"
 

@@ -10,8 +10,9 @@ import numpy.typing as npt
 from predictions.serving.answers import Answer, targets_of
 from registry.loader import LoadedModel
 from registry.runtimes.base import InferenceError, Outputs, RuntimeUnavailable
-from registry.signatures.arrangement import InvalidInput, arrange
+from registry.signatures.arrangement import arrange
 from registry.signatures.signature import Output, Signature
+from registry.signatures.validation import InvalidInput
 
 # One array of shape (n, ...) for each input of a signature.
 Arrays: TypeAlias = dict[str, npt.NDArray[Any]]

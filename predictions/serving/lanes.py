@@ -14,7 +14,7 @@ from predictions.serving import inference, recorder
 from predictions.serving.batching import Batcher
 from predictions.serving.records import Record
 from registry.loader import LoadedModel
-from registry.signatures.arrangement import InvalidInput
+from registry.signatures.validation import InvalidInput
 
 # Bounds the size of the statement. No sensible server runs more threads.
 MAX_JOINED_CALLS = 128

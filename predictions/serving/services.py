@@ -17,7 +17,7 @@ from registry import loader
 from registry.exact_json.values import JSONObject
 from registry.models import ModelVersion
 from registry.services import register_model
-from registry.signatures.arrangement import InvalidInput
+from registry.signatures.validation import InvalidInput
 
 IMPORT_CHUNK_ROWS = 1000
 # Nobody reads more of a batch's failures than this.

@@ -5,11 +5,10 @@ the caller and, run as `-m registry.artifacts.proof`, the subprocess. No Django 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from registry.artifacts import sandbox
 from registry.artifacts.errors import ArtifactRejected
@@ -22,12 +21,12 @@ from registry.runtimes.base import (
     Outputs,
     RemoteOptions,
     Runtime,
+    SignatureRefiner,
 )
-from registry.signatures.arrangement import InvalidInput, arrange
+from registry.signatures.arrangement import arrange
 from registry.signatures.completion import complete
-from registry.signatures.signature import Output, Signature, SignatureError
-
-PROBABILITY_TOLERANCE = 1e-3
+from registry.signatures.signature import Signature, SignatureError
+from registry.signatures.validation import InvalidInput
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +143,8 @@ def _prove_model(request: JSONObject) -> JSONObject:
         outputs = score_example(runtime, signature, example)
     else:
         outputs = _score_generated_row(runtime, signature)
-    if request["framework"] == "onnx":
-        signature = _relabel_false_probabilities(signature, outputs)
+    if isinstance(runtime, SignatureRefiner):
+        signature = runtime.refine_signature(signature, outputs)
     document = signature.as_json()
     try:
         # It must survive being stored and parsed again, as serving does.
@@ -197,31 +196,6 @@ def _check_outputs(signature: Signature, outputs: Outputs, n_rows: int) -> None:
             raise ArtifactRejected(
                 f"The model returns a class index in '{output.name}' that is outside its classes."
             )
-
-
-def _relabel_false_probabilities(signature: Signature, outputs: Outputs) -> Signature:
-    """Turn outputs that only claim to be probabilities into values.
-
-    ONNX converters also export decision scores under the name of probabilities.
-    """
-
-    def relabel(output: Output) -> Output:
-        values = outputs[output.name]
-        if output.kind != "probabilities" or not np.isfinite(values).all():
-            return output
-        if _are_probabilities(values):
-            return output
-        return replace(output, kind="value", classes=())
-
-    return replace(signature, outputs=tuple(relabel(output) for output in signature.outputs))
-
-
-def _are_probabilities(values: NDArray[np.floating]) -> bool:
-    return bool(
-        (values >= -PROBABILITY_TOLERANCE).all()
-        and (values <= 1 + PROBABILITY_TOLERANCE).all()
-        and (abs(values.sum(axis=-1) - 1) <= PROBABILITY_TOLERANCE).all()
-    )
 
 
 def _as_sentence(error: Exception) -> str:

@@ -1,6 +1,6 @@
 """Writes a model of another framework as ONNX. No Django here.
 
-Imports the converters, so only the subprocess `registry.conversion.worker` imports this.
+Imports the converters, so only the subprocess `registry.conversion.convert` imports this.
 """
 
 import contextlib

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.management.base import CommandError
 
 from registry.artifacts.mlflow_folder import MLFLOW_TAG, read_folder
-from registry.conversion.convert import Conversion, convert
+from registry.conversion.launch import Conversion, convert
 from registry.conversion.parity import TOLERANCE
 from registry.exact_json.values import JSONObject, check_annotation
 from registry.loader import load_options

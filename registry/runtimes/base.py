@@ -5,7 +5,7 @@ Django here.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
@@ -81,6 +81,14 @@ class Runtime(Protocol):
         A "label" output is an INT64 array (n,) of indices into its classes, "probabilities" are
         (n, classes), "value" is (n,) or (n, k, ...). Raises InferenceError if the library fails.
         """
+
+
+@runtime_checkable
+class SignatureRefiner(Protocol):
+    """A runtime whose file does not say everything about its outputs."""
+
+    def refine_signature(self, signature: Signature, outputs: Outputs) -> Signature:
+        """The signature, corrected by the first outputs that the model returned under it."""
 
 
 class RuntimeModule(Protocol):

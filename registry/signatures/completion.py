@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from registry.signatures.arrangement import InvalidInput, extract_cells
+from registry.signatures.arrangement import extract_cells
 from registry.signatures.signature import (
     DTYPES,
     ClassLabel,
@@ -20,6 +20,7 @@ from registry.signatures.signature import (
     label_datatype,
     listed,
 )
+from registry.signatures.validation import InvalidInput
 
 
 def complete(

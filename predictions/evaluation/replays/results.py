@@ -13,7 +13,7 @@ from predictions.models import Prediction, Replay, ReplayResult
 from predictions.serving.answers import Answer
 from predictions.serving.records import storable_reason
 from registry import statements
-from registry.signatures.arrangement import InvalidInput
+from registry.signatures.validation import InvalidInput
 
 Status = ReplayResult.Status
 

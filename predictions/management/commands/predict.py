@@ -11,7 +11,7 @@ from predictions.serving.questions import Question
 from registry.exact_json.values import JSONObject, parse_json
 from registry.loader import ArtifactMissing, ModelNotReady
 from registry.models import ModelNotFound
-from registry.signatures.arrangement import InvalidInput
+from registry.signatures.validation import InvalidInput
 
 
 class Command(BaseCommand):

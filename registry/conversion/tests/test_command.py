@@ -138,7 +138,7 @@ def test_an_invalid_line_of_an_example_file_is_named(
 
 def test_the_command_imports_no_converter() -> None:
     code = (
-        "import sys, registry.conversion.convert as c; "
+        "import sys, registry.conversion.launch as c; "
         "print([m for m in ('sklearn', 'skl2onnx', 'onnx', 'xgboost', 'lightgbm') "
         "if m in sys.modules])"
     )

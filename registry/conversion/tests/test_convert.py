@@ -25,7 +25,7 @@ from sklearn.svm import LinearSVC
 
 from registry.artifacts.errors import ArtifactRejected
 from registry.artifacts.sniffing import sniff
-from registry.conversion import worker
+from registry.conversion import convert as conversion
 from registry.conversion.parity import TOLERANCE, compare
 from registry.runtimes import runtime_module
 from registry.runtimes.base import LoadOptions, Outputs
@@ -76,7 +76,7 @@ def save(model: Any, path: Path) -> Path:
 
 def convert_here(path: Path, example: Any = (), declared: Any = None) -> dict[str, Any]:
     """Convert in this process: the imports of a fresh interpreter take seconds."""
-    return worker.convert_and_compare(
+    return conversion.convert_and_compare(
         {
             "path": str(path),
             "folder": str(path.parent),
@@ -208,7 +208,7 @@ def test_a_scaler_before_a_forest_scores_alike_or_is_refused_with_figures(
     source = save(model, tmp_path / "m.skops")
     assert_scores_alike(source, convert_here(source), as_json(rows[N_TRAINING_ROWS:]))
 
-    converters = worker._import_converters()
+    converters = conversion._import_converters()
     single = _only_single(converters._sklearn_builds)
     monkeypatch.setattr(converters, "_sklearn_builds", single)
     near = _near_thresholds(model, rows)

@@ -13,7 +13,7 @@ from registry.artifacts import store
 from registry.artifacts.errors import ArtifactRejected
 from registry.artifacts.mlflow_folder import MLFLOW_TAG
 from registry.artifacts.sniffing import check_framework
-from registry.conversion.convert import MIN_EXAMPLE_ROWS, N_SYNTHETIC_ROWS, Conversion
+from registry.conversion.launch import MIN_EXAMPLE_ROWS, N_SYNTHETIC_ROWS, Conversion
 from registry.conversion.parity import TOLERANCE
 from registry.management.arguments import (
     VersionCommand,

@@ -3,15 +3,23 @@ Django here.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
-from registry.runtimes.base import LoadError
+from registry.runtimes.base import LoadError, Outputs
 from registry.runtimes.onnx.graph import classes_of
-from registry.signatures.signature import DTYPES, ClassLabel, Kind, Output, label_datatype
+from registry.signatures.signature import (
+    DTYPES,
+    ClassLabel,
+    Kind,
+    Output,
+    Signature,
+    label_datatype,
+)
 
 DATATYPES_BY_TYPE: Mapping[str, str] = {
     "tensor(float)": "FP32",
@@ -26,6 +34,9 @@ DATATYPES_BY_TYPE: Mapping[str, str] = {
 _MAP_TYPES = ("seq(map(int64,tensor(float)))", "seq(map(string,tensor(float)))")
 _LABEL_TYPES = ("tensor(int64)", "tensor(int32)", "tensor(string)")
 _FLOAT_TYPES = ("tensor(float)", "tensor(double)", "tensor(float16)")
+
+# A sum of single-precision probabilities may be off by this much.
+PROBABILITY_TOLERANCE = 1e-3
 
 RawOutput: TypeAlias = np.ndarray | list[dict[ClassLabel, float]]
 """What a session returns for one output: an array, or for ZipMap a mapping of classes to
@@ -151,6 +162,34 @@ def _label_classes(
     if scores is not None and not scores.is_map and scores.row_shape[0] > 1:
         return tuple(range(scores.row_shape[0]))
     return ()
+
+
+# -- what the values reveal
+
+
+def relabel_false_probabilities(signature: Signature, outputs: Outputs) -> Signature:
+    """Turn outputs that only claim to be probabilities into values.
+
+    ONNX converters also export decision scores under the name of probabilities.
+    """
+
+    def relabel(output: Output) -> Output:
+        values = outputs[output.name]
+        if output.kind != "probabilities" or not np.isfinite(values).all():
+            return output
+        if _are_probabilities(values):
+            return output
+        return replace(output, kind="value", classes=())
+
+    return replace(signature, outputs=tuple(relabel(output) for output in signature.outputs))
+
+
+def _are_probabilities(values: NDArray[np.floating]) -> bool:
+    return bool(
+        (values >= -PROBABILITY_TOLERANCE).all()
+        and (values <= 1 + PROBABILITY_TOLERANCE).all()
+        and (abs(values.sum(axis=-1) - 1) <= PROBABILITY_TOLERANCE).all()
+    )
 
 
 # -- arrays

@@ -24,6 +24,7 @@ from registry.runtimes.onnx.outputs import (
     declared_row_shape,
     describe_output,
     read_output,
+    relabel_false_probabilities,
     signature_outputs,
 )
 from registry.signatures.signature import DTYPES, Input, Signature
@@ -56,6 +57,9 @@ class OnnxRuntime:
         inputs = _read_inputs(session, takes_missing_values(model))
         self._graph_outputs = self._describe_outputs(Signature(inputs).sample())
         self.signature = Signature(inputs, signature_outputs(self._graph_outputs, model))
+
+    def refine_signature(self, signature: Signature, outputs: Outputs) -> Signature:
+        return relabel_false_probabilities(signature, outputs)
 
     def predict(self, inputs: Mapping[str, np.ndarray]) -> Outputs:
         """Score n rows, one array for each input of the graph; see Runtime.predict."""

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from registry.signatures.arrangement import InvalidInput, arrange
+from registry.signatures.arrangement import arrange
 from registry.signatures.signature import DTYPES, Input, Signature
+from registry.signatures.validation import InvalidInput
 
 # A slow machine must not fail the tests.
 no_deadline = settings(deadline=None)

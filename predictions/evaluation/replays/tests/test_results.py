@@ -22,8 +22,8 @@ from predictions.testing.replays import coarse_artifact as coarse_artifact
 from registry import loader
 from registry.models import ModelVersion
 from registry.runtimes.base import InferenceError
-from registry.signatures.arrangement import InvalidInput
 from registry.signatures.signature import Input, Output, Signature
+from registry.signatures.validation import InvalidInput
 from registry.testing.artifacts import Artifact
 
 
