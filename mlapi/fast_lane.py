@@ -32,7 +32,6 @@ import orjson
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.core.handlers.wsgi import WSGIRequest
-from django.db import close_old_connections
 from django.http import HttpResponse
 from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.middleware.security import SecurityMiddleware
@@ -50,6 +49,7 @@ from predictions.serializers import PredictionSerializer
 from predictions.serving import services
 from predictions.serving.questions import Caller, Question, password_claim
 from registry.exact_json.values import parse_json
+from registry.loader import release_connection
 from registry.open_inference.messages import read_request
 
 Environ: TypeAlias = dict[str, Any]
@@ -121,7 +121,7 @@ def respond(environ: Environ) -> Response | None:
     finally:
         logs.request_id.reset(context)
         # As Django does at the end of a request: returns the connection to the pool.
-        close_old_connections()
+        release_connection()
 
 
 def _caller(environ: Environ) -> Caller | None:

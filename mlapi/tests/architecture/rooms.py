@@ -28,7 +28,6 @@ SERVING = {
     "predictions.serving",
 }
 EVALUATION = {
-    "predictions.bounded_paginator",
     "predictions.evaluation",
     "predictions.evaluation.outcomes",
     "predictions.evaluation.quality",
@@ -50,7 +49,6 @@ ROOMS: dict[str, set[str]] = {
     "registry.models": {"registry.exact_json", "registry.statements"},
     "registry.aliases": {
         "registry.exact_json",
-        "registry.fields",
         "registry.hooks",
         "registry.models",
         "registry.pagination",

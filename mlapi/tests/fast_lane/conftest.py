@@ -21,9 +21,8 @@ def empty_caches() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def open_connection(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def open_connection() -> Iterator[None]:
     """Keep the test's connection, which holds its transaction, open between requests."""
-    monkeypatch.setattr(fast_lane, "close_old_connections", lambda: None)
     for signal in (request_started, request_finished):
         signal.disconnect(close_old_connections)
     yield
