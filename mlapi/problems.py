@@ -35,7 +35,7 @@ from registry.loader import ArtifactMissing, ModelNotReady
 from registry.models import ModelNotFound
 from registry.open_inference.binary import TensorError
 from registry.services import ArtifactExists, VersionExists, VersionInUse
-from registry.signatures.validation import InvalidInput
+from registry.signatures.validation import InvalidInput, join_messages
 
 logger = logging.getLogger(__name__)
 
@@ -116,10 +116,11 @@ class Problem:
             f"{path}: {message}"
             for path, messages in self.errors.items()
             for message in messages
-            if message not in self.detail
+            # The detail may have the message without its full stop: see `join_messages`.
+            if message.removesuffix(".") not in self.detail
         )
         return HttpResponse(
-            orjson.dumps({"error": _truncate("; ".join([self.detail, *remaining]))}),
+            orjson.dumps({"error": _truncate(join_messages([self.detail, *remaining]))}),
             status=self.status,
             content_type="application/json",
             headers=dict(self.headers),
@@ -238,7 +239,7 @@ def _api_problem(error: exceptions.APIException) -> Problem:
         return Problem(error.status_code, _plain_detail(error.detail), headers=headers)
     errors: dict[str, list[str]] = {}
     _flatten(error.detail, "", errors)
-    summary = "; ".join(
+    summary = join_messages(
         message if path == NON_FIELD_ERRORS else f"{path}: {message}"
         for path, messages in errors.items()
         for message in messages

@@ -61,7 +61,7 @@ def prove(
         path, framework=framework, options=options, declared=declared, example=example
     )
     if framework == "open-inference":
-        # Other frameworks' parsers never see these: a crafted file might take them over.
+        # Other frameworks' parsers never see these: a crafted file might take over the parser.
         request["remote"] = {
             "origins": sorted(options.remote.origins),
             "secrets": dict(options.remote.secrets),
@@ -174,7 +174,8 @@ def _score_generated_row(runtime: Runtime, signature: Signature) -> Outputs:
         outputs = runtime.predict(signature.sample())
     except InferenceError as error:
         raise ArtifactRejected(
-            f"The model failed on a generated row: {error}; send example rows that it accepts."
+            f"The model failed on a generated row: {str(error).removesuffix('.')}; send example"
+            " rows that it accepts."
         ) from error
     _check_outputs(signature, outputs, 1)
     return outputs
@@ -199,8 +200,11 @@ def _check_outputs(signature: Signature, outputs: Outputs, n_rows: int) -> None:
 
 
 def _as_sentence(error: Exception) -> str:
+    """The message with a full stop and a capital, unless it begins with the path of a field."""
     text = str(error)
-    return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith(".") else ".")
+    if not text.partition(" ")[0].endswith(":"):
+        text = text[:1].upper() + text[1:]
+    return text if text.endswith(".") else f"{text}."
 
 
 if __name__ == "__main__":

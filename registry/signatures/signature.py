@@ -252,7 +252,7 @@ def _object(value: object, path: str, known: set[str]) -> Mapping[str, object]:
     unknown = value.keys() - known
     if unknown:
         raise SignatureError(
-            f"{path}: unknown {listed(sorted(unknown))}; known are {', '.join(sorted(known))}"
+            f"{path}: unknown {listed(sorted(unknown))}; allowed are {', '.join(sorted(known))}"
         )
     return value
 

@@ -1,7 +1,7 @@
 """Validates the values of input rows by a signature. No Django here."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,11 +20,17 @@ class InvalidInput(ValueError):
         self.row = row
         self.errors = dict(list(errors.items())[:MAX_REPORTED_ERRORS])
         super().__init__(
-            "; ".join(
+            join_messages(
                 f"{path}: {' '.join(messages)}".removeprefix(": ")
                 for path, messages in self.errors.items()
             )
         )
+
+
+def join_messages(messages: Iterable[str]) -> str:
+    """One text from several messages: only the last keeps its full stop."""
+    *others, last = [*messages] or [""]
+    return "; ".join([*(message.removesuffix(".") for message in others), last])
 
 
 def validate_cell(

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from predictions.models import Replay
 from registry.exact_json.values import JSONObject
 from registry.pagination import MAX_ID
+from registry.signatures.validation import join_messages
 
 FIELDS = ("replay", "min_agreement")
 SHOWN_FIGURES = (
@@ -28,7 +29,7 @@ class InvalidRequirement(ValueError):
     def __init__(self, errors: Mapping[str, list[str]]) -> None:
         self.errors = dict(errors)
         super().__init__(
-            "; ".join(f"{path}: {messages[0]}" for path, messages in self.errors.items())
+            join_messages(f"{path}: {messages[0]}" for path, messages in self.errors.items())
         )
 
 

@@ -77,7 +77,7 @@ def write_endless_model(path: Path) -> Path:
         (trained_models.iris_lightgbm, "m.txt", "lightgbm"),
     ],
 )
-def test_a_sound_model_is_prove_file(
+def test_a_sound_model_is_proved(
     train: Callable[[Path], trained_models.Trained], name: str, framework: str, tmp_path: Path
 ) -> None:
     trained = train(tmp_path / name)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from registry.signatures.arrangement import arrange
 from registry.signatures.signature import DTYPES, Input, Signature
-from registry.signatures.validation import InvalidInput
+from registry.signatures.validation import InvalidInput, join_messages
 
 # A slow machine must not fail the tests.
 no_deadline = settings(deadline=None)
@@ -179,3 +179,9 @@ def test_any_json_is_either_accepted_or_refused(model_signature: Signature, row:
     except InvalidInput:
         return
     assert [len(array) for array in arrays.values()] == [1] * len(model_signature.inputs)
+
+
+def test_only_the_last_of_joined_messages_keeps_its_full_stop() -> None:
+    assert join_messages(["a: Missing.", "b: Must be text."]) == "a: Missing; b: Must be text."
+    assert join_messages(["a: Missing."]) == "a: Missing."
+    assert join_messages([]) == ""

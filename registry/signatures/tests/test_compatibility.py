@@ -45,7 +45,7 @@ def signature(inputs: Inputs) -> Signature:
         (Input("tokens", "INT64", (-1, -1)), Input("tokens", "INT64", (-1, -1))),
     ],
 )
-def test_a_signature_that_accepts_the_same_is_compatible(old: Inputs, new: Inputs) -> None:
+def test_a_signature_that_accepts_the_same_inputs_is_compatible(old: Inputs, new: Inputs) -> None:
     assert between(old, new) == []
 
 
