@@ -39,7 +39,7 @@ def test_errors_carry_the_request_id(client: APIClient) -> None:
     assert response["X-Request-ID"] == response.json()["request_id"] == "abc"
 
 
-def test_one_access_line_a_request(
+def test_each_request_has_one_access_line(
     authorized: APIClient, user: User, access_log: pytest.LogCaptureFixture
 ) -> None:
     authorized.get("/api/v1/models/")
@@ -136,7 +136,7 @@ def test_json_line_of_an_exception_holds_its_traceback(json_lines: io.StringIO) 
     assert "RuntimeError: boom" in json.loads(json_lines.getvalue())["exception"]
 
 
-def test_an_address_can_not_forge_a_line_of_the_log(
+def test_a_path_cannot_forge_a_log_line(
     client: APIClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("INFO", logger="mlapi.access"):

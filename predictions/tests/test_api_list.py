@@ -192,7 +192,7 @@ def test_the_links_continue_after_a_skip(client: APIClient, iris: ModelVersion) 
     assert follow_links(client, f"{URL}?skip=3&limit=2") == expected[3:]
 
 
-def test_rows_added_meanwhile_do_not_shift_pages(client: APIClient, iris: ModelVersion) -> None:
+def test_rows_added_between_pages_do_not_shift_them(client: APIClient, iris: ModelVersion) -> None:
     expected = [row.pk for row in reversed(record(iris, 4))]
     first = client.get(f"{URL}?limit=2")
     record(iris, 3, created_at=NOON + timedelta(days=1))

@@ -69,7 +69,7 @@ def test_a_version_has_a_whole_artifact_or_none(db: None, fields: dict[str, Any]
     assert create(**fields).has_artifact == bool(fields)
 
 
-def test_a_reference_means_a_version_an_alias_or_the_champion(
+def test_a_specifier_resolves_to_a_version_an_alias_or_the_champion(
     make_version: Callable[..., ModelVersion],
     iris_artifact: Artifact,
     django_assert_num_queries: Any,
@@ -78,11 +78,11 @@ def test_a_reference_means_a_version_an_alias_or_the_champion(
     make_version("wine", iris_artifact)
     Alias.objects.create(name="iris", alias="champion", version=first)
     Alias.objects.create(name="iris", alias="challenger", version=second)
-    wanted = {"iris": first, "iris@champion": first, "iris@challenger": second, "iris:3": third}
+    expected = {"iris": first, "iris@champion": first, "iris@challenger": second, "iris:3": third}
 
-    for reference, version in wanted.items():
+    for specifier, version in expected.items():
         with django_assert_num_queries(1):
-            assert ModelVersion.objects.resolve_specifier(reference) == version
+            assert ModelVersion.objects.resolve_specifier(specifier) == version
 
 
 def test_an_alias_of_an_inactive_version_is_not_resolved(iris: ModelVersion) -> None:
@@ -96,7 +96,7 @@ def test_an_alias_of_an_inactive_version_is_not_resolved(iris: ModelVersion) -> 
 @pytest.mark.parametrize(
     "reference", ["iris", "iris@", "iris@x", "iris:2", "wine", "wine:1", "iris:", ":1", "@", ""]
 )
-def test_an_unknown_reference_is_named_in_the_error(iris: ModelVersion, reference: str) -> None:
+def test_an_unknown_specifier_is_named_in_the_error(iris: ModelVersion, reference: str) -> None:
     with pytest.raises(ModelNotFound, match=f"Model {reference} not found or inactive"):
         ModelVersion.objects.resolve_specifier(reference)
 
@@ -110,7 +110,7 @@ def test_an_inactive_version_is_not_resolved(iris: ModelVersion) -> None:
         ModelVersion.objects.resolve_specifier("iris:1")
 
 
-def test_revising_writes_the_named_fields_alone(iris: ModelVersion) -> None:
+def test_an_update_writes_only_the_named_fields(iris: ModelVersion) -> None:
     stale = ModelVersion.objects.get(pk=iris.pk)
     iris.update(description="new")
 

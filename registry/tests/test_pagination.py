@@ -79,7 +79,7 @@ def test_link_keeps_filters_and_replaces_skip(client: APIClient, versions: list[
     assert ids(client.get(URL, {"cursor": cursor[0]})) == versions[3:]
 
 
-def test_rows_added_meanwhile_do_not_shift_pages(client: APIClient, versions: list[int]) -> None:
+def test_rows_added_between_pages_do_not_shift_them(client: APIClient, versions: list[int]) -> None:
     link = next_link(client.get(URL, {"limit": 2}))
     ModelVersion.objects.create(name="m", version="new", framework="onnx")
 

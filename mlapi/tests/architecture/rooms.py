@@ -103,7 +103,7 @@ ROOMS: dict[str, set[str]] = {
     "mlapi.configuration.postgresql": {"mlapi.metrics"},
     "mlapi.rest": {"mlapi.problems", "registry.exact_json", "registry.artifacts"},
     "mlapi.management": SERVING | REGISTRY,
-    # Beside the floors: measures the service from outside.
+    # Outside the floors: measures the service from outside.
     "benchmarks": {
         "benchmarks.commits",
         "benchmarks.consistency",

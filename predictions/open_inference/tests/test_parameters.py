@@ -86,8 +86,11 @@ def test_a_stored_response_is_only_for_active_users(
         ({"references": ["a"]}, "references must be a string that contains JSON"),
         ({"references": "[1]"}, "references[0] must be text"),
         ({"references": "{}"}, "references must be the JSON text of a list"),
-        ({"references": '["a", "b"]'}, "references has 2 entries for 1 rows"),
-        ({"reference": "a", "references": '["a"]'}, "reference is for a single row"),
+        (
+            {"references": '["a", "b"]'},
+            "references must have one entry for each of the 1 rows, not 2",
+        ),
+        ({"reference": "a", "references": '["a"]'}, "reference is only for a single row"),
         ({"metadata": {"a": 1}}, "metadata must be a string that contains JSON"),
         ({"metadata": "[1]"}, "metadata must be the JSON text of an object"),
         ({"metadata": "{"}, "metadata is not valid JSON"),

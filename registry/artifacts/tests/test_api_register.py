@@ -103,7 +103,7 @@ def test_example_rows_supply_the_types_of_columns(
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_an_invalid_field_beside_a_file_answers_400_and_writes_nothing(
+def test_an_invalid_field_next_to_a_file_answers_400_and_writes_nothing(
     admin_api: APIClient,
     iris_artifact: Artifact,
     model_path: Path,
@@ -173,7 +173,7 @@ def test_a_body_above_the_limit_answers_413_before_it_is_read(
     response = post_file(admin_api, SimpleUploadedFile("model.skops", b"x" * 4000))
 
     assert response.status_code == 413
-    assert "2024 are allowed" in response.json()["detail"]
+    assert "the limit is 2024" in response.json()["detail"]
     assert files_below(model_path) == []
 
 

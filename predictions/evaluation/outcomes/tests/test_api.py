@@ -152,7 +152,7 @@ def test_a_classifier_accepts_only_its_classes(
     assert messages == [message]
 
 
-def test_the_outcome_of_a_shadow_is_errors_of(client: APIClient, regressor: ModelVersion) -> None:
+def test_the_outcome_of_a_shadow_is_refused(client: APIClient, regressor: ModelVersion) -> None:
     [row] = create_predictions(regressor, [1.0], alias="champion", arm="primary")
     [shadow] = create_predictions(regressor, [1.0], alias="champion", arm="shadow", primary=row)
 
@@ -173,15 +173,15 @@ def test_a_version_without_a_single_output_accepts_no_outcome(
 
 
 @pytest.mark.parametrize("outcomes", [[], "x", None, {}, [1], [[]]])
-def test_an_invalid_list_is_errors_of(client: APIClient, db: None, outcomes: Any) -> None:
+def test_an_invalid_list_is_refused(client: APIClient, db: None, outcomes: Any) -> None:
     assert errors_of(client.post(URL, {"outcomes": outcomes}))
 
 
-def test_a_body_that_is_a_list_is_errors_of(client: APIClient, db: None) -> None:
+def test_a_body_that_is_a_list_is_refused(client: APIClient, db: None) -> None:
     assert errors_of(client.post(URL, [{"prediction_id": 1, "value": 1.0}]))
 
 
-def test_too_many_outcomes_are_errors_of(client: APIClient, db: None) -> None:
+def test_too_many_outcomes_are_refused(client: APIClient, db: None) -> None:
     errors = errors_of(client.post(URL, {"outcomes": [{}] * 10_001}))
 
     assert errors == {"outcomes": ["Must be a list of 1 to 10000 outcomes."]}

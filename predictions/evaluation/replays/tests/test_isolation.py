@@ -1,4 +1,4 @@
-"""A replay disturbs neither serving nor retention, and survives what they do meanwhile."""
+"""A replay disturbs neither serving nor retention, and survives what they do while it runs."""
 
 from datetime import timedelta
 from typing import Any
@@ -23,7 +23,7 @@ from registry.models import ModelNotFound, ModelVersion
 from registry.testing.artifacts import Artifact
 
 
-def test_rows_deleted_meanwhile_are_left_out(
+def test_rows_deleted_during_a_replay_are_left_out(
     iris: ModelVersion,
     coarse: ModelVersion,
     iris_artifact: Artifact,
