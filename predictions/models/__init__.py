@@ -2,7 +2,6 @@
 
 from predictions.models.keys import MAX_KEY_LENGTH, IdempotencyKey
 from predictions.models.log import (
-    LISTED_FIELDS,
     MAX_CALLERS_NAME_LENGTH,
     MAX_ERROR_LENGTH,
     Prediction,
@@ -12,7 +11,6 @@ from predictions.models.log import (
 from predictions.models.outcomes import (
     MAX_OUTCOME_VALUE,
     MAX_PREDICTIONS_OF_REFERENCE,
-    OUTCOME_FIELDS,
     Outcome,
 )
 from predictions.models.replays import (
@@ -23,14 +21,12 @@ from predictions.models.replays import (
 )
 
 __all__ = [
-    "LISTED_FIELDS",
     "MAX_CALLERS_NAME_LENGTH",
     "MAX_ERROR_LENGTH",
     "MAX_KEY_LENGTH",
     "MAX_OUTCOME_VALUE",
     "MAX_PREDICTIONS_OF_REFERENCE",
     "MAX_REPLAY_NAME_LENGTH",
-    "OUTCOME_FIELDS",
     "IdempotencyKey",
     "Outcome",
     "Prediction",

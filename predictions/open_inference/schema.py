@@ -1,6 +1,6 @@
 """The schemas of /v2 in the OpenAPI document, with examples."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from registry.signatures.signature import DTYPES
@@ -19,7 +19,8 @@ PARAMETERS: Schema = {
 
 def _object(
     properties: Mapping[str, Schema],
-    *required: str,
+    *,
+    required: Sequence[str] = (),
     example: Mapping[str, object] | None = None,
     description: str = "",
 ) -> Schema:
@@ -56,10 +57,10 @@ _TENSOR = _object(
         "parameters": PARAMETERS,
         "data": _DATA,
     },
-    *("name", "shape", "datatype"),
+    required=["name", "shape", "datatype"],
 )
 _METADATA_TENSOR = _object(
-    {"name": TEXT, "datatype": DATATYPE, "shape": SHAPE}, "name", "datatype", "shape"
+    {"name": TEXT, "datatype": DATATYPE, "shape": SHAPE}, required=["name", "datatype", "shape"]
 )
 _REQUEST_PARAMETERS = _parameters(
     idempotency_key="Like the header Idempotency-Key.",
@@ -71,14 +72,14 @@ _REQUEST_PARAMETERS = _parameters(
 
 SERVER = _object(
     {"name": TEXT, "version": TEXT, "extensions": _array(TEXT)},
-    *("name", "version", "extensions"),
+    required=["name", "version", "extensions"],
     example={"name": "mlapi", "version": "0.1.0", "extensions": ["binary_tensor_data"]},
 )
-LIVE = _object({"live": {"type": "boolean"}}, "live", example={"live": True})
-READY = _object({"ready": {"type": "boolean"}}, "ready", example={"ready": True})
+LIVE = _object({"live": {"type": "boolean"}}, required=["live"], example={"live": True})
+READY = _object({"ready": {"type": "boolean"}}, required=["ready"], example={"ready": True})
 MODEL_READY = _object(
     {"name": TEXT, "ready": {"type": "boolean"}},
-    *("name", "ready"),
+    required=["name", "ready"],
     example={"name": "iris", "ready": True},
 )
 MODEL = _object(
@@ -89,7 +90,7 @@ MODEL = _object(
         "inputs": _array(_METADATA_TENSOR),
         "outputs": _array(_METADATA_TENSOR),
     },
-    *("name", "platform", "inputs", "outputs"),
+    required=["name", "platform", "inputs", "outputs"],
     example={
         "name": "iris",
         "versions": ["2", "1"],
@@ -106,9 +107,9 @@ INFER_REQUEST = _object(
         "id": {**TEXT, "description": "The response repeats it."},
         "parameters": _REQUEST_PARAMETERS,
         "inputs": {**_array(_TENSOR), "minItems": 1},
-        "outputs": _array(_object({"name": TEXT, "parameters": PARAMETERS}, "name")),
+        "outputs": _array(_object({"name": TEXT, "parameters": PARAMETERS}, required=["name"])),
     },
-    "inputs",
+    required=["inputs"],
     description="One tensor with all columns, or one tensor for each column.",
     example={
         "id": "42",
@@ -134,7 +135,7 @@ INFER_RESPONSE = _object(
         ),
         "outputs": _array(_TENSOR),
     },
-    *("model_name", "outputs"),
+    required=["model_name", "outputs"],
     example={
         "model_name": "iris",
         "model_version": "1",
@@ -159,14 +160,22 @@ INDEX = _array(
             "state": {"type": "string", "enum": ["READY", "UNAVAILABLE"]},
             "reason": TEXT,
         },
-        *("name", "version", "state", "reason"),
+        required=["name", "version", "state", "reason"],
         example={"name": "iris", "version": "1", "state": "READY", "reason": ""},
     )
 )
-_DURATION = _object({"count": {"type": "integer"}, "ns": {"type": "integer"}}, "count", "ns")
+_DURATION = _object(
+    {"count": {"type": "integer"}, "ns": {"type": "integer"}}, required=["count", "ns"]
+)
 _DURATIONS = (
-    *("success", "fail", "queue", "compute_input", "compute_infer", "compute_output"),
-    *("cache_hit", "cache_miss"),
+    "success",
+    "fail",
+    "queue",
+    "compute_input",
+    "compute_infer",
+    "compute_output",
+    "cache_hit",
+    "cache_miss",
 )
 STATISTICS = _object(
     {
@@ -184,11 +193,11 @@ STATISTICS = _object(
                     "inference_stats": _object(dict.fromkeys(_DURATIONS, _DURATION)),
                     "batch_stats": _array({"type": "object"}),
                 },
-                *("name", "version"),
+                required=["name", "version"],
             )
         )
     },
-    "model_stats",
+    required=["model_stats"],
     example={
         "model_stats": [
             {

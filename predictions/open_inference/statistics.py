@@ -2,7 +2,6 @@
 extension.
 """
 
-from collections.abc import Sequence
 from typing import TypedDict
 
 from django.db.models import Count, Max, Q, Sum
@@ -14,10 +13,7 @@ from registry.models import ModelVersion
 # costs the same at any size of the log.
 NEWEST = 10_000
 # Reported as 0: mlapi does not measure them, or has no cache.
-UNMEASURED: Sequence[str] = (
-    *("queue", "compute_input", "compute_output"),
-    *("cache_hit", "cache_miss"),
-)
+UNMEASURED = ("queue", "compute_input", "compute_output", "cache_hit", "cache_miss")
 
 
 class Duration(TypedDict):

@@ -24,9 +24,15 @@ from registry.exact_json.values import JSONObject
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 # What the subprocess needs to find its libraries. It inherits no secrets.
 PASSED_VARIABLES = (
-    *("PATH", "LANG", "LC_ALL", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH"),
+    "PATH",
+    "LANG",
+    "LC_ALL",
+    "PYTHONPATH",
+    "VIRTUAL_ENV",
+    "LD_LIBRARY_PATH",
     # Where OpenSSL finds the installation's own certificate authorities, for remote models.
-    *("SSL_CERT_FILE", "SSL_CERT_DIR"),
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
 )
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 OUT_OF_MEMORY_EXIT_CODE = 77

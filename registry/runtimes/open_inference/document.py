@@ -32,9 +32,21 @@ _VARIABLE = re.compile(SECRET_PREFIX + r"[A-Z0-9_]{1,100}")
 # The HTTP client sets the headers that frame the message or route it.
 _CLIENT_HEADERS = frozenset(
     (
-        *("accept", "accept-encoding", "connection", "content-encoding", "content-length"),
-        *("content-type", "expect", "host", "inference-header-content-length", "keep-alive"),
-        *("proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding"),
+        "accept",
+        "accept-encoding",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "expect",
+        "host",
+        "inference-header-content-length",
+        "keep-alive",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
         "upgrade",
     )
 )
