@@ -95,7 +95,7 @@ def run(options: argparse.Namespace) -> int:
 def _sample(
     running: RunningService, target: load.Target, options: argparse.Namespace, option: str
 ) -> tuple[Counter[str], float]:
-    """Samples by folded stack, and the number of processors that the worker used meanwhile."""
+    """Samples by folded stack, and the number of processors that the worker used."""
     # The worker is the process with the models; the server's parent process has none.
     worker = max(running.server.members(), key=memory_bytes)
     with tempfile.TemporaryDirectory(prefix="mlapi-benchmark-") as name:

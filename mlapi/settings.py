@@ -232,7 +232,7 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
-    # Without these, the two fields named `status` get meaningless schema names.
+    # Without these, the three fields named `status` get meaningless schema names.
     "ENUM_NAME_OVERRIDES": {
         "PredictionStatus": "predictions.models.Prediction.Status",
         "ReplayStatus": "predictions.models.Replay.Status",

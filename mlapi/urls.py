@@ -115,7 +115,7 @@ urlpatterns = [
     re_path(r"^api/v1/auth/verify/?$", auth.VerifyView.as_view(), name="token-verify"),
     re_path(
         r"^api/schema/?$",
-        # The one view with several formats: YAML and JSON, by Accept or ?format=.
+        # The only view with several formats: YAML and JSON, by Accept or ?format=.
         SpectacularAPIView.as_view(content_negotiation_class=DefaultContentNegotiation),
         name="schema",
     ),

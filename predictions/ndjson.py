@@ -86,8 +86,9 @@ def stream_results(question: Question, body: IO[bytes]) -> Iterator[bytes]:
     """A line of results for each line of `body`, sent once its chunk is committed, and a last line
     that sums up.
 
-    A line that cannot be scored is answered in its place and stops nothing. If the database goes
-    away, the summary comes early and says so; a response without a summary was cut off.
+    A line that cannot be scored gets an error in its place, and the others are still scored. If
+    the database goes away, the summary comes early and says so. A response without a summary was
+    cut off.
     """
     counts = {"lines": 0, "succeeded": 0, "failed": 0, "rejected": 0}
     reason = ""

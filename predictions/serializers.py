@@ -7,7 +7,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
-from predictions.models import MAX_CALLERS_NAME_LENGTH, Prediction
+from predictions.models import MAX_CALLERS_NAME_LENGTH, MAX_ERROR_LENGTH, Prediction
 from predictions.serving.records import Record
 from registry.exact_json.serializers import JSONObjectField, JSONValueField, StrictSerializer
 from registry.exact_json.values import JSONObject
@@ -256,7 +256,7 @@ class PastPrediction(StrictSerializer):
     output = JSONValueField(required=False, allow_null=True)
     metadata = JSONObjectField(required=False, allow_null=True)
     status = serializers.ChoiceField(required=False, choices=Prediction.Status.choices)
-    error = serializers.CharField(required=False, allow_blank=True, max_length=2000)
+    error = serializers.CharField(required=False, allow_blank=True, max_length=MAX_ERROR_LENGTH)
     latency_ms = serializers.FloatField(required=False, allow_null=True, min_value=0.0)
     request_id = serializers.CharField(required=False, allow_blank=True, max_length=100)
     created_at = serializers.DateTimeField(required=False)

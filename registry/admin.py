@@ -87,7 +87,7 @@ class ModelVersionAdmin(_ModelVersionAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         # Django's own view wraps a POST in a transaction. Proving the file would keep it open for
-        # up to a minute, and on SQLite no prediction could be recorded meanwhile.
+        # up to a minute, during which SQLite could record no prediction.
         return self._changeform_view(  # type: ignore[attr-defined, no-any-return]
             request, object_id, form_url, extra_context
         )

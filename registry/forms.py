@@ -96,9 +96,10 @@ class ModelVersionForm(_ModelForm):
 
     def is_valid(self) -> bool:
         """Whether the form is valid and the registry has accepted and stored it."""
-        return super().is_valid() and self._is_stored()
+        return super().is_valid() and self._store()
 
-    def _is_stored(self) -> bool:
+    def _store(self) -> bool:
+        """Register or change the version; errors make the form invalid."""
         try:
             self.instance = self._update() if self.instance.pk else self._register()
         except REGISTRY_ERRORS as error:

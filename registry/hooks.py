@@ -16,7 +16,7 @@ Row = TypeVar("Row")
 class PromotionGate(Protocol):
     """Decides whether a version may take over an alias, by the caller's `require` object.
 
-    Called outside of any transaction. Raises whatever it likes to refuse the promotion.
+    Called outside of any transaction. Raises any exception to refuse the promotion.
     """
 
     def __call__(

@@ -55,7 +55,7 @@ class ModelCache:
     """At most `capacity` loaded models by version id; the least recently used one is evicted.
 
     Threads that request a model while it is being loaded wait for that one load. A model is evicted
-    only once the new one is in memory, so that it serves requests meanwhile.
+    only once the new one is in memory, so that it serves requests until then.
     """
 
     def __init__(self, load: Callable[[int], LoadedModel], capacity: int) -> None:

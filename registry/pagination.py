@@ -101,7 +101,7 @@ class KeysetPagination(BasePagination):
             _parameter("skip", "Rows to skip; to go deeper, follow the Link header.", skip),
             _parameter("cursor", "Where the page begins; use the Link header.", {"type": "string"}),
         ]
-        return [each for each in parameters if each["name"] in self.parameter_names]
+        return [item for item in parameters if item["name"] in self.parameter_names]
 
 
 def invalid_cursor() -> ValidationError:

@@ -22,7 +22,7 @@ from registry.loader import load_options
 from registry.models import ModelVersion
 from registry.runtimes import FRAMEWORKS
 
-# Each try lost means that an explicit version number took the next number first.
+# A try fails only if an explicit version number has just taken the next number.
 NUMBERING_TRIES = 10
 
 
@@ -50,7 +50,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class _ProvedFile:
-    """A staged file that loads and scores, with what that showed."""
+    """A staged file that loads and scores, with what the proof found out about it."""
 
     staged: StagedFile
     framework: str
@@ -255,8 +255,8 @@ def _placing(staged: StagedFile) -> Iterator[Callable[[str], None]]:
     """A function that moves the file to its path, undone if the row is not committed.
 
     After a lost connection the row may be committed even though an error is raised. If the database
-    cannot be asked, the file stays: a file without a row does no harm, while a row without its file
-    could never answer.
+    does not respond, the file stays: a file without a row does no harm, while a row without its
+    file could never answer.
     """
     placed: list[str] = []
 

@@ -65,7 +65,7 @@ class MultiPartParser(parsers.MultiPartParser):
             form = NamedFilesParser(meta, cast(Any, stream), handlers, settings.DEFAULT_CHARSET)
             return parsers.DataAndFiles(*form.parse())
         except BaseException as error:
-            # Django tells the handlers of a body that ends early, but not of any other failure.
+            # Django notifies the handlers of a body that ends early, but of no other failure.
             for handler in handlers:
                 handler.upload_interrupted()
             if isinstance(error, MultiPartParserError):
@@ -81,6 +81,4 @@ def check_length(parser_context: Mapping[str, Any] | None, limit_bytes: int) -> 
     except ValueError:
         length = 0
     if length > limit_bytes:
-        raise PayloadTooLarge(
-            f"The request body has {length} bytes; only {limit_bytes} are allowed."
-        )
+        raise PayloadTooLarge(f"The request body has {length} bytes; the limit is {limit_bytes}.")

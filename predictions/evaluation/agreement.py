@@ -20,7 +20,7 @@ MAX_DIFFERENCE = 1e300
 
 
 class ComparableAnswer(Protocol):
-    """What `compare` reads of an answer, as the columns of a prediction hold it."""
+    """What `compare` reads from an answer: two of the columns of a prediction."""
 
     @property
     def prediction(self) -> float | None: ...

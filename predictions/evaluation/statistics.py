@@ -24,7 +24,7 @@ Row = TypeVar("Row", bound=Model)
 
 
 def wilson_interval(successes: int, trials: int) -> Interval | None:
-    """The interval of a proportion of which `successes` of `trials` were seen; None without trials.
+    """The interval of a proportion, estimated from `successes` in `trials`; None without trials.
 
     Wilson's score interval without continuity correction: E. B. Wilson, "Probable inference, the
     law of succession, and statistical inference", JASA 22 (1927), 209-212.

@@ -193,7 +193,7 @@ def _invalid(place: str, message: str) -> InvalidInput:
 def predictions_of(
     answers: Sequence[Answer], signature: Signature, origin: Mapping[str, object], *, is_frame: bool
 ) -> object:
-    """The `predictions` that MLflow would answer; `origin` is what the MLflow tag holds.
+    """The `predictions` that MLflow would return; `origin` is the content of the MLflow tag.
 
     A label or a value for each row, or a list of them for several targets; the probabilities for a
     Booster of XGBoost or LightGBM; the outputs by name for ONNX, as records if the body is a table.
@@ -227,6 +227,6 @@ def _prediction(target: Sequence[Output], values: Sequence[object], is_booster: 
     if is_booster and target[-1].kind == "probabilities":
         probabilities = values[-1]
         assert isinstance(probabilities, list)
-        # For two classes, a Booster answers the probability of the second.
+        # For two classes, a Booster returns the probability of the second.
         return probabilities[1] if len(probabilities) == 2 else probabilities
     return values[0]

@@ -125,10 +125,14 @@ def _references_of(options: RequestOptions, n_rows: int) -> list[str | None] | N
     references = options.references
     if options.reference is not None:
         if references is not None or n_rows > 1:
-            raise TensorError("reference is for a single row; give references, a JSON list")
+            raise TensorError(
+                "reference is only for a single row; give references instead, a JSON list"
+            )
         return [options.reference]
     if references is not None and len(references) != n_rows:
-        raise TensorError(f"references has {len(references)} entries for {n_rows} rows")
+        raise TensorError(
+            f"references must have one entry for each of the {n_rows} rows, not {len(references)}"
+        )
     return references
 
 

@@ -228,7 +228,7 @@ def _only_ready(body: bytes) -> bool:
         raise TensorError(f"The body is not valid JSON: {error}") from error
     ready = document.get("ready", False) if isinstance(document, dict) else None
     if not isinstance(ready, bool):
-        raise TensorError('Must be an object; "ready" must be true or false')
+        raise TensorError('The body must be an object, and "ready" in it true or false')
     return ready
 
 

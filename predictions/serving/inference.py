@@ -59,7 +59,7 @@ def _arrange_each(
 
     A row is arranged at most twice: `arrange` stops at the first that does not fit.
     """
-    # `arrange` demands one shape of the rows it gets together, and these may differ.
+    # `arrange` requires rows of one shape, and these may differ.
     step = 1 if has_varying_shape(signature) else max(1, len(rows))
     start = 0
     while start < len(rows):

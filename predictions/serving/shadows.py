@@ -112,8 +112,8 @@ class Backlog:
             started = time.thread_time()
             self._run(model_id, batch)
             pause = PAUSE_RATIO * (time.thread_time() - started)
-            # The shadow stays busy meanwhile: otherwise its next input would start a thread that
-            # does not pause.
+            # The shadow stays busy during the pause: otherwise its next input would start a thread
+            # that does not pause.
             time.sleep(min(pause, MAX_PAUSE_SECONDS))
             with self._lock:
                 if self._waiting[model_id]:

@@ -71,8 +71,8 @@ def set_alias(
         numbers.add(canary[0])
     with transaction.atomic():
         versions = _lock_versions(name, numbers)
-        for each in versions.values():
-            require_usable(each)
+        for locked in versions.values():
+            require_usable(locked)
         row, is_new = lock_or_create(name, alias, versions[version])
         if compared_id is not None and (is_new or row.version_id != compared_id):
             raise _moved_by_someone_else(row)

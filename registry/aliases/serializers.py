@@ -81,7 +81,7 @@ class AliasRequest(StrictSerializer):
     )
     require = JSONObjectField(
         required=False,
-        help_text="What must be proved of the new version first, such as"
+        help_text="A condition that the new version must meet first, such as"
         ' {"replay": 7, "min_agreement": 0.98}.',
     )
 
@@ -105,7 +105,7 @@ class AliasQuery(serializers.Serializer[object]):
 class AliasTimeQuery(StrictSerializer):
     at = serializers.DateTimeField(
         required=False,
-        help_text="Answer what was live at this time. Without a time zone, UTC is assumed.",
+        help_text="Return what was live at this time. Without a time zone, UTC is assumed.",
     )
 
 

@@ -57,7 +57,7 @@ class AliasViewSet(ListModelMixin, GenericViewSet[Alias]):
             OpenApiParameter(
                 "at",
                 OpenApiTypes.DATETIME,
-                description="Answer what was live at this time instead of now.",
+                description="Return what was live at this time instead of now.",
             )
         ]
     )

@@ -59,7 +59,8 @@ _PICKLE_SUFFIXES = (".pkl", ".pickle", ".joblib", ".cloudpickle")
 class MLflowModel:
     """A model folder: the model file, the declared signature, and metrics.
 
-    `origin` holds what is known of the MLflow version, the flavor, the model's class and the run.
+    `origin` holds what is known about the MLflow version, the flavor, the model's class and the
+    run.
     """
 
     path: Path

@@ -151,9 +151,10 @@ def _sniff_zip(path: Path, size: int) -> str:
     if "schema.json" not in names:
         raise _zip_rejection(names)
     unpacked = sum(member.file_size for member in members)
-    if unpacked > MAX_ZIP_RATIO * size + MAX_ZIP_ALLOWANCE_BYTES:
+    limit = MAX_ZIP_RATIO * size + MAX_ZIP_ALLOWANCE_BYTES
+    if unpacked > limit:
         raise ArtifactRejected(
-            f"The archive of {size} bytes unpacks to {unpacked} bytes, too many for a model."
+            f"The archive of {size} bytes unpacks to {unpacked} bytes; the limit is {limit}."
         )
     if len(names) < len(members):
         raise ArtifactRejected("The archive contains two files with the same name.")

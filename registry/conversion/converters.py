@@ -124,13 +124,13 @@ def _convert_sklearn(model: SourceModel, signature: Signature, float_type: Tenso
         "INT64": data_types.Int64TensorType,
         "FP64": float_type,
     }
-    trust = importlib.import_module("registry.runtimes.sklearn.structure")
+    structure = importlib.import_module("registry.runtimes.sklearn.structure")
     inputs = [
         (tensor.name, types[tensor.datatype or ""](_shape(tensor))) for tensor in signature.inputs
     ]
     options: dict[int, dict[str, object]] = {
         id(part): {"locale": LOCALE, "tokenexp": _token_pattern(part)}
-        for part in trust.parts_of(model)
+        for part in structure.parts_of(model)
         if hasattr(part, "token_pattern")
     }
     convert = partial(convert_sklearn, model, initial_types=inputs, target_opset=OPSETS)

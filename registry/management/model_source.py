@@ -38,7 +38,7 @@ def from_mlflow_folder(source: ModelSource) -> ModelSource:
     """
     fields = source.fields
     if MLFLOW_TAG in fields["tags"]:
-        raise CommandError(f"--tags: the tag {MLFLOW_TAG} is reserved for what the folder says.")
+        raise CommandError(f"--tags: the tag {MLFLOW_TAG} is reserved for the origin of the model.")
     model = read_folder(source.path, with_signature=source.signature is None)
     metrics = fields["metrics"] or model.metrics
     tags = fields["tags"] | {MLFLOW_TAG: model.origin}

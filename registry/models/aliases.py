@@ -122,7 +122,7 @@ class AliasQuerySet(models.QuerySet["Alias"]):
 
 
 class Alias(models.Model):
-    """A stable name for callers: they ask `name@alias`, and moves change which version answers."""
+    """A stable name for callers: they use `name@alias`, and moves change which version answers."""
 
     name = models.CharField(max_length=100, editable=False)
     alias = models.CharField(max_length=MAX_ALIAS_LENGTH, editable=False)

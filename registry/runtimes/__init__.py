@@ -12,7 +12,7 @@ from registry.runtimes.base import LoadError, RuntimeModule
 
 @dataclass(frozen=True, slots=True)
 class Framework:
-    """What mlapi knows of a framework without importing it.
+    """What mlapi knows about a framework without importing it.
 
     `name` is the value of `ModelVersion.framework`, `module` the runtime's module below this
     package, and `extra` the pip extra that installs its library, if it differs from `name`.

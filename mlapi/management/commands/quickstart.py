@@ -102,7 +102,7 @@ class Command(BaseCommand):
         if completed.returncode:
             reason = completed.stderr.strip().splitlines()[-1:] or ["no output"]
             raise CommandError(
-                f"The training failed: {reason[0]}. Its libraries: pip install -e '.[sklearn]'"
+                f"The training failed: {reason[0]}. It needs: pip install -e '.[sklearn]'"
             )
 
     def _register(self, folder: Path, example: Example) -> ModelVersion:

@@ -21,9 +21,9 @@ from predictions.models import MAX_PREDICTIONS_OF_REFERENCE, Outcome, Prediction
 from registry.models import ModelVersion
 from registry.signatures.signature import ClassLabel, listed
 
-# More faults than this help nobody.
+# Nobody reads more than this.
 MAX_FAULTS = 20
-# Many references may each mean many predictions; together they must fit into memory.
+# Many references may each have many predictions; together they must fit into memory.
 MAX_OUTCOME_ROWS = 100_000
 
 PredictionIds: TypeAlias = Mapping[str, Sequence[int]]
@@ -65,7 +65,7 @@ class RecordedCounts:
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """What recording reads of a prediction; `primary_id` is set for a shadow's row."""
+    """What recording reads from a prediction; `primary_id` is set for a shadow's row."""
 
     model_id: int
     primary_id: int | None
@@ -88,9 +88,9 @@ class _Drafts:
 def record_outcomes(reports: Sequence[Report], *, user_id: int | None = None) -> RecordedCounts:
     """Record outcomes in one transaction, with five statements for any number of reports.
 
-    A reference means every prediction that was answered under it. A report that repeats a recorded
-    outcome with its time changes nothing; neither does a report without a time that equals the
-    latest outcome. Raises OutcomesRefused.
+    A reference stands for every prediction that was answered under it. A report that repeats a
+    recorded outcome with its time changes nothing; neither does a report without a time that equals
+    the latest outcome. Raises OutcomesRefused.
     """
     with transaction.atomic():
         ids_by_reference = _find_by_reference(reports)
@@ -130,10 +130,10 @@ def _find_by_reference(reports: Sequence[Report]) -> PredictionIds:
 
 
 def _lock(reports: Sequence[Report], ids_by_reference: PredictionIds) -> Mapping[int, _Target]:
-    """The predictions that the reports mean, by ID, locked until the end of the transaction.
+    """The predictions that the reports refer to, by ID, locked until the end of the transaction.
 
-    The locks keep the predictions from being deleted meanwhile, and two equal reports at the same
-    time from both being recorded. They are taken in the order of the IDs, to avoid deadlocks.
+    The locks keep the predictions from being deleted in the meantime, and two equal reports at the
+    same time from both being recorded. They are taken in ID order, to avoid deadlocks.
     """
     ids = {report.prediction_id for report in reports if report.prediction_id is not None}
     ids.update(pk for keys in ids_by_reference.values() for pk in keys)

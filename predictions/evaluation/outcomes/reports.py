@@ -42,12 +42,12 @@ class Report:
 
     @property
     def target_field(self) -> str:
-        """The field that says which predictions are meant."""
+        """The field that identifies the predictions."""
         return "reference" if self.prediction_id is None else "prediction_id"
 
 
 def parse_report(data: object) -> Report:
-    """A report from JSON; a field that is null counts as left out. Raises InvalidReport."""
+    """A report from JSON; a null field counts as missing. Raises InvalidReport."""
     if not isinstance(data, Mapping):
         raise InvalidReport("", 'Must be an object, such as {"reference": "a-1", "value": 2.5}.')
     fields = {name: value for name, value in data.items() if value is not None}
@@ -66,7 +66,7 @@ def parse_report(data: object) -> Report:
 
 def _require_either(fields: Mapping[str, object], first: str, second: str) -> None:
     if (first in fields) == (second in fields):
-        raise InvalidReport(first, f"Give either {first} or {second}.")
+        raise InvalidReport(first, f"Give exactly one of {first} and {second}.")
 
 
 def _prediction_id(value: object) -> int | None:

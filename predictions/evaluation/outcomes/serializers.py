@@ -13,7 +13,7 @@ from registry.exact_json.values import JSONObject
 from registry.pagination import MAX_ID
 
 MAX_OUTCOMES = 10_000
-# More errors than this help nobody.
+# Nobody reads more than this.
 MAX_ERRORS = 20
 
 REPORT_SCHEMA: JSONObject = {

@@ -65,9 +65,9 @@ def _quality_page(request: HttpRequest, site: AdminSite, model_id: int) -> HttpR
 def _comparison_page(request: HttpRequest, site: AdminSite, name: str, alias: str) -> HttpResponse:
     """The versions of an alias, side by side."""
     _require_permissions(request)
-    place = AliasPath(data={"name": name, "alias": alias})
+    alias_path = AliasPath(data={"name": name, "alias": alias})
     try:
-        if not place.is_valid():
+        if not alias_path.is_valid():
             raise Http404(f"Alias {name}@{alias} not found")
         row = Alias.objects.find(name, alias)
     except ModelNotFound as error:
@@ -88,8 +88,8 @@ def _comparison_page(request: HttpRequest, site: AdminSite, name: str, alias: st
 
 
 def _require_permissions(request: HttpRequest) -> None:
-    # The figures summarise outcomes and predictions. As elsewhere in the admin, whoever may change
-    # outcomes may also view them.
+    # The figures summarise outcomes and predictions. As elsewhere in the admin, a user who may
+    # change outcomes may also view them.
     user = request.user
     may_view_outcomes = user.has_perm("predictions.view_outcome") or user.has_perm(
         "predictions.change_outcome"

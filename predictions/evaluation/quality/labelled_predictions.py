@@ -135,8 +135,8 @@ def _tally_classes(
 
     for part in parts:
         for cell in _confusion(part, bucket):
-            for one in tallies(cell.start):
-                one.add_rows(
+            for affected in tallies(cell.start):
+                affected.add_rows(
                     class_index(cell.predicted, len(indices)),
                     indices.get(cell.actual),
                     cell.rows,
@@ -145,8 +145,8 @@ def _tally_classes(
                 )
         if task.has_probabilities:
             for start, probabilities, actual in _probabilities(part, bucket, indices, task):
-                for one in tallies(start):
-                    one.add_probabilities(probabilities, actual)
+                for affected in tallies(start):
+                    affected.add_probabilities(probabilities, actual)
     return total, by_start
 
 

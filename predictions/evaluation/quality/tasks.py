@@ -10,7 +10,7 @@ from registry.signatures.signature import ClassLabel, Signature
 
 
 class NoQuality(Exception):
-    """The version has no quality figures; the message tells the caller why."""
+    """The version has no quality figures; the message is for the caller."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def task_of(version: ModelVersion) -> Task:
 
 
 def class_index(predicted: float | None, classes: int) -> int | None:
-    """A recorded class index as an integer; None if it is none, as in an imported prediction."""
+    """A recorded class index as an integer; None if it is not one: imports may hold any number."""
     if predicted is None or not predicted.is_integer() or not 0 <= predicted < classes:
         return None
     return int(predicted)

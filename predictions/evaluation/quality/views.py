@@ -29,7 +29,7 @@ class WindowViewSet(GenericViewSet[Any]):
 
 
 class FilterRecorder:
-    """Takes the place of a queryset, and keeps the filters instead of applying them."""
+    """Takes the alias_path of a queryset, and keeps the filters instead of applying them."""
 
     filters: JSONObject
 
@@ -65,6 +65,6 @@ class AliasComparisonViewSet(WindowViewSet):
     )
     def list(self, request: Request, name: str, alias: str) -> Response:
         """What champion, canary and shadows answered in a window, with 95 % intervals."""
-        place = AliasPath(data={"name": name, "alias": alias})
-        place.is_valid(raise_exception=True)
-        return Response(compare_arms(**place.validated_data, **self.read_window()))
+        alias_path = AliasPath(data={"name": name, "alias": alias})
+        alias_path.is_valid(raise_exception=True)
+        return Response(compare_arms(**alias_path.validated_data, **self.read_window()))

@@ -1,4 +1,4 @@
-"""What a replay replays: the two versions, and which of the recorded predictions."""
+"""The plan of a replay: its two versions, and which recorded predictions it scores again."""
 
 import math
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ VersionKey: TypeAlias = int | tuple[str, str]
 
 
 class RecordedRow(NamedTuple):
-    """What a replay reads of a prediction; the names are columns."""
+    """What a replay reads from a prediction; the names are columns."""
 
     id: int
     created_at: datetime

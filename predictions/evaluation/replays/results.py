@@ -80,17 +80,17 @@ def _postgresql_statement() -> str:
     # One JSON document, as the recorder sends it. Locks are taken oldest first, in the same order
     # as retention takes them, to avoid deadlocks.
     columns = {field.attname: field for field in ReplayResult._meta.concrete_fields}
-    given = ", ".join(f"{name} {columns[name].db_type(connection)}" for name in NAMES)
+    definitions = ", ".join(f"{name} {columns[name].db_type(connection)}" for name in NAMES)
     return f"""
-        WITH given AS MATERIALIZED (
-            SELECT * FROM json_to_recordset(%(results)s::json) AS given({given})
+        WITH incoming AS MATERIALIZED (
+            SELECT * FROM json_to_recordset(%(results)s::json) AS incoming({definitions})
         ), kept AS MATERIALIZED (
-            SELECT id FROM {PREDICTIONS} WHERE id IN (SELECT original_id FROM given)
+            SELECT id FROM {PREDICTIONS} WHERE id IN (SELECT original_id FROM incoming)
             ORDER BY created_at, id FOR KEY SHARE
         )
         INSERT INTO {TABLE} (replay_id, {COLUMNS})
-        SELECT %(replay)s, {", ".join(f"given.{name}" for name in NAMES)}
-        FROM given JOIN kept ON kept.id = given.original_id
+        SELECT %(replay)s, {", ".join(f"incoming.{name}" for name in NAMES)}
+        FROM incoming JOIN kept ON kept.id = incoming.original_id
     """  # noqa: S608 -- names of our own tables and columns
 
 

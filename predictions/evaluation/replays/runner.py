@@ -52,7 +52,7 @@ def load_model(version: ModelVersion) -> LoadedModel:
 
 
 def start(plan: Plan, *, created_by: User | None = None) -> Replay:
-    """A new replay whose rows are counted, and none of them replayed yet."""
+    """A new replay, with its rows counted and none of them replayed yet."""
     replay = plan.draft(created_by)
     replay.rows_expected = plans.count_rows(replay)
     replay.save(force_insert=True)
@@ -62,7 +62,7 @@ def start(plan: Plan, *, created_by: User | None = None) -> Replay:
 def run_now(plan: Plan, *, created_by: User) -> Replay:
     """Replay at most MAX_REPLAY_ROWS rows while the caller waits, one replay at a time.
 
-    Raises ReplayTooLarge, ReplayBusy and the exceptions of `load_model`; then nothing is written.
+    Raises ReplayTooLarge, ReplayBusy and what `load_model` raises; nothing is written then.
     """
     if not _request_lock.acquire(blocking=False):
         raise ReplayBusy("Another replay is running in this process. Try again in a few seconds.")
@@ -156,7 +156,7 @@ def _complete(replay: Replay) -> Replay:
 
 def _fail(replay: Replay, error: Exception) -> None:
     changes = {"status": Replay.Status.FAILED, "error": storable_reason(error)}
-    # If this cannot be written either, the status stays "running"; it can be resumed all the same.
+    # If this cannot be written either, the status stays "running". The replay can still be resumed.
     with contextlib.suppress(DatabaseError, InterfaceError, ReplayTaken):
         _update_untouched(replay, changes)
         _assign(replay, changes)

@@ -9,14 +9,11 @@ from rest_framework import serializers
 from predictions.evaluation.fields import BoundedDateTimeField, Fields
 from predictions.evaluation.replays.plan import VersionKey
 from predictions.models import MAX_REPLAY_NAME_LENGTH, Replay, ReplayResult
-from predictions.serializers import OutputField
+from predictions.serializers import MAX_SPECIFIER_LENGTH, OutputField
 from registry.exact_json.serializers import StrictSerializer
 from registry.exact_json.values import JSONObject
 from registry.models import NAME_PATTERN
 from registry.pagination import MAX_ID
-
-# Name, colon and version.
-MAX_SPECIFIER_LENGTH = 151
 
 
 @extend_schema_field({"type": "string", "example": "wine:3"})

@@ -50,9 +50,9 @@ class Command(BaseCommand):
 def _delete_oldest(rows: QuerySet[Prediction]) -> int:
     """Delete a chunk; returns the number of deleted predictions, their shadows included."""
     with transaction.atomic():
-        # Locked first: a row that is inserted meanwhile and refers to a prediction waits, and then
-        # fails. Otherwise it could appear after the referring rows are deleted but before the
-        # prediction is.
+        # Locked first: a new row that refers to one of the predictions waits, and then fails.
+        # Otherwise it could appear after the referring rows are deleted but before the prediction
+        # is.
         locked = rows.select_for_update().order_by("created_at", "id")
         keys = list(locked.values_list("pk", flat=True)[:CHUNK_ROWS])
         counts = Prediction.objects.filter(pk__in=keys).delete()[1]

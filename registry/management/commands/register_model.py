@@ -54,7 +54,9 @@ class Command(VersionCommand):
             help="A .skops, .onnx, .ubj, .json or .txt model, or a folder of an MLflow model.",
         )
         parser.add_argument(
-            "--framework", choices=list(FRAMEWORKS), help="Defaults to what the file's content is."
+            "--framework",
+            choices=list(FRAMEWORKS),
+            help="Detected from the file's content by default.",
         )
         add_version_arguments(parser)
         parser.add_argument(
@@ -144,7 +146,7 @@ class Command(VersionCommand):
         """Report an existing version as success if its file is this one; raises CommandError."""
         if "version" not in fields:
             raise CommandError(
-                f"{error} by now, because others are registering it too. Try again."
+                f"{error}, because others are registering this name as well. Try again."
             ) from error
         version = ModelVersion.objects.get(name=fields["name"], version=fields["version"])
         if store.digest(path) != version.sha256:
@@ -168,8 +170,8 @@ class Command(VersionCommand):
     def _is_already_converted(self, fields: VersionFields, sha256: str) -> bool:
         """Whether the version exists, converted from that file; raises CommandError if not from it.
 
-        The digest of the ONNX file says nothing about that: converters do not write the same bytes
-        every time.
+        The digest of the ONNX file does not show that: converters do not write the same bytes every
+        time.
         """
         version = ModelVersion.objects.filter(
             name=fields["name"], version=fields.get("version")

@@ -45,7 +45,7 @@ probabilities for each row.
 
 
 class TensorInfo(Protocol):
-    """What is used of onnxruntime.NodeArg. A dimension is an integer if it is fixed."""
+    """The part of onnxruntime.NodeArg that is used. A dimension is an integer if it is fixed."""
 
     name: str
     type: str

@@ -34,7 +34,7 @@ _LOG_FATAL = 4
 
 
 class Session(Protocol):
-    """What is used of onnxruntime.InferenceSession."""
+    """The part of onnxruntime.InferenceSession that is used."""
 
     def get_inputs(self) -> Sequence[TensorInfo]: ...
 
@@ -97,7 +97,7 @@ class OnnxRuntime:
             measured = self._run(
                 {name: np.repeat(array, _PROBE_ROWS, axis=0) for name, array in row.items()}
             )
-        # Some graphs fail on a row of ones; then the declared shapes must do.
+        # Some graphs fail on a row of ones; then the declared shapes are used.
         except Exception:
             measured = [None] * len(declared)
         return [

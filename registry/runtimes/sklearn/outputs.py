@@ -31,7 +31,7 @@ _ARGMAX_TYPES = (
 
 
 class Estimator(Protocol):
-    """What is called of a fitted estimator. A classifier may have `predict_proba` as well."""
+    """A fitted estimator. A classifier may have `predict_proba` as well."""
 
     def predict(self, rows: object, /) -> np.ndarray: ...
 
@@ -78,7 +78,7 @@ class EstimatorOutputs:
         return {output.name: array for output, array in zip(self.outputs, arrays, strict=True)}
 
     def _predict(self, rows: object) -> np.ndarray:
-        """(n, targets)."""
+        """The predictions, of shape (n, targets)."""
         predicted = np.asarray(self._estimator.predict(rows))
         return predicted.reshape(len(predicted), self._n_targets)
 

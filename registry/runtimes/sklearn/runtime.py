@@ -50,7 +50,7 @@ _thread_limit = _ThreadLimit()
 
 
 class Transformer(Protocol):
-    """What is called of a step that prepares rows."""
+    """A step of a pipeline that prepares rows."""
 
     def transform(self, rows: object, /) -> object: ...
 
