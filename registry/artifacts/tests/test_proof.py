@@ -136,6 +136,14 @@ def test_an_invalid_signature_is_reported(tmp_path: Path) -> None:
     assert list(caught.value.errors) == ["signature"]
 
 
+def test_a_message_keeps_the_case_of_the_field_that_it_begins_with(tmp_path: Path) -> None:
+    path = tmp_path / "remote.json"
+    path.write_text('{"url": "ftp://host", "model": "iris"}')
+
+    with pytest.raises(ArtifactRejected, match=r"^url: must be http"):
+        prove_file(path, "open-inference")
+
+
 def test_scores_named_probabilities_become_values(tmp_path: Path) -> None:
     rows = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
     model = to_onnx(LinearSVC().fit(rows, np.arange(60) % 3), rows[:1])
