@@ -1,19 +1,19 @@
 """The tables of the prediction log, its outcomes and its replays."""
 
-from predictions.models.keys import MAX_KEY_LENGTH, IdempotencyKey
-from predictions.models.log import (
+from predictions.models.idempotency_keys import MAX_KEY_LENGTH, IdempotencyKey
+from predictions.models.outcomes import (
+    MAX_OUTCOME_VALUE,
+    MAX_PREDICTIONS_OF_REFERENCE,
+    OUTCOME_FIELDS,
+    Outcome,
+)
+from predictions.models.predictions import (
     LISTED_FIELDS,
     MAX_CALLERS_NAME_LENGTH,
     MAX_ERROR_LENGTH,
     Prediction,
     PredictionNotFound,
     protect_by_sample,
-)
-from predictions.models.outcomes import (
-    MAX_OUTCOME_VALUE,
-    MAX_PREDICTIONS_OF_REFERENCE,
-    OUTCOME_FIELDS,
-    Outcome,
 )
 from predictions.models.replays import (
     MAX_REPLAY_NAME_LENGTH,
