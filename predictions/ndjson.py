@@ -48,12 +48,12 @@ def body_length(request: HttpRequest | Request, *, limit_bytes: int) -> int:
 
     DRF does not call a parser for a body without a length.
     """
-    announced = request.META.get("CONTENT_LENGTH") or ""
-    if not announced.isdecimal():
+    content_length = request.META.get("CONTENT_LENGTH") or ""
+    if not content_length.isdecimal():
         raise LengthRequired
-    if int(announced) == 0:
+    if int(content_length) == 0:
         raise ParseError("The body is empty; it must have one input per line.")
-    if (length := int(announced)) > limit_bytes:
+    if (length := int(content_length)) > limit_bytes:
         raise BodyTooLarge(f"The body has {length} bytes; the limit is {limit_bytes}.")
     return length
 

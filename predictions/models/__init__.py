@@ -1,17 +1,17 @@
 """The tables of the prediction log, its outcomes and its replays."""
 
-from predictions.models.keys import MAX_KEY_LENGTH, IdempotencyKey
-from predictions.models.log import (
+from predictions.models.idempotency_keys import MAX_KEY_LENGTH, IdempotencyKey
+from predictions.models.outcomes import (
+    MAX_OUTCOME_VALUE,
+    MAX_PREDICTIONS_OF_REFERENCE,
+    Outcome,
+)
+from predictions.models.predictions import (
     MAX_CALLERS_NAME_LENGTH,
     MAX_ERROR_LENGTH,
     Prediction,
     PredictionNotFound,
     protect_by_sample,
-)
-from predictions.models.outcomes import (
-    MAX_OUTCOME_VALUE,
-    MAX_PREDICTIONS_OF_REFERENCE,
-    Outcome,
 )
 from predictions.models.replays import (
     MAX_REPLAY_NAME_LENGTH,

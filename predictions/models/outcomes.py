@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 
-from predictions.models.log import Prediction, protect_by_sample
+from predictions.models.predictions import Prediction, protect_by_sample
 from registry.exact_json.fields import ExactJSONField
 
 # The figures contain fourth powers of errors; larger values would overflow a float.

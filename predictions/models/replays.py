@@ -7,7 +7,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
-from predictions.models.log import MAX_ERROR_LENGTH, Prediction
+from predictions.models.predictions import MAX_ERROR_LENGTH, Prediction
 from registry.exact_json.fields import ExactJSONField
 from registry.models import ModelVersion
 

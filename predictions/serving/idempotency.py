@@ -13,13 +13,21 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import connection
 from django.utils import timezone
 
 from predictions.models import MAX_KEY_LENGTH, IdempotencyKey, Prediction, PredictionNotFound
+from registry import statements
 
 HEADER = "Idempotency-Key"
 TABLE = IdempotencyKey._meta.db_table
+CLAIM_STATEMENT = f"""
+    INSERT INTO {TABLE} AS stored (user_id, key, digest, prediction_ids, expires_at)
+    VALUES (%s, %s, %s, '[]', %s)
+    ON CONFLICT (user_id, key)
+    DO UPDATE SET digest = excluded.digest, expires_at = excluded.expires_at
+    WHERE stored.expires_at <= %s
+    RETURNING id
+"""  # noqa: S608 -- the name of our own table
 # Printable ASCII: all that a quoted header string can hold.
 WELL_FORMED_KEY = re.compile(rf"[ -~]{{1,{MAX_KEY_LENGTH}}}")
 
@@ -82,18 +90,13 @@ def claim_keys(claims: Sequence[Claim]) -> dict[Claim, int]:
     now = timezone.now()
     expires_at = now + timedelta(hours=settings.IDEMPOTENCY_KEY_HOURS)
     key_ids = {}
-    with connection.cursor() as cursor:
-        # Sorted, so that two batches with the same keys cannot deadlock.
-        for claim in sorted(set(claims)):
-            cursor.execute(
-                f"INSERT INTO {TABLE} AS stored (user_id, key, digest, prediction_ids, expires_at)"  # noqa: S608
-                " VALUES (%s, %s, %s, '[]', %s) ON CONFLICT (user_id, key)"
-                " DO UPDATE SET digest = excluded.digest, expires_at = excluded.expires_at"
-                " WHERE stored.expires_at <= %s RETURNING id",
-                [claim.user_id, claim.key, claim.digest, expires_at, now],
-            )
-            for (pk,) in cursor.fetchall():
-                key_ids[claim] = pk
+    # Sorted, so that two batches with the same keys cannot deadlock.
+    for claim in sorted(set(claims)):
+        rows = statements.fetch(
+            CLAIM_STATEMENT, [claim.user_id, claim.key, claim.digest, expires_at, now]
+        )
+        for (pk,) in rows:
+            key_ids[claim] = pk
     return key_ids
 
 

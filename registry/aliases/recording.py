@@ -13,7 +13,7 @@ from django.utils import timezone
 from rest_framework.request import Request
 
 from registry.models import Alias, AliasMove, AliasShadow, Arms, ModelVersion
-from registry.models.moves import MIN_MOVE_INTERVAL
+from registry.models.alias_moves import MIN_MOVE_INTERVAL
 
 logger = logging.getLogger(__name__)
 

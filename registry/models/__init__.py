@@ -1,5 +1,6 @@
 """The registry's tables."""
 
+from registry.models.alias_moves import MAX_REASON_LENGTH, AliasMove
 from registry.models.aliases import (
     CHAMPION,
     MAX_ALIAS_LENGTH,
@@ -10,7 +11,6 @@ from registry.models.aliases import (
     Arms,
     Route,
 )
-from registry.models.moves import MAX_REASON_LENGTH, AliasMove
 from registry.models.versions import (
     MAX_FRAMEWORK_LENGTH,
     NAME_PATTERN,

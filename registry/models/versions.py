@@ -106,10 +106,7 @@ class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
         SQLite needs no lock: a writing transaction has the database to itself.
         """
         if connection.vendor == "postgresql":
-            with connection.cursor() as cursor:
-                cursor.execute(
-                    "SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (NUMBERING_LOCK_ID, name)
-                )
+            fetch("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (NUMBERING_LOCK_ID, name))
 
 
 class ModelVersion(models.Model):

@@ -9,14 +9,9 @@ from typing import TypeAlias
 from django.db import transaction
 from django.utils import timezone
 
+from predictions.evaluation.labels import label_text, labels_by_spelling
 from predictions.evaluation.outcomes.reports import Report
-from predictions.evaluation.quality.tasks import (
-    NoQuality,
-    Task,
-    label_text,
-    labels_by_spelling,
-    task_of,
-)
+from predictions.evaluation.quality.tasks import NoQuality, Task, task_of
 from predictions.models import MAX_PREDICTIONS_OF_REFERENCE, Outcome, Prediction
 from registry.models import ModelVersion
 from registry.signatures.signature import ClassLabel, listed

@@ -40,8 +40,9 @@ from django.db.models import (
 from django.db.models.functions import Abs, Cast, Floor, Trunc
 from numpy.typing import NDArray
 
+from predictions.evaluation.labels import label_text
 from predictions.evaluation.quality.scores import CALIBRATION_BINS, ClassifierTally, RegressorTally
-from predictions.evaluation.quality.tasks import Task, class_index, label_text
+from predictions.evaluation.quality.tasks import Task, class_index
 from predictions.evaluation.statistics import can_be_squared
 from predictions.models import Outcome
 from registry.exact_json.values import JSONObject

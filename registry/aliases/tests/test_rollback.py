@@ -11,7 +11,7 @@ from registry.aliases import moves
 from registry.aliases.recording import AliasMoved, Attribution
 from registry.aliases.validation import MoveRefused
 from registry.models import AliasMove, AliasNotFound, AliasShadow, Arms, ModelVersion
-from registry.models.moves import MIN_MOVE_INTERVAL
+from registry.models.alias_moves import MIN_MOVE_INTERVAL
 from registry.testing.aliases import arms, recorded_moves, roll_back, set_alias
 from registry.testing.aliases import versions as versions
 
