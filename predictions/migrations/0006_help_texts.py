@@ -89,7 +89,7 @@ class Migration(migrations.Migration):
             model_name="prediction",
             name="subject",
             field=models.CharField(
-                help_text="Whom the prediction is about; a subject stays on one arm of a canary.",
+                help_text="Who or what it is about. A canary keeps a subject on one arm.",
                 max_length=200,
                 null=True,
             ),

@@ -124,7 +124,7 @@ class Prediction(models.Model):
     subject = models.CharField(  # noqa: DJ001
         max_length=MAX_CALLERS_NAME_LENGTH,
         null=True,
-        help_text="Whom the prediction is about; a subject stays on one arm of a canary.",
+        help_text="Who or what it is about. A canary keeps a subject on one arm.",
     )
     alias = models.CharField(  # noqa: DJ001
         max_length=50,
