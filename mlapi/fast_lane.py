@@ -137,7 +137,11 @@ def _caller(environ: Environ) -> Caller | None:
 
 def _answer(environ: Environ, route: Route, caller: Caller) -> Body | None:
     """Status, body and headers; None leaves the request to Django, with the body rewound."""
-    content = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+    try:
+        content = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+    except OSError:
+        # Django's own attempt fails as well, and becomes its response to a broken connection.
+        return None
     try:
         body = route.handler(environ, content, caller, route.parameters)
     except Exception as error:

@@ -1,5 +1,6 @@
 """The fast lane responds exactly as Django would."""
 
+import io
 from collections.abc import Mapping
 from datetime import timedelta
 from itertools import product
@@ -46,6 +47,24 @@ def test_plain_requests_take_the_fast_lane(
         *["201 Created"] * 2,
         *["200 OK"] * 2,
     ]
+
+
+def test_a_body_that_cannot_be_read_is_left_to_django(
+    models: Mapping[str, int], authorization: dict[str, str]
+) -> None:
+    class BrokenConnection(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            raise OSError("the client is gone")
+
+    environ = ClientRequest(b"{}", headers=authorization).environ()
+    environ["wsgi.input"] = BrokenConnection()
+    started: list[str] = []
+
+    assert fast_lane.respond(environ) is None
+    body = b"".join(wsgi.application(environ, lambda status, headers: started.append(status)))
+
+    assert started == ["400 Bad Request"]
+    assert b"could not be read" in body
 
 
 def test_prediction_requests_get_equal_responses_both_ways(
