@@ -1,16 +1,25 @@
-"""Predictions made elsewhere, read from NDJSON or CSV and validated row by row."""
+"""Predictions made elsewhere: read from NDJSON or CSV, validated row by row, and stored together
+with their version.
+"""
 
 import csv
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
+from django.db import transaction
+
+from predictions.models import Prediction
 from predictions.serializers import PastPrediction
 from registry.exact_json.values import JSONObject, parse_json
+from registry.models import ModelVersion
+from registry.services import register_model
 
 # Reading a longer line whole would exhaust the memory.
 MAX_LINE_CHARACTERS = 10_000_000
+CHUNK_ROWS = 1000
 JSON_COLUMNS = ("input_data", "output", "metadata")
 INPUT_PREFIX = "input."
 
@@ -108,3 +117,32 @@ def _first_error(errors: object, path: str = "") -> str:
         return _first_error(nested, path if key == "non_field_errors" else f"{path}{key}: ")
     assert isinstance(errors, list)
     return f"{path}{errors[0]}"
+
+
+# -- registration
+
+
+def create_model_with_predictions(
+    *,
+    predictions: Iterable[JSONObject],
+    **version: Any,
+) -> tuple[ModelVersion, int]:
+    """Register a version together with predictions it made elsewhere: all of them, or nothing.
+
+    `version` is what `register_model` takes, `predictions` are valid fields of Prediction. Returns
+    the version and the number of rows. Raises what `register_model` raises, and whatever the
+    iterable raises.
+    """
+    with transaction.atomic():
+        model = register_model(**version)
+        count = 0
+        for chunk in _chunks(predictions, CHUNK_ROWS):
+            Prediction.objects.bulk_create(Prediction(model=model, **fields) for fields in chunk)
+            count += len(chunk)
+    return model, count
+
+
+def _chunks(rows: Iterable[JSONObject], size: int) -> Iterator[list[JSONObject]]:
+    remaining = iter(rows)
+    while chunk := list(islice(remaining, size)):
+        yield chunk

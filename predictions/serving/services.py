@@ -1,12 +1,10 @@
 """The workflows between a request and its committed rows."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice, repeat
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from itertools import repeat
 
 import orjson
 from django.conf import settings
-from django.db import transaction
 
 from predictions.models import Prediction
 from predictions.serving import idempotency, lanes, recorder, shadows
@@ -15,11 +13,8 @@ from predictions.serving.questions import Question
 from predictions.serving.records import Record
 from registry import loader
 from registry.exact_json.values import JSONObject
-from registry.models import ModelVersion
-from registry.services import register_model
 from registry.signatures.validation import InvalidInput
 
-IMPORT_CHUNK_ROWS = 1000
 # Nobody reads more of a batch's failures than this.
 MAX_SHOWN = 20
 
@@ -175,32 +170,3 @@ def _with_paths_below(place: str, error: InvalidInput) -> InvalidInput:
         error.row,
         {f"{place}.{path}" if path else place: messages for path, messages in error.errors.items()},
     )
-
-
-# -- predictions made elsewhere
-
-
-def create_model_with_predictions(
-    *,
-    predictions: Iterable[JSONObject],
-    **version: Any,
-) -> tuple[ModelVersion, int]:
-    """Register a version together with predictions it made elsewhere: all of them, or nothing.
-
-    `version` is what `register_model` takes, `predictions` are valid fields of Prediction. Returns
-    the version and the number of rows. Raises what `register_model` raises, and whatever the
-    iterable raises.
-    """
-    with transaction.atomic():
-        model = register_model(**version)
-        count = 0
-        for chunk in _chunks(predictions, IMPORT_CHUNK_ROWS):
-            Prediction.objects.bulk_create(Prediction(model=model, **fields) for fields in chunk)
-            count += len(chunk)
-    return model, count
-
-
-def _chunks(rows: Iterable[JSONObject], size: int) -> Iterator[list[JSONObject]]:
-    remaining = iter(rows)
-    while chunk := list(islice(remaining, size)):
-        yield chunk

@@ -6,8 +6,7 @@ from typing import TextIO
 from django.core.management.base import CommandError
 from tqdm import tqdm
 
-from predictions.imports import InvalidLine, is_csv, read_predictions
-from predictions.serving.services import create_model_with_predictions
+from predictions.imports import InvalidLine, create_model_with_predictions, is_csv, read_predictions
 from registry.exact_json.values import JSONObject
 from registry.management.arguments import VersionCommand, add_version_arguments, version_fields
 from registry.models import MAX_FRAMEWORK_LENGTH
