@@ -8,14 +8,13 @@ from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
-from django.urls import reverse
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from predictions.evaluation.outcomes import admin as outcome_admin  # noqa: F401 -- registers itself
 from predictions.evaluation.replays import admin as replay_admin  # noqa: F401 -- registers itself
 from predictions.models import Prediction
-from registry.readonly_admin import ReadOnlyAdmin, readable_json
+from registry.models import ModelVersion
+from registry.readonly_admin import ReadOnlyAdmin, change_link, readable_json
 
 if TYPE_CHECKING:
     from django.contrib.admin.filters import _ListFilterChoices
@@ -99,8 +98,7 @@ class PredictionAdmin(ReadOnlyAdmin):
 
     @admin.display(description="model")
     def model_link(self, row: Prediction) -> SafeString:
-        url = reverse("admin:registry_modelversion_change", args=[row.model_id])
-        return format_html('<a href="{}">{}</a>', url, row.model)
+        return change_link(ModelVersion, row.model_id, row.model)
 
     @admin.display(description="answer")
     def answer(self, row: Prediction) -> str:

@@ -7,6 +7,7 @@ from django.contrib import admin
 from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
     _Paginator = Paginator[Model]
 else:
     _ModelAdmin, _Paginator = admin.ModelAdmin, Paginator
+
+
+def change_link(model: type[Model], pk: object, text: object) -> SafeString:
+    """A link to the admin page of a row."""
+    url = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_change", args=[pk])
+    return format_html('<a href="{}">{}</a>', url, text)
 
 
 class BoundedPaginator(_Paginator):

@@ -17,7 +17,7 @@ from registry.aliases import moves
 from registry.aliases.forms import MOVE_ERRORS, AliasAddForm, AliasChangeForm, AliasForm
 from registry.aliases.recording import Attribution
 from registry.models import MAX_REASON_LENGTH, Alias, AliasMove, ModelVersion
-from registry.readonly_admin import ReadOnlyAdmin
+from registry.readonly_admin import ReadOnlyAdmin, change_link
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldsetSpec
@@ -35,8 +35,7 @@ READONLY_FIELDS = ("name", "alias", "updated_at", "versions_in_use")
 
 
 def version_link(version: ModelVersion) -> SafeString:
-    url = reverse("admin:registry_modelversion_change", args=[version.pk])
-    return format_html('<a href="{}">{}</a>', url, version.version)
+    return change_link(ModelVersion, version.pk, version.version)
 
 
 @admin.register(Alias)

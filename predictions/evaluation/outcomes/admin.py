@@ -3,13 +3,12 @@
 from django.contrib import admin
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
-from django.urls import URLPattern, reverse
-from django.utils.html import format_html
+from django.urls import URLPattern
 from django.utils.safestring import SafeString
 
 from predictions.evaluation.quality import admin as quality_admin
-from predictions.models import Outcome
-from registry.readonly_admin import ReadOnlyAdmin
+from predictions.models import Outcome, Prediction
+from registry.readonly_admin import ReadOnlyAdmin, change_link
 
 
 @admin.register(Outcome)
@@ -28,8 +27,7 @@ class OutcomeAdmin(ReadOnlyAdmin):
 
     @admin.display(description="prediction")
     def prediction_link(self, row: Outcome) -> SafeString:
-        url = reverse("admin:predictions_prediction_change", args=[row.prediction_id])
-        return format_html('<a href="{}">{}</a>', url, row.prediction_id)
+        return change_link(Prediction, row.prediction_id, row.prediction_id)
 
     @admin.display(description="outcome")
     def truth(self, row: Outcome) -> str:

@@ -4,7 +4,6 @@ from django.contrib import admin
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.template.loader import render_to_string
-from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -12,7 +11,7 @@ from predictions.evaluation.charts import bars
 from predictions.models import Replay
 from registry.exact_json.values import JSONObject
 from registry.models import ModelVersion
-from registry.readonly_admin import ReadOnlyAdmin
+from registry.readonly_admin import ReadOnlyAdmin, change_link
 
 MAX_CHARTED_CLASSES = 20
 DIFFERENCE_LABELS = {
@@ -22,11 +21,6 @@ DIFFERENCE_LABELS = {
     "p99": "99th percentile",
     "max": "maximum",
 }
-
-
-def version_link(version: ModelVersion) -> SafeString:
-    url = reverse("admin:registry_modelversion_change", args=[version.pk])
-    return format_html('<a href="{}">{}</a>', url, version)
 
 
 @admin.register(Replay)
@@ -99,11 +93,11 @@ class ReplayAdmin(ReadOnlyAdmin):
 
     @admin.display(description="recorded by")
     def from_link(self, replay: Replay) -> SafeString:
-        return version_link(replay.from_version)
+        return change_link(ModelVersion, replay.from_version_id, replay.from_version)
 
     @admin.display(description="replayed with")
     def to_link(self, replay: Replay) -> SafeString:
-        return version_link(replay.to_version)
+        return change_link(ModelVersion, replay.to_version_id, replay.to_version)
 
     @admin.display(description="rows")
     def rows(self, replay: Replay) -> str:
