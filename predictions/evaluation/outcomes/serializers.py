@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rest_framework import serializers
 
 from predictions.evaluation.fields import LABEL_SCHEMA, Fields, LabelField
-from predictions.evaluation.outcomes.recording import RecordedCounts
+from predictions.evaluation.outcomes.recording import MAX_FAULTS, RecordedCounts
 from predictions.evaluation.outcomes.reports import InvalidReport, Report, parse_report
 from predictions.models import MAX_CALLERS_NAME_LENGTH, MAX_OUTCOME_VALUE, Outcome
 from registry.exact_json.serializers import StrictSerializer
@@ -13,8 +13,6 @@ from registry.exact_json.values import JSONObject
 from registry.pagination import MAX_ID
 
 MAX_OUTCOMES = 10_000
-# Nobody reads more than this.
-MAX_ERRORS = 20
 
 REPORT_SCHEMA: JSONObject = {
     "type": "object",
@@ -82,7 +80,7 @@ def _parse_list(items: Sequence[object]) -> list[Report]:
             reports.append(parse_report(item))
         except InvalidReport as error:
             errors[f"outcomes[{index}].{error.field}".rstrip(".")] = [str(error)]
-            if len(errors) == MAX_ERRORS:
+            if len(errors) == MAX_FAULTS:
                 break
     if errors:
         raise serializers.ValidationError(errors)
