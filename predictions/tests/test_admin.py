@@ -2,7 +2,6 @@
 
 import re
 from datetime import UTC, datetime, timedelta
-from html import unescape
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from predictions import admin
 from predictions.models import Prediction
 from registry.models import ModelVersion
 from registry.readonly_admin import BoundedPaginator
+from registry.testing.clients import text_of
 
 URL = "/admin/predictions/prediction/"
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -32,11 +32,6 @@ def record(version: ModelVersion, n: int = 1, **fields: Any) -> list[Prediction]
         )
         for i in range(n)
     )
-
-
-def text_of(response: Any) -> str:
-    assert response.status_code == 200, response.status_code
-    return unescape(response.content.decode())
 
 
 def values_of(response: Any) -> list[float | None]:

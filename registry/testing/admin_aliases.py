@@ -1,6 +1,5 @@
 """The admin pages of aliases, as a browser sends and reads them."""
 
-from html import unescape
 from typing import Any
 
 import pytest
@@ -32,15 +31,3 @@ def change(browser: Client, row: Alias, **fields: Any) -> Any:
 
 def post_rollback(browser: Client, row: Alias, **fields: Any) -> Any:
     return browser.post(f"{URL}{row.pk}/change/", {"_rollback": "1", **fields}, follow=True)
-
-
-def errors(response: Any) -> dict[str, list[str]]:
-    assert response.status_code == 200, response.status_code
-    form_errors: dict[str, list[str]] = response.context["adminform"].form.errors
-    assert form_errors
-    return form_errors
-
-
-def text_of(response: Any) -> str:
-    assert response.status_code == 200, response.status_code
-    return unescape(response.content.decode())

@@ -1,4 +1,7 @@
-"""Users, and the clients with which they send requests."""
+"""Users, the clients with which they send requests, and what the admin responds to them."""
+
+from html import unescape
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
@@ -48,3 +51,17 @@ def admin_client(db: None) -> Client:
     browser = Client()
     browser.force_login(User.objects.create_superuser("root"))
     return browser
+
+
+def text_of(response: Any) -> str:
+    """The text of an admin page, without its HTML escapes."""
+    assert response.status_code == 200, response.status_code
+    return unescape(response.content.decode())
+
+
+def form_errors(response: Any) -> dict[str, list[str]]:
+    """The errors of an admin form that was sent and rejected, by field."""
+    assert response.status_code == 200, response.status_code
+    errors: dict[str, list[str]] = response.context["adminform"].form.errors
+    assert errors
+    return errors

@@ -11,6 +11,7 @@ from django.test import Client
 
 from registry.models import ModelVersion
 from registry.testing.artifacts import Artifact
+from registry.testing.clients import form_errors
 from registry.testing.folders import files_below
 
 URL = "/admin/registry/modelversion/"
@@ -28,13 +29,6 @@ CHANGED = {key: EMPTY[key] for key in ("description", "metrics", "tags", "is_act
 MakeVersion = Callable[..., ModelVersion]
 
 pytestmark = pytest.mark.usefixtures("cached_proofs", "model_path")
-
-
-def errors(response: Any) -> dict[str, list[str]]:
-    assert response.status_code == 200, response.status_code
-    form_errors: dict[str, list[str]] = response.context["adminform"].form.errors
-    assert form_errors
-    return form_errors
 
 
 def add(browser: Client, **fields: Any) -> Any:
@@ -68,7 +62,7 @@ def test_a_rejected_file_is_reported_at_its_field(
     )
 
     without_file.refresh_from_db()
-    assert list(errors(response)) == ["model_file"]
+    assert list(form_errors(response)) == ["model_file"]
     assert (without_file.has_artifact, without_file.description) == (False, "")
     assert files_below(model_path) == []
 

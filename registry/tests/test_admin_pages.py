@@ -1,7 +1,6 @@
 """The admin's pages of versions: the list, the details, deletion."""
 
 from collections.abc import Callable
-from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import pytest
 from django.test import Client
 
 from registry.models import ModelVersion
+from registry.testing.clients import text_of
 from registry.testing.folders import files_below
 
 URL = "/admin/registry/modelversion/"
@@ -16,11 +16,6 @@ URL = "/admin/registry/modelversion/"
 MakeVersion = Callable[..., ModelVersion]
 
 pytestmark = pytest.mark.usefixtures("model_path")
-
-
-def text_of(response: Any) -> str:
-    assert response.status_code == 200, response.status_code
-    return unescape(response.content.decode())
 
 
 def test_the_list_shows_versions_with_and_without_a_file(

@@ -13,6 +13,7 @@ from django.test import Client
 from registry.artifacts import proof
 from registry.models import ModelVersion
 from registry.testing.artifacts import Artifact
+from registry.testing.clients import form_errors
 from registry.testing.folders import files_below
 
 URL = "/admin/registry/modelversion/"
@@ -30,13 +31,6 @@ ADDED = {**EMPTY, "name": "iris", "version": "1"}
 MakeVersion = Callable[..., ModelVersion]
 
 pytestmark = pytest.mark.usefixtures("cached_proofs", "model_path")
-
-
-def errors(response: Any) -> dict[str, list[str]]:
-    assert response.status_code == 200, response.status_code
-    form_errors: dict[str, list[str]] = response.context["adminform"].form.errors
-    assert form_errors
-    return form_errors
 
 
 def add(browser: Client, **fields: Any) -> Any:
@@ -122,7 +116,7 @@ def test_an_invalid_field_is_reported_and_nothing_is_written(
 ) -> None:
     response = add(admin_client, **{"model_file": iris_artifact.upload(), **fields})
 
-    assert list(errors(response)) == [reported]
+    assert list(form_errors(response)) == [reported]
     assert ModelVersion.objects.count() == 0
     assert files_below(model_path) == []
 
@@ -132,13 +126,13 @@ def test_a_rejected_file_is_reported_at_its_field_and_nothing_is_written(
 ) -> None:
     response = add(admin_client, model_file=SimpleUploadedFile("a.skops", b"\x80\x04abc"))
 
-    assert "pickle" in errors(response)["model_file"][0]
+    assert "pickle" in form_errors(response)["model_file"][0]
     assert ModelVersion.objects.count() == 0
     assert files_below(model_path) == []
 
 
 def test_a_version_needs_a_file_or_a_framework(admin_client: Client) -> None:
-    assert list(errors(add(admin_client))) == ["framework"]
+    assert list(form_errors(add(admin_client))) == ["framework"]
 
 
 def test_a_taken_version_is_reported(
@@ -148,7 +142,7 @@ def test_a_taken_version_is_reported(
 
     response = add(admin_client, model_file=iris_artifact.upload())
 
-    assert "already exists" in str(errors(response))
+    assert "already exists" in str(form_errors(response))
     assert ModelVersion.objects.count() == 1
     assert files_below(model_path) == before
 

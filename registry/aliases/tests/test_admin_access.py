@@ -12,14 +12,13 @@ from registry.testing.admin_aliases import (
     URL,
     VERSIONS_URL,
     change,
-    errors,
     post_rollback,
-    text_of,
 )
 from registry.testing.admin_aliases import alias as alias
 from registry.testing.aliases import arms
 from registry.testing.aliases import versions as versions
 from registry.testing.artifacts import Artifact
+from registry.testing.clients import form_errors, text_of
 
 
 def signed_in(*codenames: str) -> Client:
@@ -81,7 +80,7 @@ def test_a_version_in_use_is_not_deactivated(admin_client: Client, alias: Alias)
     assert list(ModelVersion.objects.filter(is_active=False)) == [unused]
     notes = {"description": "x", "metrics": "null", "tags": "{}"}
     response = admin_client.post(f"{VERSIONS_URL}{in_use.pk}/change/", notes)
-    assert "is used by wine@champion" in str(errors(response))
+    assert "is used by wine@champion" in str(form_errors(response))
     in_use.refresh_from_db()
     assert (in_use.is_active, in_use.description) == (True, "")
 

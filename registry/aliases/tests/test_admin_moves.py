@@ -7,11 +7,12 @@ from django.test import Client
 
 from registry.aliases import moves
 from registry.models import Alias, AliasMove, Arms, ModelVersion
-from registry.testing.admin_aliases import ADD_FORM, URL, change, errors, post_rollback, text_of
+from registry.testing.admin_aliases import ADD_FORM, URL, change, post_rollback
 from registry.testing.admin_aliases import alias as alias
 from registry.testing.aliases import arms
 from registry.testing.aliases import versions as versions
 from registry.testing.artifacts import Artifact
+from registry.testing.clients import form_errors, text_of
 from registry.testing.versions import MakeVersion
 
 
@@ -47,7 +48,7 @@ def test_an_invalid_field_is_shown_and_adds_nothing(
 ) -> None:
     response = admin_client.post(f"{URL}add/", {**ADD_FORM, **fields})
 
-    assert list(errors(response)) == [field]
+    assert list(form_errors(response)) == [field]
     assert Alias.objects.get() == alias
 
 
@@ -96,7 +97,7 @@ def test_a_form_moves_version_canary_and_shadows(
 def test_an_invalid_field_is_shown_and_moves_nothing(
     admin_client: Client, alias: Alias, fields: dict[str, Any], field: str
 ) -> None:
-    assert list(errors(change(admin_client, alias, **fields))) == [field]
+    assert list(form_errors(change(admin_client, alias, **fields))) == [field]
     assert AliasMove.objects.count() == 1
 
 
@@ -107,7 +108,7 @@ def test_an_incompatible_version_needs_force(
 
     response = change(admin_client, alias, live_version="other")
 
-    assert "cannot serve the callers" in str(errors(response))
+    assert "cannot serve the callers" in str(form_errors(response))
     assert change(admin_client, alias, live_version="other", force="on").status_code == 302
 
 

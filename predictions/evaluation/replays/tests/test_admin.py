@@ -1,6 +1,5 @@
 """Replays in the admin: read-only and readable."""
 
-from html import unescape
 from typing import Any
 
 import pytest
@@ -20,13 +19,9 @@ from predictions.testing.replays import coarse as coarse
 from predictions.testing.replays import coarse_artifact as coarse_artifact
 from registry.models import ModelVersion
 from registry.testing.artifacts import Artifact
+from registry.testing.clients import text_of
 
 URL = "/admin/predictions/replay/"
-
-
-def text_of(response: Any) -> str:
-    assert response.status_code == 200, response.status_code
-    return unescape(response.content.decode())
 
 
 def test_a_replay_shows_its_figures_and_links_its_worst_rows(
