@@ -118,6 +118,7 @@ def test_renamed_labels_keep_the_order_of_the_scores(tmp_path: Path) -> None:
             intercepts=[0.0, 0.0],
             classlabels_ints=[0, 1],
             post_transform="SOFTMAX",
+            domain="ai.onnx.ml",
         ),
         helper.make_node(
             "LabelEncoder",
@@ -125,6 +126,7 @@ def test_renamed_labels_keep_the_order_of_the_scores(tmp_path: Path) -> None:
             ["name"],
             keys_int64s=[1, 0],
             values_strings=["yes", "no"],
+            domain="ai.onnx.ml",
         ),
     ]
     outputs = [info("name", ["n"], 8), info("scores", ["n", 2])]
