@@ -1,9 +1,14 @@
-"""The small models that the onnx package ships, with their inputs and what onnxruntime answers."""
+"""The small models that the onnx package ships, with their inputs and what onnxruntime answers; and
+a process that proves many of them.
+"""
 
+import multiprocessing
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -13,6 +18,8 @@ from onnx.backend.test.case.model import collect_testcases as collect_models
 from onnx.backend.test.case.node import collect_testcases as collect_nodes
 from onnx.backend.test.loader import load_model_tests
 
+from registry.artifacts import proof, sandbox
+from registry.artifacts.errors import ArtifactRejected
 from registry.signatures.signature import DATATYPES
 
 _LOG_FATAL = 4
@@ -73,7 +80,7 @@ def cases() -> Iterator[Case]:
             yield Case(case.name, case.model, [_array(value) for value in inputs])
     for kind in ("simple", "pytorch-operator", "pytorch-converted"):
         for case in load_model_tests(kind=kind):
-            folder = Path(case.model_dir)
+            folder = Path(str(case.model_dir))
             yield Case(case.name, onnx.load(folder / "model.onnx"), _stored_inputs(folder))
 
 
@@ -87,3 +94,46 @@ def _array(value: object) -> object:
     if isinstance(value, onnx.TensorProto):
         return numpy_helper.to_array(value)
     return value if isinstance(value, list | dict | None) else np.asarray(value)
+
+
+class ProvingProcess:
+    """`sandbox.run` in one process for many files: a new one starts only after a crash.
+
+    It is not a fork, which would inherit the locks of onnxruntime's threads.
+    """
+
+    def __init__(self) -> None:
+        self._process: Any = None
+        self._connection: Any = None
+
+    def run(self, module: str, request: Mapping[str, object], **limits: object) -> object:
+        if self._process is None:
+            context = multiprocessing.get_context("spawn")
+            self._connection, theirs = context.Pipe()
+            self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
+            self._process.start()
+            theirs.close()
+        self._connection.send(request)
+        try:
+            reply = self._connection.recv()
+        except EOFError:
+            self.stop()
+            raise ArtifactRejected("The file crashed the library that reads it.") from None
+        if "rejected" in reply:
+            raise ArtifactRejected(reply["rejected"][1], field=reply["rejected"][0])
+        return reply
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._connection.close()
+            self._process.join()
+            self._process = None
+
+
+def _serve(connection: "Connection[Any, Any]") -> None:
+    while True:
+        try:
+            request = connection.recv()
+        except EOFError:
+            return
+        connection.send(sandbox._reply(proof._prove_model, request))

@@ -3,18 +3,16 @@ onnxruntime itself answers, or refused with a reason. None is accepted and answe
 """
 
 import json
-import multiprocessing
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from multiprocessing.connection import Connection
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 from rest_framework.test import APIClient
 
-from predictions.open_inference.tests.onnx_package import Case, cases
-from registry.artifacts import proof, sandbox
+from predictions.open_inference.tests.onnx_package import Case, ProvingProcess, cases
+from registry.artifacts import sandbox
 from registry.artifacts.errors import ArtifactRejected
 from registry.models import ModelVersion
 from registry.services import Upload, register_model
@@ -24,46 +22,6 @@ MIN_MODELS = 2000
 MIN_RIGHT = 1500
 
 pytestmark = pytest.mark.slow
-
-
-class ProvingProcess:
-    """`sandbox.run` in one process for many files: a new one starts only after a crash."""
-
-    def __init__(self) -> None:
-        self._process: Any = None
-        self._connection: Any = None
-
-    def run(self, module: str, request: Mapping[str, object], **limits: object) -> object:
-        if self._process is None:
-            context = multiprocessing.get_context("fork")
-            self._connection, theirs = context.Pipe()
-            self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
-            self._process.start()
-            theirs.close()
-        self._connection.send(request)
-        try:
-            reply = self._connection.recv()
-        except EOFError:
-            self.stop()
-            raise ArtifactRejected("The file crashed the library that reads it.") from None
-        if "rejected" in reply:
-            raise ArtifactRejected(reply["rejected"][1], field=reply["rejected"][0])
-        return reply
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self._connection.close()
-            self._process.join()
-            self._process = None
-
-
-def _serve(connection: "Connection[Any, Any]") -> None:
-    while True:
-        try:
-            request = connection.recv()
-        except EOFError:
-            return
-        connection.send(sandbox._reply(proof._prove_model, request))
 
 
 @pytest.fixture
@@ -115,7 +73,8 @@ def is_equal(data: list[Any], array: np.ndarray) -> bool:
     if array.dtype.kind == "f":
         actual = np.array(data, array.dtype)
         return bool(np.allclose(actual, array, rtol=1e-5, atol=1e-6))
-    return data == array.tolist()
+    expected: list[Any] = array.tolist()
+    return data == expected
 
 
 def test_every_model_is_answered_as_onnxruntime_answers_or_refused(
