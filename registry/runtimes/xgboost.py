@@ -1,5 +1,6 @@
 """XGBoost models, from the `.ubj` or `.json` that `save_model` writes. No Django here."""
 
+import itertools
 import json
 import re
 import threading
@@ -10,7 +11,14 @@ import numpy as np
 import xgboost
 
 from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Outputs, class_outputs
-from registry.signatures.signature import Input, Output, Signature
+from registry.runtimes.columns import (
+    Categories,
+    MatrixReader,
+    category_input,
+    matrix_input,
+    number_input,
+)
+from registry.signatures.signature import Input, Output, Signature, listed
 from registry.signatures.synthetic_rows import Profiles, ranges_of_thresholds
 
 _TAIL_BYTES = 200
@@ -20,6 +28,34 @@ _JSON_VERSION = re.compile(rb'"version"\s*:\s*\[\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)
 _UBJ_VERSION = re.compile(rb"version\[.*?i(.)i(.)i(.)\]?\}\Z", re.DOTALL)
 # The time and the source line that start a native message.
 _NATIVE_PREFIX = re.compile(r"^\[[\d:]+\] \S+:\d+: ")
+# Objectives whose prediction is a value: XGBoost has already transformed it (by exp for
+# count:poisson, by the sigmoid for reg:logistic). Of any other objective mlapi does not know what
+# the numbers are. A model of a custom objective has the name of the default one, reg:squarederror,
+# and predicts margins.
+_VALUE_OBJECTIVES = frozenset(
+    {
+        "binary:logitraw",
+        "count:poisson",
+        "rank:map",
+        "rank:ndcg",
+        "rank:pairwise",
+        "reg:absoluteerror",
+        "reg:expectileerror",
+        "reg:gamma",
+        "reg:linear",
+        "reg:logistic",
+        "reg:pseudohubererror",
+        "reg:quantileerror",
+        "reg:squarederror",
+        "reg:squaredlogerror",
+        "reg:tweedie",
+        "survival:aft",
+        "survival:cox",
+    }
+)
+_CLASS_OBJECTIVES = frozenset(
+    {"binary:hinge", "binary:logistic", "multi:softmax", "multi:softprob"}
+)
 
 
 class XGBoostRuntime:
@@ -36,22 +72,24 @@ class XGBoostRuntime:
         self._iteration_range = _iteration_range(booster, self._is_linear)
         # Tree boosters predict without a lock; gblinear is documented as not thread-safe.
         self._linear_lock = threading.Lock()
-        self.signature = Signature((_input(booster),), self._outputs())
+        names = _column_names(booster)
+        self._categories = _read_categories(booster, names)
+        self._reader = MatrixReader(names, np.float32, self._categories, unknown_is_missing=False)
+        self.signature = Signature(_inputs(booster, self._categories), self._outputs())
 
     def predict(self, inputs: Mapping[str, np.ndarray]) -> Outputs:
-        """Score `features`, FP32 (n, k) with NaN for missing; see Runtime.predict."""
+        """Score `features`, FP32 (n, k) with NaN for missing, or each column as an array of its
+        own, with None for missing; see Runtime.predict.
+        """
         try:
-            raw = self._predict_raw(np.ascontiguousarray(inputs["features"], dtype=np.float32))
+            raw = self._predict_raw(self._reader.read(inputs))
         except (xgboost.core.XGBoostError, ValueError, TypeError) as error:
             raise InferenceError(_first_line(error)) from error
         return self._name_outputs(raw)
 
     def profiles(self) -> Profiles:
-        """The range of each feature's thresholds in the trees."""
-        names = self._booster.feature_names or [
-            f"f{i}" for i in range(self._booster.num_features())
-        ]
-        indexes = {name: i for i, name in enumerate(names)}
+        """The range of each feature's thresholds in the trees, and the categories."""
+        indexes = {name: i for i, name in enumerate(_column_names(self._booster))}
         thresholds: list[tuple[int, float]] = []
         nodes = [json.loads(tree) for tree in self._booster.get_dump(dump_format="json")]
         while nodes:
@@ -59,7 +97,8 @@ class XGBoostRuntime:
             nodes.extend(node.get("children", ()))
             if isinstance(node.get("split_condition"), int | float):
                 thresholds.append((indexes[node["split"]], float(node["split_condition"])))
-        return ranges_of_thresholds(thresholds)
+        categories = {i: known.profile() for i, known in self._categories.items()}
+        return ranges_of_thresholds(thresholds) | categories
 
     def _predict_raw(self, features: np.ndarray) -> np.ndarray:
         """What the Booster returns: (n, k) with k classes, targets or 1."""
@@ -77,6 +116,11 @@ class XGBoostRuntime:
         return raw
 
     def _outputs(self) -> tuple[Output, ...]:
+        if self._objective not in _VALUE_OBJECTIVES | _CLASS_OBJECTIVES:
+            raise LoadError(
+                f"mlapi does not know the objective '{self._objective}', and so not what the model "
+                f"predicts. It knows {', '.join(sorted(_VALUE_OBJECTIVES | _CLASS_OBJECTIVES))}"
+            )
         if self._objective == "binary:logistic":
             if self._n_targets == 1:
                 return class_outputs((0, 1), "FP32")
@@ -118,17 +162,79 @@ def load(path: Path, options: LoadOptions) -> XGBoostRuntime:
         # From memory, XGBoost recognizes the format by the content; from a path, by the suffix.
         booster.load_model(bytearray(content))
         booster.set_param({"nthread": 1, "device": "cpu"})
-        categorical = [i for i, kind in enumerate(booster.feature_types or ()) if kind == "c"]
-        if categorical:
-            raise LoadError(_categorical_message(booster, categorical))
         return XGBoostRuntime(booster, {"xgboost": _written_by(content[-_TAIL_BYTES:])})
     except (xgboost.core.XGBoostError, ValueError, KeyError, TypeError) as error:
         raise LoadError(f"XGBoost cannot read the file: {_first_line(error)}") from error
 
 
-def _input(booster: xgboost.Booster) -> Input:
-    names = tuple(booster.feature_names or ())
-    return Input("features", "FP32", (-1, booster.num_features()), names, nullable=True)
+# -- inputs
+
+
+def _column_names(booster: xgboost.Booster) -> list[str]:
+    return list(booster.feature_names or ()) or [f"f{i}" for i in range(booster.num_features())]
+
+
+def _inputs(booster: xgboost.Booster, categories: Mapping[int, Categories]) -> tuple[Input, ...]:
+    """One matrix of numbers; or an input for each column, if some are categories or booleans."""
+    types = booster.feature_types or ()
+    if not categories and "i" not in types:
+        names = tuple(booster.feature_names or ())
+        return (matrix_input(booster.num_features(), names, "FP32"),)
+    return tuple(
+        category_input(name, categories[i])
+        if i in categories
+        # "i" is an indicator: a column of booleans in the data frame.
+        else number_input(name, "BOOL" if types[i] == "i" else "FP32")
+        for i, name in enumerate(_column_names(booster))
+    )
+
+
+def _read_categories(booster: xgboost.Booster, names: list[str]) -> dict[int, Categories]:
+    """The categories by column, in the order of the codes that the trees split on.
+
+    XGBoost writes them since version 3.1, for data frames. Source: `learner.gradient_booster.cats`
+    in its document `doc/model.schema`.
+    """
+    columns = [i for i, kind in enumerate(booster.feature_types or ()) if kind == "c"]
+    if not columns:
+        return {}
+    try:
+        # All trees share the categories, so one suffices.
+        first_tree = booster[:1].save_raw("json")
+        gradient_booster = json.loads(bytes(first_tree))["learner"]["gradient_booster"]
+    except ValueError as error:
+        raise LoadError(
+            "the categories in the file cannot be read, since XGBoost writes those of some integer "
+            "types as invalid JSON. Use texts or 64-bit integers as categories, and train again"
+        ) from error
+    encodings = gradient_booster.get("gbtree", gradient_booster)["model"].get("cats", {})
+    encodings = encodings.get("enc") or [{}] * len(names)
+    labels = {i: _labels(encodings[i], names[i]) for i in columns}
+    if unnamed := [names[i] for i in columns if not labels[i]]:
+        raise LoadError(_categorical_message(unnamed))
+    return {i: Categories.of(labels[i], names[i]) for i in columns}
+
+
+def _labels(encoding: Mapping[str, list[int]], column: str) -> list[str] | list[int]:
+    values, offsets = encoding.get("values", []), encoding.get("offsets")
+    if offsets is None:
+        return values
+    raw = bytes(value % 256 for value in values)
+    if not raw.isascii():
+        raise LoadError(
+            f"the categories of '{column}' hold characters outside of ASCII, which XGBoost cuts in "
+            "the middle when it writes those of a pandas data frame. Rename the categories, or use "
+            "integers, and train again"
+        )
+    return [raw[start:end].decode() for start, end in itertools.pairwise(offsets)]
+
+
+def _categorical_message(columns: list[str]) -> str:
+    return (
+        f"the model was trained on categorical columns of a data frame ({listed(columns)}), and the"
+        " file does not contain the names of their categories. Train it with XGBoost 3.1 or newer, "
+        "which writes them, or encode the columns as numbers before training"
+    )
 
 
 def _iteration_range(booster: xgboost.Booster, is_linear: bool) -> tuple[int, int]:
@@ -137,16 +243,6 @@ def _iteration_range(booster: xgboost.Booster, is_linear: bool) -> tuple[int, in
     """
     best = None if is_linear else booster.attr("best_iteration")
     return (0, 0) if best is None else (0, int(best) + 1)
-
-
-def _categorical_message(booster: xgboost.Booster, columns: list[int]) -> str:
-    names = booster.feature_names
-    shown = ", ".join(names[i] if names else f"column {i}" for i in columns[:10])
-    return (
-        f"the model was trained on categorical columns of a data frame ({shown}), and the file "
-        "does not contain the names of their categories. Encode them as numbers before training, "
-        "or send a pipeline as scikit-learn or ONNX"
-    )
 
 
 def _written_by(tail: bytes) -> str:

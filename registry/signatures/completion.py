@@ -103,10 +103,10 @@ def _split_matrix(
     tensor: Input, columns: tuple[Input, ...]
 ) -> tuple[tuple[Input, ...], tuple[Input, ...]]:
     """One input for each column: no matrix of numbers has room for `true`."""
-    inputs = tuple(replace(tensor, name=column.name, shape=(-1,), features=()) for column in columns)
-    declared = tuple(
-        replace(column, datatype=_counting_type(tensor, column)) for column in columns
+    inputs = tuple(
+        replace(tensor, name=column.name, shape=(-1,), features=()) for column in columns
     )
+    declared = tuple(replace(column, datatype=_counting_type(tensor, column)) for column in columns)
     return inputs, declared
 
 
