@@ -1,11 +1,11 @@
 """XGBoost models, from the `.ubj` or `.json` that `save_model` writes. No Django here."""
 
-import itertools
 import json
 import re
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xgboost
@@ -163,7 +163,7 @@ def load(path: Path, options: LoadOptions) -> XGBoostRuntime:
         booster.load_model(bytearray(content))
         booster.set_param({"nthread": 1, "device": "cpu"})
         return XGBoostRuntime(booster, {"xgboost": _written_by(content[-_TAIL_BYTES:])})
-    except (xgboost.core.XGBoostError, ValueError, KeyError, TypeError) as error:
+    except (xgboost.core.XGBoostError, ValueError, KeyError, TypeError, ImportError) as error:
         raise LoadError(f"XGBoost cannot read the file: {_first_line(error)}") from error
 
 
@@ -192,41 +192,36 @@ def _inputs(booster: xgboost.Booster, categories: Mapping[int, Categories]) -> t
 def _read_categories(booster: xgboost.Booster, names: list[str]) -> dict[int, Categories]:
     """The categories by column, in the order of the codes that the trees split on.
 
-    XGBoost writes them since version 3.1, for data frames. Source: `learner.gradient_booster.cats`
-    in its document `doc/model.schema`.
+    XGBoost writes them since version 3.1, for data frames.
     """
     columns = [i for i, kind in enumerate(booster.feature_types or ()) if kind == "c"]
     if not columns:
         return {}
-    try:
-        # All trees share the categories, so one suffices.
-        first_tree = booster[:1].save_raw("json")
-        gradient_booster = json.loads(bytes(first_tree))["learner"]["gradient_booster"]
-    except ValueError as error:
-        raise LoadError(
-            "the categories in the file cannot be read, since XGBoost writes those of some integer "
-            "types as invalid JSON. Use texts or 64-bit integers as categories, and train again"
-        ) from error
-    encodings = gradient_booster.get("gbtree", gradient_booster)["model"].get("cats", {})
-    encodings = encodings.get("enc") or [{}] * len(names)
-    labels = {i: _labels(encodings[i], names[i]) for i in columns}
-    if unnamed := [names[i] for i in columns if not labels[i]]:
+    # Read through pyarrow, since the JSON form of 8-bit integers is invalid.
+    categories = booster.get_categories(export_to_arrow=True).to_arrow()
+    encodings: list[Any] = [values for _, values in categories]
+    if unnamed := [names[i] for i in columns if encodings[i] is None or not len(encodings[i])]:
         raise LoadError(_categorical_message(unnamed))
-    return {i: Categories.of(labels[i], names[i]) for i in columns}
+    return {i: Categories.of(_labels(encodings[i], names[i]), names[i]) for i in columns}
 
 
-def _labels(encoding: Mapping[str, list[int]], column: str) -> list[str] | list[int]:
-    values, offsets = encoding.get("values", []), encoding.get("offsets")
-    if offsets is None:
-        return values
-    raw = bytes(value % 256 for value in values)
-    if not raw.isascii():
-        raise LoadError(
-            f"the categories of '{column}' hold characters outside of ASCII, which XGBoost cuts in "
-            "the middle when it writes those of a pandas data frame. Rename the categories, or use "
-            "integers, and train again"
-        )
-    return [raw[start:end].decode() for start, end in itertools.pairwise(offsets)]
+def _labels(encoding: Any, column: str) -> list[str] | list[int]:
+    """The names in a pyarrow array, which has no type information here."""
+    try:
+        labels: list[str] | list[int] = encoding.to_pylist()
+    except UnicodeDecodeError as error:
+        raise LoadError(_cut_names_message(column)) from error
+    if not all(isinstance(label, int) or label.isascii() for label in labels):
+        raise LoadError(_cut_names_message(column))
+    return labels
+
+
+def _cut_names_message(column: str) -> str:
+    return (
+        f"the categories of '{column}' hold characters outside of ASCII, which XGBoost cuts in the"
+        " middle when it writes those of a pandas data frame. Rename the categories, or use"
+        " integers, and train again"
+    )
 
 
 def _categorical_message(columns: list[str]) -> str:

@@ -7,12 +7,7 @@ from typing import TypeAlias
 import numpy as np
 
 from registry.signatures.signature import DTYPES, Input, Signature, listed
-from registry.signatures.validation import (
-    InvalidInput,
-    array_dtype_of,
-    dtype_of,
-    validate_cell,
-)
+from registry.signatures.validation import InvalidInput, dtype_of, validate_cell
 
 Arrays: TypeAlias = dict[str, np.ndarray]
 """By input name, each of shape (n, ...)."""
@@ -53,7 +48,7 @@ def arrange(signature: Signature, rows: Sequence[object]) -> Arrays:
             raise InvalidInput(index, errors)
     arrays: Arrays = {}
     for tensor, flat, cell_shape in zip(signature.inputs, values, cell_shapes, strict=True):
-        array = np.empty((len(rows), *cell_shape), dtype=array_dtype_of(tensor))
+        array = np.empty((len(rows), *cell_shape), dtype=dtype_of(tensor))
         array.reshape(-1)[:] = flat
         arrays[tensor.name] = array
     return arrays

@@ -139,17 +139,16 @@ def _merge_input(tensor: Input, declared: Input | None) -> Input:
         raise SignatureError(
             f"input {tensor.name}: has {width} columns in the file, not {len(merged.features)}"
         )
-    # A runtime that reads integers and booleans from objects says itself that it is nullable.
-    if (
-        merged.nullable
-        and not tensor.nullable
-        and merged.datatype is not None
-        and DTYPES[merged.datatype].kind not in "fO"
-    ):
+    # A file may say by itself that its booleans can be missing; then its runtime takes them.
+    if merged.nullable and not tensor.nullable and not _can_be_missing(merged.datatype):
         raise SignatureError(
             f"input {tensor.name}: {merged.datatype} cannot hold missing values; declare FP64"
         )
     return merged
+
+
+def _can_be_missing(datatype: str | None) -> bool:
+    return datatype is None or DTYPES[datatype].kind in "fO"
 
 
 def _require_same(tensor: Input, attribute: str, in_file: object, declared: object) -> None:
