@@ -14,6 +14,8 @@ from registry.runtimes.columns import MATRIX, NUMBER_ALTERNATIVES
 from registry.signatures.signature import ClassLabel, Input, Output, Signature
 from registry.signatures.synthetic_rows import ColumnProfile, Profiles
 
+# The letters CBM1, and the size of the part that describes the trees.
+_HEAD_BYTES = 8
 _RELEASE = re.compile(r"tags/v([\d.]+)")
 _MULTI_LABEL_LOSSES = frozenset({"MultiCrossEntropy", "MultiLogloss"})
 _CLASS_LOSSES = frozenset(
@@ -202,9 +204,13 @@ class _Columns:
 
 def load(path: Path, options: LoadOptions) -> CatBoostRuntime:
     """Load a `.cbm` model; raises LoadError. A damaged file may crash the process."""
+    content = path.read_bytes()
+    # CatBoost reads beyond the end of a shorter file.
+    if int.from_bytes(content[4:8], "little") > len(content) - _HEAD_BYTES:
+        raise LoadError("the file is damaged or truncated. Export the model again")
     try:
         # From memory, since CatBoost decides by a path's suffix which parser to use.
-        return CatBoostRuntime(catboost.CatBoost().load_model(blob=path.read_bytes()))
+        return CatBoostRuntime(catboost.CatBoost().load_model(blob=content))
     except (
         catboost.CatBoostError,
         AttributeError,

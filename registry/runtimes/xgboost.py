@@ -40,7 +40,6 @@ _VALUE_OBJECTIVES = frozenset(
         "rank:ndcg",
         "rank:pairwise",
         "reg:absoluteerror",
-        "reg:expectileerror",
         "reg:gamma",
         "reg:linear",
         "reg:logistic",
@@ -121,15 +120,14 @@ class XGBoostRuntime:
                 f"mlapi does not know the objective '{self._objective}', and so not what the model "
                 f"predicts. It knows {', '.join(sorted(_VALUE_OBJECTIVES | _CLASS_OBJECTIVES))}"
             )
-        if self._objective == "binary:logistic":
+        if self._objective in ("binary:logistic", "binary:hinge"):
+            datatype = "FP32" if self._objective == "binary:logistic" else None
             if self._n_targets == 1:
-                return class_outputs((0, 1), "FP32")
+                return class_outputs((0, 1), datatype)
             targets = [f"y{i}" for i in range(self._n_targets)]
             return tuple(
-                output for target in targets for output in class_outputs((0, 1), "FP32", target)
+                output for target in targets for output in class_outputs((0, 1), datatype, target)
             )
-        if self._objective == "binary:hinge":
-            return class_outputs((0, 1), None)
         if self._objective in ("multi:softprob", "multi:softmax"):
             datatype = "FP32" if self._objective == "multi:softprob" else None
             return class_outputs(tuple(range(self._n_classes)), datatype)
@@ -143,7 +141,7 @@ class XGBoostRuntime:
         if self._objective == "multi:softprob":
             return {"label": raw.argmax(axis=1), "probabilities": raw}
         if self._objective in ("multi:softmax", "binary:hinge"):
-            return {"label": raw[:, 0].astype(np.int64)}
+            return {name: raw[:, column].astype(np.int64) for column, name in enumerate(names)}
         if self._objective == "binary:logistic":
             outputs: Outputs = {}
             for column, name in enumerate(names[::2]):

@@ -238,7 +238,9 @@ def test_the_version_that_wrote_the_file_is_read(tmp_path: Path) -> None:
     "damage",
     [
         lambda content: content[: len(content) // 2],
+        lambda content: content[:-1],
         lambda content: content[:8],
+        lambda content: content[:4],
         lambda content: b"CBM1" + b"\x00" * 100,
     ],
 )
@@ -246,7 +248,7 @@ def test_a_damaged_file_is_refused(damage: Callable[[bytes], bytes], tmp_path: P
     path = trained_models.iris_catboost(tmp_path / "m.cbm").path
     path.write_bytes(damage(path.read_bytes()))
 
-    with pytest.raises(LoadError, match="CatBoost cannot read the file"):
+    with pytest.raises(LoadError, match=r"is damaged or truncated|CatBoost cannot read the file"):
         load(path)
 
 
