@@ -10,12 +10,11 @@ import catboost
 import numpy as np
 
 from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Outputs, class_outputs
+from registry.runtimes.catboost_tables import check_file
 from registry.runtimes.columns import MATRIX, NUMBER_ALTERNATIVES
 from registry.signatures.signature import ClassLabel, Input, Output, Signature
 from registry.signatures.synthetic_rows import ColumnProfile, Profiles
 
-# The letters CBM1, and the size of the part that describes the trees.
-_HEAD_BYTES = 8
 _RELEASE = re.compile(r"tags/v([\d.]+)")
 _MULTI_LABEL_LOSSES = frozenset({"MultiCrossEntropy", "MultiLogloss"})
 _CLASS_LOSSES = frozenset(
@@ -205,10 +204,9 @@ class _Columns:
 def load(path: Path, options: LoadOptions) -> CatBoostRuntime:
     """Load a `.cbm` model; raises LoadError. A damaged file may crash the process."""
     content = path.read_bytes()
-    # CatBoost reads beyond the end of a shorter file.
-    if int.from_bytes(content[4:8], "little") > len(content) - _HEAD_BYTES:
-        raise LoadError("the file is damaged or truncated. Export the model again")
     try:
+        # CatBoost reads beyond the end of a file that is cut, and follows any index.
+        check_file(content)
         # From memory, since CatBoost decides by a path's suffix which parser to use.
         return CatBoostRuntime(catboost.CatBoost().load_model(blob=content))
     except (
