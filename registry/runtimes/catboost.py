@@ -13,7 +13,7 @@ from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Outpu
 from registry.runtimes.catboost_tables import check_file
 from registry.runtimes.columns import MATRIX, NUMBER_ALTERNATIVES
 from registry.signatures.signature import ClassLabel, Input, Output, Signature
-from registry.signatures.synthetic_rows import ColumnProfile, Profiles
+from registry.signatures.synthetic_rows import Profiles, ranges_of_thresholds
 
 _RELEASE = re.compile(r"tags/v([\d.]+)")
 _MULTI_LABEL_LOSSES = frozenset({"MultiCrossEntropy", "MultiLogloss"})
@@ -69,12 +69,12 @@ class CatBoostRuntime:
 
     def profiles(self) -> Profiles:
         """The range of each number's borders in the trees; of categories the file has hashes."""
-        borders = self._model.get_borders()
-        return {
-            position: ColumnProfile(min(borders[index]), max(borders[index]))
-            for position, index in enumerate(self._columns.indexes)
-            if borders.get(index)
-        }
+        positions = {index: i for i, index in enumerate(self._columns.indexes)}
+        return ranges_of_thresholds(
+            (positions[index], border)
+            for index, borders in self._model.get_borders().items()
+            for border in borders
+        )
 
     def _is_multi_label(self) -> bool:
         return self._loss in _MULTI_LABEL_LOSSES
