@@ -43,6 +43,7 @@ _FLAVORS: Mapping[str, _Flavor] = {
     "onnx": _Flavor("data", "onnx_version", "mlflow.onnx.save_model(model, path)"),
     "xgboost": _Flavor("data", "xgb_version", "mlflow.xgboost.save_model(model, path)"),
     "lightgbm": _Flavor("data", "lgb_version", "mlflow.lightgbm.save_model(model.booster_, path)"),
+    "catboost": _Flavor("data", "catboost_version", "mlflow.catboost.save_model(model, path)"),
 }
 _DATATYPES = {
     "boolean": "BOOL",

@@ -15,6 +15,7 @@ from registry.runtimes.columns import MATRIX, NUMBER_ALTERNATIVES
 from registry.signatures.signature import ClassLabel, Input, Output, Signature
 from registry.signatures.synthetic_rows import Profiles, ranges_of_thresholds
 
+_MAX_WIDTH_WITH_GAPS = 100_000
 _RELEASE = re.compile(r"tags/v([\d.]+)")
 _MULTI_LABEL_LOSSES = frozenset({"MultiCrossEntropy", "MultiLogloss"})
 _CLASS_LOSSES = frozenset(
@@ -154,7 +155,9 @@ class _Columns:
         self.indexes = sorted([*self._numbers, *self._categories, *self._texts])
         self._width = self.indexes[-1] + 1 if self.indexes else 0
         names = list(model.feature_names_)
-        if not self.indexes or len(names) != len(self.indexes):
+        # Each row of a table has all of the columns, whether the model uses them or not.
+        is_too_wide = self._width > max(len(self.indexes), _MAX_WIDTH_WITH_GAPS)
+        if not self.indexes or len(names) != len(self.indexes) or is_too_wide:
             raise LoadError("the file does not describe the model's features")
         self.inputs = self._inputs(names, _nullable_numbers(model, metadata))
 
