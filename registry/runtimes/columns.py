@@ -47,7 +47,8 @@ class Categories:
 
 
 def category_input(name: str, categories: Categories) -> Input:
-    return Input(name, categories.datatype, (-1,), nullable=True)
+    datatype = categories.datatype
+    return Input(name, datatype, (-1,), nullable=True, alternatives=(datatype,))
 
 
 def number_input(name: str, datatype: str) -> Input:

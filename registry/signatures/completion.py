@@ -67,6 +67,7 @@ def _match_columns(
     """
     if len(inputs) == 1 and len(inputs[0].shape) == 2:
         return _name_matrix_columns(inputs[0], columns)
+    inputs = _restore_spaces(inputs, columns)
     by_name = {tensor.name: tensor for tensor in inputs}
     declared = tuple(
         replace(column, datatype=_counting_type(by_name[column.name], column))
@@ -74,6 +75,19 @@ def _match_columns(
         if column.name in by_name
     )
     return inputs, declared
+
+
+def _restore_spaces(inputs: tuple[Input, ...], columns: tuple[Input, ...]) -> tuple[Input, ...]:
+    """The inputs with the names of their columns, in which LightGBM replaces whitespace with
+    underscores. Only a runtime that offers alternatives reads its inputs by position.
+    """
+    originals = {re.sub(r"\s", "_", column.name): column.name for column in columns}
+    return tuple(
+        replace(tensor, name=originals.get(tensor.name, tensor.name))
+        if tensor.alternatives
+        else tensor
+        for tensor in inputs
+    )
 
 
 def _counting_type(tensor: Input, column: Input) -> str | None:

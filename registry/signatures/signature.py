@@ -53,8 +53,8 @@ class Input:
     in a float tensor, None in any other, which then is an array of objects.
 
     Only in a signature from a file, `alternatives` are the datatypes that a declaration may choose
-    instead of `datatype`, for the input or for single columns of a (-1, k) tensor. The runtime then
-    takes each of the columns as an array of its own.
+    instead of `datatype`, for the input or for single columns of a (-1, k) tensor. A runtime that
+    offers them takes each of the columns as an array of its own, by position and not by name.
     """
 
     name: str
