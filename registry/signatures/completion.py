@@ -129,8 +129,10 @@ def _merge_inputs(inputs: tuple[Input, ...], declared: tuple[Input, ...]) -> tup
     by_name = {tensor.name: tensor for tensor in declared}
     names = [tensor.name for tensor in inputs]
     if unknown := [name for name in by_name if name not in names]:
+        is_matrix = len(inputs) == 1 and bool(inputs[0].alternatives) and not inputs[0].is_scalar
+        advice = "; declare its columns as columns instead of inputs" if is_matrix else ""
         raise SignatureError(
-            f"the model has no input {listed(unknown)}: its inputs are {listed(names)}"
+            f"the model has no input {listed(unknown)}: its inputs are {listed(names)}{advice}"
         )
     return tuple(_merge_input(tensor, by_name.get(tensor.name)) for tensor in inputs)
 

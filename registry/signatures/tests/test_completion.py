@@ -253,6 +253,13 @@ def test_columns_that_are_inputs_keep_the_names_in_the_file() -> None:
         complete(replace(BOOSTER, inputs=(named,)), declared(columns=columns))
 
 
+def test_the_error_for_columns_that_are_declared_as_inputs_says_how_to_declare_them() -> None:
+    declaration = declared(column("age", "FP64"), column("member", "BOOL"))
+
+    with pytest.raises(SignatureError, match="declare its columns as columns instead of inputs"):
+        complete(BOOSTER, declaration)
+
+
 def test_a_matrix_without_alternatives_takes_no_boolean_column() -> None:
     columns = [column("age", "FP64"), column("member", "BOOL")]
 
