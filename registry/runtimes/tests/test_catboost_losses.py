@@ -126,6 +126,24 @@ def test_the_sum_of_two_classifiers_predicts_like_the_library(tmp_path: Path) ->
     assert not runtime.signature.inputs[0].nullable
 
 
+@pytest.mark.parametrize("policy", ["SymmetricTree", "Depthwise", "Lossguide"])
+def test_statistics_of_categories_predict_like_the_library(policy: str, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    rows = np.empty((150, 3), object)
+    rows[:, 0], rows[:, 1] = random.choice(list("abcdefgh"), (2, 150))
+    rows[:, 2] = SIZES
+    options = {"cat_features": [0, 1], "max_ctr_complexity": 2, "one_hot_max_size": 2}
+    model = classifier(grow_policy=policy, **options).fit(rows, SPECIES)
+    unseen = np.array([["a", "zz", 5.0], ["", "Straße", 5.0]], dtype=object)
+    rows = np.concatenate([rows, unseen])
+
+    outputs = score(reload(model, tmp_path), rows.tolist())
+
+    expected = model.predict_proba(rows)
+    assert len(np.unique(expected, axis=0)) > 10
+    np.testing.assert_allclose(outputs["probabilities"], expected, atol=1e-12)
+
+
 # -- values
 
 
