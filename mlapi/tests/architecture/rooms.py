@@ -44,7 +44,9 @@ ROOMS: dict[str, set[str]] = {
     "registry.runtimes.onnx": REGISTRY_WITHOUT_DJANGO,
     "registry.runtimes.sklearn": REGISTRY_WITHOUT_DJANGO,
     "registry.runtimes.open_inference": REGISTRY_WITHOUT_DJANGO,
-    "registry.artifacts": REGISTRY_WITHOUT_DJANGO | {"registry.runtimes.open_inference.document"},
+    "registry.artifacts": REGISTRY_WITHOUT_DJANGO
+    | {"registry.artifacts.foreign", "registry.runtimes.open_inference.document"},
+    "registry.artifacts.foreign": {"registry.artifacts", "registry.runtimes"},
     "registry.conversion": REGISTRY_WITHOUT_DJANGO | {"registry.artifacts"},
     "registry.models": {"registry.exact_json", "registry.statements"},
     "registry.aliases": {
@@ -141,5 +143,6 @@ NO_DJANGO_ROOMS = [
     "registry.runtimes.onnx",
     "registry.runtimes.sklearn",
     "registry.runtimes.open_inference",
+    "registry.artifacts.foreign",
     "registry.conversion",
 ]
