@@ -9,12 +9,12 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Callable
 
+import cloudpickle
 import joblib
 import lightgbm
 import numpy as np
 import pytest
 import xgboost
-from joblib.externals import cloudpickle
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
