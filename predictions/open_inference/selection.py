@@ -1,6 +1,6 @@
 """Which outputs an infer request gets, under which names. No ORM."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from predictions.serving.answers import targets_of
@@ -61,7 +61,7 @@ def select_outputs(
     return selected
 
 
-def _methods(names: Sequence[str], signature: Signature, framework: str) -> Mapping[str, Output]:
+def _methods(names: Sequence[str], signature: Signature, framework: str) -> dict[str, Output]:
     """The outputs that these names of MLServer mean; raises TensorError for any other name, and if
     several outputs could be meant.
     """

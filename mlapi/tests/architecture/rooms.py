@@ -76,6 +76,9 @@ ROOMS: dict[str, set[str]] = {
     "predictions.serving": {"predictions.metrics", "predictions.models", *REGISTRY},
     "predictions.open_inference": SERVING | REGISTRY,
     "predictions.mlflow": SERVING | REGISTRY,
+    "predictions.kserve_v1": SERVING
+    | REGISTRY
+    | {"predictions.mlflow", "predictions.open_inference"},
     "predictions.evaluation": {
         "predictions.evaluation.quality.tasks",
         "predictions.models",
@@ -94,6 +97,7 @@ ROOMS: dict[str, set[str]] = {
         "mlapi.configuration",
         "mlapi.rest",
         "predictions",
+        "predictions.kserve_v1",
         "predictions.mlflow",
         "predictions.open_inference",
         "registry.open_inference",

@@ -76,10 +76,11 @@ def test_a_content_type_of_binary_data_is_decoded(client: APIClient, mixed: Mode
     parameters = {"binary_data_size": len(raw), "content_type": "base64"}
     head = json.dumps({"inputs": list(table({**city, "parameters": parameters}))}).encode()
 
+    body: Any = head + raw
     response: Any = client.generic(
         "POST",
         MIXED,
-        head + raw,
+        body,
         "application/octet-stream",
         HTTP_INFERENCE_HEADER_CONTENT_LENGTH=str(len(head)),
     )
