@@ -9,6 +9,7 @@ from django.conf import settings
 from predictions.models import MAX_CALLERS_NAME_LENGTH, Prediction
 from predictions.open_inference.rows import response_tensors, rows_from_tensors
 from predictions.open_inference.selection import Selection, select_outputs
+from predictions.open_inference.shapes import require_one_shape
 from predictions.serving import services
 from predictions.serving.answers import Answer
 from predictions.serving.idempotency import Claim
@@ -59,7 +60,7 @@ def infer(
 def _predict(question: Question, request: InferRequest, options: RequestOptions) -> list[Record]:
     signature = question.loaded.signature
     # Rejects an unknown output before anything is recorded.
-    _selected(request, signature, question.loaded.version.framework)
+    selected = _selected(request, signature, question.loaded.version.framework)
     rows = rows_from_tensors(
         request.inputs,
         signature,
@@ -71,7 +72,12 @@ def _predict(question: Question, request: InferRequest, options: RequestOptions)
         if len(rows) == 1:
             reference = references[0] if references else None
             return [services.predict(question, rows[0], reference=reference)]
-        return services.predict_batch(question, rows, references=references)
+        return services.predict_batch(
+            question,
+            rows,
+            references=references,
+            check_answers=lambda answers: require_one_shape(answers, signature, selected),
+        )
     except InvalidInput as error:
         raise InvalidInput(error.row, _with_row_paths(error.errors)) from error
     except PredictionFailed as error:
