@@ -128,8 +128,8 @@ def test_outputs_of_another_shape_are_failures_on_every_face(
 
     ndjson = responses.pop("ndjson")
     assert ndjson.status_code == 200
-    lines = [json.loads(line) for line in b"".join(ndjson.streaming_content).splitlines()]
-    assert len(lines) == n_rows
+    *lines, end = [json.loads(line) for line in b"".join(ndjson.streaming_content).splitlines()]
+    assert end["summary"]["failed"] == len(lines) == n_rows
     assert all("The model returned" in json.dumps(line) for line in lines)
     assert {name: r.status_code for name, r in responses.items()} == dict.fromkeys(responses, 422)
     assert all("The model returned" in r.content.decode() for r in responses.values())
