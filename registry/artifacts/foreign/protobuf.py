@@ -8,15 +8,25 @@ its nodes in field 1.
 
 import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from registry.artifacts.foreign import advice
 from registry.artifacts.foreign.advice import Foreign
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MAX_FIELDS = 100_000
+_GRAPH = 7
 _COREML_FIELDS = range(200, 4000)
 # A node: its name, and the name of its operation, which begins with a capital letter.
 _GRAPH_DEF = re.compile(rb"\x0a.{1,3}?\x0a[\x01-\x7f][\w./^:-]+\x12[\x02-\x40][A-Z_]\w+", re.DOTALL)
+
+
+class Field(NamedTuple):
+    """The number, the wire type and the length in bytes of a field."""
+
+    number: int
+    kind: int
+    length: int
 
 
 class ProtobufError(ValueError):
@@ -33,29 +43,32 @@ def describe_message(content: memoryview) -> Foreign | None:
 
     None also if the message is cut: then the proof says so.
     """
-    fields: dict[int, int] = {}
+    fields: dict[int, Field] = {}
+    is_cut = False
     try:
-        for number, length in read_fields(content):
-            fields.setdefault(number, length)
+        for field in read_fields(content):
+            fields.setdefault(field.number, field)
     except ProtobufError:
-        pass
+        is_cut = True
     if any(number in _COREML_FIELDS for number in fields):
         return advice.reexport("a Core ML model (.mlmodel)")
+    second = fields.get(2)
     # ONNX has the short name of its producer there.
-    if fields.keys() == {1, 2} and fields[2] > 64:
+    if second and fields.keys() == {1, 2} and second.kind == _BYTES and second.length > 64:
         return advice.tensorflow("a TensorFlow SavedModel", "--saved-model FOLDER")
-    return None
+    if is_cut or _GRAPH in fields:
+        return None
+    if second and second.kind == _VARINT:
+        return advice.data("a tensor of ONNX (.pb)")
+    return advice.data("a message of Protocol Buffers without an ONNX graph")
 
 
 def is_graph_def(head: bytes) -> bool:
     return _GRAPH_DEF.match(head) is not None
 
 
-def read_fields(content: memoryview) -> Iterator[tuple[int, int]]:
-    """The number and the length in bytes of each field of the outermost message.
-
-    Raises ProtobufError.
-    """
+def read_fields(content: memoryview) -> Iterator[Field]:
+    """The fields of the outermost message, at most _MAX_FIELDS; raises ProtobufError."""
     position = 0
     for _ in range(_MAX_FIELDS):
         if position >= len(content):
@@ -75,7 +88,7 @@ def read_fields(content: memoryview) -> Iterator[tuple[int, int]]:
             raise ProtobufError(f"a field has the wire type {kind}")
         if end > len(content):
             raise ProtobufError("a field is cut")
-        yield number, end - position
+        yield Field(number, kind, end - position)
         position = end
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 import pyarrow
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from pyarrow import feather, ipc, orc, parquet
 from sklearn.datasets import load_iris
 
@@ -196,6 +196,14 @@ def test_onnx_of_any_writer_is_accepted(
         path = tmp_path / "model"
         path.write_bytes(content)
         assert sniff(path) == "onnx"
+
+
+def test_other_messages_than_models_are_named(refusal: Callable[[bytes], str]) -> None:
+    tensor = numpy_helper.from_array(np.ones((3, 4), np.float32), "x").SerializeToString()
+    model_without_graph = onnx.ModelProto(ir_version=10, producer_name="p").SerializeToString()
+
+    assert "a tensor of ONNX" in refusal(tensor)
+    assert "without an ONNX graph" in refusal(model_without_graph)
 
 
 def test_no_bytes_make_the_recognition_fail(refusal: Callable[[bytes], str]) -> None:
