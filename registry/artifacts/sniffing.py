@@ -10,7 +10,7 @@ from zipfile import BadZipFile, ZipFile
 
 from registry.artifacts.beginnings import framework_of
 from registry.artifacts.errors import ArtifactRejected
-from registry.artifacts.foreign.advice import DAMAGED
+from registry.artifacts.foreign.advice import DAMAGED, xgboost
 from registry.artifacts.foreign.archives import describe_zip
 from registry.artifacts.foreign.describe import describe_file
 from registry.artifacts.foreign.protobuf import describe_message
@@ -66,13 +66,22 @@ def sniff(path: Path) -> str:
     framework = framework_of(head)
     if framework == "lightgbm":
         require_complete(path)
-    elif framework == "xgboost" and not tail.rstrip().endswith(b"}"):
-        raise ArtifactRejected(DAMAGED.format("the XGBoost model has no end"))
+    elif framework == "xgboost":
+        _require_xgboost_model(head, tail)
     elif framework == "onnx":
         _require_onnx(path)
     if framework is None:
         raise ArtifactRejected(describe_file(path).message)
     return framework
+
+
+def _require_xgboost_model(head: bytes, tail: bytes) -> None:
+    if not tail.rstrip().endswith(b"}"):
+        raise ArtifactRejected(DAMAGED.format("the XGBoost model has no end"))
+    # The first member of the learner in what `save_config` returns; a model has none of this name.
+    if b"generic_param" in head[:100]:
+        config = xgboost("XGBoost's configuration of a model, as save_config returns it")
+        raise ArtifactRejected(config.message)
 
 
 def _require_onnx(path: Path) -> None:

@@ -162,11 +162,13 @@ def test_the_dumps_of_the_boosters_are_named(refusal: Callable[[bytes], str]) ->
 
     as_text = "".join(f"booster[{i}]:\n{tree}" for i, tree in enumerate(forest.get_dump()))
     as_json = "[\n" + ",\n".join(forest.get_dump(dump_format="json")) + "\n]"
+    config = forest.save_config()
     lgbm_json = json.dumps(lgbm.booster_.dump_model())
 
     for dump, library, save in (
         (as_text, "XGBoost's dump", "model.save_model('model.ubj')"),
         (as_json, "XGBoost's dump", "model.save_model('model.ubj')"),
+        (config, "XGBoost's configuration", "model.save_model('model.ubj')"),
         (lgbm_json, "LightGBM's dump", "model.booster_.save_model('model.txt')"),
     ):
         message = refusal(dump.encode())
