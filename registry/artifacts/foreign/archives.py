@@ -3,9 +3,10 @@ here.
 """
 
 import io
+import itertools
 import tarfile
 from collections.abc import Callable, Set
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from registry.artifacts.foreign import advice
 from registry.artifacts.foreign.advice import Foreign
@@ -15,6 +16,7 @@ _MODEL_SUFFIXES = tuple(
     dict.fromkeys(suffix for row in FRAMEWORKS.values() for suffix in row.suffixes)
 )
 _PICKLE_SUFFIXES = (".pkl", ".pickle", ".joblib")
+_TRANSFORMER_WEIGHTS = {"pytorch_model.bin", "model.safetensors", "tf_model.h5"}
 _MAX_MEMBERS = 100
 
 
@@ -26,26 +28,40 @@ def _in_folder(names: Set[str], folder: str) -> bool:
     return any(f"/{folder}/" in f"/{name}" for name in names)
 
 
-# (whether the archive is this kind, from its names and from their last parts; what it is)
-_KINDS: tuple[tuple[Callable[[Set[str], Set[str]], bool], Foreign], ...] = (
+# {} is the archive or folder that holds the files; the others are always zip archives.
+_HELD: tuple[tuple[Callable[[Set[str], Set[str]], bool], Foreign], ...] = (
     (
         lambda names, base: "MLmodel" in base,
-        Foreign(
-            "a zip archive of an MLflow folder",
-            f"Unpack it, and register the folder: {advice.REGISTER_FOLDER}.",
-        ),
+        Foreign("{} of an MLflow folder", f"Register the folder itself: {advice.REGISTER_FOLDER}."),
     ),
     (
         lambda names, base: "saved_model.pb" in base,
-        advice.tensorflow("a zip archive of a TensorFlow SavedModel", "--saved-model FOLDER"),
-    ),
-    (
-        lambda names, base: "model.weights.h5" in base,
-        advice.keras("a Keras model (.keras)"),
+        advice.tensorflow("{} of a TensorFlow SavedModel", "--saved-model FOLDER"),
     ),
     (
         lambda names, base: "com.apple.CoreML" in "".join(names) or "model.mlmodel" in base,
-        advice.reexport("a zip archive of a Core ML package (.mlpackage)"),
+        advice.reexport("{} of a Core ML package (.mlpackage)"),
+    ),
+    (
+        lambda names, base: _in_folder(names, "metadata") and "part-00000" in base,
+        Foreign(
+            "{} of a Spark ML model",
+            "Export it to ONNX: onnxmltools.convert_sparkml(model, 'model', initial_types).",
+        ),
+    ),
+    (
+        lambda names, base: "config.json" in base and bool(base & _TRANSFORMER_WEIGHTS),
+        Foreign(
+            "{} of a Hugging Face model",
+            "Export it to ONNX: optimum-cli export onnx --model FOLDER FOLDER.onnx.",
+        ),
+    ),
+)
+# (whether the zip archive is this kind, from its names and from their last parts; what it is)
+_ZIPS: tuple[tuple[Callable[[Set[str], Set[str]], bool], Foreign], ...] = (
+    (
+        lambda names, base: "model.weights.h5" in base,
+        advice.keras("a Keras model (.keras)"),
     ),
     (
         lambda names, base: bool(base & {"archive_format", "serialized_exported_program.json"}),
@@ -69,13 +85,6 @@ _KINDS: tuple[tuple[Callable[[Set[str], Set[str]], bool], Foreign], ...] = (
             "an H2O MOJO", "Export it to ONNX: onnxmltools.convert_h2o('FILE'), for GBM models."
         ),
     ),
-    (
-        lambda names, base: _in_folder(names, "metadata") and "part-00000" in base,
-        Foreign(
-            "a zip archive of a Spark ML model",
-            "Export it to ONNX: onnxmltools.convert_sparkml(model, 'model', initial_types).",
-        ),
-    ),
     (lambda names, base: "workbook.xml" in base, advice.data("an Excel workbook (.xlsx)")),
     (lambda names, base: "word/document.xml" in names, advice.data("a Word document (.docx)")),
     (lambda names, base: "ppt/presentation.xml" in names, advice.data("a presentation (.pptx)")),
@@ -91,11 +100,11 @@ _KINDS: tuple[tuple[Callable[[Set[str], Set[str]], bool], Foreign], ...] = (
 
 def describe_zip(names: Set[str]) -> Foreign:
     """What a zip archive with these members is."""
-    base_names = {PurePosixPath(name).name for name in names}
-    for is_kind, foreign in _KINDS:
+    base_names = _base_names(names)
+    for is_kind, foreign in _ZIPS:
         if is_kind(names, base_names):
             return foreign
-    return describe_members("a zip archive", names, "unzip FILE")
+    return _describe_members("a zip archive", names, "unzip FILE")
 
 
 def describe_tar(start: bytes, what: str) -> Foreign:
@@ -110,26 +119,41 @@ def describe_tar(start: bytes, what: str) -> Foreign:
     # A cut archive ends with ReadError; its members until then count.
     except (tarfile.TarError, OSError, ValueError, EOFError):
         pass
-    return describe_members(what, names, "tar -xf FILE")
+    return _describe_members(what, names, "tar -xf FILE")
 
 
-def describe_members(what: str, names: Set[str], unpack: str) -> Foreign:
+def describe_folder(folder: Path) -> Foreign | None:
+    """What the folder holds, if that is a model of another kind; None if it is not known."""
+    paths = itertools.islice(folder.rglob("*"), _MAX_MEMBERS)
+    names = {str(path.relative_to(folder)) for path in paths}
+    # A folder that holds folders of MLflow is none itself.
+    return _describe_held("the folder", {name for name in names if not name.endswith("MLmodel")})
+
+
+def _describe_members(what: str, names: Set[str], unpack: str) -> Foreign:
     """An archive of files in a folder: which of them to send."""
-    if any(PurePosixPath(name).name == "MLmodel" for name in names):
-        return Foreign(
-            f"{what} of an MLflow folder",
-            f"Unpack it with {unpack}, and register the folder: {advice.REGISTER_FOLDER}.",
-        )
-    if any(PurePosixPath(name).name == "saved_model.pb" for name in names):
-        return advice.tensorflow(f"{what} of a TensorFlow SavedModel", "--saved-model FOLDER")
+    if (held := _describe_held(what, names)) is not None:
+        return Foreign(held.what, f"Unpack it with {unpack}. {held.instead}")
     shown = sorted(name for name in names if name.endswith(_MODEL_SUFFIXES))
     if shown:
         return advice.packed(f"{what} that holds {_quoted(shown)}", unpack)
     pickles = sorted(name for name in names if name.endswith(_PICKLE_SUFFIXES))
     if pickles:
         return advice.pickled(f"{what} that holds the pickle {_quoted(pickles)}")
-    held = f" of {_quoted(sorted(names))}" if names else " of an unknown kind"
-    return advice.data(what + held)
+    held_names = f" of {_quoted(sorted(names))}" if names else " of an unknown kind"
+    return advice.data(what + held_names)
+
+
+def _describe_held(what: str, names: Set[str]) -> Foreign | None:
+    base_names = _base_names(names)
+    for is_kind, foreign in _HELD:
+        if is_kind(names, base_names):
+            return Foreign(foreign.what.format(what), foreign.instead)
+    return None
+
+
+def _base_names(names: Set[str]) -> set[str]:
+    return {PurePosixPath(name).name for name in names}
 
 
 def _quoted(names: list[str]) -> str:

@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from registry.artifacts.errors import ArtifactRejected
 from registry.artifacts.foreign.advice import TAKES
 from registry.artifacts.foreign.tests.examples import tar_of, zip_of
+from registry.artifacts.mlflow_folder import read_folder
 from registry.testing import trained_models
 
 PICKLED = b"\x80\x04N."
@@ -38,6 +40,7 @@ def npz() -> bytes:
         (["MAR-INF/MANIFEST.json", "model.pt"], "TorchServe", "torch.onnx.export(model"),
         (["model.ini", "domains/d00.txt", "trees/t0.bin"], "H2O MOJO", "convert_h2o('FILE')"),
         (["m/metadata/part-00000", "m/data/part-0.parquet"], "Spark ML", "convert_sparkml("),
+        (["config.json", "pytorch_model.bin"], "Hugging Face", "optimum-cli export onnx"),
         (["[Content_Types].xml", "xl/workbook.xml"], "Excel", "skops.io.dump"),
         (["[Content_Types].xml", "word/document.xml"], "Word", "skops.io.dump"),
         (["[Content_Types].xml", "ppt/presentation.xml"], "presentation", "skops.io.dump"),
@@ -109,6 +112,25 @@ def test_a_compressed_table_is_data(refusal: Callable[[bytes], str]) -> None:
     message = refusal(gzip.compress(b"a,b\n1,2\n3,4\n"))
 
     assert "CSV data, not a model, compressed by gzip" in message
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (["saved_model.pb", "variables/x"], "SavedModel.*tf2onnx.convert --saved-model FOLDER"),
+        (["Manifest.json", "Data/com.apple.CoreML/model.mlmodel"], "Core ML package.*skl2onnx"),
+        (["metadata/part-00000", "stages/x"], "Spark ML model.*convert_sparkml"),
+        (["config.json", "model.safetensors"], "Hugging Face model.*optimum-cli export onnx"),
+        (["notes.txt"], "no MLmodel file. Register a model's file"),
+    ],
+)
+def test_a_folder_is_named_by_its_files(files: list[str], message: str, tmp_path: Path) -> None:
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+
+    with pytest.raises(ArtifactRejected, match=message):
+        read_folder(tmp_path)
 
 
 def test_an_archive_of_arrays_is_data(refusal: Callable[[bytes], str]) -> None:
