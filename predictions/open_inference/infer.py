@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import orjson
 from django.conf import settings
@@ -9,7 +10,7 @@ from django.conf import settings
 from predictions.models import MAX_CALLERS_NAME_LENGTH, Prediction
 from predictions.open_inference.rows import response_tensors, rows_from_tensors
 from predictions.open_inference.selection import Selection, select_outputs
-from predictions.open_inference.shapes import require_one_shape
+from predictions.open_inference.shapes import may_differ, require_one_shape
 from predictions.serving import services
 from predictions.serving.answers import Answer
 from predictions.serving.idempotency import Claim
@@ -72,12 +73,10 @@ def _predict(question: Question, request: InferRequest, options: RequestOptions)
         if len(rows) == 1:
             reference = references[0] if references else None
             return [services.predict(question, rows[0], reference=reference)]
-        return services.predict_batch(
-            question,
-            rows,
-            references=references,
-            check_answers=lambda answers: require_one_shape(answers, signature, selected),
-        )
+        check = None
+        if any(may_differ(item.output) for item in selected):
+            check = partial(require_one_shape, signature=signature, selected=selected)
+        return services.predict_batch(question, rows, references=references, check_answers=check)
     except InvalidInput as error:
         raise InvalidInput(error.row, _with_row_paths(error.errors)) from error
     except PredictionFailed as error:

@@ -8,6 +8,13 @@ from registry.open_inference.binary import TensorError
 from registry.signatures.signature import Output, Signature
 
 
+def may_differ(output: Output) -> bool:
+    """Whether the shape of the output may be another in each row: a label and its probabilities
+    have the same in all, and so have single values.
+    """
+    return output.kind == "value" and len(output.shape) > 1
+
+
 def require_one_shape(
     answers: Sequence[Answer], signature: Signature, selected: Sequence[Selection]
 ) -> None:
@@ -19,8 +26,7 @@ def require_one_shape(
     wanted = {item.output.name for item in selected}
     for target in targets:
         output = target[0]
-        # A label and its probabilities have the same shape in every row.
-        if output.kind != "value" or len(output.shape) < 2 or output.name not in wanted:
+        if output.name not in wanted or not may_differ(output):
             continue
         rows = [output_values(answer, target, len(targets))[0] for answer in answers]
         _require_same(output, [_shape_of(row) for row in rows])
