@@ -9,7 +9,7 @@ TAKES = "mlapi takes " + ", ".join(
     f"{row.name} ({', '.join(row.suffixes)})" for row in FRAMEWORKS.values()
 )
 SKOPS = FRAMEWORKS["sklearn"].export
-CONVERT_PICKLE = "python manage.py convert_pickle FILE --to skops"
+CONVERT_PICKLE = "`python manage.py convert_pickle FILE --to skops`"
 REGISTER_FOLDER = "python manage.py register_model FOLDER --name NAME"
 XGBOOST_SAVE = FRAMEWORKS["xgboost"].export
 LIGHTGBM_SAVE = FRAMEWORKS["lightgbm"].export
@@ -26,7 +26,7 @@ class Foreign(NamedTuple):
 
     @property
     def message(self) -> str:
-        return f"This is {self.what}. {TAKES}. {self.instead}"
+        return f"This is {self.what}. {self.instead} {TAKES}."
 
 
 def data(what: str) -> Foreign:
@@ -96,8 +96,8 @@ def served_elsewhere(what: str) -> Foreign:
     """A format for which no exporter exists: its own server can be asked."""
     return Foreign(
         what,
-        "There is no export to a format of these. Serve it with a server of the Open Inference"
-        f" Protocol and register {FRAMEWORKS['open-inference'].export}.",
+        "No library exports it to a format that mlapi takes. Serve it with a server of the Open"
+        f" Inference Protocol and register {FRAMEWORKS['open-inference'].export}.",
     )
 
 

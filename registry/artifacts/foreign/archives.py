@@ -73,7 +73,7 @@ _ZIPS: tuple[tuple[Callable[[Set[str], Set[str]], bool], Foreign], ...] = (
     ),
     (
         lambda names, base: "data.pkl" in base,
-        advice.torch("a PyTorch file, which contains a pickle and which mlapi never unpickles"),
+        advice.torch("a PyTorch file, which contains a pickle"),
     ),
     (
         lambda names, base: "MAR-INF" in "".join(names),
@@ -134,14 +134,21 @@ def _describe_members(what: str, names: Set[str], unpack: str) -> Foreign:
     """An archive of files in a folder: which of them to send."""
     if (held := _describe_held(what, names)) is not None:
         return Foreign(held.what, f"Unpack it with {unpack}. {held.instead}")
-    shown = sorted(name for name in names if name.endswith(_MODEL_SUFFIXES))
+    shown = sorted(name for name in names if _is_model_name(name))
     if shown:
         return advice.packed(f"{what} that holds {_quoted(shown)}", unpack)
     pickles = sorted(name for name in names if name.endswith(_PICKLE_SUFFIXES))
     if pickles:
-        return advice.pickled(f"{what} that holds the pickle {_quoted(pickles)}")
+        pickled = advice.pickled(f"{what} that holds the pickle {_quoted(pickles)}")
+        return Foreign(pickled.what, f"Unpack it with {unpack}. {pickled.instead}")
     held_names = f" of {_quoted(sorted(names))}" if names else " of an unknown kind"
     return advice.data(what + held_names)
+
+
+def _is_model_name(name: str) -> bool:
+    # Most texts and JSON documents are no models.
+    is_plain = name.endswith((".txt", ".json"))
+    return name.endswith(_MODEL_SUFFIXES) and (not is_plain or "model" in name.rpartition("/")[2])
 
 
 def _describe_held(what: str, names: Set[str]) -> Foreign | None:

@@ -75,7 +75,7 @@ def describe_binary(head: bytes, size: int) -> Foreign | None:
     if _OLD_XGBOOST.match(head) or head.startswith(b"binf") or _OLD_XGBOOST_TEXT.match(head):
         return Foreign(
             "an XGBoost model in the old binary format, which XGBoost reads up to version 3.0",
-            "Write the new format, with such a version:"
+            "Convert it with such a version:"
             " xgboost.Booster(model_file='FILE').save_model('model.ubj').",
         )
     is_binary = _CONTROL.search(head) is not None

@@ -27,8 +27,8 @@ _XML_KINDS: Sequence[tuple[re.Pattern[str], Foreign]] = (
     (
         re.compile(r"<(!doctype html|html)\b", re.IGNORECASE),
         Foreign(
-            "a web page. Was it downloaded without logging in?",
-            "Download the file itself, for example with curl -L.",
+            "a web page, not the file",
+            "Download the file again, for example with curl -L, and log in if the page asks to.",
         ),
     ),
     (re.compile(r"<svg\b"), advice.data("an SVG image")),

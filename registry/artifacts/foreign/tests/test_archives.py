@@ -49,6 +49,8 @@ def npz() -> bytes:
         (["a/__init__.py", "a-1.dist-info/WHEEL"], "Python wheel", "skops.io.dump"),
         (["out/model.onnx"], "holds 'out/model.onnx'", "unzip FILE"),
         (["model.joblib"], "the pickle 'model.joblib'", "manage.py convert_pickle FILE"),
+        (["notes.txt", "a.json"], "a zip archive of 'a.json', 'notes.txt'", "skops.io.dump"),
+        (["m/model.txt"], "holds 'm/model.txt'", "unzip FILE"),
         (["notes.md", "a.py"], "a zip archive of 'a.py', 'notes.md'", "skops.io.dump"),
         ([], "a zip archive of an unknown kind", "skops.io.dump"),
     ],

@@ -69,7 +69,7 @@ def saved_model() -> bytes:
         (frozen_graph(), "TensorFlow graph", "tf2onnx.convert --graphdef FILE"),
         (saved_model(), "SavedModel", "tf2onnx.convert --saved-model FOLDER"),
         (b"GGUF\x03\x00\x00\x00", "GGUF", "llama.cpp"),
-        (struct.pack("<ii", 793712314, 12), "fastText", "Open Inference"),
+        (struct.pack("<ii", 793712314, 12), "fastText", "on another server"),
         (RDS, "R data (.rds)", R_COMMAND),
         (gzip.compress(RDS), "R data (.rds), compressed by gzip", R_COMMAND),
         (lzma.compress(RDS), "R data (.rds), compressed by xz", R_COMMAND),
