@@ -52,9 +52,9 @@ def pickled_booster(what: str, save: str) -> Foreign:
     )
 
 
-def torch(what: str, model: str = "model") -> Foreign:
+def torch(what: str, model: str = "model", options: str = "") -> Foreign:
     return Foreign(
-        what, f"Export it to ONNX: torch.onnx.export({model}, (example,), 'model.onnx')."
+        what, f"Export it to ONNX: torch.onnx.export({model}, (example,), 'model.onnx'{options})."
     )
 
 

@@ -69,7 +69,8 @@ _ZIPS: tuple[tuple[Callable[[Set[str], Set[str]], bool], Foreign], ...] = (
     ),
     (
         lambda names, base: "data.pkl" in base and _in_folder(names, "code"),
-        advice.torch("a TorchScript model", "torch.jit.load('FILE')"),
+        # The exporter that is now the default takes no TorchScript.
+        advice.torch("a TorchScript model", "torch.jit.load('FILE')", ", dynamo=False"),
     ),
     (
         lambda names, base: "data.pkl" in base,

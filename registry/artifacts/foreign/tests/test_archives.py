@@ -35,7 +35,7 @@ def npz() -> bytes:
         (["m/Data/com.apple.CoreML/model.mlmodel"], "Core ML package", "skl2onnx.to_onnx"),
         (["m/archive_format", "m/models/model.json"], ".pt2", "torch.export.load('FILE')"),
         (["serialized_exported_program.json", "version"], ".pt2", "torch.export.load('FILE')"),
-        (["m/data.pkl", "m/code/x.py", "m/version"], "TorchScript", "torch.jit.load('FILE')"),
+        (["m/data.pkl", "m/code/x.py", "m/version"], "TorchScript", "dynamo=False"),
         (["archive/data.pkl", "archive/data/0"], "PyTorch file", "torch.onnx.export(model"),
         (["MAR-INF/MANIFEST.json", "model.pt"], "TorchServe", "torch.onnx.export(model"),
         (["model.ini", "domains/d00.txt", "trees/t0.bin"], "H2O MOJO", "convert_h2o('FILE')"),
