@@ -24,6 +24,8 @@ def rows_from_tensors(
     `is_frame`, each tensor is a column; a model without column names takes them in their order.
     For an unbatched model the tensors are those of one row. Raises TensorError.
     """
+    if is_frame:
+        _require_columns(tensors)
     if signature.batching == "unbatched":
         return [_complete_row(tensors, signature)]
     n_rows = tensors[0].shape[0]
@@ -58,13 +60,16 @@ def _rows_of_table(tensor: Tensor, signature: Signature) -> list[JSONObject] | N
     return [{"features": row} for row in tensor.rows()]
 
 
-def _rows_of_frame(tensors: Sequence[Tensor], signature: Signature) -> list[JSONObject]:
+def _require_columns(tensors: Sequence[Tensor]) -> None:
     for tensor in tensors:
         if not tensor.is_column:
             raise TensorError(
                 f"'{tensor.name}' has the shape {list(tensor.shape)}, but with the content_type pd"
                 " each input is one column"
             )
+
+
+def _rows_of_frame(tensors: Sequence[Tensor], signature: Signature) -> list[JSONObject]:
     first, *others = signature.inputs
     if others or first.features or not _is_flat(first):
         return _join_by_name(tensors, signature)

@@ -1,5 +1,7 @@
 """Request tensors to rows of `input_data`."""
 
+from dataclasses import replace
+
 import pytest
 
 from predictions.open_inference.rows import rows_from_tensors
@@ -11,7 +13,7 @@ from registry.open_inference.binary import TensorError
 from registry.open_inference.json_data import Scalar
 from registry.open_inference.messages import RequestedOutput
 from registry.open_inference.tensors import Tensor
-from registry.signatures.signature import Input, Output, Signature
+from registry.signatures.signature import Batching, Input, Output, Signature
 
 
 def table(name: str, shape: tuple[int, ...], values: list[Scalar]) -> Tensor:
@@ -77,6 +79,16 @@ def test_tensors_that_do_not_fit_the_signature_are_refused(
         rows_from_tensors(tensors, signature, max_rows=10)
 
     assert message in str(raised.value)
+
+
+@pytest.mark.parametrize("batching", ["joined", "unbatched"])
+def test_a_table_is_no_column_of_a_frame(batching: Batching) -> None:
+    signature = replace(IMAGE, batching=batching)
+
+    with pytest.raises(TensorError, match="each input is one column"):
+        rows_from_tensors(
+            [table("image", (2, 2), [1, 2, 3, 4])], signature, max_rows=10, is_frame=True
+        )
 
 
 # -- rows whose outputs have several shapes
