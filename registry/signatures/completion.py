@@ -79,12 +79,12 @@ def _match_columns(
 
 def _restore_spaces(inputs: tuple[Input, ...], columns: tuple[Input, ...]) -> tuple[Input, ...]:
     """The inputs with the names of their columns, in which LightGBM replaces whitespace with
-    underscores. Only a runtime that offers alternatives reads its inputs by position.
+    underscores.
     """
     originals = {re.sub(r"\s", "_", column.name): column.name for column in columns}
     return tuple(
         replace(tensor, name=originals.get(tensor.name, tensor.name))
-        if tensor.alternatives
+        if tensor.has_spaces_replaced
         else tensor
         for tensor in inputs
     )

@@ -14,7 +14,8 @@ from registry.runtimes import lightgbm as lightgbm_runtime
 from registry.runtimes import xgboost as xgboost_runtime
 from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Runtime
 from registry.runtimes.tests.scoring import as_sent, score
-from registry.signatures.signature import Input
+from registry.signatures.completion import complete
+from registry.signatures.signature import Input, Signature
 
 N_ROWS = 300
 TYPES = {
@@ -217,6 +218,19 @@ def test_an_unknown_category_is_missing_as_in_lightgbm(tmp_path: Path) -> None:
     outputs = score(load_lightgbm(model, tmp_path), as_rows(unknown.astype({"member": int})))
 
     np.testing.assert_array_equal(outputs["probabilities"], model.predict_proba(unknown))
+
+
+def test_a_declaration_restores_the_spaces_in_names(tmp_path: Path) -> None:
+    rows = frame().rename(columns={"city": "home city", "size": "the size"})
+    model = lightgbm_classifier().fit(rows, rows["zone"] == 12)
+    runtime = load_lightgbm(model, tmp_path)
+    columns = [{"name": name, "datatype": "BYTES"} for name in rows]
+
+    signature = complete(runtime.signature, Signature.from_json({"columns": columns}))
+
+    assert signature.feature_names == ("the size", "home city", "zone", "member")
+    outputs = score(runtime, as_rows(rows.astype({"member": int})), signature)
+    np.testing.assert_array_equal(outputs["probabilities"], model.predict_proba(rows))
 
 
 @pytest.mark.parametrize(
