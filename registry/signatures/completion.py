@@ -70,7 +70,7 @@ def _match_columns(
     inputs = _restore_spaces(inputs, columns)
     by_name = {tensor.name: tensor for tensor in inputs}
     declared = tuple(
-        replace(column, datatype=_counting_type(by_name[column.name], column))
+        _declared_column(by_name[column.name], column)
         for column in columns
         if column.name in by_name
     )
@@ -88,6 +88,13 @@ def _restore_spaces(inputs: tuple[Input, ...], columns: tuple[Input, ...]) -> tu
         else tensor
         for tensor in inputs
     )
+
+
+def _declared_column(tensor: Input, column: Input) -> Input:
+    datatype = _counting_type(tensor, column)
+    # MLflow calls every column of a frame with gaps optional, also one of a type without.
+    nullable = column.nullable and _can_be_missing(datatype or tensor.datatype)
+    return replace(column, datatype=datatype, nullable=nullable)
 
 
 def _counting_type(tensor: Input, column: Input) -> str | None:
@@ -156,7 +163,7 @@ def _merge_input(tensor: Input, declared: Input | None) -> Input:
         raise SignatureError(
             f"input {tensor.name}: has {width} columns in the file, not {len(merged.features)}"
         )
-    # A file may say by itself that its booleans can be missing; then its runtime takes them.
+    # A runtime that reads integers and booleans from objects says itself that it is nullable.
     if merged.nullable and not tensor.nullable and not _can_be_missing(merged.datatype):
         raise SignatureError(
             f"input {tensor.name}: {merged.datatype} cannot hold missing values; declare FP64"
