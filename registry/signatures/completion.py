@@ -77,19 +77,6 @@ def _match_columns(
     return inputs, declared
 
 
-def _restore_spaces(inputs: tuple[Input, ...], columns: tuple[Input, ...]) -> tuple[Input, ...]:
-    """The inputs with the names of their columns, in which LightGBM replaces whitespace with
-    underscores.
-    """
-    originals = {re.sub(r"\s", "_", column.name): column.name for column in columns}
-    return tuple(
-        replace(tensor, name=originals.get(tensor.name, tensor.name))
-        if tensor.has_spaces_replaced
-        else tensor
-        for tensor in inputs
-    )
-
-
 def _declared_column(tensor: Input, column: Input) -> Input:
     datatype = _counting_type(tensor, column)
     # MLflow calls every column of a frame with gaps optional, also one of a type without.
@@ -193,6 +180,19 @@ def _can_represent(in_file: str | None, declared: str | None) -> bool:
         return False
     kinds = DTYPES[in_file].kind + DTYPES[declared].kind
     return set(kinds) <= set("iuf") and np.can_cast(DTYPES[declared], DTYPES[in_file])
+
+
+def _restore_spaces(inputs: tuple[Input, ...], columns: tuple[Input, ...]) -> tuple[Input, ...]:
+    """The inputs with the names of their columns, in which LightGBM replaces whitespace with
+    underscores.
+    """
+    originals = {re.sub(r"\s", "_", column.name): column.name for column in columns}
+    return tuple(
+        replace(tensor, name=originals.get(tensor.name, tensor.name))
+        if tensor.has_spaces_replaced
+        else tensor
+        for tensor in inputs
+    )
 
 
 # -- types from example rows
