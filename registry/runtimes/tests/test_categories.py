@@ -1,6 +1,7 @@
 """Categories of data frames, whose names XGBoost and LightGBM write into their files."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -275,3 +276,16 @@ def test_profiles_hold_the_categories(load: Any, tmp_path: Path) -> None:
     assert profiles[1].choices == ("Bern", "Oslo", "Wien")
     assert profiles[2].choices == (10, 11, 12, 13)
     assert profiles[0].low < 0 < profiles[0].high
+
+
+@pytest.mark.parametrize("load", [load_xgboost, load_lightgbm])
+def test_concurrent_predictions_are_the_librarys_own(load: Any, tmp_path: Path) -> None:
+    rows = frame(member=np.arange(N_ROWS) % 2)
+    model = xgboost_classifier() if load is load_xgboost else lightgbm_classifier()
+    runtime = load(model.fit(rows, target(rows)), tmp_path)
+    sent, expected = as_rows(rows), np.asarray(model.predict_proba(rows))
+
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda row: score(runtime, [row])["probabilities"][0], sent))
+
+    np.testing.assert_allclose(answers, expected, atol=1e-7)
