@@ -14,13 +14,10 @@ _OLD_TORCH = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _IMPORTS = ("GLOBAL", "INST")
 _MEMOIZING = ("MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT")
 # They say nothing of the library that the model is of.
-_PLUMBING = {"builtins", "__builtin__", "collections", "copy_reg", "copyreg", "functools"} | {
-    "_codecs",
-    "joblib",
-    "numpy",
-    "scipy",
-    "types",
-}
+_PLUMBING = frozenset(
+    ("__builtin__", "builtins", "collections", "copy_reg", "copyreg", "functools", "types")
+    + ("_codecs", "cloudpickle", "dill", "joblib", "numpy", "scipy")
+)
 _BOOSTERS = {
     "xgboost": ("XGBoost", advice.XGBOOST_SAVE),
     "lightgbm": ("LightGBM", advice.LIGHTGBM_SAVE),

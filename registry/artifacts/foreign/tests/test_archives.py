@@ -51,6 +51,7 @@ def npz() -> bytes:
         (["model.joblib"], "the pickle 'model.joblib'", "manage.py convert_pickle FILE"),
         (["notes.txt", "a.json"], "a zip archive of 'a.json', 'notes.txt'", "skops.io.dump"),
         (["m/model.txt"], "holds 'm/model.txt'", "unzip FILE"),
+        (["schema.json", "table.csv"], "a zip archive of 'schema.json', 'table", "skops.io.dump"),
         (["notes.md", "a.py"], "a zip archive of 'a.py', 'notes.md'", "skops.io.dump"),
         ([], "a zip archive of an unknown kind", "skops.io.dump"),
     ],
