@@ -14,10 +14,21 @@ _OLD_TORCH = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _IMPORTS = ("GLOBAL", "INST")
 _MEMOIZING = ("MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT")
 # They say nothing of the library that the model is of.
-_PLUMBING = frozenset(
-    ("__builtin__", "builtins", "collections", "copy_reg", "copyreg", "functools", "types")
-    + ("_codecs", "cloudpickle", "dill", "joblib", "numpy", "scipy")
-)
+_PLUMBING = {
+    "__builtin__",
+    "_codecs",
+    "builtins",
+    "cloudpickle",
+    "collections",
+    "copy_reg",
+    "copyreg",
+    "dill",
+    "functools",
+    "joblib",
+    "numpy",
+    "scipy",
+    "types",
+}
 _BOOSTERS = {
     "xgboost": ("XGBoost", advice.XGBOOST_SAVE),
     "lightgbm": ("LightGBM", advice.LIGHTGBM_SAVE),
@@ -42,7 +53,8 @@ def describe_pickle(head: bytes, where: str = "", *, is_whole: bool) -> Foreign 
     what = f"a pickle of {protocol}{where}"
     for name in names:
         root = name.partition(".")[0]
-        if root in _PLUMBING:
+        # A crafted name may hold anything, and is part of a message.
+        if root in _PLUMBING or len(name) > 200 or not _DOTTED_NAME.fullmatch(name):
             continue
         what = f"a pickle of {name} ({protocol}){where}"
         if root in _BOOSTERS:

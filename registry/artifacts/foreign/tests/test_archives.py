@@ -136,5 +136,14 @@ def test_a_folder_is_named_by_its_files(files: list[str], message: str, tmp_path
         read_folder(tmp_path)
 
 
+def test_a_name_of_any_bytes_is_quoted(refusal: Callable[[bytes], str]) -> None:
+    for content in (zip_of({"a\nb\x01.md": b""}), tar_of({"a\udc80.md": b"", "b\n.md": b""})):
+        message = refusal(content)
+
+        assert "'a\\" in message
+        assert message.isprintable()
+        assert message.encode()
+
+
 def test_an_archive_of_arrays_is_data(refusal: Callable[[bytes], str]) -> None:
     assert "NumPy arrays" in refusal(npz())
