@@ -104,10 +104,11 @@ def _apply(opcode: pickletools.OpcodeInfo, stack: list[bool]) -> bool:
     """Do what the opcode does to the stack, whose marks are True; False if it cannot."""
     taken = opcode.stack_before
     if _MARK in taken:
-        if True not in stack:
+        try:
+            while not stack.pop():
+                pass
+        except IndexError:
             return False
-        while not stack.pop():
-            pass
         taken = taken[: taken.index(_MARK)]
     if len(stack) < len(taken):
         return False
