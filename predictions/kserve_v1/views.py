@@ -19,7 +19,8 @@ from rest_framework_simplejwt.authentication import JWTAuthentication
 
 from predictions.authentication import CachedTokenAuthentication
 from predictions.kserve_v1 import schema
-from predictions.mlflow.bodies import Invocation, Style, predictions_of, read_body
+from predictions.mlflow.bodies import Invocation, read_body
+from predictions.mlflow.responses import Style, predictions_of
 from predictions.open_inference.views import IDEMPOTENCY_KEY, MAX_VERSIONS, ModelReadyView
 from predictions.serving import services
 from predictions.serving.answers import Answer

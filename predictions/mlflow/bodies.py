@@ -1,4 +1,4 @@
-"""The bodies of `mlflow models serve`: a table or tensors in, `predictions` out.
+"""The request bodies of `mlflow models serve`, as rows of `input_data`.
 
 A JSON body has exactly one of the formats of MLflow's scoring server: `dataframe_split`,
 `dataframe_records`, `instances` or `inputs`. A CSV body begins with a header.
@@ -10,25 +10,28 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
-from predictions.serving.answers import Answer, output_values, targets_of
 from registry.exact_json.values import JSONObject
-from registry.signatures.signature import DTYPES, Output, Signature
+from registry.signatures.signature import DTYPES, Signature, listed
 from registry.signatures.validation import InvalidInput
 
 FORMATS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 _ROW_PATH = re.compile(r"inputs\[(\d+)\](.*)", re.DOTALL)
 _FLAGS = {"True": True, "true": True, "TRUE": True, "False": False, "false": False, "FALSE": False}
 _MISSING = frozenset({"", "NaN", "nan", "NA", "N/A", "null", "NULL", "None"})
+# What pandas reads as a number. Python itself would also take 1_000 and the digits of any script.
+_NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
+# The largest UINT64 and the smallest INT64 have 20 characters.
+_MAX_INTEGER_LENGTH = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
     """The rows of a body as `input_data`.
 
-    `row_path` is the path of a row in the body, with `{}` in place of its index. `is_frame` is
-    whether the body is a table: for some models MLflow then answers with records.
+    `row_path` is the path of a row in the body, with `{}` in place of its index; for CSV, the index
+    counts the rows below the header. `is_frame` is whether the body is a table: for some models
+    MLflow then answers with records.
     """
 
     inputs: list[JSONObject]
@@ -71,7 +74,7 @@ def read_body(body: object, signature: Signature, *, limit: int) -> Invocation:
     rows = _rows(body[name], name, limit)
     if name == "dataframe_records" and not all(isinstance(row, Mapping) for row in rows):
         raise _invalid(name, "Must be a list of objects with one member per column.")
-    return Invocation(_inputs(rows, signature), f"{name}[{{}}]", name.startswith("dataframe"))
+    return _invocation(rows, signature, f"{name}[{{}}]", is_frame=name.startswith("dataframe"))
 
 
 def read_csv(text: str, signature: Signature, *, limit: int) -> Invocation:
@@ -85,17 +88,23 @@ def read_csv(text: str, signature: Signature, *, limit: int) -> Invocation:
     except csv.Error as error:
         raise _invalid("", f"The body is not valid CSV: {error}.") from error
     names, rows = (lines[0], lines[1:]) if lines else ([], [])
-    types = {key: tensor.datatype for tensor in signature.inputs for key in tensor.keys}
+    if len(set(names)) < len(names):
+        raise _invalid("", "The header must have distinct names.")
+    if not 0 < len(rows) <= limit:
+        raise _invalid("", f"Must have a header and 1 to {limit} rows, not {len(rows)}.")
+    if not all(len(row) == len(names) for row in rows):
+        raise _invalid("", f"Every line must have {len(names)} cells, like the header.")
+    datatypes = {key: tensor.datatype for tensor in signature.inputs for key in tensor.keys}
+    # A model without column names has only one.
     first = signature.inputs[0].datatype
     data = [
-        [_cell(value, types.get(name, first)) for name, value in zip(names, row, strict=False)]
+        {
+            name: _cell(text, datatypes.get(name, first))
+            for name, text in zip(names, row, strict=True)
+        }
         for row in rows
-        if len(row) == len(names)
     ]
-    if len(data) != len(rows):
-        raise _invalid("", f"Every line must have {len(names)} cells, like the header.")
-    split = _read_split({"columns": names, "data": data}, signature, limit)
-    return Invocation(split.inputs, "line {}", is_frame=True)
+    return _invocation(data, signature, "rows[{}]", is_frame=True)
 
 
 def _cell(value: str, datatype: str | None) -> object:
@@ -109,13 +118,12 @@ def _cell(value: str, datatype: str | None) -> object:
         return flag
     if kind == "b":
         return {"1": True, "0": False}.get(value, value)
-    try:
-        number = int(value) if len(value) < 20 and "." not in value else float(value)
-    except ValueError:
-        try:
-            number = float(value)
-        except ValueError:
-            return value
+    if not _NUMBER.fullmatch(value):
+        return value
+    digits = value.strip()
+    if len(digits) <= _MAX_INTEGER_LENGTH and digits.lstrip("+-").isdecimal():
+        return int(digits)
+    number = float(digits)
     return number if math.isfinite(number) else value
 
 
@@ -136,7 +144,7 @@ def _read_split(table: object, signature: Signature, limit: int) -> Invocation:
             raise _invalid(f"{name}.columns", "Must be a list of distinct names.")
         names = list(map(str, columns))
         rows = [_named_row(row, names, f"{name}.data[{i}]") for i, row in enumerate(rows)]
-    return Invocation(_inputs(rows, signature), f"{name}.data[{{}}]", is_frame=True)
+    return _invocation(rows, signature, f"{name}.data[{{}}]", is_frame=True)
 
 
 def _named_row(row: object, names: Sequence[str], place: str) -> JSONObject:
@@ -155,7 +163,7 @@ def _read_columns(columns: Mapping[str, object], signature: Signature, limit: in
     rows = [
         dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
     ]
-    return Invocation(_inputs(rows, signature), "inputs[{}]", is_frame=False)
+    return _invocation(rows, signature, "inputs[{}]", is_frame=False)
 
 
 def _rows(value: object, place: str, limit: int) -> list[object]:
@@ -164,82 +172,48 @@ def _rows(value: object, place: str, limit: int) -> list[object]:
     return value
 
 
-def _inputs(rows: Sequence[object], signature: Signature) -> list[JSONObject]:
-    names = signature.feature_names
-    known = set(names)
+def _invocation(
+    rows: Sequence[object], signature: Signature, row_path: str, *, is_frame: bool
+) -> Invocation:
     tensor = signature.inputs[0]
     # A model without column names has only the tensor's own name.
     is_unnamed = len(signature.inputs) == 1 and not tensor.features
     is_nested = is_unnamed and (len(tensor.row_shape) > 1 or -1 in tensor.row_shape)
+    if is_unnamed and not is_nested:
+        rows = _by_position(rows, tensor.name, row_path)
+    known = set(signature.feature_names)
     inputs: list[JSONObject] = []
     for row in rows:
         if isinstance(row, Mapping):
-            if known <= row.keys():
-                inputs.append({name: row[name] for name in names})
-            elif is_unnamed:
-                inputs.append({"features": list(row.values())})
-            else:
-                # The signature reports what is missing or unknown.
-                inputs.append(dict(row))
+            # If a column is missing, the signature reports it and the unknown ones.
+            names = signature.feature_names if known <= row.keys() else row
+            inputs.append({name: row[name] for name in names})
         elif is_nested:
             inputs.append({tensor.name: row})
         else:
             inputs.append({"features": row if isinstance(row, list) else [row]})
-    return inputs
+    return Invocation(inputs, row_path, is_frame)
+
+
+def _by_position(rows: Sequence[object], own_name: str, row_path: str) -> list[object]:
+    """Each object as a list, in the order of the first one's columns; other rows as they are.
+
+    An object with the tensor's own name stays too. Raises InvalidInput for an object that has other
+    columns than the first: MLflow makes one table of all of them.
+    """
+    columns: list[str] | None = None
+    lists: list[object] = []
+    for place, row in enumerate(rows):
+        if not isinstance(row, Mapping) or own_name in row:
+            lists.append(row)
+            continue
+        columns = list(row) if columns is None else columns
+        if row.keys() != set(columns):
+            message = f"Must have the columns of the first row, {listed(columns)}."
+            raise _invalid(row_path.format(place), message)
+        lists.append([row[name] for name in columns])
+    return lists
 
 
 def _invalid(place: str, message: str) -> InvalidInput:
     return InvalidInput(0, {place or "non_field_errors": [message]})
-
-
-# -- responses
-
-
-Style: TypeAlias = Literal["predictions", "booster", "records", "columns"]
-"""The form of `predictions`: a label or value per row; what a Booster of XGBoost or LightGBM
-returns, which are probabilities; one object per row, with all outputs by name; or one list per
-output, by name.
-"""
-
-
-def style_of(origin: Mapping[str, object], *, is_frame: bool) -> Style:
-    """The form in which MLflow answers for a model; `origin` is the content of the MLflow tag."""
-    if origin.get("flavor") == "onnx":
-        return "records" if is_frame else "columns"
-    is_booster = str(origin.get("model_class", "")).endswith(".Booster")
-    return "booster" if is_booster else "predictions"
-
-
-def predictions_of(answers: Sequence[Answer], signature: Signature, style: Style) -> object:
-    """The `predictions` of a response; for several targets, each row is a list of them."""
-    targets = targets_of(signature.outputs)
-    if style in ("records", "columns"):
-        records = [_by_output(answer, targets) for answer in answers]
-        if style == "records":
-            return records
-        return {output.name: [row[output.name] for row in records] for output in signature.outputs}
-    rows = [
-        [
-            _prediction(target, output_values(answer, target, len(targets)), style == "booster")
-            for target in targets
-        ]
-        for answer in answers
-    ]
-    return [row[0] for row in rows] if len(targets) == 1 else rows
-
-
-def _by_output(answer: Answer, targets: Sequence[Sequence[Output]]) -> JSONObject:
-    return {
-        output.name: value
-        for target in targets
-        for output, value in zip(target, output_values(answer, target, len(targets)), strict=True)
-    }
-
-
-def _prediction(target: Sequence[Output], values: Sequence[object], is_booster: bool) -> object:
-    if is_booster and target[-1].kind == "probabilities":
-        probabilities = values[-1]
-        assert isinstance(probabilities, list)
-        # For two classes, a Booster returns the probability of the second.
-        return probabilities[1] if len(probabilities) == 2 else probabilities
-    return values[0]

@@ -16,7 +16,8 @@ from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
 from predictions.authentication import CachedTokenAuthentication
-from predictions.mlflow.bodies import Invocation, predictions_of, read_body, read_csv, style_of
+from predictions.mlflow.bodies import Invocation, read_body, read_csv
+from predictions.mlflow.responses import predictions_of, style_of
 from predictions.ndjson import body_length
 from predictions.serving import services
 from predictions.serving.answers import Answer

@@ -47,7 +47,7 @@ def select_outputs(
         return [Selection(output, output.name, is_binary) for output in signature.outputs]
     by_name = {output.name: output for output in signature.outputs}
     if unknown := [item.name for item in requested if item.name not in by_name]:
-        by_name = by_name | _methods(unknown, signature, framework)
+        by_name = _methods(unknown, signature, framework) | by_name
     selected = [
         Selection(
             by_name[item.name],

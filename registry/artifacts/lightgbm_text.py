@@ -33,7 +33,8 @@ def require_complete(path: Path) -> None:
         name, _, value = rest.partition(b":")
         try:
             json.loads(value)
-        except ValueError as error:
+        # A list that is nested very deeply is a RecursionError.
+        except (ValueError, RecursionError) as error:
             raise ArtifactRejected(DAMAGED.format("its last line is incomplete")) from error
         if name != b"pandas_categorical":
             raise ArtifactRejected(DAMAGED.format("its last line is not LightGBM's"))

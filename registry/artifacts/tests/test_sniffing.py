@@ -70,7 +70,14 @@ def test_a_zip_bomb_is_rejected(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "ending", [b"pandas_categorical:nu", b'pandas_categorical:[["a"', b"pandas_cat"]
+    "ending",
+    [
+        b"pandas_categorical:nu",
+        b'pandas_categorical:[["a"',
+        b"pandas_cat",
+        b"pandas_categorical:" + b"[" * 100_000,
+    ],
+    ids=["null", "list", "name", "deep"],
 )
 def test_a_lightgbm_file_cut_in_its_last_line_is_rejected(ending: bytes, tmp_path: Path) -> None:
     path = trained_models.iris_lightgbm(tmp_path / "m.txt").path

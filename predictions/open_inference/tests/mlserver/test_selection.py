@@ -106,9 +106,18 @@ def test_an_output_of_that_name_comes_first() -> None:
     assert select("sklearn", outputs, "predict")[0].output is outputs[1]
 
 
-def select(framework: str, outputs: list[Output], name: str) -> list[Selection]:
+def test_an_output_of_that_name_comes_first_beside_a_name_of_mlserver() -> None:
+    outputs = [LABEL, Output("predict", "FP64", (-1, 2), "probabilities")]
+
+    selected = select("sklearn", outputs, "predict_proba", "predict")
+
+    assert [item.output for item in selected] == [outputs[1], outputs[1]]
+
+
+def select(framework: str, outputs: list[Output], *names: str) -> list[Selection]:
     signature = Signature((Input("features", "FP64", (-1, 2)),), tuple(outputs))
-    return select_outputs([RequestedOutput(name)], signature, framework=framework, is_binary=False)
+    requested = [RequestedOutput(name) for name in names]
+    return select_outputs(requested, signature, framework=framework, is_binary=False)
 
 
 # -- refusals, and content types
