@@ -15,16 +15,15 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
-from rest_framework_simplejwt.authentication import JWTAuthentication
 
 from predictions.authentication import CachedTokenAuthentication
 from predictions.kserve_v1 import schema
 from predictions.mlflow.bodies import Invocation, read_body
 from predictions.mlflow.responses import Style, predictions_of
-from predictions.open_inference.views import IDEMPOTENCY_KEY, MAX_VERSIONS, ModelReadyView
+from predictions.open_inference.requests import IDEMPOTENCY_KEY, body_of, claim_of
+from predictions.open_inference.views import MAX_VERSIONS, ModelReadyView
 from predictions.serving import services
 from predictions.serving.answers import Answer
-from predictions.serving.idempotency import Claim
 from predictions.serving.questions import Caller, Question
 from predictions.serving.records import Record
 from predictions.serving.services import PredictionFailed
@@ -77,10 +76,8 @@ class PredictView(APIView):
         scikit-learn model, what an XGBoost or LightGBM Booster returns (for a classifier, the
         probabilities), and the outputs by name of an ONNX model that has several.
         """
-        if request.META.get("HTTP_CONTENT_ENCODING", "identity") != "identity":
-            raise TensorError("Content-Encoding is not supported: send the body uncompressed")
-        body = request._request.body
-        claim = _claim(request, body)
+        body = body_of(request)
+        claim = claim_of(request, request.META.get(IDEMPOTENCY_KEY))
         question = Question(caller=Caller.of(request), model=name, claim=claim)
         rows, is_new = services.answer_once(claim, lambda: _predict(question, body))
         version = rows[0].model
@@ -91,15 +88,6 @@ class PredictView(APIView):
         return HttpResponse(
             orjson.dumps({"predictions": predictions}), content_type="application/json"
         )
-
-
-def _claim(request: Request, body: bytes) -> Claim | None:
-    key = request.META.get(IDEMPOTENCY_KEY)
-    if key is None:
-        return None
-    # Repeating an earlier answer records nothing, so nothing else checks the user.
-    JWTAuthentication().authenticate(request)
-    return Claim.of(int(request.user.pk or 0), key, request.path.rstrip("/").encode(), body)
 
 
 def _predict(question: Question, body: bytes) -> list[Record]:

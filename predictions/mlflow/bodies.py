@@ -18,7 +18,11 @@ from registry.signatures.validation import InvalidInput
 FORMATS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 _ROW_PATH = re.compile(r"inputs\[(\d+)\](.*)", re.DOTALL)
 _FLAGS = {"True": True, "true": True, "TRUE": True, "False": False, "false": False, "FALSE": False}
-_MISSING = frozenset({"", "NaN", "nan", "NA", "N/A", "null", "NULL", "None"})
+# The cells that `pandas.read_csv` takes for missing, by which MLflow reads CSV.
+_MISSING = frozenset({
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",
+    "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
+})  # fmt: skip
 # What pandas reads as a number. Python itself would also take 1_000 and the digits of any script.
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
 # The largest UINT64 and the smallest INT64 have 20 characters.
@@ -80,8 +84,8 @@ def read_body(body: object, signature: Signature, *, limit: int) -> Invocation:
 def read_csv(text: str, signature: Signature, *, limit: int) -> Invocation:
     """The rows of a CSV body below its header; raises InvalidInput.
 
-    An empty cell is a missing value. A cell that should be a number but is not stays text, which
-    the signature then rejects.
+    What pandas takes for missing is missing, in columns of text too. A cell that should be a number
+    but is not stays text, which the signature then rejects.
     """
     try:
         lines = [line for line in csv.reader(io.StringIO(text), strict=True) if line]
@@ -109,10 +113,10 @@ def read_csv(text: str, signature: Signature, *, limit: int) -> Invocation:
 
 def _cell(value: str, datatype: str | None) -> object:
     kind = DTYPES[datatype or "FP64"].kind
-    if kind == "O":
-        return value or None
     if value in _MISSING:
         return None
+    if kind == "O":
+        return value
     # pandas writes booleans like this; a text column keeps them as text.
     if (flag := _FLAGS.get(value)) is not None:
         return flag

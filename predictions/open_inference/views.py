@@ -15,29 +15,31 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.status import HTTP_503_SERVICE_UNAVAILABLE
 from rest_framework.views import APIView
-from rest_framework_simplejwt.authentication import JWTAuthentication
 
 from predictions.authentication import CachedTokenAuthentication
 from predictions.open_inference import schema
 from predictions.open_inference.infer import KEY_PARAMETER, infer
+from predictions.open_inference.requests import (
+    IDEMPOTENCY_KEY,
+    JSON_LENGTH,
+    body_of,
+    claim_of,
+)
 from predictions.open_inference.rows import tensor_shape
 from predictions.open_inference.statistics import statistics_of
-from predictions.serving.idempotency import HEADER, Claim
 from predictions.serving.questions import Caller
 from registry.artifacts import store
 from registry.exact_json.values import parse_json
 from registry.loader import ArtifactMissing
 from registry.models import ModelVersion
 from registry.open_inference.binary import LENGTH_HEADER, TensorError
-from registry.open_inference.messages import BINARY, InferRequest, read_request
+from registry.open_inference.messages import BINARY, read_request
 from registry.signatures.signature import Input, Output, Signature
 
 EXTENSIONS = ["binary_tensor_data", "model_repository", "statistics", "parameters"]
 # In one response: the protocol has no pagination.
 MAX_VERSIONS = 1000
 PLATFORMS = {"onnx": "onnx_onnxv1"}
-JSON_LENGTH = f"HTTP_{LENGTH_HEADER.upper().replace('-', '_')}"
-IDEMPOTENCY_KEY = f"HTTP_{HEADER.upper().replace('-', '_')}"
 
 LENGTH_PARAMETER = OpenApiParameter(
     LENGTH_HEADER,
@@ -85,27 +87,12 @@ class InferView(APIView):
     )
     def post(self, request: Request, name: str, version: str | None = None) -> HttpResponse:
         """Score all rows or none; a 200 means that each is committed as a prediction."""
-        if request.META.get("HTTP_CONTENT_ENCODING", "identity") != "identity":
-            raise TensorError("Content-Encoding is not supported: send the body uncompressed")
-        infer_request = read_request(request._request.body, request.META.get(JSON_LENGTH))
-        claim = _claim(request, infer_request)
+        infer_request = read_request(body_of(request), request.META.get(JSON_LENGTH))
+        header = request.META.get(IDEMPOTENCY_KEY)
+        claim = claim_of(request, infer_request.parameters.get(KEY_PARAMETER, header))
         caller = Caller.of(request)
         body, headers = infer(specifier_of(name, version), infer_request, caller, claim)
         return HttpResponse(body, headers=headers)
-
-
-def _claim(request: Request, infer_request: InferRequest) -> Claim | None:
-    key = infer_request.parameters.get(KEY_PARAMETER, request.META.get(IDEMPOTENCY_KEY))
-    if key is None:
-        return None
-    if not isinstance(key, str):
-        raise TensorError(f"{KEY_PARAMETER} must be text")
-    # Repeating an earlier answer records nothing, so nothing else checks the user.
-    JWTAuthentication().authenticate(request)
-    path, body = request.path.rstrip("/").encode(), request._request.body
-    # The length decides where the binary data begins, so it is part of the request's content.
-    length = request.META.get(JSON_LENGTH, "").encode()
-    return Claim.of(int(request.user.pk or 0), key, path, length, body)
 
 
 @extend_schema_view(post=extend_schema(operation_id="v2_version_infer"))

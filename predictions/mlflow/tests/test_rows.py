@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pandas._libs.parsers import STR_NA_VALUES
 from rest_framework.test import APIClient
 from sklearn.linear_model import LinearRegression
 
+from predictions.mlflow.bodies import _MISSING
 from predictions.models import Prediction
 from registry.models import ModelVersion
 from registry.services import Upload, register_model
@@ -130,3 +132,22 @@ def test_errors_in_csv_name_no_other_format(
 
     assert response.status_code == 400
     assert response.json()["errors"].keys() == {"non_field_errors"}
+
+
+@pytest.mark.parametrize("cell", ["", "NA", "None", "nan", "<NA>"])
+def test_a_cell_that_pandas_takes_for_missing_is_missing(
+    client: APIClient, mixed: ModelVersion, cell: str
+) -> None:
+    """MLflow reads CSV with pandas, which does not tell texts from numbers there."""
+    response = invoke_csv(client, mixed, f"city,age,income\nOslo,{cell},1\n")
+    text = invoke_csv(client, mixed, f"city,age,income\n{cell},20,1\n")
+
+    assert response.status_code == 200
+    assert Prediction.objects.order_by("pk")[0].input_data["age"] is None
+    # The encoder of the cities saw no missing value.
+    assert text.status_code == 400
+    assert text.json()["errors"].keys() == {"rows[0].city"}
+
+
+def test_the_cells_for_missing_values_are_those_of_pandas() -> None:
+    assert _MISSING == STR_NA_VALUES

@@ -11,9 +11,13 @@ TAKES = "mlapi takes " + ", ".join(
 SKOPS = FRAMEWORKS["sklearn"].export
 CONVERT_PICKLE = "`python manage.py convert_pickle FILE --to skops`"
 REGISTER_FOLDER = "python manage.py register_model FOLDER --name NAME"
+HUGGING_FACE = (
+    "Export it to ONNX: optimum-cli export onnx --model FOLDER exported/, and send"
+    " exported/model.onnx."
+)
 XGBOOST_SAVE = FRAMEWORKS["xgboost"].export
 LIGHTGBM_SAVE = FRAMEWORKS["lightgbm"].export
-CATBOOST_SAVE = "model.save_model('model.cbm')"
+CATBOOST_SAVE = FRAMEWORKS["catboost"].export
 
 
 class Foreign(NamedTuple):

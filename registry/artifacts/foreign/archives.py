@@ -53,7 +53,7 @@ _HELD: tuple[tuple[Callable[[Set[str], Set[str]], bool], Foreign], ...] = (
         lambda names, base: "config.json" in base and bool(base & _TRANSFORMER_WEIGHTS),
         Foreign(
             "{} of a Hugging Face model",
-            "Export it to ONNX: optimum-cli export onnx --model FOLDER FOLDER.onnx.",
+            advice.HUGGING_FACE,
         ),
     ),
 )

@@ -66,8 +66,8 @@ _JSON_KINDS: Sequence[tuple[re.Pattern[str], Foreign]] = (
     (
         re.compile(r'"(architectures|model_type|tokenizer_class)"\s*:'),
         Foreign(
-            "the JSON configuration of a Hugging Face model, without its weights",
-            "Export the model to ONNX: optimum-cli export onnx --model FOLDER FOLDER.onnx.",
+            "the JSON configuration of a Hugging Face model",
+            advice.HUGGING_FACE,
         ),
     ),
 )
