@@ -46,6 +46,8 @@ ROOMS: dict[str, set[str]] = {
     "registry.runtimes.open_inference": REGISTRY_WITHOUT_DJANGO,
     "registry.artifacts": REGISTRY_WITHOUT_DJANGO | {"registry.runtimes.open_inference.document"},
     "registry.conversion": REGISTRY_WITHOUT_DJANGO | {"registry.artifacts"},
+    "registry.conversion.pickles": REGISTRY_WITHOUT_DJANGO
+    | {"registry.artifacts", "registry.conversion"},
     "registry.models": {"registry.exact_json", "registry.statements"},
     "registry.aliases": {
         "registry.exact_json",
@@ -57,7 +59,7 @@ ROOMS: dict[str, set[str]] = {
         "registry.signatures",
         "registry.statements",
     },
-    "registry.management": REGISTRY | {"registry.conversion"},
+    "registry.management": REGISTRY | {"registry.conversion", "registry.conversion.pickles"},
     "registry.migrations": {"registry.exact_json", "registry.models"},
     "registry.testing": REGISTRY | {"registry.conversion", "registry.runtimes.open_inference"},
     # Floor 2: run a model on input, record it, list it, evaluate it.
@@ -142,4 +144,5 @@ NO_DJANGO_ROOMS = [
     "registry.runtimes.sklearn",
     "registry.runtimes.open_inference",
     "registry.conversion",
+    "registry.conversion.pickles",
 ]
