@@ -10,6 +10,7 @@ import os
 import platform
 import struct
 from dataclasses import dataclass
+from typing import TypeAlias
 
 PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
 LOAD, JUMP_IF_EQUAL, JUMP_IF_AT_LEAST, JUMP_IF_ANY_BIT, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
@@ -17,6 +18,9 @@ ALLOW, KILL_PROCESS, FAIL = 0x7FFF0000, 0x80000000, 0x00050000
 # Offsets in struct seccomp_data, on a little-endian machine.
 NUMBER, ARCHITECTURE, ARGUMENTS = 0, 4, 16
 CLONE_THREAD = 0x00010000
+_Instruction: TypeAlias = tuple[int, int, int, int]
+"""Operation, instructions to skip if true and if false, operand: struct sock_filter."""
+
 # On x86-64, calls of the x32 form have this bit.
 X32_BIT = 0x40000000
 
@@ -84,9 +88,7 @@ def restrict() -> bool:
 
 
 def _program(calls: _Calls) -> bytes:
-    low = ARGUMENTS
-    pointer = ARGUMENTS + 2 * 8
-    lines = [
+    lines: list[_Instruction] = [
         (LOAD, 0, 0, ARCHITECTURE),
         (JUMP_IF_EQUAL, 1, 0, calls.architecture),
         (RETURN, 0, 0, KILL_PROCESS),
@@ -98,33 +100,35 @@ def _program(calls: _Calls) -> bytes:
         lines += [(JUMP_IF_EQUAL, 0, 1, number), _failure(errno.EPERM)]
     # Its flags are in memory, which a filter cannot read; the C library then falls back to clone.
     lines += [(JUMP_IF_EQUAL, 0, 1, calls.clone3), _failure(errno.ENOSYS)]
-    lines += [
+    lines += [*_conditions(calls), (RETURN, 0, 0, ALLOW)]
+    return b"".join(struct.pack("HBBI", *line) for line in lines)
+
+
+def _conditions(calls: _Calls) -> list[_Instruction]:
+    """Calls whose arguments decide: threads start, a process signals itself and reads its limits."""
+    new_limit = ARGUMENTS + 2 * 8
+    return [
         (JUMP_IF_EQUAL, 0, 4, calls.clone),
-        (LOAD, 0, 0, low),
+        (LOAD, 0, 0, ARGUMENTS),
         (JUMP_IF_ANY_BIT, 1, 0, CLONE_THREAD),
         _failure(errno.EPERM),
         (RETURN, 0, 0, ALLOW),
-    ]
-    # How a process signals itself, as abort() does.
-    lines += [
+        # How a process signals itself, as abort() does.
         (JUMP_IF_EQUAL, 0, 4, calls.tgkill),
-        (LOAD, 0, 0, low),
+        (LOAD, 0, 0, ARGUMENTS),
         (JUMP_IF_EQUAL, 1, 0, os.getpid()),
         _failure(errno.EPERM),
         (RETURN, 0, 0, ALLOW),
-    ]
-    # Reading a limit has no new limit, that is, a null pointer.
-    lines += [
-        (JUMP_IF_EQUAL, 0, 5, calls.prlimit),
-        (LOAD, 0, 0, pointer),
+        # Reading a limit passes a null pointer for the new one.
+        (JUMP_IF_EQUAL, 0, 6, calls.prlimit),
+        (LOAD, 0, 0, new_limit),
         (JUMP_IF_EQUAL, 0, 2, 0),
-        (LOAD, 0, 0, pointer + 4),
+        (LOAD, 0, 0, new_limit + 4),
         (JUMP_IF_EQUAL, 1, 0, 0),
         _failure(errno.EPERM),
         (RETURN, 0, 0, ALLOW),
     ]
-    return b"".join(struct.pack("HBBI", *line) for line in lines)
 
 
-def _failure(code: int) -> tuple[int, int, int, int]:
+def _failure(code: int) -> _Instruction:
     return (RETURN, 0, 0, FAIL | code)

@@ -2,7 +2,7 @@ import argparse
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
@@ -28,6 +28,21 @@ from registry.management.pickles import (
 )
 from registry.runtimes import FRAMEWORKS
 from registry.serializers import SignatureField
+
+
+class _Limits(TypedDict):
+    timeout_seconds: float
+    memory_bytes: int
+    file_bytes: int
+
+
+def _limits() -> _Limits:
+    """A conversion loads the model several times and answers thousands of rows."""
+    return {
+        "timeout_seconds": CONVERSION_TIMEOUT_FACTOR * settings.PROOF_TIMEOUT_SECONDS,
+        "memory_bytes": settings.PROOF_MEMORY_BYTES,
+        "file_bytes": settings.MAX_ARTIFACT_BYTES,
+    }
 
 
 class Command(BaseCommand):
@@ -106,13 +121,7 @@ class Command(BaseCommand):
         options: dict[str, Any],
     ) -> None:
         self.stdout.write(f"Reading {file}, without loading it")
-        listing = read_listing(
-            file,
-            folder,
-            timeout_seconds=settings.PROOF_TIMEOUT_SECONDS,
-            memory_bytes=settings.PROOF_MEMORY_BYTES,
-            file_bytes=settings.MAX_ARTIFACT_BYTES,
-        )
+        listing = read_listing(file, folder, **_limits())
         confinement = probe()
         self._ask(file, listing, confinement, options)
         to = options["to"]
@@ -126,9 +135,7 @@ class Command(BaseCommand):
             options=load_options(),
             declared=declared,
             example=example,
-            timeout_seconds=self._timeout_seconds,
-            memory_bytes=settings.PROOF_MEMORY_BYTES,
-            file_bytes=settings.MAX_ARTIFACT_BYTES,
+            **_limits(),
         )
         self._report(exported)
         path, framework, signature = exported.path, exported.framework, exported.signature
@@ -140,11 +147,6 @@ class Command(BaseCommand):
         publish(path, output, overwrite=options["force"])
         self.stdout.write(self.style.SUCCESS(f"Wrote {output}. Register it with:"))
         self.stdout.write(f"  {register_command(output, signature)}")
-
-    @property
-    def _timeout_seconds(self) -> float:
-        """A conversion loads the model twice and answers thousands of rows."""
-        return float(CONVERSION_TIMEOUT_FACTOR * settings.PROOF_TIMEOUT_SECONDS)
 
     # -- asking
 
@@ -158,12 +160,7 @@ class Command(BaseCommand):
                 "It is PyTorch's. Load it in your own program and export it to ONNX:"
                 " torch.onnx.export(model, args, 'model.onnx', external_data=False)."
             )
-        for line in describe_confinement(
-            confinement,
-            timeout_seconds=self._timeout_seconds,
-            memory_bytes=settings.PROOF_MEMORY_BYTES,
-            file_bytes=settings.MAX_ARTIFACT_BYTES,
-        ):
+        for line in describe_confinement(confinement, **_limits()):
             self.stdout.write(line)
         has_risk = bool(listing.of_risk("dangerous") or confinement.gaps)
         if options["yes"]:
@@ -211,9 +208,7 @@ class Command(BaseCommand):
             options=load_options(),
             declared=exported.signature,
             example=example,
-            timeout_seconds=self._timeout_seconds,
-            memory_bytes=settings.PROOF_MEMORY_BYTES,
-            file_bytes=settings.MAX_ARTIFACT_BYTES,
+            **_limits(),
         )
         self.stdout.write(
             f"Compared the ONNX form on {conversion.parity.rows:,} rows: all labels are equal, the"

@@ -27,11 +27,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from registry.artifacts import proof
-from registry.artifacts.errors import ArtifactRejected
-from registry.conversion.pickles import export as exporting
-from registry.conversion.pickles.confinement import Confinement, probe
-from registry.conversion.pickles.launch import export
-from registry.conversion.pickles.listing import UNPACKED
+from registry.conversion.pickles.confinement import probe
+from registry.conversion.pickles.tests.commands import error_of, run
 from registry.models import ModelVersion
 from registry.runtimes.base import LoadOptions
 
@@ -46,18 +43,6 @@ NAMES = np.array(["no", "yes"])[LABELS]
 def _skip_without_protections() -> None:
     if probe().gaps:
         pytest.skip("this system cannot confine a process completely")
-
-
-def run(file: Path, *more: str) -> str:
-    out = io.StringIO()
-    call_command("convert_pickle", str(file), *more, stdout=out)
-    return out.getvalue()
-
-
-def error_of(file: Path, *more: str) -> str:
-    with pytest.raises(CommandError) as caught:
-        run(file, *more)
-    return str(caught.value)
 
 
 def answers(path: Path, framework: str, declared: Any, rows: list[Any]) -> Any:
@@ -296,153 +281,3 @@ def test_the_output_can_be_named(forest: Path, tmp_path: Path) -> None:
 
     assert (tmp_path / "other.skops").read_bytes().startswith(b"PK")
     assert "is a folder" in error_of(forest, "--yes", f"--output={tmp_path}")
-
-
-# -- refusals
-
-
-@pytest.mark.parametrize(
-    ("model", "more", "message"),
-    [
-        ({"model": 1, "columns": []}, (), "a dict with the keys 'model', 'columns', not a model"),
-        ([1, 2], (), "holds a builtins.list, not a model"),
-        (LogisticRegression(), (), "is not fitted"),
-        (LogisticRegression().fit(ROWS, LABELS), ("--to=native",), "no format of its own"),
-        (
-            xgboost.XGBClassifier(n_estimators=2, missing=-1.0).fit(ROWS, LABELS),
-            (),
-            "takes -1.0 for a missing value, which XGBoost's file does not record",
-        ),
-    ],
-)
-def test_what_cannot_be_written_is_refused(
-    model: Any, more: tuple[str, ...], message: str, tmp_path: Path
-) -> None:
-    dump_by_pickle(model, tmp_path / "model.pkl")
-
-    assert message in error_of(tmp_path / "model.pkl", "--yes", *more)
-    assert [path.name for path in tmp_path.iterdir()] == ["model.pkl"]
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"a,b\n1,2\n", "This is not a pickle"),
-        (b"c__main__\nMine\n)R.", "your own code"),
-        (b"cno_such_package.steps\nStep\n)R.", "pip install no_such_package"),
-        (b"csklearn.linear_model.base\nStep\n)R.", "install the version|Install the version"),
-        (b"csklearn.linear_model\nNoSuchModel\n)R.", "a name that the installed libraries do not"),
-    ],
-)
-def test_what_cannot_be_loaded_is_refused_with_what_to_do(
-    content: bytes, message: str, tmp_path: Path
-) -> None:
-    (tmp_path / "model.pkl").write_bytes(content)
-
-    with pytest.raises(CommandError, match=message):
-        run(tmp_path / "model.pkl", "--yes")
-
-
-def test_a_model_file_is_not_a_pickle(forest: Path, tmp_path: Path) -> None:
-    run(forest, "--yes")
-
-    message = error_of(forest.with_suffix(".skops"), "--yes")
-
-    assert "is not a pickle but a file of sklearn" in message
-    assert "manage.py register_model" in message
-    assert "is a folder" in error_of(tmp_path)
-    assert "No such file" in error_of(tmp_path / "gone.pkl")
-
-
-def test_a_model_of_another_scikit_learn_is_reported(tmp_path: Path) -> None:
-    model = LogisticRegression().fit(ROWS, LABELS)
-    content = pickle.dumps(model).replace(b"1.9.1", b"1.8.0")
-    assert content != pickle.dumps(model)
-    (tmp_path / "model.pkl").write_bytes(content)
-
-    output = run(tmp_path / "model.pkl", "--yes")
-
-    assert "LogisticRegression was written by scikit-learn 1.8.0, and is read by" in output
-
-
-# -- hostile pickles that were accepted
-
-
-def hostile_export(content: bytes, folder: Path, **limits: Any) -> Any:
-    (folder / UNPACKED).write_bytes(content)
-    return export(
-        folder,
-        writer="pickle",
-        target=None,
-        confinement=limits.pop("confinement", probe()),
-        options=LoadOptions(),
-        declared=None,
-        example=(),
-        **{"timeout_seconds": 60, "memory_bytes": 2**30, "file_bytes": 2**20, **limits},
-    )
-
-
-def evaluates(code: str) -> bytes:
-    return b"cbuiltins\neval\n(S" + repr(code).encode() + b"\ntR."
-
-
-@pytest.mark.parametrize(
-    ("code", "message"),
-    [
-        ("__import__('socket').create_connection(('127.0.0.1', 9))", "not allowed to do"),
-        ("__import__('os').fork()", "not allowed to do"),
-        ("open('/etc/passwd').read()", "not allowed to do"),
-        ("open('/tmp/mlapi-hostile', 'w')", "not allowed to do"),
-        ("__import__('sys').exit()", "SystemExit"),
-        ("__import__('os')._exit(0)", "no valid reply"),
-        ("bytearray(2**40)", "needs more than 1024 MiB"),
-        ("[bytearray(2**20) for i in range(10**6)]", "needs more than 1024 MiB"),
-        ("[__import__('mmap').mmap(-1, 2**30) for i in range(1000)]", "Cannot allocate memory"),
-        ("__import__('os').environ['PATH'] and __import__('os').environ['DATABASE_URL']",
-         "KeyError: 'DATABASE_URL'"),
-    ],
-)  # fmt: skip
-def test_a_hostile_pickle_is_contained(
-    code: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DATABASE_URL", "postgres://secret")
-
-    with pytest.raises(ArtifactRejected, match=message):
-        hostile_export(evaluates(code), tmp_path)
-
-    assert not Path("/tmp/mlapi-hostile").exists()  # noqa: S108 - nothing was written there
-
-
-def test_a_hostile_pickle_cannot_fill_the_disk(tmp_path: Path) -> None:
-    target = str(tmp_path / "model.skops")
-
-    with pytest.raises(ArtifactRejected, match="File too large"):
-        hostile_export(evaluates(f"open({target!r}, 'wb').write(bytes(2**24))"), tmp_path)
-
-    assert (tmp_path / "model.skops").stat().st_size <= 2**20
-
-
-def test_an_endless_loop_ends_at_the_time_limit(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactRejected, match="took longer than 2 s"):
-        hostile_export(evaluates("[0 for _ in iter(int, 1)]"), tmp_path, timeout_seconds=2)
-
-
-def test_a_reply_that_a_hostile_pickle_writes_is_checked(tmp_path: Path) -> None:
-    code = (
-        "[__import__('os').write(n, b'{\"framework\": \"../x\"}') for n in range(3, 9)"
-        " if __import__('os').path.exists(f'/proc/self/fd/{n}')] and __import__('os')._exit(0)"
-    )
-
-    with pytest.raises(ArtifactRejected, match="no valid reply"):
-        hostile_export(evaluates(code), tmp_path)
-
-
-def test_nothing_is_loaded_with_less_protection_than_was_promised(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(exporting, "confine", lambda **_: Confinement())
-    request = {"folder": str(tmp_path), "confinement": probe().as_json()}
-    monkeypatch.setattr(exporting, "_limit_addresses", lambda: None)
-
-    with pytest.raises(ArtifactRejected, match="could still use the network"):
-        exporting.export_confined(request)
