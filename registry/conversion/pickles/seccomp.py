@@ -105,7 +105,7 @@ def _program(calls: _Calls) -> bytes:
 
 
 def _conditions(calls: _Calls) -> list[_Instruction]:
-    """Calls whose arguments decide: threads start, a process signals itself and reads its limits."""
+    """Calls whose arguments decide: threads, signals to oneself and reading limits are allowed."""
     new_limit = ARGUMENTS + 2 * 8
     return [
         (JUMP_IF_EQUAL, 0, 4, calls.clone),
