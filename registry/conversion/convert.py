@@ -17,13 +17,20 @@ from registry.artifacts.errors import ArtifactRejected
 from registry.artifacts.proof import load_model, score_example
 from registry.conversion.launch import MIN_EXAMPLE_ROWS, N_SYNTHETIC_ROWS
 from registry.conversion.parity import Parity, compare
-from registry.conversion.synthetic_rows import synthesize_rows, with_missing_values
 from registry.exact_json.values import JSONObject
 from registry.runtimes import runtime_module
-from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Outputs, Runtime
+from registry.runtimes.base import (
+    InferenceError,
+    LoadError,
+    LoadOptions,
+    Outputs,
+    Runtime,
+    profiles_of,
+)
 from registry.signatures.arrangement import arrange
 from registry.signatures.completion import complete
 from registry.signatures.signature import Signature
+from registry.signatures.synthetic_rows import synthesize_rows, with_missing_values
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +55,7 @@ def convert_and_compare(request: JSONObject) -> JSONObject:
         Path(request["path"]), request["framework"], frozenset(request["trusted_types"])
     )
     is_synthetic = not request["example"]
-    rows = request["example"] or synthesize_rows(source, signature, N_SYNTHETIC_ROWS)
+    rows = request["example"] or synthesize_rows(signature, profiles_of(runtime), N_SYNTHETIC_ROWS)
     expected = _score_source(runtime, signature, rows, is_synthetic=is_synthetic)
     errors: list[str] = []
     attempts: list[tuple[Parity, str]] = []

@@ -20,11 +20,12 @@ from skl2onnx import convert_sklearn
 from skl2onnx.common import data_types
 from skl2onnx.sklapi import CastTransformer
 
-from registry.conversion.synthetic_rows import SourceModel
 from registry.signatures.signature import Input, Output, Signature
 
 OnnxModel: TypeAlias = Any
 """An onnx.ModelProto; the library has no type information."""
+SourceModel: TypeAlias = Any
+"""A fitted estimator or a Booster; the frameworks have no type information."""
 TensorType: TypeAlias = Callable[[list[int | None]], object]
 Build: TypeAlias = Callable[[], OnnxModel]
 

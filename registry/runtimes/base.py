@@ -10,6 +10,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 import numpy as np
 
 from registry.signatures.signature import ClassLabel, Output, Signature, label_datatype
+from registry.signatures.synthetic_rows import Profiles
 
 Outputs: TypeAlias = dict[str, np.ndarray]
 
@@ -89,6 +90,19 @@ class SignatureRefiner(Protocol):
 
     def refine_signature(self, signature: Signature, outputs: Outputs) -> Signature:
         """The signature, corrected by the first outputs that the model returned under it."""
+
+
+@runtime_checkable
+class Profiled(Protocol):
+    """A runtime whose file reveals something about the values in the training data."""
+
+    def profiles(self) -> Profiles:
+        """The values of each column, by the position of a value in a row's `features` list."""
+
+
+def profiles_of(runtime: Runtime) -> Profiles:
+    """What the runtime's file reveals about the columns; empty if it reveals nothing."""
+    return runtime.profiles() if isinstance(runtime, Profiled) else {}
 
 
 class RuntimeModule(Protocol):

@@ -10,6 +10,7 @@ import numpy as np
 
 from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Outputs, class_outputs
 from registry.signatures.signature import Input, Output, Signature
+from registry.signatures.synthetic_rows import ColumnProfile, Profiles
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,15 @@ class LightGBMRuntime:
         except (lightgbm.basic.LightGBMError, ValueError, TypeError) as error:
             raise InferenceError(str(error)) from error
         return self._name_outputs(raw.reshape(len(features), self._width))
+
+    def profiles(self) -> Profiles:
+        """The range of each feature in the training data."""
+        infos = self._booster.dump_model(num_iteration=1)["feature_infos"]
+        return {
+            i: ColumnProfile(info["min_value"], info["max_value"], tuple(info.get("values", ())))
+            for i, name in enumerate(self._booster.feature_name())
+            if (info := infos.get(name))
+        }
 
     def _outputs(self) -> tuple[Output, ...]:
         if self._objective == "binary":

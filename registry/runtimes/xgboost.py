@@ -11,6 +11,7 @@ import xgboost
 
 from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Outputs, class_outputs
 from registry.signatures.signature import Input, Output, Signature
+from registry.signatures.synthetic_rows import Profiles, ranges_of_thresholds
 
 _TAIL_BYTES = 200
 # A file ends with the version of XGBoost that wrote it: [3,2,0] in JSON, and in UBJSON three
@@ -44,6 +45,21 @@ class XGBoostRuntime:
         except (xgboost.core.XGBoostError, ValueError, TypeError) as error:
             raise InferenceError(_first_line(error)) from error
         return self._name_outputs(raw)
+
+    def profiles(self) -> Profiles:
+        """The range of each feature's thresholds in the trees."""
+        names = self._booster.feature_names or [
+            f"f{i}" for i in range(self._booster.num_features())
+        ]
+        indexes = {name: i for i, name in enumerate(names)}
+        thresholds: list[tuple[int, float]] = []
+        nodes = [json.loads(tree) for tree in self._booster.get_dump(dump_format="json")]
+        while nodes:
+            node = nodes.pop()
+            nodes.extend(node.get("children", ()))
+            if isinstance(node.get("split_condition"), int | float):
+                thresholds.append((indexes[node["split"]], float(node["split_condition"])))
+        return ranges_of_thresholds(thresholds)
 
     def _predict_raw(self, features: np.ndarray) -> np.ndarray:
         """What the Booster returns: (n, k) with k classes, targets or 1."""

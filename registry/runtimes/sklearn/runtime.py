@@ -23,9 +23,11 @@ from registry.runtimes.sklearn.adaptation import adapt_part, forget_feature_name
 from registry.runtimes.sklearn.inputs import read_inputs
 from registry.runtimes.sklearn.layout import ModelInputs
 from registry.runtimes.sklearn.outputs import Estimator, EstimatorOutputs
+from registry.runtimes.sklearn.profiles import read_profiles
 from registry.runtimes.sklearn.structure import check_structure, parts_of
 from registry.runtimes.sklearn.trusted_types import TRUSTED_TYPES
 from registry.signatures.signature import Signature, listed
+from registry.signatures.synthetic_rows import Profiles
 
 logger = logging.getLogger(__name__)
 
@@ -61,11 +63,27 @@ class SklearnRuntime:
     def __init__(self, model: Estimator, inputs: ModelInputs, libraries: Mapping[str, str]) -> None:
         self.libraries = libraries
         self._inputs = inputs
+        self._model = model
+        names = getattr(model, "feature_names_in_", ())
+        self._column_indexes = {str(name): i for i, name in enumerate(names)}
         if inputs.layout == "tensor":
             forget_feature_names(model)
         self._transformers, final = _split_pipeline(model)
         self._outputs = EstimatorOutputs(final, None if self._transformers else inputs)
         self.signature = Signature(inputs.inputs, self._outputs.outputs)
+
+    def profiles(self) -> Profiles:
+        """What the fitted steps reveal about the values of each column."""
+        by_column = read_profiles(self._model)
+        if self._inputs.layout != "table":
+            return by_column
+        # The signature leaves out columns that the model does not use.
+        columns = [self._column_indexes[tensor.name] for tensor in self._inputs.inputs]
+        return {
+            position: by_column[column]
+            for position, column in enumerate(columns)
+            if column in by_column
+        }
 
     def predict(self, inputs: Mapping[str, np.ndarray]) -> Outputs:
         """Score n rows, one array for each input of the signature; see Runtime.predict."""
