@@ -68,7 +68,12 @@ def _match_columns(
         return _name_matrix_columns(inputs[0], columns)
     types = {tensor.name: tensor.datatype for tensor in inputs}
     declared = tuple(
-        replace(column, datatype=None if types[column.name] else column.datatype)
+        replace(
+            column,
+            datatype=None if types[column.name] else column.datatype,
+            # MLflow calls every column of a frame with gaps optional, also one of a type without.
+            nullable=column.nullable and _can_be_missing(types[column.name] or column.datatype),
+        )
         for column in columns
         if column.name in types
     )
@@ -119,11 +124,16 @@ def _merge_input(tensor: Input, declared: Input | None) -> Input:
         raise SignatureError(
             f"input {tensor.name}: has {width} columns in the file, not {len(merged.features)}"
         )
-    if merged.nullable and merged.datatype is not None and DTYPES[merged.datatype].kind not in "fO":
+    # A file may say by itself that its booleans can be missing; then its runtime takes them.
+    if merged.nullable and not tensor.nullable and not _can_be_missing(merged.datatype):
         raise SignatureError(
             f"input {tensor.name}: {merged.datatype} cannot hold missing values; declare FP64"
         )
     return merged
+
+
+def _can_be_missing(datatype: str | None) -> bool:
+    return datatype is None or DTYPES[datatype].kind in "fO"
 
 
 def _require_same(tensor: Input, attribute: str, in_file: object, declared: object) -> None:

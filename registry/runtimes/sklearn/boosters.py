@@ -70,8 +70,11 @@ def adapt_booster(part: object) -> None:
     if type(part).__module__ == "xgboost.sklearn":
         _require_trees(getattr(booster, "handle", None))
         booster.set_param({"nthread": 1, "device": "cpu", "verbosity": 0})
+        # The linear booster would refuse an array, which has no names.
+        booster.feature_names = None
         attributes.update(verbosity=0, device="cpu")
-        if "c" in (booster.feature_types or ()):
+        # With the parameter `feature_types`, the categories are numbers of an array.
+        if "c" in (booster.feature_types or ()) and attributes.get("feature_types") is None:
             raise LoadError(_categorical_message("XGBoost", "model.save_model('model.ubj')"))
     else:
         _require_trees(getattr(booster, "_handle", None))

@@ -11,7 +11,8 @@ from sklearn.preprocessing import FunctionTransformer
 Inner: TypeAlias = tuple[object, Sequence[int] | None]
 """An estimator inside another one, and the columns that it takes, None for all."""
 
-_INNER_ATTRIBUTES = ("best_estimator_", "estimator_", "regressor_", "estimators_")
+# A fitted ensemble's `estimator_` is the template that was never fitted.
+_INNER_ATTRIBUTES = ("best_estimator_", "estimators_", "estimator_", "regressor_")
 
 
 def pipeline_steps(pipeline: Pipeline) -> list[Any]:

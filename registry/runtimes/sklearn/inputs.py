@@ -28,7 +28,7 @@ class Column:
 
     @property
     def is_nullable(self) -> bool:
-        return self.handling.kind == "accepted"
+        return self.handling.kind in ("accepted", "unused")
 
     @property
     def is_ambiguous(self) -> bool:
@@ -42,7 +42,7 @@ class Column:
         For numbers that the library checks itself, NaN can be nothing else.
         """
         kind = self.handling.kind
-        return kind == "refused" or (kind != "accepted" and kind != "ignored" and self.is_text)
+        return kind == "refused" or (kind in ("unknown", "passed on") and self.is_text)
 
     @property
     def is_text(self) -> bool:
@@ -55,7 +55,8 @@ class Column:
 def read_inputs(model: object, declared: Signature | None = None) -> ModelInputs:
     """The inputs of a fitted model; raises LoadError if the file does not have their number.
 
-    `declared` tells which columns of numbers are booleans to their callers.
+    `declared`, or a version's own signature, tells which columns of numbers are booleans to their
+    callers, and their names.
     """
     entries = list(entries_of(model))
     tags = [get_tags(entry).input_tags for entry in entries]
@@ -149,7 +150,7 @@ def _markers(columns: Sequence[Column]) -> dict[int, object]:
 
 def _declared_names(declared: Signature | None, n_features: int) -> tuple[str, ...]:
     """The names of booleans and numbers for a model without names, if they matter."""
-    columns = declared.columns if declared is not None else ()
+    columns = (declared.columns or declared.inputs) if declared is not None else ()
     if len(columns) != n_features or not any(column.datatype == "BOOL" for column in columns):
         return ()
     return tuple(column.name for column in columns)

@@ -1,7 +1,7 @@
 """How rows are handed to a scikit-learn model. No Django here."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -45,7 +45,8 @@ class Columns:
         return _joined([self._columns[index] for index in indices], len(self))
 
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
-        return _joined(self._columns, len(self)).astype(dtype or None, copy=bool(copy))
+        rows = _joined(self._columns, len(self))
+        return rows if dtype is None else rows.astype(dtype)
 
 
 def _joined(columns: Sequence[np.ndarray], n_rows: int) -> np.ndarray:
@@ -89,6 +90,19 @@ class ModelInputs:
             return self._mark_matrix(matrix)
         columns = self._place(arrays)
         return np.stack(columns, axis=1) if self.layout == "tensor" else Columns(columns)
+
+    def named_columns(
+        self, arrays: Mapping[str, np.ndarray]
+    ) -> Iterator[tuple[int, str, np.ndarray]]:
+        """The position, name and values of each column in the arrays."""
+        for name, array in arrays.items():
+            if name in self.positions:
+                yield self.positions[name], name, array.reshape(len(array))
+            elif array.ndim == 2:
+                yield from (
+                    (position, column, array[:, position])
+                    for column, position in self.positions.items()
+                )
 
     def _mark_matrix(self, matrix: np.ndarray) -> np.ndarray:
         if matrix.dtype == bool:

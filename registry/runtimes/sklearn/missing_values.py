@@ -21,11 +21,12 @@ from registry.runtimes.sklearn.composites import (
     union_parts,
 )
 from registry.runtimes.sklearn.layout import Marker
+from registry.runtimes.sklearn.structure import parts_of
 
-Kind: TypeAlias = Literal["accepted", "ignored", "refused", "unknown", "passed on"]
+Kind: TypeAlias = Literal["accepted", "ignored", "unused", "refused", "unknown", "passed on"]
 """What a step does with a missing value: handle it as in training; treat it as any category that it
-does not know; refuse it or give it several meanings; decide when it is called; or hand it to the
-next step.
+does not know; leave out its column; refuse it or give it several meanings; decide when it is
+called; or hand it to the next step.
 """
 
 
@@ -42,6 +43,8 @@ class Handling:
 
 
 _NAN = (math.nan,)
+# Stands for the missing values that an imputer did not take for missing.
+_BEHIND_IMPUTER = ("behind the imputer",)
 _PASSED_UNCHANGED = Handling("passed on", is_unchanged=True)
 
 
@@ -96,20 +99,40 @@ def _handling_by_steps(steps: Sequence[object], column: int | None) -> Handling:
         if handling.kind == "passed on":
             is_unchanged = is_unchanged and handling.is_unchanged
             continue
-        if isinstance(step, SimpleImputer) and column is not None:
-            # A category None behind an imputer of NaN: both have been missing values.
-            markers = _distinct((*markers, *_markers_after(step, steps[i + 1 :], column)))
+        if _imputes_objects(step, column) and _lets_through(step, steps[i + 1 :], column):
+            return Handling("refused", (*markers, *_BEHIND_IMPUTER))
         return _unambiguous(handling.kind, markers)
     return _unambiguous("passed on", markers, is_unchanged=is_unchanged)
 
 
-def _markers_after(
-    imputer: SimpleImputer, steps: Sequence[object], column: int
-) -> tuple[Marker, ...]:
+def _imputes_objects(step: object, column: int | None) -> bool:
+    """Whether a step imputes that column in an array of objects, which NaN and None are both in."""
+    if isinstance(step, ColumnTransformer):
+        return any(
+            _imputes_objects(part, position)
+            for part, columns in branches(step)
+            for position, index in enumerate(columns)
+            if column in (None, index)
+        )
+    if isinstance(step, Pipeline):
+        return any(_imputes_objects(inner, None) for inner in pipeline_steps(step))
+    return isinstance(step, SimpleImputer) and step._fit_dtype.kind == "O"
+
+
+def _lets_through(imputer: object, steps: Sequence[object], column: int | None) -> bool:
+    """Whether an encoder behind an imputer knows missing values: None, which is not NaN to the
+    imputer, was one in training.
+    """
     categories = getattr(steps[0], "categories_", None) if steps else None
-    if not isinstance(categories, list) or len(categories) != len(imputer.statistics_):
-        return ()
-    return known_markers(categories[column])
+    width = len(getattr(imputer, "statistics_", ()))
+    if column is not None and isinstance(categories, list) and len(categories) == width:
+        return bool(known_markers(categories[column]))
+    return any(
+        known_markers(values)
+        for step in steps
+        for part in parts_of(step)
+        for values in getattr(part, "categories_", None) or ()
+    )
 
 
 def _combined(handlings: Iterable[Handling]) -> Handling:
@@ -117,7 +140,7 @@ def _combined(handlings: Iterable[Handling]) -> Handling:
     parts = list(handlings)
     kinds = {part.kind for part in parts}
     order: tuple[Kind, ...] = ("refused", "unknown", "passed on", "accepted", "ignored")
-    kind = next((kind for kind in order if kind in kinds), "passed on")
+    kind: Kind = next((kind for kind in order if kind in kinds), "unused")
     return _unambiguous(
         kind,
         _distinct(marker for part in parts for marker in part.markers),
@@ -165,8 +188,7 @@ def _handling_by_categories(
     markers = known_markers(categories[column])
     if markers:
         is_passed_on = _is_nan(getattr(encoder, "encoded_missing_value", None))
-        kind: Kind = "passed on" if is_passed_on else "accepted"
-        return _unambiguous(kind, markers)
+        return _unambiguous("passed on" if is_passed_on else "accepted", markers)
     if getattr(encoder, "handle_unknown", "ignore") == "error":
         return Handling("refused")
     is_passed_on = _is_nan(getattr(encoder, "unknown_value", None))

@@ -30,7 +30,7 @@ from registry.runtimes.sklearn.composites import pipeline_steps
 from registry.runtimes.sklearn.inputs import read_inputs
 from registry.runtimes.sklearn.layout import ModelInputs
 from registry.runtimes.sklearn.outputs import Estimator, EstimatorOutputs
-from registry.runtimes.sklearn.profiles import read_profiles
+from registry.runtimes.sklearn.profiles import closed_columns, read_profiles
 from registry.runtimes.sklearn.structure import check_structure, parts_of
 from registry.runtimes.sklearn.trusted_types import (
     TRUSTED_TYPES,
@@ -46,6 +46,9 @@ _SCHEMA_VERSION = re.compile(rb'"_sklearn_version":\s*\{[^{}]*?"content":\s*"\\"
 _SKOPS_VERSION = re.compile(rb'"_skops_version":\s*"([^"]+)"')
 # Warning filters are global to the process, so only one load at a time may change them.
 _warning_filters = threading.Lock()
+
+
+MAX_SHOWN_CHARACTERS = 100
 
 
 class _ThreadLimit(threading.local):
@@ -75,6 +78,7 @@ class SklearnRuntime:
         self.libraries = libraries
         self._inputs = inputs
         self._model = model
+        self._closed_columns = closed_columns(model)
         self._lock = threading.Lock() if needs_lock(parts_of(model)) else nullcontext()
         self._transformers, final = _split_pipeline(model)
         self._outputs = EstimatorOutputs(final, self._sample_rows())
@@ -127,7 +131,21 @@ class SklearnRuntime:
                 return self._outputs.compute(self._prepare(self._inputs.arrange(inputs)))
         # An estimator may raise anything, and only the library runs here.
         except Exception as error:
-            raise InferenceError(str(error) or type(error).__name__) from error
+            message = self._unknown_category(inputs) or str(error) or type(error).__name__
+            raise InferenceError(message) from error
+
+    def _unknown_category(self, inputs: Mapping[str, np.ndarray]) -> str | None:
+        """A message about a category that an encoder refuses. The encoder's own names the column
+        by a number that means nothing to the caller.
+        """
+        for column, name, values in self._inputs.named_columns(inputs):
+            categories = self._closed_columns.get(column)
+            present = {v for v in values.tolist() if v is not None and v == v}
+            if categories and (unknown := present.difference(categories)):
+                shown = repr(next(iter(unknown)))[:MAX_SHOWN_CHARACTERS]
+                known = listed([str(category) for category in categories])
+                return f"the model does not know {shown} in '{name}': it knows {known}"
+        return None
 
 
 def load(path: Path, options: LoadOptions) -> SklearnRuntime:
@@ -144,7 +162,7 @@ def load(path: Path, options: LoadOptions) -> SklearnRuntime:
         _require_model(model)
         for part in parts_of(model):
             check_structure(part)
-        inputs = read_inputs(model, options.declared)
+        inputs = read_inputs(model, options.declared or options.proven)
         # After the inputs were read, since this changes the attributes that they are read from.
         for part in list(parts_of(model)):
             adapt_part(part)

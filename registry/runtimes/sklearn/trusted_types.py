@@ -107,7 +107,7 @@ TRUSTED_TYPES = frozenset(
 
 # -- distributions
 
-_DISTRIBUTIONS = ("scipy.stats._distn_infrastructure.", "scipy.stats._continuous_distns.")
+_DISTRIBUTIONS = frozenset(("scipy.stats._distn_infrastructure", "scipy.stats._continuous_distns"))
 _NOTHING = {
     "__class__": "str",
     "__module__": "builtins",
@@ -119,19 +119,19 @@ _NOTHING = {
 
 def has_distributions(schema: bytes) -> bool:
     """Whether the schema of a file contains distributions, as those of a randomized search."""
-    return b"scipy.stats._" in schema
+    return any(module.encode() in schema for module in _DISTRIBUTIONS)
 
 
 def without_distributions(node: object) -> object:
     """The schema of a file with null in place of each distribution of scipy.
 
-    A search does not use its distributions for predictions. They can not be trusted: to load one,
-    scipy executes a text that stands in the file.
+    A search does not use its distributions for predictions. They cannot be trusted: to load one,
+    scipy executes a text of the file as code.
     """
     if isinstance(node, list):
         return [without_distributions(item) for item in node]
     if not isinstance(node, dict):
         return node
-    if str(node.get("__module__", "")).startswith(_DISTRIBUTIONS):
+    if node.get("__module__") in _DISTRIBUTIONS:
         return _NOTHING
     return {key: without_distributions(value) for key, value in node.items()}
