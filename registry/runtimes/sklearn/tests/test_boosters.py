@@ -143,7 +143,7 @@ def test_a_booster_without_trees_is_damaged(tmp_path: Path) -> None:
     model = lightgbm.LGBMRegressor(**LGB).fit(ROWS, TARGETS["number"])
     skops.io.dump(model, tmp_path / "model.skops")
     model._Booster = lightgbm.Booster.__new__(lightgbm.Booster)
-    model._Booster._handle = None
+    vars(model._Booster)["_handle"] = None
 
     with pytest.raises(LoadError, match="damaged"):
         reload(model, tmp_path)
