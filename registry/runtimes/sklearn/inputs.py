@@ -15,7 +15,10 @@ from registry.runtimes.sklearn.composites import (
 from registry.runtimes.sklearn.datatypes import ColumnKind, agreed, column_kinds
 from registry.runtimes.sklearn.layout import ModelInputs
 from registry.runtimes.sklearn.missing_values import Handling, missing_value_handling
-from registry.signatures.signature import Input, Signature
+from registry.signatures.signature import Input
+
+# Estimators take true for 1.
+BOOLEANS = ("BOOL",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +52,15 @@ class Column:
         return self.kind.datatype in ("BYTES", "BOOL")
 
     def as_input(self) -> Input:
-        return Input(self.name, self.kind.datatype, (-1,), nullable=self.is_nullable)
+        datatype = self.kind.datatype
+        alternatives = BOOLEANS if datatype in ("FP64", "INT64") else ()
+        return Input(
+            self.name, datatype, (-1,), nullable=self.is_nullable, alternatives=alternatives
+        )
 
 
-def read_inputs(model: object, declared: Signature | None = None) -> ModelInputs:
-    """The inputs of a fitted model; raises LoadError if the file does not have their number.
-
-    `declared`, or a version's own signature, tells which columns of numbers are booleans to their
-    callers, and their names.
-    """
+def read_inputs(model: object) -> ModelInputs:
+    """The inputs of a fitted model; raises LoadError if the file does not have their number."""
     entries = list(entries_of(model))
     tags = [get_tags(entry).input_tags for entry in entries]
     if any(tag.dict for tag in tags):
@@ -66,11 +69,9 @@ def read_inputs(model: object, declared: Signature | None = None) -> ModelInputs
         return ModelInputs("text", (Input("text", "BYTES", (-1,)),))
     feature_names = _feature_names(model, entries)
     n_features = _n_features(model, entries, feature_names)
-    names = feature_names or _declared_names(declared, n_features)
-    columns = _read_columns(model, entries, names, n_features)
-    columns = _with_declared_booleans(columns, declared)
-    if _is_matrix(columns, has_names=bool(names)):
-        return _matrix_inputs(columns, feature_names, declared)
+    columns = _read_columns(model, entries, feature_names, n_features)
+    if _is_matrix(columns, has_names=bool(feature_names)):
+        return _matrix_inputs(columns, feature_names)
     used = _used_columns(entries) if feature_names else None
     inputs = tuple(
         column.as_input() for i, column in enumerate(columns) if used is None or i in used
@@ -114,17 +115,10 @@ def _is_matrix(columns: Sequence[Column], *, has_names: bool) -> bool:
     return not has_names or len({column.is_nullable for column in columns}) == 1
 
 
-def _matrix_inputs(
-    columns: Sequence[Column], feature_names: tuple[str, ...], declared: Signature | None
-) -> ModelInputs:
-    is_boolean = declared is not None and any(
-        tensor.name == "features" and tensor.datatype == "BOOL" for tensor in declared.inputs
-    )
+def _matrix_inputs(columns: Sequence[Column], feature_names: tuple[str, ...]) -> ModelInputs:
     nullable = all(column.is_nullable for column in columns)
-    datatype = "BOOL" if is_boolean else "FP64"
-    features = Input(
-        "features", datatype, (-1, len(columns)), feature_names, nullable and not is_boolean
-    )
+    shape = (-1, len(columns))
+    features = Input("features", "FP64", shape, feature_names, nullable, BOOLEANS)
     return ModelInputs(
         "tensor",
         (features,),
@@ -143,31 +137,6 @@ def _markers(columns: Sequence[Column]) -> dict[int, object]:
         for marker in column.handling.markers
         if not column.is_ambiguous and not (isinstance(marker, float) and math.isnan(marker))
     }
-
-
-# -- what the caller declared
-
-
-def _declared_names(declared: Signature | None, n_features: int) -> tuple[str, ...]:
-    """The names of booleans and numbers for a model without names, if they matter."""
-    columns = (declared.columns or declared.inputs) if declared is not None else ()
-    if len(columns) != n_features or not any(column.datatype == "BOOL" for column in columns):
-        return ()
-    return tuple(column.name for column in columns)
-
-
-def _with_declared_booleans(columns: list[Column], declared: Signature | None) -> list[Column]:
-    """The columns, with the numbers among them that are declared as booleans."""
-    if declared is None:
-        return columns
-    inputs = (*declared.columns, *declared.inputs)
-    booleans = {tensor.name for tensor in inputs if tensor.datatype == "BOOL"}
-    return [
-        replace(column, kind=replace(column.kind, datatype="BOOL"))
-        if column.name in booleans and column.kind.datatype in ("FP64", "INT64")
-        else column
-        for column in columns
-    ]
 
 
 def _used_columns(entries: list[object]) -> set[int] | None:

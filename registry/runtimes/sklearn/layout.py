@@ -105,8 +105,6 @@ class ModelInputs:
                 )
 
     def _mark_matrix(self, matrix: np.ndarray) -> np.ndarray:
-        if matrix.dtype == bool:
-            return matrix.astype(np.float64)
         if not self.markers:
             return matrix
         columns = [self._mark(matrix[:, i], i) for i in range(matrix.shape[1])]
@@ -119,10 +117,14 @@ class ModelInputs:
             return [self._mark(matrix[:, i], i) for i in range(matrix.shape[1])]
         # A model that ignores a column never reads these zeros.
         columns = [np.zeros(len(matrix))] * self.n_columns
-        for name, array in arrays.items():
-            position = self.positions[name]
+        for order, (name, array) in enumerate(arrays.items()):
+            position = order if self._is_in_order(arrays) else self.positions[name]
             columns[position] = self._mark(array.reshape(len(array)), position)
         return columns
+
+    def _is_in_order(self, arrays: Mapping[str, np.ndarray]) -> bool:
+        """Whether the arrays are all columns of a matrix, perhaps under names of the caller's."""
+        return self.layout == "tensor" and len(arrays) == self.n_columns
 
     def _mark(self, column: np.ndarray, position: int) -> np.ndarray:
         """The column with missing values as the model was trained on them.

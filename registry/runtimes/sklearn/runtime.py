@@ -103,7 +103,8 @@ class SklearnRuntime:
         """
         never_null = self._inputs.never_null
         inputs = tuple(
-            replace(tensor, nullable=False) if tensor.name in never_null else tensor
+            # Columns of a matrix have become inputs of their own if one of them is a boolean.
+            replace(tensor, nullable=False) if {tensor.name, "features"} & never_null else tensor
             for tensor in signature.inputs
         )
         return replace(signature, inputs=inputs)
@@ -162,7 +163,7 @@ def load(path: Path, options: LoadOptions) -> SklearnRuntime:
         _require_model(model)
         for part in parts_of(model):
             check_structure(part)
-        inputs = read_inputs(model, options.declared or options.proven)
+        inputs = read_inputs(model)
         # After the inputs were read, since this changes the attributes that they are read from.
         for part in list(parts_of(model)):
             adapt_part(part)

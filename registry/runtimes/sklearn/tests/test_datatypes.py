@@ -84,14 +84,13 @@ def test_encoded_booleans_are_true_and_false(tmp_path: Path) -> None:
     np.testing.assert_allclose(outputs["probabilities"], model.predict_proba(FLAGS))
 
 
-@pytest.mark.parametrize("place", ["inputs", "columns"])
-def test_a_named_number_may_be_declared_as_a_boolean(place: str, tmp_path: Path) -> None:
+def test_a_named_number_may_be_declared_as_a_boolean(tmp_path: Path) -> None:
     rows = np.column_stack([ROWS[:, 0], FLAGS[:, 1]]).astype(float)
     model = make_pipeline(StandardScaler(), LogisticRegression()).fit(rows, LABELS)
     expected = model.predict_proba([[1.5, 1.0]])
     model[0].feature_names_in_ = np.array(["age", "member"], dtype=object)
     declared = {
-        place: [{"name": "age", "datatype": "FP64"}, {"name": "member", "datatype": "BOOL"}]
+        "columns": [{"name": "age", "datatype": "FP64"}, {"name": "member", "datatype": "BOOL"}]
     }
     runtime, signature = reload_declared(model, declared, tmp_path)
 
@@ -117,15 +116,17 @@ def test_declared_columns_name_the_booleans_of_a_model_without_names(tmp_path: P
     np.testing.assert_allclose(served.predict(arrays)["probabilities"], expected)
 
 
-def test_a_whole_matrix_may_be_declared_as_booleans(tmp_path: Path) -> None:
-    model = LogisticRegression().fit(FLAGS, LABELS)
-    declared = {"inputs": [{"name": "features", "datatype": "BOOL"}]}
+def test_the_names_of_a_caller_say_nothing_about_the_positions(tmp_path: Path) -> None:
+    model = LogisticRegression().fit(ROWS, LABELS)
+    names = ["x1", "x2", "x0"]
+    declared = {"columns": [{"name": name, "datatype": "FP64"} for name in names]}
+    declared["columns"][2]["datatype"] = "BOOL"
     runtime, signature = reload_declared(model, declared, tmp_path)
 
-    rows = [{"features": row} for row in FLAGS.tolist()]
+    outputs = runtime.predict(arrange(signature, [{"features": [0.5, 2.0, True]}]))
 
-    outputs = runtime.predict(arrange(signature, rows))
-    np.testing.assert_allclose(outputs["probabilities"], model.predict_proba(FLAGS))
+    expected = model.predict_proba([[0.5, 2.0, 1.0]])
+    np.testing.assert_allclose(outputs["probabilities"], expected)
 
 
 # -- categories
