@@ -87,6 +87,12 @@ def dtype_of(tensor: Input) -> np.dtype:
     return DTYPES[tensor.datatype or "FP64"]
 
 
+def array_dtype_of(tensor: Input) -> np.dtype:
+    """The dtype of the input's array: objects, if a missing value has no place in the datatype."""
+    dtype = dtype_of(tensor)
+    return DTYPES["BYTES"] if tensor.nullable and dtype.kind != "f" else dtype
+
+
 def _validate_value(value: object, tensor: Input, dtype: np.dtype) -> object:
     """The value as it goes into the array. Raises ValueError with what it should have been."""
     if value is None:
@@ -98,9 +104,10 @@ def _validate_value(value: object, tensor: Input, dtype: np.dtype) -> object:
             raise ValueError(f"Must be text, not {_describe(value)}.")
         return value
     if dtype.kind == "b":
-        if not isinstance(value, bool):
+        # The numbers 0 and 1 are how tables without booleans write them.
+        if not isinstance(value, bool | int | float) or value not in (0, 1):
             raise ValueError(f"Must be true or false, not {_describe(value)}.")
-        return value
+        return bool(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"Must be a number, not {_describe(value)}.")
     return _validate_float(value, dtype) if dtype.kind == "f" else _validate_integer(value, dtype)

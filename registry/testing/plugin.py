@@ -26,7 +26,8 @@ TEST_ENVIRONMENT = {
 # The workers of xdist inherit it, so that they neither start a server nor stop this one.
 OWNER_VARIABLE = "MLAPI_TESTS_PREPARED_BY"
 FIXTURE_MODULES = tuple(
-    f"registry.testing.{name}" for name in ("artifacts", "clients", "databases", "versions")
+    f"registry.testing.{name}"
+    for name in ("artifacts", "clients", "databases", "processes", "versions")
 )
 
 
