@@ -207,6 +207,7 @@ class Command(VersionCommand):
         if conversion.refuses_missing:
             self.stdout.write(
                 self.style.WARNING(
-                    "The ONNX form answers missing values differently, so the version refuses them."
+                    "The ONNX form cannot hold some missing values, or answers them differently. The"
+                    " version refuses those: its signature says which inputs are nullable."
                 )
             )

@@ -115,7 +115,9 @@ def _known_by_attributes(part: FittedPart) -> dict[int, KnownColumn]:
             return _ranges(getattr(part, centre) - width, getattr(part, centre) + width)
     for name in ("quantiles_", "_fit_X", "support_vectors_"):
         if has_arrays(name) and getattr(part, name).ndim == 2 and len(getattr(part, name)):
-            return _ranges(getattr(part, name).min(axis=0), getattr(part, name).max(axis=0))
+            # The training rows of an imputer have gaps.
+            rows = np.nan_to_num(getattr(part, name), nan=0.0)
+            return _ranges(rows.min(axis=0), rows.max(axis=0))
     return {}
 
 
