@@ -104,7 +104,9 @@ def _unusual_text(text: str, number: int) -> str:
         text.upper(),
         f'({text}), "{text}"!? {text}\'s',
         f"{STOP_WORDS} {text}",
-        " the ".join(words),
+        " the ".join([*words, *words]),
+        # A vectorizer that drops words of one letter takes those around it for neighbours.
+        " a ".join([*words, *words]),
         f"{text} {FOREIGN}",
         " ".join(f"{word} unheardof{number}" for word in words),
         " ".join(reversed(words)),

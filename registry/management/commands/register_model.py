@@ -207,7 +207,7 @@ class Command(VersionCommand):
         if conversion.refuses_missing:
             self.stdout.write(
                 self.style.WARNING(
-                    "The ONNX form cannot hold some missing values, or answers them differently. The"
-                    " version refuses those: its signature says which inputs are nullable."
+                    "The ONNX form cannot hold some missing values, or answers them otherwise, and"
+                    " the version refuses those: see 'nullable' in its signature."
                 )
             )
