@@ -14,6 +14,7 @@ import yaml
 
 from registry.artifacts import store
 from registry.artifacts.errors import ArtifactRejected
+from registry.artifacts.foreign.archives import describe_folder
 from registry.exact_json.values import JSONObject
 
 MLMODEL = "MLmodel"
@@ -134,7 +135,13 @@ def _resolve_file(folder: Path, name: object) -> Path:
         raise ArtifactRejected(f"'{name[:100]}' is outside the model's folder.") from None
     if not path.is_file():
         if name == MLMODEL:
-            raise ArtifactRejected(f"This is not the folder of an MLflow model: no {MLMODEL} file.")
+            foreign = describe_folder(folder)
+            raise ArtifactRejected(
+                foreign.message
+                if foreign
+                else f"This is not the folder of an MLflow model: no {MLMODEL} file. Register a"
+                " model's file, or a folder that mlflow.<flavor>.save_model wrote."
+            )
         raise ArtifactRejected(f"The folder has no file '{name[:100]}'.")
     return path
 

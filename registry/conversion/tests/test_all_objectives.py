@@ -34,7 +34,7 @@ LIGHTGBM_OBJECTIVES = (
 )
 
 
-def target(objective: str) -> np.ndarray:
+def target(objective: str) -> Any:
     if objective.startswith(("multi", "rank:n", "rank:p", "rank_", "lambdarank")):
         return CLASSES
     if objective.startswith(("binary", "cross", "reg:logistic", "rank:map")):
