@@ -32,8 +32,8 @@ def rows_to_compare(
     texts = [tensor.name for tensor in _free_texts(signature, profiles)]
     if texts:
         raise ArtifactRejected(
-            f"The model reads free text ({listed(texts)}), and made-up texts do not show whether"
-            f" its ONNX form splits real ones into the same words. Send at least"
+            f"The model reads texts that its file does not list ({listed(texts)}), and made-up"
+            " texts do not show whether its ONNX form reads real ones alike. Send at least"
             f" {MIN_EXAMPLE_ROWS:,} real rows: --example-file.",
             field="example",
         )

@@ -9,6 +9,7 @@ _NO_CONVERTER = re.compile(
     r"shape calculator for type '<class '([\w.]+)'>'|shape calculator for type '([\w.]+)'"
     r"|^\"?'?<class '([\w.]+)'>'?\"?$"
 )
+_ONNXRUNTIME = re.compile(r"\[ONNXRuntimeError\] : \d+ : (\w+)")
 
 
 class Unconvertible(Exception):
@@ -23,6 +24,8 @@ def reason(error: Exception) -> str:
     if match := _NO_CONVERTER.search(text):
         name = next(group for group in match.groups() if group)
         return f"There is no converter to ONNX for {name.rpartition('.')[2]}."
+    if match := _ONNXRUNTIME.search(text):
+        return f"Its converter writes a graph that onnxruntime cannot load ({match[1]})."
     text = re.sub(r"\s*You may raise an iss?ue at \S+", "", text).rstrip(".")
     if isinstance(error, KeyError | StopIteration | AttributeError | IndexError | TypeError):
         return f"Its converter to ONNX failed ({type(error).__name__}: {text})."

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import catboost
 import lightgbm
 import numpy as np
 import skops.io
@@ -84,6 +85,8 @@ def as_json(rows: Any) -> list[dict[str, Any]]:
 def save(model: Any, path: Path) -> Path:
     if isinstance(model, xgboost.XGBModel | xgboost.Booster):
         model.save_model(path)
+    elif isinstance(model, catboost.CatBoost):
+        model.save_model(str(path))
     elif isinstance(model, lightgbm.LGBMModel | lightgbm.Booster):
         getattr(model, "booster_", model).save_model(path)
     else:
@@ -115,4 +118,6 @@ def score(path: Path, rows: Any, declared: Any = None) -> tuple[Signature, Outpu
 def _suffix(model: Any) -> str:
     if isinstance(model, xgboost.XGBModel | xgboost.Booster):
         return "ubj"
+    if isinstance(model, catboost.CatBoost):
+        return "cbm"
     return "txt" if isinstance(model, lightgbm.LGBMModel | lightgbm.Booster) else "skops"

@@ -50,7 +50,7 @@ def test_free_text_without_example_rows_is_refused(vectorizer: Any, tmp_path: Pa
     """Made-up texts "proved" a bigram vectorizer that is wrong on most real ones."""
     path = save(fitted(vectorizer), tmp_path / "model.skops")
 
-    with pytest.raises(ArtifactRejected, match=r"free text \('text'\).*--example-file") as caught:
+    with pytest.raises(ArtifactRejected, match=r"not list \('text'\).*--example-file") as caught:
         convert_here(path)
 
     assert caught.value.errors.keys() == {"example"}
