@@ -44,7 +44,6 @@ _FOREIGN_FORMATS: tuple[tuple[bytes, str, str], ...] = (
     (b"\x93NUMPY", "a NumPy array, not a model", f"Export the model itself. {_SAFE_EXPORTS}."),
     (b"\x89HDF\r\n\x1a\n", "HDF5, as Keras writes it", "Export it to ONNX, with tf2onnx."),
     (b"GGUF", "a GGUF language model", "mlapi serves predictive models, not language models."),
-    (b"CBM1", "a CatBoost model", "Export it to ONNX: model.save_model(path, format='onnx')."),
     (b"binf", "XGBoost's old binary format", FRAMEWORKS["xgboost"].export + " writes the new one."),
     (b"PAR1", "Parquet data, not a model", f"Export the model itself. {_SAFE_EXPORTS}."),
     (b"version https://git-lfs", "a Git LFS pointer", "Send the file it points to: git lfs pull."),
@@ -94,6 +93,8 @@ def sniff(path: Path) -> str:
         return "open-inference"
     if (framework := _sniff_text_formats(path, head, tail)) is not None:
         return framework
+    if head.startswith(b"CBM1"):
+        return "catboost"
     if _is_onnx(head):
         return "onnx"
     raise _rejection(head, size)

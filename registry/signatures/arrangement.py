@@ -7,12 +7,7 @@ from typing import TypeAlias
 import numpy as np
 
 from registry.signatures.signature import DTYPES, Input, Signature, listed
-from registry.signatures.validation import (
-    InvalidInput,
-    array_dtype_of,
-    dtype_of,
-    validate_cell,
-)
+from registry.signatures.validation import InvalidInput, dtype_of, validate_cell
 
 Arrays: TypeAlias = dict[str, np.ndarray]
 """By input name, each of shape (n, ...)."""
@@ -24,7 +19,7 @@ NUMBER_TYPES = frozenset({int, float})
 
 
 def arrange(signature: Signature, rows: Sequence[object]) -> Arrays:
-    """Turn n rows of JSON into one array of shape (n, ...) per input, in the order of the signature.
+    """Turn n rows of JSON into one array of shape (n, ...) per input, in the signature's order.
 
     A row is either `{"features": [...]}` in the signature's order or an object with one key per
     feature. Values stay exact: the only conversions are from a whole float to an integer, and from
@@ -53,7 +48,7 @@ def arrange(signature: Signature, rows: Sequence[object]) -> Arrays:
             raise InvalidInput(index, errors)
     arrays: Arrays = {}
     for tensor, flat, cell_shape in zip(signature.inputs, values, cell_shapes, strict=True):
-        array = np.empty((len(rows), *cell_shape), dtype=array_dtype_of(tensor))
+        array = np.empty((len(rows), *cell_shape), dtype=dtype_of(tensor))
         array.reshape(-1)[:] = flat
         arrays[tensor.name] = array
     return arrays

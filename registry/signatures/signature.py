@@ -44,7 +44,7 @@ class Input:
     `shape` is (-1,) for one value per row or (-1, k, ...) for more; () in a declared signature
     means "as in the file". `datatype` is None as long as it is unknown. `features` are the names of
     a (-1, k) tensor's columns, if they have any. If `nullable`, a JSON null is a missing value: NaN
-    in a float tensor, None in a tensor of any other datatype, whose array then holds objects.
+    in a float tensor, None in any other, which then is an array of objects.
 
     Only in a signature from a file, `alternatives` are the datatypes that a declaration may choose
     instead of `datatype`, for the input or for single columns of a (-1, k) tensor. The runtime then

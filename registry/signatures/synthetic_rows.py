@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from registry.signatures.signature import DTYPES, Input, Signature
-from registry.signatures.validation import array_dtype_of
+from registry.signatures.validation import dtype_of
 
 SEED = 0
 MISSING_SHARE = 0.1
@@ -76,7 +76,7 @@ def synthesize_arrays(
     for tensor in signature.inputs:
         row_shape = tuple(variable_size if size == -1 else size for size in tensor.row_shape)
         width = int(np.prod(row_shape, dtype=np.int64))
-        array = np.empty((n_rows, width), array_dtype_of(tensor))
+        array = np.empty((n_rows, width), dtype_of(tensor))
         for i in range(width):
             array[:, i] = _column(random, tensor, profiles.get(position + i), n_rows, guess)
         arrays[tensor.name] = array.reshape(n_rows, *row_shape)

@@ -46,7 +46,7 @@ def validate_cell(
         try:
             if isinstance(value, _WrongLength):
                 raise ValueError(value.message)
-            values.append(_validate_value(value, tensor, dtype_of(tensor)))
+            values.append(_validate_value(value, tensor, DTYPES[tensor.datatype or "FP64"]))
         except ValueError as error:
             errors[_error_path(tensor, position, start)] = [str(error)]
     return values
@@ -84,13 +84,9 @@ def _error_path(tensor: Input, position: tuple[int, ...], start: int | None) -> 
 
 
 def dtype_of(tensor: Input) -> np.dtype:
-    return DTYPES[tensor.datatype or "FP64"]
-
-
-def array_dtype_of(tensor: Input) -> np.dtype:
-    """The dtype of the input's array: objects, if a missing value has no place in the datatype."""
-    dtype = dtype_of(tensor)
-    return DTYPES["BYTES"] if tensor.nullable and dtype.kind != "f" else dtype
+    """The dtype of the input's array: objects for booleans and integers that may be None."""
+    dtype = DTYPES[tensor.datatype or "FP64"]
+    return DTYPES["BYTES"] if tensor.nullable and dtype.kind in "biu" else dtype
 
 
 def _validate_value(value: object, tensor: Input, dtype: np.dtype) -> object:

@@ -43,6 +43,7 @@ def zipped(**members: bytes) -> bytes:
         (trained_models.iris_xgboost, "m.ubj", "xgboost"),
         (trained_models.iris_xgboost, "m.json", "xgboost"),
         (trained_models.iris_lightgbm, "m.txt", "lightgbm"),
+        (trained_models.iris_catboost, "m.cbm", "catboost"),
     ],
 )
 def test_a_framework_is_detected_by_content_alone(

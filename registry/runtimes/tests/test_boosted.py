@@ -12,7 +12,7 @@ from sklearn.datasets import load_iris
 
 from registry.runtimes import lightgbm as lightgbm_runtime
 from registry.runtimes import xgboost as xgboost_runtime
-from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Runtime, RuntimeModule
+from registry.runtimes.base import InferenceError, LoadOptions, Runtime, RuntimeModule
 from registry.testing import trained_models
 
 OPTIONS = LoadOptions()
@@ -164,26 +164,6 @@ def test_default_names_of_lightgbm_are_ignored(tmp_path: Path) -> None:
     trained = trained_models.iris_lightgbm(tmp_path / "m.txt")
 
     assert load(trained.path).signature.inputs[0].features == ()
-
-
-def test_xgboost_categories_are_refused(tmp_path: Path) -> None:
-    kinds = ["c", "q", "q", "q"]
-    rows = np.concatenate([SPECIES[:, None], ROWS[:, 1:]], axis=1)
-    table = xgboost.DMatrix(rows, label=SPECIES, feature_types=kinds, enable_categorical=True)
-
-    with pytest.raises(LoadError, match=r"categorical columns of a data frame \(column 0\)"):
-        reload(xgboost.train({"tree_method": "hist"}, table, 2), tmp_path / "m.ubj")
-
-
-def test_lightgbm_categories_of_a_frame_are_refused(tmp_path: Path) -> None:
-    trained = trained_models.iris_lightgbm(tmp_path / "m.txt")
-    text = trained.path.read_text()
-    trained.path.write_text(
-        text.replace("pandas_categorical:null", 'pandas_categorical:[["a", "b"]]')
-    )
-
-    with pytest.raises(LoadError, match="categorical columns of a data frame"):
-        load(trained.path)
 
 
 @pytest.mark.parametrize(("train", "name"), CLASSIFIERS)
