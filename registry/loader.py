@@ -137,11 +137,29 @@ def _load_active(model_id: int) -> LoadedModel:
         options = replace(load_options(), proven=signature)
         with LOAD_SECONDS.labels(version.framework).time():
             runtime = runtime_module(version.framework).load(path, options)
+        _require_same_outputs(runtime.signature, signature)
     except (LoadError, OSError, ValueError) as error:
         logger.exception("Artifact of %s cannot be loaded", version)
         raise ModelNotReady(f"Model {model_id}: its artifact cannot be loaded") from error
     logger.info("Loaded %s", version)
     return LoadedModel(version, runtime, signature)
+
+
+def _require_same_outputs(found: Signature, stored: Signature) -> None:
+    """Raise LoadError unless the runtime reads the file's outputs as it did at registration.
+
+    A later release of mlapi may read them differently; then the stored signature would misread its
+    arrays.
+    """
+    outputs_now = [(output.name, output.kind) for output in found.outputs]
+    outputs_then = [(output.name, output.kind) for output in stored.outputs]
+    # Outputs that only claim to be probabilities are stored as values.
+    claimed = {(name, "probabilities") for name, kind in outputs_then if kind == "value"}
+    if [(n, "value") if (n, k) in claimed else (n, k) for n, k in outputs_now] != outputs_then:
+        raise LoadError(
+            "this release of mlapi reads the file's outputs differently than the one that "
+            "registered it: run manage.py reprove_models, or register the file again"
+        )
 
 
 cache = ModelCache(_load_active, settings.MODEL_CACHE_SIZE)

@@ -121,12 +121,19 @@ def _unwrap(output: object) -> object:
     return output
 
 
+def _entry(outputs: Mapping[str, object], name: str) -> object:
+    """One of several outputs. Earlier releases recorded a tensor below its name twice."""
+    entry = outputs[name]
+    return entry[name] if isinstance(entry, dict) and entry.keys() == {name} else entry
+
+
 def _outputs_agree(recorded: object, new: object, tolerance: float | None) -> bool:
     if isinstance(recorded, dict) and isinstance(new, dict):
         if "label" in recorded and "label" in new:
             return labels_agree(recorded["label"], new["label"])
         return recorded.keys() == new.keys() and all(
-            _outputs_agree(recorded[name], new[name], tolerance) for name in recorded
+            _outputs_agree(_entry(recorded, name), _entry(new, name), tolerance)
+            for name in recorded
         )
     if isinstance(recorded, list) and isinstance(new, list):
         return len(recorded) == len(new) and all(

@@ -21,8 +21,10 @@ def rows_from_tensors(
 
     A tensor is an input of the signature or one of its columns, by name. A single table with any
     other name has all columns in the order of the signature, as clients of MLServer send it.
-    Raises TensorError.
+    For an unbatched model the tensors are those of one row. Raises TensorError.
     """
+    if signature.batching == "unbatched":
+        return [_complete_row(tensors, signature)]
     n_rows = tensors[0].shape[0]
     if n_rows > max_rows:
         raise TensorError(f"'{tensors[0].name}' has {n_rows} rows; the limit is {max_rows}")
@@ -51,6 +53,44 @@ def _rows_of_table(tensor: Tensor, signature: Signature) -> list[JSONObject] | N
     if len(tensor.shape) == 1:
         return [{"features": [value]} for value in tensor.values]
     return [{"features": row} for row in tensor.rows()]
+
+
+def _complete_row(tensors: Sequence[Tensor], signature: Signature) -> JSONObject:
+    """The row whose tensors have the model's own shapes, without a dimension for rows."""
+    row: JSONObject = {}
+    inputs = {model_input.name: model_input for model_input in signature.inputs}
+    for tensor in tensors:
+        # As for other models, the name of the only tensor does not matter.
+        name = signature.inputs[0].name if len(tensors) == len(inputs) == 1 else tensor.name
+        if name not in inputs:
+            raise TensorError(f"'{name}' is not an input of this model; {_expected(signature)}")
+        shape = tensor_shape(inputs[name], signature)
+        if not _fits(tensor.shape, shape):
+            raise TensorError(
+                f"'{tensor.name}' has the shape {list(tensor.shape)}, not {list(shape)}; this "
+                "model takes one row a request"
+            )
+        row[name] = list(tensor.rows()) if inputs[name].row_shape else tensor.values[0]
+    if missing := [name for name in inputs if name not in row]:
+        raise TensorError(f"{listed(missing)} is missing; {_expected(signature)}")
+    return row
+
+
+def _fits(shape: Sequence[int], expected: Sequence[int]) -> bool:
+    return len(shape) == len(expected) and all(
+        size in (-1, actual) for size, actual in zip(expected, shape, strict=True)
+    )
+
+
+def tensor_shape(tensor: Input | Output, signature: Signature) -> tuple[int, ...]:
+    """The shape of a tensor at /v2, with -1 for each variable dimension.
+
+    The first dimension is the rows, which an unbatched model does not have; there, a scalar is a
+    tensor of one value, since the protocol requires a dimension.
+    """
+    if signature.batching != "unbatched":
+        return tensor.shape
+    return tensor.row_shape or (1,)
 
 
 def _is_known(name: str, signature: Signature) -> bool:
@@ -141,19 +181,25 @@ def response_tensors(
             values = output_values(answer, target, len(targets))
             for output, value in zip(target, values, strict=True):
                 columns[output.name].append(value)
-    return [_tensor(output, columns[output.name]) for output in outputs]
+    return [_tensor(output, columns[output.name], signature) for output in outputs]
 
 
 # The type of a label in a response, if the classes of the model have several types.
 _LABEL_TYPES: Mapping[str, type[str] | type[float]] = {"BYTES": str, "FP64": float}
 
 
-def _tensor(output: Output, values: list[Any]) -> Tensor:
+def _tensor(output: Output, values: list[Any], signature: Signature) -> Tensor:
     """The tensor of one value per row, each a scalar or lists nested to the shape of a row."""
     shape = [len(values)]
-    while values and isinstance(values[0], list):
-        shape.append(len(values[0]))
-        values = [item for row in values for item in row]
+    if output.is_scalar:
+        shape += output.row_shape
+    else:
+        for size in output.row_shape:
+            # Lists do not show the dimensions behind one of length 0.
+            shape.append(len(values[0]) if values else max(size, 0))
+            values = [item for row in values for item in row]
+    if signature.batching == "unbatched":
+        shape = shape[1:] or [1]
     if output.kind == "label" and (label_type := _LABEL_TYPES.get(output.datatype)):
         values = [label_type(value) for value in values]
     return Tensor(output.name, output.datatype, tuple(shape), values)

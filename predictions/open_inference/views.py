@@ -20,6 +20,7 @@ from rest_framework_simplejwt.authentication import JWTAuthentication
 from predictions.authentication import CachedTokenAuthentication
 from predictions.open_inference import schema
 from predictions.open_inference.infer import KEY_PARAMETER, infer
+from predictions.open_inference.rows import tensor_shape
 from predictions.open_inference.statistics import statistics_of
 from predictions.serving.idempotency import HEADER, Claim
 from predictions.serving.questions import Caller
@@ -136,8 +137,8 @@ class ModelView(APIView):
                 "name": row.name,
                 "versions": list(versions),
                 "platform": platform_of(row),
-                "inputs": [_tensor(tensor) for tensor in signature.inputs],
-                "outputs": [_tensor(tensor) for tensor in signature.outputs],
+                "inputs": [_tensor(tensor, signature) for tensor in signature.inputs],
+                "outputs": [_tensor(tensor, signature) for tensor in signature.outputs],
             }
         )
 
@@ -152,8 +153,9 @@ def platform_of(row: ModelVersion) -> str:
     return PLATFORMS.get(row.framework) or f"{row.framework}_{Path(row.artifact).suffix[1:]}"
 
 
-def _tensor(tensor: Input | Output) -> dict[str, object]:
-    return {"name": tensor.name, "datatype": tensor.datatype, "shape": list(tensor.shape)}
+def _tensor(tensor: Input | Output, signature: Signature) -> dict[str, object]:
+    shape = list(tensor_shape(tensor, signature))
+    return {"name": tensor.name, "datatype": tensor.datatype, "shape": shape}
 
 
 class ModelReadyView(APIView):

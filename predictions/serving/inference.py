@@ -9,7 +9,12 @@ import numpy.typing as npt
 
 from predictions.serving.answers import Answer, targets_of
 from registry.loader import LoadedModel
-from registry.runtimes.base import InferenceError, Outputs, RuntimeUnavailable
+from registry.runtimes.base import (
+    InferenceError,
+    Outputs,
+    RuntimeUnavailable,
+    require_valid_outputs,
+)
 from registry.signatures.arrangement import arrange
 from registry.signatures.signature import Output, Signature
 from registry.signatures.validation import InvalidInput
@@ -29,7 +34,8 @@ def answer_rows(
     """Arrange rows of `input_data`, score them in as few runtime calls as possible, and return an
     answer for each, in their order.
 
-    Rows of one shape share a call, up to `max_call_rows`. A row that does not fit the signature
+    Rows of one shape share a call, up to `max_call_rows`; a model that is not joinable scores one
+    row a call. A row that does not fit the signature
     gets an Answer whose error is InvalidInput; with `all_must_fit`, the first one is raised
     instead, before anything is scored. `observe_seconds` receives the duration of each call.
     """
@@ -95,7 +101,7 @@ def _score_timed(
     observe_seconds: Callable[[float], object] | None,
 ) -> list[Answer]:
     size = len(next(iter(arrays.values())))
-    step = max_call_rows or size
+    step = (max_call_rows or size) if model.signature.is_joinable else 1
     answers: list[Answer] = []
     for start in range(0, size, step):
         part = arrays
@@ -121,6 +127,7 @@ def _score(model: LoadedModel, arrays: Arrays) -> list[Answer]:
     size = len(next(iter(arrays.values())))
     try:
         outputs = model.runtime.predict(arrays)
+        require_valid_outputs(model.signature, outputs, size)
     except RuntimeUnavailable as error:
         return [Answer(error=error)] * size
     except InferenceError as error:
@@ -139,17 +146,22 @@ def _read_answers(signature: Signature, outputs: Outputs) -> list[Answer]:
     columns = [_read_target(target, outputs) for target in targets]
     if len(columns) == 1:
         return columns[0]
-    names = [target[0].name for target in targets]
-    return [_combined(names, row) for row in zip(*columns, strict=True)]
+    firsts = [target[0] for target in targets]
+    return [_combined(firsts, row) for row in zip(*columns, strict=True)]
 
 
-def _combined(names: Sequence[str], answers: Sequence[Answer]) -> Answer:
-    """One answer from the answers for several targets."""
-    output = {}
-    for name, answer in zip(names, answers, strict=True):
+def _combined(firsts: Sequence[Output], answers: Sequence[Answer]) -> Answer:
+    """One answer from the answers for several targets, by the name of each one's first output: a
+    class with its label and probabilities, a plain value as it is.
+    """
+    output: dict[str, object] = {}
+    for first, answer in zip(firsts, answers, strict=True):
         if answer.error is not None:
             return answer
-        output[name] = answer.prediction if answer.output is None else answer.output
+        value = answer.prediction if answer.output is None else answer.output
+        if first.kind == "value" and isinstance(value, dict):
+            value = value[first.name]
+        output[first.name] = value
     return Answer(output=output)
 
 
@@ -194,6 +206,8 @@ def _of_value(value: object, output: Output) -> Answer:
 def _finite_rows(output: Output, outputs: Outputs) -> list[Any]:
     """An output's rows as Python values; an InferenceError in place of NaN or infinity."""
     array = np.asarray(outputs[output.name])
+    if output.is_scalar:
+        array = array.reshape(len(array))
     rows: list[Any] = array.tolist()
     if array.dtype.kind == "f":
         unusable = ~np.isfinite(array).reshape(len(array), -1).all(axis=1)

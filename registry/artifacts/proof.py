@@ -5,12 +5,12 @@ the caller and, run as `-m registry.artifacts.proof`, the subprocess. No Django 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from registry.artifacts import sandbox
+from registry.artifacts import probes, sandbox
 from registry.artifacts.errors import ArtifactRejected
 from registry.exact_json.values import JSONObject, check_json
 from registry.runtimes import runtime_module
@@ -22,8 +22,10 @@ from registry.runtimes.base import (
     RemoteOptions,
     Runtime,
     SignatureRefiner,
+    require_valid_outputs,
 )
-from registry.signatures.arrangement import arrange
+from registry.runtimes.independence import take
+from registry.signatures.arrangement import Arrays, arrange
 from registry.signatures.completion import complete
 from registry.signatures.signature import Signature, SignatureError
 from registry.signatures.validation import InvalidInput
@@ -51,9 +53,10 @@ def prove(
     timeout_seconds: float,
     memory_bytes: int,
 ) -> Proof:
-    """Load the file with that framework, complete its signature and score it once.
+    """Load the file with that framework, complete its signature and score rows.
 
-    It scores the `example` rows (each an `input_data`), or without them one generated row. Raises
+    It scores the `example` rows (each an `input_data`) and synthetic rows, alone and together, to
+    find out how rows may share a call: see `Signature.batching`. Raises
     ArtifactRejected, naming the field at fault, if the file, the declared signature or the example
     rows are not acceptable, or if the subprocess dies or exceeds a limit.
     """
@@ -113,19 +116,14 @@ def load_model(request: JSONObject) -> tuple[Runtime, Signature]:
 
 def score_example(runtime: Runtime, signature: Signature, example: Sequence[object]) -> Outputs:
     """Score the example rows; raises ArtifactRejected, also for NaN or infinity in the outputs."""
-    try:
-        inputs = arrange(signature, example)
-    except InvalidInput as error:
-        path, messages = next(iter(error.errors.items()))
-        field = f"example[{error.row}]" + (f".{path}" if path else "")
-        raise ArtifactRejected(" ".join(messages), field=field) from error
+    inputs = _arrange_example(signature, example)
     try:
         outputs = runtime.predict(inputs)
+        require_valid_outputs(signature, outputs, len(example))
     except InferenceError as error:
         raise ArtifactRejected(
             f"The model failed on the example rows: {error}", field="example"
         ) from error
-    _check_outputs(signature, outputs, len(example))
     for output in signature.outputs:
         values = outputs[output.name]
         if values.dtype.kind == "f" and not np.isfinite(values).all():
@@ -136,13 +134,26 @@ def score_example(runtime: Runtime, signature: Signature, example: Sequence[obje
     return outputs
 
 
+def _arrange_example(signature: Signature, example: Sequence[object]) -> Arrays:
+    try:
+        return arrange(signature, example)
+    except InvalidInput as error:
+        path, messages = next(iter(error.errors.items()))
+        field = f"example[{error.row}]" + (f".{path}" if path else "")
+        raise ArtifactRejected(" ".join(messages), field=field) from error
+
+
 def _prove_model(request: JSONObject) -> JSONObject:
     runtime, signature = load_model(request)
-    example = request["example"]
-    if example:
-        outputs = score_example(runtime, signature, example)
+    synthetic = probes.synthetic_rows(runtime, signature, request["framework"])
+    rows: Sequence[Arrays]
+    if request["example"]:
+        outputs = score_example(runtime, signature, request["example"])
+        example = _arrange_example(signature, request["example"][: probes.MAX_ROWS])
+        rows = [example, *probes.scorable(runtime, synthetic)]
     else:
-        outputs = _score_generated_row(runtime, signature)
+        rows, outputs = _score_synthetic_rows(runtime, signature, synthetic)
+    signature = replace(signature, batching=probes.proved_batching(runtime, signature, rows))
     if isinstance(runtime, SignatureRefiner):
         signature = runtime.refine_signature(signature, outputs)
     document = signature.as_json()
@@ -153,6 +164,23 @@ def _prove_model(request: JSONObject) -> JSONObject:
     except ValueError as error:
         raise ArtifactRejected(f"The names in the file cannot be used: {error}") from error
     return {"signature": document, "libraries": dict(runtime.libraries)}
+
+
+def _score_synthetic_rows(
+    runtime: Runtime, signature: Signature, synthetic: Sequence[Arrays]
+) -> tuple[Sequence[Arrays], Outputs]:
+    """The synthetic rows that the model can score, and its outputs for the first of them."""
+    rows = probes.scorable(runtime, synthetic)
+    first = rows[0] if rows else synthetic[-1]
+    try:
+        outputs = runtime.predict(take(first, [0]))
+        require_valid_outputs(signature, outputs, 1)
+    except InferenceError as error:
+        raise ArtifactRejected(
+            f"The model failed on synthetic rows: {str(error).removesuffix('.')}; send example"
+            " rows that it accepts."
+        ) from error
+    return rows, outputs
 
 
 def _load_options(request: JSONObject) -> LoadOptions:
@@ -167,36 +195,6 @@ def _load_options(request: JSONObject) -> LoadOptions:
         )
     except SignatureError as error:
         raise ArtifactRejected(_as_sentence(error), field="signature") from error
-
-
-def _score_generated_row(runtime: Runtime, signature: Signature) -> Outputs:
-    try:
-        outputs = runtime.predict(signature.sample())
-    except InferenceError as error:
-        raise ArtifactRejected(
-            f"The model failed on a generated row: {str(error).removesuffix('.')}; send example"
-            " rows that it accepts."
-        ) from error
-    _check_outputs(signature, outputs, 1)
-    return outputs
-
-
-def _check_outputs(signature: Signature, outputs: Outputs, n_rows: int) -> None:
-    for output in signature.outputs:
-        values = outputs[output.name]
-        expected = (n_rows, *output.shape[1:])
-        if len(values.shape) != len(expected) or any(
-            dimension not in (-1, size)
-            for dimension, size in zip(expected, values.shape, strict=True)
-        ):
-            raise ArtifactRejected(
-                f"For {n_rows} rows the model returns '{output.name}' with shape"
-                f" {list(values.shape)} instead of {list(expected)}."
-            )
-        if output.kind == "label" and not ((values >= 0) & (values < len(output.classes))).all():
-            raise ArtifactRejected(
-                f"The model returns a class index in '{output.name}' that is outside its classes."
-            )
 
 
 def _as_sentence(error: Exception) -> str:

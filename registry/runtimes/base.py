@@ -114,6 +114,32 @@ class RuntimeModule(Protocol):
         """
 
 
+def require_valid_outputs(signature: Signature, outputs: Outputs, n_rows: int) -> None:
+    """Raise InferenceError unless each output has `n_rows` rows of the shape in the signature, and
+    labels are indices into their classes.
+    """
+    for output in signature.outputs:
+        shape, row_shape = outputs[output.name].shape, output.row_shape
+        if shape != (n_rows, *row_shape) and not _is_of_shape(shape, n_rows, row_shape):
+            raise InferenceError(
+                f"The model returned '{output.name}' with the shape {list(shape)} for {n_rows} "
+                f"rows, instead of {[n_rows, *row_shape]}"
+            )
+        if output.kind == "label":
+            indexes = outputs[output.name]
+            if n_rows and not (indexes.min() >= 0 and indexes.max() < len(output.classes)):
+                raise InferenceError(
+                    f"The model returned a class in '{output.name}' that is outside its classes"
+                )
+
+
+def _is_of_shape(shape: tuple[int, ...], n_rows: int, row_shape: tuple[int, ...]) -> bool:
+    return len(shape) == 1 + len(row_shape) and all(
+        expected in (-1, actual)
+        for expected, actual in zip((n_rows, *row_shape), shape, strict=True)
+    )
+
+
 def class_outputs(
     classes: tuple[ClassLabel, ...], probability_datatype: str | None, target: str = ""
 ) -> tuple[Output, ...]:

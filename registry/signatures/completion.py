@@ -40,6 +40,7 @@ def complete(
         signature = Signature(
             _merge_inputs(inputs, declared_inputs),
             _merge_outputs(signature.outputs, declared.outputs),
+            signature.batching or declared.batching,
         )
     if any(map(_may_be_inferred, signature.inputs)):
         signature = replace(signature, inputs=_infer_types(signature, example))

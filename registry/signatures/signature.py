@@ -4,7 +4,6 @@ Datatypes and shapes are those of the Open Inference Protocol (KServe's `inferen
 a variable dimension, and every tensor's first dimension is the rows.
 """
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,11 @@ import numpy as np
 
 ClassLabel: TypeAlias = str | int | float | bool
 Kind: TypeAlias = Literal["value", "label", "probabilities"]
+Batching: TypeAlias = Literal["joined", "single", "unbatched"]
+"""How rows may share a call of the model. "joined": any number of rows, since each row's answer is
+the same alone and beside others. "single": one row a call. "unbatched": one row a call, and the
+model's tensors have no dimension for rows, so a row is a complete set of them.
+"""
 
 DTYPES: Mapping[str, np.dtype] = {
     "BOOL": np.dtype(np.bool_),
@@ -28,6 +32,8 @@ DTYPES: Mapping[str, np.dtype] = {
     "BYTES": np.dtype(np.object_),
 }
 DATATYPES: Mapping[np.dtype, str] = {dtype: name for name, dtype in DTYPES.items()}
+
+_FIELDS = {"inputs", "outputs", "classes", "columns", "batching"}
 
 # Listing every missing feature of a wide model would take more space than the request did.
 MAX_REPORTED_ERRORS = 20
@@ -65,7 +71,7 @@ class Input:
     @property
     def is_scalar(self) -> bool:
         """Whether it takes one value per row: (-1,), or (-1, 1) without column names."""
-        return not self.features and math.prod(self.row_shape) == 1
+        return not self.features and all(size == 1 for size in self.row_shape)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -88,6 +94,15 @@ class Output:
     kind: Kind = "value"
     classes: tuple[ClassLabel, ...] = ()
 
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        return self.shape[1:]
+
+    @property
+    def is_scalar(self) -> bool:
+        """Whether it is one value per row: (-1,), (-1, 1) and so on."""
+        return all(size == 1 for size in self.row_shape)
+
 
 @dataclass(frozen=True, slots=True)
 class Signature:
@@ -95,6 +110,8 @@ class Signature:
 
     inputs: tuple[Input, ...]
     outputs: tuple[Output, ...] = ()
+    batching: Batching | None = None
+    """None if it was never proved; such a model is served like a "single" one."""
     columns: tuple[Input, ...] = ()
     """Only in a declared signature: the columns of the table that the model was trained on. They
     may be grouped into tensors in any way, and the model may use only some of them.
@@ -106,6 +123,11 @@ class Signature:
         names = tuple(key for tensor in self.inputs for key in tensor.keys)
         object.__setattr__(self, "feature_names", names)
 
+    @property
+    def is_joinable(self) -> bool:
+        """Whether one call of the model may score several rows."""
+        return self.batching == "joined"
+
     @classmethod
     def from_json(cls, document: object) -> Self:
         """Parse the output of `as_json`, or a declared signature.
@@ -114,7 +136,7 @@ class Signature:
         `classes` are those of a model with a single label, and it may have `columns` instead of
         `inputs`. Raises SignatureError with the path of the mistake.
         """
-        body = _object(document, "signature", {"inputs", "outputs", "classes", "columns"})
+        body = _object(document, "signature", _FIELDS)
         inputs = tuple(
             _parse_input(item, f"inputs[{i}]")
             for i, item in enumerate(_list(body.get("inputs", []), "inputs"))
@@ -131,7 +153,7 @@ class Signature:
         _require_unique([key for tensor in inputs for key in tensor.keys], "feature")
         _require_unique([tensor.name for tensor in inputs], "input")
         _require_unique([tensor.name for tensor in outputs], "output")
-        return cls(inputs, outputs, columns)
+        return cls(inputs, outputs, _parse_batching(body), columns)
 
     def as_json(self) -> dict[str, object]:
         return {
@@ -155,6 +177,7 @@ class Signature:
                 }
                 for tensor in self.outputs
             ],
+            **({"batching": self.batching} if self.batching else {}),
         }
 
     def sample(self) -> dict[str, np.ndarray]:
@@ -210,6 +233,13 @@ def _parse_columns(body: Mapping[str, object]) -> tuple[Input, ...]:
         raise SignatureError("columns: each must be one value per row, without shape or features")
     _require_unique([column.name for column in columns], "column")
     return columns
+
+
+def _parse_batching(body: Mapping[str, object]) -> Batching | None:
+    batching = body.get("batching")
+    if batching not in (None, "joined", "single", "unbatched"):
+        raise SignatureError("batching: must be joined, single or unbatched")
+    return batching
 
 
 def _parse_output(item: object, path: str) -> Output:

@@ -3,7 +3,7 @@
 What the training data looked like is in the profiles that a runtime reads from its file.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -21,11 +21,15 @@ MAGNITUDES = (0.1, 1.0, 10.0, 100.0)
 MARGIN_SHARE = 0.25
 MAX_WORDS_PER_TEXT = 8
 MAX_THRESHOLD = 1e30
+# Lengths to try for variable dimensions; convolutions need more than a few pixels.
+VARIABLE_SIZES = (2, 1, 8, 32, 64)
 
 Guess: TypeAlias = Literal["wide", "small", "constant"]
 """The numbers in a column about which the file says nothing: normally distributed with the scales
 of MAGNITUDES; from 0 to 3; or 1 in every row.
 """
+
+GUESSES: Sequence[Guess] = ("wide", "small", "constant")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,16 @@ def synthesize_arrays(
         arrays[tensor.name] = array.reshape(n_rows, *row_shape)
         position += width
     return arrays
+
+
+def synthesize_sets(
+    signature: Signature, profiles: Profiles, n_rows: int, guesses: Sequence[Guess] = GUESSES
+) -> Iterator[dict[str, np.ndarray]]:
+    """Sets of n rows to try on a model, from the most realistic to constant ones."""
+    has_variable = any(-1 in tensor.row_shape for tensor in signature.inputs)
+    for guess in guesses:
+        for size in VARIABLE_SIZES if has_variable else VARIABLE_SIZES[:1]:
+            yield synthesize_arrays(signature, profiles, n_rows, guess=guess, variable_size=size)
 
 
 def with_missing_values(

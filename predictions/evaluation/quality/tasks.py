@@ -38,7 +38,7 @@ def task_of(version: ModelVersion) -> Task:
         raise NoQuality(f"Model {version} has several outputs; quality needs exactly one")
     if kinds[0] != "value":
         return Task(outputs[0].classes, has_probabilities)
-    if len(outputs[0].shape) > 1:
+    if not outputs[0].is_scalar:
         raise NoQuality(f"Model {version} returns several numbers per row; quality needs one")
     return Task()
 

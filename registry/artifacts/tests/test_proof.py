@@ -171,7 +171,7 @@ def test_nan_for_an_example_row_is_rejected(tmp_path: Path) -> None:
     assert list(caught.value.errors) == ["example"]
 
 
-def test_a_model_that_fails_on_a_generated_row_needs_example_rows(tmp_path: Path) -> None:
+def test_a_model_that_fails_on_synthetic_rows_needs_example_rows(tmp_path: Path) -> None:
     x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", k]) for n, k in ("xk", "yj"))
     weights = helper.make_tensor("w", TensorProto.FLOAT, [3, 2], [1.0] * 6)
     node = helper.make_node("MatMul", ["x", "w"], ["y"])
@@ -181,7 +181,7 @@ def test_a_model_that_fails_on_a_generated_row_needs_example_rows(tmp_path: Path
         helper.make_model(body, opset_imports=[helper.make_opsetid("", 20)], ir_version=9), path
     )
 
-    with pytest.raises(ArtifactRejected, match=r"generated row: .*send example rows"):
+    with pytest.raises(ArtifactRejected, match=r"synthetic rows: .*send example rows"):
         prove_file(path, "onnx")
     assert prove_file(path, "onnx", example=[{"x": [1.0, 2.0, 3.0]}])
 

@@ -1,21 +1,15 @@
-"""What an ONNX file contains: whether it is self-contained, and the classes of its outputs. No
-Django here.
-"""
+"""Reads an ONNX file and checks that it is self-contained. No Django here."""
 
-from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from onnx import numpy_helper
 
 from registry.runtimes.base import LoadError
-from registry.signatures.signature import ClassLabel, listed
+from registry.signatures.signature import listed
 
 DOMAINS = frozenset(("", "ai.onnx", "ai.onnx.ml", "com.microsoft"))
-_CLASS_ATTRIBUTES = ("classlabels_strings", "classlabels_int64s", "classlabels_ints")
-_CLASS_DTYPES = (onnx.TensorProto.INT64, onnx.TensorProto.INT32, onnx.TensorProto.STRING)
 
 
 def read_model(path: Path) -> tuple[onnx.ModelProto, bytes]:
@@ -46,69 +40,6 @@ def read_model(path: Path) -> tuple[onnx.ModelProto, bytes]:
             "libraries for them: export it with standard operators"
         )
     return model, content
-
-
-def takes_missing_values(model: onnx.ModelProto) -> bool:
-    """Whether an operator in the graph handles NaN."""
-    return any(
-        node.op_type in ("Imputer", "IsNaN")
-        or (
-            node.op_type.startswith("TreeEnsemble")
-            and any(
-                attribute.name.endswith("missing_value_tracks_true") and any(attribute.ints)
-                for attribute in node.attribute
-            )
-        )
-        for node in _all_nodes(model)
-    )
-
-
-def classes_of(model: onnx.ModelProto, output: str) -> tuple[ClassLabel, ...]:
-    """The classes in the operator nearest to an output that names any, () if none does."""
-    producers = {name: node for node in model.graph.node for name in node.output}
-    constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    queue, seen = deque([output]), {output}
-    while queue:
-        node = producers.get(queue.popleft())
-        if node is None:
-            continue
-        classes = _attribute_classes(node) or _constant_classes(node, constants)
-        if classes:
-            return classes
-        unseen = [name for name in node.input if name not in seen]
-        seen.update(unseen)
-        queue.extend(unseen)
-    return ()
-
-
-def _attribute_classes(node: onnx.NodeProto) -> tuple[ClassLabel, ...]:
-    attributes = {attribute.name: attribute for attribute in node.attribute}
-    for name in _CLASS_ATTRIBUTES:
-        if name in attributes:
-            return _values(attributes[name])
-    keys = attributes.get("keys_int64s")
-    if node.op_type == "LabelEncoder" and keys and list(keys.ints) == list(range(len(keys.ints))):
-        values = attributes.get("values_strings") or attributes.get("values_int64s")
-        return _values(values) if values else ()
-    return ()
-
-
-def _values(attribute: onnx.AttributeProto) -> tuple[ClassLabel, ...]:
-    return tuple(text.decode() for text in attribute.strings) or tuple(attribute.ints)
-
-
-def _constant_classes(
-    node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]
-) -> tuple[ClassLabel, ...]:
-    # skl2onnx looks the label up in such a tensor, by the index of the largest probability.
-    for name in node.input:
-        tensor = constants.get(name)
-        if tensor is None or "classes" not in name.lower() or tensor.data_type not in _CLASS_DTYPES:
-            continue
-        values = numpy_helper.to_array(tensor).reshape(-1).tolist()
-        if len(values) > 1:
-            return tuple(v.decode() if isinstance(v, bytes) else v for v in values)
-    return ()
 
 
 # -- traversal

@@ -15,21 +15,18 @@ import onnx
 import onnxruntime
 
 from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Outputs
-from registry.runtimes.onnx.graph import read_model, takes_missing_values
+from registry.runtimes.onnx.graph import read_model
+from registry.runtimes.onnx.layout import RawOutput, TensorInfo, layout_of, measure
+from registry.runtimes.onnx.missing_values import nullable_inputs
 from registry.runtimes.onnx.outputs import (
-    DATATYPES_BY_TYPE,
-    GraphOutput,
-    RawOutput,
-    TensorInfo,
-    declared_row_shape,
-    describe_output,
+    describe_outputs,
+    measured_outputs,
+    proven_outputs,
     read_output,
     relabel_false_probabilities,
-    signature_outputs,
 )
-from registry.signatures.signature import DTYPES, Input, Signature
+from registry.signatures.signature import Signature, listed
 
-_PROBE_ROWS = 2
 _LOG_FATAL = 4
 
 
@@ -48,62 +45,64 @@ class Session(Protocol):
 class OnnxRuntime:
     """A session with one thread. A graph with a fixed batch size is run in batches of that size."""
 
-    def __init__(self, session: Session, model: onnx.ModelProto) -> None:
+    def __init__(self, session: Session, model: onnx.ModelProto, options: LoadOptions) -> None:
+        """Raises LoadError."""
         producer = model.producer_name or "onnxruntime"
         version = model.producer_version if model.producer_name else onnxruntime.__version__
         self.libraries: Mapping[str, str] = {producer: version or "unknown"}
         self._session = session
-        self._batch_size = _fixed_batch_size(session)
-        inputs = _read_inputs(session, takes_missing_values(model))
-        self._graph_outputs = self._describe_outputs(Signature(inputs).sample())
-        self.signature = Signature(inputs, signature_outputs(self._graph_outputs, model))
+        infos, nullable = session.get_inputs(), nullable_inputs(model)
+        _require_input_shapes(infos, model)
+        output_infos = session.get_outputs()
+        proven, declared = options.proven, options.declared
+        # A signature without `batching` was proved before graphs were examined as they are below.
+        if proven is not None and proven.batching is not None:
+            is_unbatched = proven.batching == "unbatched"
+            self._layout = layout_of(infos, nullable, unbatched=is_unbatched)
+            graph_outputs = proven_outputs(output_infos, proven)
+        else:
+            is_unbatched = declared is not None and declared.batching == "unbatched"
+            measurement = measure(self._run_once, infos, nullable, unbatched=is_unbatched)
+            self._layout = measurement.layout
+            graph_outputs = measured_outputs(output_infos, measurement, model)
+        outputs = describe_outputs(
+            graph_outputs, model, declared or proven, is_unbatched=self._layout.is_unbatched
+        )
+        self.signature = Signature(self._layout.inputs, outputs, self._layout.batching)
 
     def refine_signature(self, signature: Signature, outputs: Outputs) -> Signature:
         return relabel_false_probabilities(signature, outputs)
 
     def predict(self, inputs: Mapping[str, np.ndarray]) -> Outputs:
-        """Score n rows, one array for each input of the graph; see Runtime.predict."""
+        """Score n rows, one array for each input of the signature; see Runtime.predict."""
         try:
-            raw_outputs = self._run(inputs)
+            raw_outputs = self._layout.run(self._run_once, inputs)
             return {
-                output.name: read_output(graph_output, output, raw)
-                for graph_output, output, raw in zip(
-                    self._graph_outputs, self.signature.outputs, raw_outputs, strict=True
-                )
+                output.name: read_output(output, raw)
+                for output, raw in zip(self.signature.outputs, raw_outputs, strict=True)
             }
+        except InferenceError:
+            raise
         # The exceptions of onnxruntime have no common base class below Exception.
         except Exception as error:
             raise InferenceError(str(error)) from error
 
-    def _run(self, inputs: Mapping[str, np.ndarray]) -> Sequence[RawOutput]:
-        """Each output of the graph, for all rows."""
-        feeds = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
-        if self._batch_size is None:
-            return self._session.run(None, feeds)
-        n_rows = len(next(iter(feeds.values())))
-        batches: list[Sequence[RawOutput]] = []
-        for start in range(0, n_rows, self._batch_size):
-            # The last batch is padded with its last row; those outputs are cut off again.
-            rows = np.minimum(np.arange(start, start + self._batch_size), n_rows - 1)
-            batch = {name: array[rows] for name, array in feeds.items()}
-            batches.append(self._session.run(None, batch))
-        return [_join(parts, n_rows) for parts in zip(*batches, strict=True)]
+    def _run_once(self, feeds: Mapping[str, np.ndarray]) -> Sequence[RawOutput]:
+        return self._session.run(None, feeds)
 
-    def _describe_outputs(self, row: Mapping[str, np.ndarray]) -> list[GraphOutput]:
-        """The outputs of the graph, with shapes measured on made-up rows."""
-        declared = self._session.get_outputs()
-        measured: Sequence[RawOutput | None]
-        try:
-            measured = self._run(
-                {name: np.repeat(array, _PROBE_ROWS, axis=0) for name, array in row.items()}
-            )
-        # Some graphs fail on a row of ones; then the declared shapes are used.
-        except Exception:
-            measured = [None] * len(declared)
-        return [
-            describe_output(info, raw, n_rows=_PROBE_ROWS)
-            for info, raw in zip(declared, measured, strict=True)
-        ]
+
+def _require_input_shapes(infos: Sequence[TensorInfo], model: onnx.ModelProto) -> None:
+    """onnxruntime shows an input without a declared shape as a scalar."""
+    declared = {
+        graph_input.name
+        for graph_input in model.graph.input
+        if graph_input.type.tensor_type.HasField("shape")
+    }
+    if missing := [info.name for info in infos if info.name not in declared]:
+        raise LoadError(
+            f"the graph does not declare the shape of {listed(missing)}: export it with the shapes "
+            "of its inputs"
+        )
 
 
 def load(path: Path, options: LoadOptions) -> OnnxRuntime:
@@ -120,42 +119,4 @@ def load(path: Path, options: LoadOptions) -> OnnxRuntime:
         )
     except Exception as error:
         raise LoadError(f"onnxruntime cannot load the model: {error}") from error
-    return OnnxRuntime(session, model)
-
-
-def _fixed_batch_size(session: Session) -> int | None:
-    sizes = {info.shape[0] for info in session.get_inputs() if info.shape}
-    fixed = {size for size in sizes if isinstance(size, int)}
-    if len(fixed) > 1:
-        raise LoadError(
-            f"the inputs have different fixed batch sizes: {sorted(fixed)}. Export the model with "
-            "a dynamic batch dimension"
-        )
-    return next(iter(fixed), None)
-
-
-def _read_inputs(session: Session, takes_missing: bool) -> tuple[Input, ...]:
-    inputs: list[Input] = []
-    for info in session.get_inputs():
-        datatype = DATATYPES_BY_TYPE.get(info.type)
-        if datatype is None:
-            raise LoadError(
-                f"input '{info.name}' has the type {info.type}, which mlapi does not support"
-            )
-        if not info.shape:
-            raise LoadError(
-                f"input '{info.name}' is a scalar: its first dimension must be the batch"
-            )
-        nullable = takes_missing and DTYPES[datatype].kind == "f"
-        inputs.append(Input(info.name, datatype, (-1, *declared_row_shape(info)), (), nullable))
-    if not inputs:
-        raise LoadError("the graph has no inputs")
-    return tuple(inputs)
-
-
-def _join(parts: Sequence[RawOutput], n_rows: int) -> RawOutput:
-    """One output of several batches, without the padding behind `n_rows`."""
-    maps = [row for part in parts if isinstance(part, list) for row in part]
-    if maps:
-        return maps[:n_rows]
-    return np.concatenate([np.asarray(part) for part in parts])[:n_rows]
+    return OnnxRuntime(session, model, options)

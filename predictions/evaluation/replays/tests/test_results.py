@@ -99,7 +99,9 @@ def test_rows_of_varying_shape_are_scored_together_by_shape(
     calls: list[int] = []
 
     class Summing:
-        signature = Signature((Input("x", "FP64", (-1, -1)),), (Output("y", "FP64", (-1,)),))
+        signature = Signature(
+            (Input("x", "FP64", (-1, -1)),), (Output("y", "FP64", (-1,)),), "joined"
+        )
         libraries: Mapping[str, str] = {}
 
         def predict(self, inputs: Any) -> Any:

@@ -45,9 +45,9 @@ def test_regressor_predicts_like_the_library(tmp_path: Path) -> None:
 
     outputs = load(trained.path, OPTIONS).predict({"X": trained.rows})
 
-    assert outputs["variable"].shape == (len(trained.rows),)
+    assert outputs["variable"].shape == (len(trained.rows), 1)
     expected = trained.estimator.predict(trained.rows)
-    np.testing.assert_allclose(outputs["variable"], expected, rtol=1e-6)
+    np.testing.assert_allclose(outputs["variable"][:, 0], expected, rtol=1e-6)
 
 
 def test_a_text_and_a_number_input_predict_like_the_library(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_integers_beyond_float_precision_are_exact(tmp_path: Path) -> None:
 
     outputs = runtime.predict({"x": np.array([[2**61 + 1]])})
 
-    assert outputs["y"].tolist() == [2**62 + 2]
+    assert outputs["y"].tolist() == [[2**62 + 2]]
 
 
 def test_scores_of_a_linear_svm_keep_its_classes(tmp_path: Path) -> None:

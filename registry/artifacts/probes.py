@@ -1,0 +1,88 @@
+"""The rows that a new model is examined with, and what they show about joining rows. No Django
+here.
+"""
+
+from collections.abc import Sequence
+
+from registry.artifacts.errors import ArtifactRejected
+from registry.runtimes.base import InferenceError, Runtime, profiles_of
+from registry.runtimes.independence import (
+    Dependence,
+    find_dependence,
+    has_differing_rows,
+    take,
+)
+from registry.signatures.arrangement import Arrays
+from registry.signatures.signature import Batching, Signature
+from registry.signatures.synthetic_rows import Guess, synthesize_sets
+
+MAX_ROWS = 8
+# Each row is a request to someone's server.
+MAX_REMOTE_ROWS = 3
+REMOTE_GUESSES: Sequence[Guess] = ("small", "constant")
+
+_RANDOM = (
+    "The model returns another answer each time it scores the same row, so no answer could be "
+    "checked later. Export it for inference, without dropout or sampling."
+)
+_MEANINGLESS_ALONE = (
+    "The model returns the same answer for every row alone, and other answers for rows together: "
+    "it computes over the first dimension, such as a softmax or a mean over the rows. Export it "
+    'with that computation over another dimension, or declare {"batching": "unbatched"} in the '
+    "signature: then one input is the complete tensor."
+)
+
+
+def synthetic_rows(runtime: Runtime, signature: Signature, framework: str) -> list[Arrays]:
+    """Sets of rows that fit the signature, from the most realistic to constant ones."""
+    if framework == "open-inference":
+        return list(synthesize_sets(signature, {}, MAX_REMOTE_ROWS, REMOTE_GUESSES))
+    return list(synthesize_sets(signature, profiles_of(runtime), MAX_ROWS))
+
+
+def scorable(runtime: Runtime, sets: Sequence[Arrays]) -> list[Arrays]:
+    """The first two sets of rows of which the model can score the first row."""
+    found: list[Arrays] = []
+    for rows in sets:
+        try:
+            runtime.predict(take(rows, [0]))
+        except InferenceError:
+            continue
+        found.append(rows)
+        if len(found) == 2:
+            break
+    return found
+
+
+def proved_batching(runtime: Runtime, signature: Signature, sets: Sequence[Arrays]) -> Batching:
+    """How rows may share a call of this model, by its answers for these sets of rows.
+
+    Raises ArtifactRejected for a model that answers by chance, or whose answer for a row means
+    nothing without others.
+    """
+    if signature.batching == "unbatched":
+        # A set of one row has no others to depend on.
+        sets = [take(rows, [0]) for rows in sets]
+    found: list[Dependence] = []
+    for rows in sets:
+        try:
+            dependence = find_dependence(runtime.predict, rows)
+        except InferenceError:
+            dependence = Dependence.ON_OTHER_ROWS
+        if dependence is Dependence.ON_CHANCE:
+            raise ArtifactRejected(_RANDOM)
+        if dependence is not Dependence.NONE or has_differing_rows(rows):
+            found.append(dependence)
+    if signature.batching in ("unbatched", "single"):
+        return signature.batching
+    if found and all(item is Dependence.ENTIRELY_ON_OTHER_ROWS for item in found):
+        raise ArtifactRejected(_MEANINGLESS_ALONE)
+    is_joinable = bool(found) and all(item is Dependence.NONE for item in found)
+    if signature.batching == "joined" and not is_joinable:
+        raise ArtifactRejected(
+            "The model takes several rows a call, but its answer for a row depends on the rows "
+            'beside it. Declare {"batching": "unbatched"} in the signature: then one input is the '
+            "complete tensor.",
+            field="signature",
+        )
+    return "joined" if is_joinable else "single"
