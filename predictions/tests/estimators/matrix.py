@@ -76,7 +76,11 @@ def make(name: str) -> Estimator:
     }
     parameters = inspect.signature(estimator_class).parameters.values()
     return estimator_class(
-        **{p.name: required[p.name] for p in parameters if p.default is p.empty and p.name in required}
+        **{
+            p.name: required[p.name]
+            for p in parameters
+            if p.default is p.empty and p.name in required
+        }
     )
 
 
@@ -150,13 +154,19 @@ def in_pipeline(estimator: Estimator) -> Pipeline | None:
 # -- what the library answers
 
 
-def expected_outputs(model: Estimator, rows: Any) -> dict[str, Any]:
-    """The outputs for the rows under mlapi's names."""
+def expected_outputs(model: Estimator, rows: Any, *, alone: bool = False) -> dict[str, Any]:
+    """The outputs for the rows under mlapi's names; `alone` for one row a call, as for models
+    whose answer for a row depends on the rows beside it.
+    """
+    if alone:
+        each = [expected_outputs(model, rows[[i]]) for i in range(len(rows))]
+        return {name: np.concatenate([outputs[name] for outputs in each]) for name in each[0]}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if not hasattr(model, "predict"):
             transformed = model.transform(rows)
-            return {"value": np.asarray(getattr(transformed, "toarray", lambda: transformed)())}
+            dense = np.asarray(getattr(transformed, "toarray", lambda: transformed)())
+            return {"value": dense.ravel() if dense.shape[-1] == 1 else dense}
         predicted = np.asarray(model.predict(rows))
         if not is_classifier(model):
             return _named(predicted, "value")

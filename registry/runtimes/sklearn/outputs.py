@@ -69,7 +69,7 @@ class EstimatorOutputs:
         """The arrays of all outputs; raises what the library raises."""
         if not self._is_classifier:
             values = self._predict(rows)
-            if self._is_transformer:
+            if self._is_transformer and self._n_targets > 1:
                 return {"value": values}
             return {output.name: values[:, i] for i, output in enumerate(self.outputs)}
         probabilities = self._predict_proba(rows) if self._has_probabilities else []
@@ -144,7 +144,7 @@ class EstimatorOutputs:
         # A regressor of integers may answer one for some rows, and fractions for others.
         is_regressor = get_tags(self._estimator).estimator_type == "regressor"
         datatype = "FP64" if is_regressor and dtype.kind != "f" else DATATYPES[dtype]
-        if self._is_transformer:
+        if self._is_transformer and self._n_targets > 1:
             return (Output("value", datatype, (-1, self._n_targets)),)
         return tuple(Output(name or "value", datatype, (-1,)) for name in names)
 

@@ -226,8 +226,8 @@ def _require_model(model: object) -> None:
         raise LoadError(f"the {kind} is not fitted") from error
     if not hasattr(model, "predict") and not hasattr(model, "transform"):
         raise LoadError(
-            f"{kind} neither predicts nor transforms new rows: send a model that does, or the whole "
-            "pipeline"
+            f"{kind} neither predicts nor transforms new rows: send a model that does, or the "
+            "whole pipeline"
         )
 
 
