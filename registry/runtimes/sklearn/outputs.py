@@ -34,6 +34,10 @@ _ARGMAX_TYPES = (
 MAX_TRANSFORMED_VALUES = 10_000
 
 
+class _NoNumbers(ValueError):
+    """A transformer gives texts, which no output of a model holds."""
+
+
 class Estimator(Protocol):
     """A fitted estimator: a classifier may have `predict_proba` as well, and one that only
     transforms rows has `transform` instead of `predict`.
@@ -99,10 +103,13 @@ class EstimatorOutputs:
             else self._estimator.predict(rows)
         )
         array = result.toarray() if sparse.issparse(result) else np.asarray(result)
-        if self._is_transformer:
+        if not self._is_transformer:
+            return array
+        try:
             # SparsePCA leaves out the dimension of a single row.
             return array.astype(np.float64).reshape(rows.shape[0], -1)
-        return array
+        except (ValueError, TypeError) as error:
+            raise _NoNumbers(f"the transformed values are no numbers: {error}") from error
 
     def _sample(self, rows: object | None) -> np.ndarray | None:
         """The predictions for a made-up row, for their shape; None if each is refused."""
@@ -111,6 +118,8 @@ class EstimatorOutputs:
             try:
                 if sample is not None:
                     return self._call(sample)
+            except _NoNumbers:
+                return np.empty((1, 0))
             except Exception as error:
                 logger.debug("The model does not predict a made-up row: %s", error)
         return None

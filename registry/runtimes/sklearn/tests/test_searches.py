@@ -120,6 +120,19 @@ def test_an_iterative_imputer_answers_like_the_library(tmp_path: Path) -> None:
     np.testing.assert_array_equal(outputs["value"], model.predict(rows))
 
 
+def test_an_empty_row_is_imputed_alike_alone_and_beside_others(tmp_path: Path) -> None:
+    rows = ROWS.copy()
+    rows[::3, 1] = np.nan
+    rows[4] = np.nan
+    model = make_pipeline(IterativeImputer(random_state=0), Ridge()).fit(rows, ROWS[:, 0] ** 2)
+    alone = model.predict(rows[[4]])
+    assert abs(alone - model.predict(rows)[4]) > 1e-6
+
+    outputs = reload(model, tmp_path).predict({"features": rows})
+
+    np.testing.assert_array_equal(outputs["value"][[4]], alone)
+
+
 def test_an_imputer_that_draws_at_random_is_refused(tmp_path: Path) -> None:
     rows = ROWS.copy()
     rows[::3, 1] = np.nan
