@@ -174,6 +174,14 @@ def load(path: Path, options: LoadOptions) -> SklearnRuntime:
         raise LoadError(f"the model is damaged: {type(error).__name__}: {error}") from error
 
 
+def read_object(path: Path, trusted_types: frozenset[str]) -> object:
+    """The object in a `.skops` file as it was written, without the distributions of a search.
+
+    Raises LoadError.
+    """
+    return _read(path, sorted(TRUSTED_TYPES | trusted_types))[0]
+
+
 def _read(path: Path, trusted: list[str]) -> tuple[Estimator, dict[str, str]]:
     """The object in the file, not yet known to be an estimator, and the libraries that wrote it."""
     try:

@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from registry.runtimes.base import LoadError
-from registry.runtimes.sklearn.runtime import load
+from registry.runtimes.sklearn.runtime import load, read_object
 from registry.runtimes.sklearn.tests.estimators import OPTIONS, ROWS, reload
 
 SPLITTERS = [
@@ -72,6 +72,15 @@ def test_a_randomized_search_loads_without_its_distributions(
     outputs = reload(model, tmp_path).predict({"features": ROWS})
 
     np.testing.assert_array_equal(outputs["value"], model.predict(ROWS))
+
+
+def test_a_randomized_search_is_read_for_a_conversion(tmp_path: Path) -> None:
+    model = randomized(stats.loguniform(1e-3, 1))
+    skops.io.dump(model, tmp_path / "model.skops")
+
+    source: Any = read_object(tmp_path / "model.skops", frozenset())
+
+    np.testing.assert_array_equal(source.predict(ROWS), model.predict(ROWS))
 
 
 def test_code_in_a_distribution_never_runs(tmp_path: Path) -> None:
