@@ -53,12 +53,10 @@ def load(path: Path, framework: str, trusted_types: frozenset[str]) -> SourceMod
 
 
 def _load_skops(path: Path, trusted_types: frozenset[str]) -> SourceModel:
-    trust = importlib.import_module("registry.runtimes.sklearn.trusted_types")
+    runtime = importlib.import_module("registry.runtimes.sklearn.runtime")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return importlib.import_module("skops.io").load(
-            path, trusted=sorted(trust.TRUSTED_TYPES | trusted_types)
-        )
+        return runtime.read_object(path, trusted_types)
 
 
 def variants(model: SourceModel, framework: str, signature: Signature) -> Iterator[Variant]:

@@ -57,7 +57,7 @@ def export_confined(request: JSONObject) -> JSONObject:
     )
     return {
         "framework": framework,
-        "signature": declared,
+        "signature": _declare_inputs(runtime, signature, declared),
         "summary": _summary(model, signature, runtime),
         "version_warnings": version_warnings,
         "parity": asdict(_compare(model, runtime, signature, request["example"])),
@@ -218,6 +218,28 @@ def _declare_classes(
     if classes.ndim != 1 or labels == list(range(len(labels))) or "classes" in (declared or {}):
         return declared
     return {**(declared or {}), "classes": labels}
+
+
+def _declare_inputs(
+    runtime: Runtime, signature: Signature, declared: JSONObject | None
+) -> JSONObject | None:
+    """The declared signature, with what the example rows showed about the inputs.
+
+    Otherwise registering the file would need the same rows again.
+    """
+    is_in_file = {tensor.name: tensor.datatype is not None for tensor in runtime.signature.inputs}
+    inputs = [
+        {
+            "name": tensor.name,
+            "datatype": tensor.datatype,
+            **({"nullable": True} if tensor.nullable else {}),
+        }
+        for tensor in signature.inputs
+        if not is_in_file.get(tensor.name, True)
+    ]
+    if not inputs or {"inputs", "columns"} & (declared or {}).keys():
+        return declared
+    return {**(declared or {}), "inputs": inputs}
 
 
 def _summary(model: Model, signature: Signature, runtime: Runtime) -> str:

@@ -1,5 +1,8 @@
 """Changes to a loaded scikit-learn model that make it fit to serve. No Django here."""
 
+from typing import Any
+
+import numpy as np
 from sklearn.compose import ColumnTransformer
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer
 
@@ -30,6 +33,8 @@ def adapt_part(part: object) -> None:
     attributes.pop("_sklearn_output_config", None)
     if isinstance(part, ColumnTransformer):
         _select_by_position(part)
+    if hasattr(part, "imputation_sequence_"):
+        attributes["transform"] = _EmptyRowsAlone(part)
     # With names, an estimator would warn about an array in every call.
     attributes.pop("feature_names_in_", None)
     adapt_booster(part)
@@ -51,3 +56,23 @@ def _positions(columns: object, indices: list[int]) -> int | list[int]:
     # A single name or number stands for an array of one dimension.
     is_single = isinstance(columns, str | int) and not isinstance(columns, bool)
     return int(indices[0]) if is_single else [int(index) for index in indices]
+
+
+class _EmptyRowsAlone:
+    """The `transform` of an IterativeImputer, which answers rows without any value as it does if
+    there are no others. By itself it would go on to estimate them beside other rows.
+    """
+
+    def __init__(self, imputer: Any) -> None:
+        self._imputer = imputer
+        self._transform = imputer.transform
+
+    def __call__(self, rows: Any) -> np.ndarray:
+        values = np.asarray(rows, dtype=np.float64)
+        marker = self._imputer.missing_values
+        is_missing = np.isnan(values) if marker != marker else values == marker
+        is_empty = is_missing.all(axis=1)
+        imputed: np.ndarray = self._transform(values)
+        if is_empty.any() and not is_empty.all():
+            imputed[is_empty] = self._transform(values[is_empty])
+        return imputed

@@ -166,6 +166,11 @@ def _n_features(model: object, entries: list[object], feature_names: tuple[str, 
         return 1
     if feature_names:
         return len(feature_names)
+    if not hasattr(model, "predict"):
+        raise LoadError(
+            f"{type(model).__name__} transforms no rows of columns, but labels or images: send a "
+            "model that takes rows"
+        )
     raise LoadError(
         "the file does not contain how many features the model takes: fit the model again with "
         "this version of scikit-learn"

@@ -34,6 +34,10 @@ _ARGMAX_TYPES = (
 MAX_TRANSFORMED_VALUES = 10_000
 
 
+class _NoNumbers(ValueError):
+    """A transformer gives texts, which no output of a model holds."""
+
+
 class Estimator(Protocol):
     """A fitted estimator: a classifier may have `predict_proba` as well, and one that only
     transforms rows has `transform` instead of `predict`.
@@ -69,7 +73,7 @@ class EstimatorOutputs:
         """The arrays of all outputs; raises what the library raises."""
         if not self._is_classifier:
             values = self._predict(rows)
-            if self._is_transformer:
+            if self._is_transformer and self._n_targets > 1:
                 return {"value": values}
             return {output.name: values[:, i] for i, output in enumerate(self.outputs)}
         probabilities = self._predict_proba(rows) if self._has_probabilities else []
@@ -92,25 +96,33 @@ class EstimatorOutputs:
         predicted = self._call(rows)
         return predicted.reshape(len(predicted), self._n_targets)
 
-    def _call(self, rows: object) -> np.ndarray:
+    def _call(self, rows: Any) -> np.ndarray:
         result: Any = (
             getattr(self._estimator, "transform")(rows)  # noqa: B009 - optional
             if self._is_transformer
             else self._estimator.predict(rows)
         )
         array = result.toarray() if sparse.issparse(result) else np.asarray(result)
-        return array.astype(np.float64) if self._is_transformer else array
+        if not self._is_transformer:
+            return array
+        try:
+            # SparsePCA leaves out the dimension of a single row.
+            return array.astype(np.float64).reshape(rows.shape[0], -1)
+        except (ValueError, TypeError) as error:
+            raise _NoNumbers(f"the transformed values are no numbers: {error}") from error
 
     def _sample(self, rows: object | None) -> np.ndarray | None:
-        """The predictions for a made-up row, for their shape; None if it is refused."""
-        if rows is None:
-            width = getattr(self._estimator, "n_features_in_", None)
-            rows = None if width is None else np.ones((1, width))
-        try:
-            return None if rows is None else self._call(rows)
-        except Exception as error:
-            logger.debug("The model does not predict a made-up row: %s", error)
-            return None
+        """The predictions for a made-up row, for their shape; None if each is refused."""
+        width = getattr(self._estimator, "n_features_in_", None)
+        for sample in (rows, *(np.full((1, width or 1), value) for value in (1.0, 0.0))):
+            try:
+                if sample is not None:
+                    return self._call(sample)
+            except _NoNumbers:
+                return np.empty((1, 0))
+            except Exception as error:
+                logger.debug("The model does not predict a made-up row: %s", error)
+        return None
 
     def _predict_proba(self, rows: object) -> list[np.ndarray]:
         """One array (n, classes) for each target, from the three forms in scikit-learn: a list of
@@ -138,26 +150,38 @@ class EstimatorOutputs:
                 f"the {type(self._estimator).__name__} answers {dtype.name}, not numbers, and is "
                 "no classifier"
             )
-        datatype = DATATYPES[dtype]
-        if self._is_transformer:
+        # A regressor of integers may answer one for some rows, and fractions for others.
+        is_regressor = get_tags(self._estimator).estimator_type == "regressor"
+        datatype = "FP64" if is_regressor and dtype.kind != "f" else DATATYPES[dtype]
+        if self._is_transformer and self._n_targets > 1:
             return (Output("value", datatype, (-1, self._n_targets)),)
         return tuple(Output(name or "value", datatype, (-1,)) for name in names)
 
 
 def _transformed_width(transformer: object, sample: np.ndarray | None) -> int:
-    """How many values a transformer gives for one row; raises LoadError for too many."""
-    if sample is None or sample.ndim != 2:
+    """How many values a transformer gives for one row; raises LoadError for none or too many."""
+    width = _feature_count(transformer) if sample is None else sample.shape[1]
+    if not width:
         raise LoadError(
             f"the {type(transformer).__name__} only transforms rows, and not into numbers: send a "
             "pipeline that predicts"
         )
-    if sample.shape[1] > MAX_TRANSFORMED_VALUES:
+    if width > MAX_TRANSFORMED_VALUES:
         raise LoadError(
-            f"the {type(transformer).__name__} gives {sample.shape[1]} values for one row, more "
+            f"the {type(transformer).__name__} gives {width} values for one row, more "
             f"than {MAX_TRANSFORMED_VALUES}: reduce them, with TruncatedSVD for instance, or send "
             "a pipeline that predicts"
         )
-    return int(sample.shape[1])
+    return width
+
+
+def _feature_count(transformer: object) -> int:
+    """How many features a fitted transformer names, 0 if it does not."""
+    try:
+        return len(getattr(transformer, "get_feature_names_out")())  # noqa: B009 - optional
+    except Exception as error:
+        logger.debug("The transformer has no names of features: %s", error)
+        return 0
 
 
 def _read_classes(classifier: Estimator, n_targets: int) -> list[np.ndarray]:

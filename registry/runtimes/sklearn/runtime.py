@@ -174,6 +174,14 @@ def load(path: Path, options: LoadOptions) -> SklearnRuntime:
         raise LoadError(f"the model is damaged: {type(error).__name__}: {error}") from error
 
 
+def read_object(path: Path, trusted_types: frozenset[str]) -> object:
+    """The object in a `.skops` file as it was written, without the distributions of a search.
+
+    Raises LoadError.
+    """
+    return _read(path, sorted(TRUSTED_TYPES | trusted_types))[0]
+
+
 def _read(path: Path, trusted: list[str]) -> tuple[Estimator, dict[str, str]]:
     """The object in the file, not yet known to be an estimator, and the libraries that wrote it."""
     try:
@@ -226,7 +234,7 @@ def _require_model(model: object) -> None:
         raise LoadError(f"the {kind} is not fitted") from error
     if not hasattr(model, "predict") and not hasattr(model, "transform"):
         raise LoadError(
-            f"a {kind} neither predicts nor transforms new rows: send a model that does, or the "
+            f"{kind} neither predicts nor transforms new rows: send a model that does, or the "
             "whole pipeline"
         )
 

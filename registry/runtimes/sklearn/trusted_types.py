@@ -17,6 +17,7 @@ TRUSTED_TYPES = frozenset(
     (
         "functools.partial",
         "numpy.dtype",
+        "numpy.mean",
         "scipy._lib.array_api_compat.numpy._aliases.asarray",
         "scipy.interpolate._bsplines.BSpline",
         "scipy.interpolate._interpolate.interp1d",

@@ -164,6 +164,9 @@ def test_columns_of_several_types_are_compared_on_example_rows(tmp_path: Path) -
     output = run(tmp_path / "model.pkl", "--yes", f"--example={example}")
 
     assert "features city, age, n" in output
+    # The types that the rows showed, without which the file cannot be registered.
+    types = {column["name"]: column["datatype"] for column in declared_in(output)["inputs"]}
+    assert types["n"] == "INT64"
     assert "Compared with the pickle on 2 example rows" in output
 
 

@@ -129,6 +129,17 @@ def test_the_names_of_a_caller_say_nothing_about_the_positions(tmp_path: Path) -
     np.testing.assert_allclose(outputs["probabilities"], expected)
 
 
+def test_an_optional_column_without_gaps_is_registered_and_refuses_null(tmp_path: Path) -> None:
+    rows = np.resize(np.arange(3), (40, 1))
+    model = make_pipeline(OneHotEncoder(), LogisticRegression()).fit(rows, LABELS)
+    # As from an MLflow signature.
+    declared = {"columns": [{"name": "x0", "datatype": "FP64", "nullable": True}]}
+
+    _, signature = reload_declared(model, declared, tmp_path)
+
+    assert (signature.inputs[0].datatype, signature.inputs[0].nullable) == ("INT64", False)
+
+
 # -- categories
 
 

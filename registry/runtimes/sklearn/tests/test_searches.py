@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from registry.runtimes.base import LoadError
-from registry.runtimes.sklearn.runtime import load
+from registry.runtimes.sklearn.runtime import load, read_object
 from registry.runtimes.sklearn.tests.estimators import OPTIONS, ROWS, reload
 
 SPLITTERS = [
@@ -74,6 +74,15 @@ def test_a_randomized_search_loads_without_its_distributions(
     np.testing.assert_array_equal(outputs["value"], model.predict(ROWS))
 
 
+def test_a_randomized_search_is_read_for_a_conversion(tmp_path: Path) -> None:
+    model = randomized(stats.loguniform(1e-3, 1))
+    skops.io.dump(model, tmp_path / "model.skops")
+
+    source: Any = read_object(tmp_path / "model.skops", frozenset())
+
+    np.testing.assert_array_equal(source.predict(ROWS), model.predict(ROWS))
+
+
 def test_code_in_a_distribution_never_runs(tmp_path: Path) -> None:
     proof = tmp_path / "executed"
     distribution = stats.loguniform(1e-3, 1)
@@ -118,6 +127,19 @@ def test_an_iterative_imputer_answers_like_the_library(tmp_path: Path) -> None:
 
     assert runtime.signature.inputs[0].nullable
     np.testing.assert_array_equal(outputs["value"], model.predict(rows))
+
+
+def test_an_empty_row_is_imputed_alike_alone_and_beside_others(tmp_path: Path) -> None:
+    rows = ROWS.copy()
+    rows[::3, 1] = np.nan
+    rows[4] = np.nan
+    model = make_pipeline(IterativeImputer(random_state=0), Ridge()).fit(rows, ROWS[:, 0] ** 2)
+    alone = model.predict(rows[[4]])
+    assert abs(alone - model.predict(rows)[4]) > 1e-6
+
+    outputs = reload(model, tmp_path).predict({"features": rows})
+
+    np.testing.assert_array_equal(outputs["value"][[4]], alone)
 
 
 def test_an_imputer_that_draws_at_random_is_refused(tmp_path: Path) -> None:
