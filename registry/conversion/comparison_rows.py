@@ -11,7 +11,7 @@ import numpy as np
 
 from registry.artifacts.errors import ArtifactRejected
 from registry.conversion.launch import MIN_EXAMPLE_ROWS, N_SYNTHETIC_ROWS
-from registry.runtimes.base import Runtime, profiles_of
+from registry.runtimes.base import Outputs, Runtime, profiles_of
 from registry.signatures.signature import Input, Signature, listed
 from registry.signatures.synthetic_rows import Profiles, synthesize_rows
 
@@ -38,6 +38,33 @@ def rows_to_compare(
             field="example",
         )
     return synthesize_rows(signature, profiles, N_SYNTHETIC_ROWS)
+
+
+def without_missing_objects(arrays: Arrays, outputs: Outputs) -> tuple[Arrays, Outputs]:
+    """The rows that an ONNX graph can hold, with their outputs: it has no missing text.
+
+    Raises ArtifactRejected if too few are left of the example rows.
+    """
+    n_rows = len(next(iter(arrays.values())))
+    is_whole = np.ones(n_rows, bool)
+    for values in arrays.values():
+        if values.dtype == object:
+            rows = values.reshape(n_rows, -1)
+            # NaN is the only value that differs from itself.
+            is_whole &= np.array([all(v is not None and v == v for v in row) for row in rows])
+    if is_whole.all():
+        return arrays, outputs
+    if is_whole.sum() < MIN_EXAMPLE_ROWS:
+        raise ArtifactRejected(
+            "An ONNX graph holds no missing text, integer or boolean, and only"
+            f" {is_whole.sum():,} of the example rows have none. Send at least"
+            f" {MIN_EXAMPLE_ROWS:,} such rows.",
+            field="example",
+        )
+    return (
+        {name: values[is_whole] for name, values in arrays.items()},
+        {name: values[is_whole] for name, values in outputs.items()},
+    )
 
 
 def unusual_rows(runtime: Runtime, signature: Signature, arrays: Arrays) -> dict[str, np.ndarray]:

@@ -16,7 +16,11 @@ import numpy as np
 from registry.artifacts import sandbox
 from registry.artifacts.errors import ArtifactRejected
 from registry.artifacts.proof import load_model, score_example
-from registry.conversion.comparison_rows import rows_to_compare, unusual_rows
+from registry.conversion.comparison_rows import (
+    rows_to_compare,
+    unusual_rows,
+    without_missing_objects,
+)
 from registry.conversion.launch import MIN_EXAMPLE_ROWS
 from registry.conversion.parity import Parity, compare
 from registry.conversion.unconvertible import REGISTER_AS_IT_IS, Unconvertible, explanation
@@ -135,7 +139,7 @@ def _answer_rows(
             f" {MIN_EXAMPLE_ROWS:,} example rows.",
             field="example",
         ) from error
-    arrays = arrange(signature, rows)
+    arrays, answers = without_missing_objects(arrange(signature, rows), answers)
     unusual = unusual_rows(runtime, signature, arrays)
     unusual_answers = _finite(_predict_or_none(runtime, unusual))
     return _Source(

@@ -179,3 +179,19 @@ def test_texts_booleans_and_missing_values_in_columns(matrix: Matrix) -> None:
 
     assert not matrix.refused
     assert len(matrix.converted) == 12
+
+
+def test_example_rows_with_missing_texts_prove_the_others(matrix: Matrix) -> None:
+    rows, target = table()
+    encode = OneHotEncoder(handle_unknown="ignore")
+    impute = SimpleImputer(strategy="constant", fill_value="none")
+    columns = ColumnTransformer([("city", make_pipeline(impute, encode), [0])])
+    model = make_pipeline(columns, logistic()).fit(rows[:, :1], target)
+    example = [{"x0": None if city != city else city} for city in rows[:, 0]]
+    whole = [row for row in example if row["x0"] is not None]
+
+    matrix.add("enough", model, whole, example=example)
+    matrix.add("too few", model, whole, example=[*whole[:500], *[{"x0": None}] * 500])
+
+    assert matrix.converted == ["enough"]
+    assert "only 500 of the example rows have none" in matrix.refused["too few"]
