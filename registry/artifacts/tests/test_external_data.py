@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from registry.artifacts.errors import ArtifactRejected
 from registry.artifacts.external_data import _write_single_file, has_external_data
 from registry.models import ModelVersion
-from registry.runtimes.base import LoadOptions
+from registry.runtimes.base import LoadError, LoadOptions
 from registry.runtimes.onnx.runtime import load
 from registry.testing.folders import MLFLOW_FOLDERS, files_below
 
@@ -71,6 +71,11 @@ def test_the_single_file_answers_as_the_pair(pair: Path) -> None:
     assert not has_external_data(single)
     outputs = load(single, LoadOptions()).predict({"x": ROWS})
     assert np.allclose(outputs["y"], ROWS @ WEIGHTS, rtol=1e-5)
+
+
+def test_an_upload_of_the_model_file_says_how_to_write_a_single_one(pair: Path) -> None:
+    with pytest.raises(LoadError, match=r"onnx\.save_model\(onnx\.load\('model\.onnx'\), "):
+        load(pair, LoadOptions())
 
 
 def test_weights_without_offset_and_length_are_the_whole_file(pair: Path) -> None:

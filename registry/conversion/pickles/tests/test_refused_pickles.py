@@ -1,6 +1,8 @@
 """Pickles that `convert_pickle` refuses, or warns of."""
 
+import io
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +10,13 @@ import joblib
 import numpy as np
 import pytest
 import xgboost
-from django.core.management import CommandError
+from django.core.management import CommandError, call_command
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 
 from registry.conversion.pickles.confinement import probe
 from registry.conversion.pickles.tests.commands import error_of, run
+from registry.management.commands import convert_pickle
 
 pytestmark = pytest.mark.slow
 
@@ -90,3 +93,21 @@ def test_a_model_of_another_scikit_learn_is_reported(tmp_path: Path) -> None:
     output = run(tmp_path / "model.pkl", "--yes")
 
     assert "LogisticRegression was written by scikit-learn 1.8.0, and is read by" in output
+
+
+def test_a_system_that_cannot_confine_is_reported_and_not_covered_by_yes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "model.pkl").write_bytes(pickle.dumps(LogisticRegression().fit(ROWS, LABELS)))
+    without_files = replace(probe(), files=())
+    monkeypatch.setattr(convert_pickle, "probe", lambda: without_files)
+    out = io.StringIO()
+
+    with pytest.raises(CommandError, match="--accept-risk"):
+        call_command("convert_pickle", str(tmp_path / "model.pkl"), "--yes", stdout=out)
+
+    assert (
+        "NOT PROTECTED: on this system the process can read and change every file of your user."
+        in out.getvalue()
+    )
+    assert "Wrote" in run(tmp_path / "model.pkl", "--yes", "--accept-risk")
