@@ -5,6 +5,8 @@ here.
 """
 
 import mmap
+import zlib
+from lzma import LZMAError
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
@@ -22,6 +24,10 @@ HEAD_BYTES = 4096
 # A zip compresses a real model two or three times. A much higher ratio is a zip bomb.
 MAX_ZIP_RATIO = 20
 MAX_ZIP_ALLOWANCE_BYTES = 64 * 2**20
+# The member of a skops file that describes the model.
+SCHEMA = "schema.json"
+# What zipfile raises for crafted archives; RuntimeError is for encrypted ones.
+ZIP_ERRORS = (BadZipFile, OSError, ValueError, RuntimeError, EOFError, zlib.error, LZMAError)
 ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
 
 
@@ -102,11 +108,11 @@ def _sniff_zip(path: Path, size: int) -> str:
     try:
         with ZipFile(path) as archive:
             members = archive.infolist()
-    # zipfile raises various exceptions for crafted archives.
-    except (BadZipFile, OSError, ValueError, NotImplementedError, EOFError) as error:
+            schema = _start_of(archive, SCHEMA)
+    except ZIP_ERRORS as error:
         raise ArtifactRejected(DAMAGED.format(f"the archive cannot be read ({error})")) from error
     names = {member.filename for member in members}
-    if "schema.json" not in names:
+    if SCHEMA not in names:
         raise ArtifactRejected(describe_zip(names).message)
     unpacked = sum(member.file_size for member in members)
     limit = MAX_ZIP_RATIO * size + MAX_ZIP_ALLOWANCE_BYTES
@@ -116,4 +122,15 @@ def _sniff_zip(path: Path, size: int) -> str:
         )
     if len(names) < len(members):
         raise ArtifactRejected("The archive contains two files with the same name.")
+    # Other archives have a file of this name, too.
+    if b"__class__" not in schema:
+        raise ArtifactRejected(describe_zip(names).message)
     return "sklearn"
+
+
+def _start_of(archive: ZipFile, name: str) -> bytes:
+    """The first bytes of a member; none if there is no such member."""
+    if name not in archive.namelist():
+        return b""
+    with archive.open(name) as member:
+        return member.read(100)

@@ -18,7 +18,8 @@ from registry.open_inference.binary import TensorError
 Value: TypeAlias = str | int | float | bool | None
 
 PARAMETER = "content_type"
-OF_TENSORS = ("np", "str", "base64", "pd_json")
+SENT_AS_THEY_ARE = ("np", "str")
+OF_TENSORS = (*SENT_AS_THEY_ARE, "base64", "pd_json")
 OF_REQUESTS = ("np", "str", "pd")
 OF_OUTPUTS = ("np", "str", "base64")
 _OF_TEXTS = ("str", "base64", "pd_json")

@@ -49,14 +49,14 @@ class CatBoostRuntime:
 
     def __init__(self, model: catboost.CatBoost) -> None:
         self._model = model
-        metadata = model.get_metadata()
-        self._metadata: Mapping[str, str] = {key: metadata[key] for key in metadata.keys()}  # noqa: SIM118 - not a mapping
-        self.libraries: Mapping[str, str] = {"catboost": _written_by(self._metadata)}
-        self._columns = _Columns(model, self._metadata)
+        proxy = model.get_metadata()
+        metadata = {key: proxy[key] for key in proxy.keys()}  # noqa: SIM118 - not a mapping
+        self.libraries: Mapping[str, str] = {"catboost": _written_by(metadata)}
+        self._columns = _Columns(model, metadata)
         self._loss: str = model._object._get_loss_function_name()
         self._classes: tuple[ClassLabel, ...] = tuple(np.asarray(model.classes_).tolist())
         self._width = self._raw_values(self._columns.sample()).shape[1]
-        self._logit_threshold = _logit_threshold(self._metadata)
+        self._logit_threshold = _logit_threshold(metadata)
         self.signature = Signature(self._columns.inputs, self._outputs())
 
     def predict(self, inputs: Mapping[str, np.ndarray]) -> Outputs:

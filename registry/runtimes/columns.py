@@ -47,8 +47,7 @@ class Categories:
 
 
 def category_input(name: str, categories: Categories) -> Input:
-    datatype = categories.datatype
-    return Input(name, datatype, (-1,), nullable=True, alternatives=(datatype,))
+    return Input(name, categories.datatype, (-1,), nullable=True)
 
 
 def number_input(name: str, datatype: str) -> Input:

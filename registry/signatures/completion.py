@@ -84,19 +84,6 @@ def _declared_column(tensor: Input, column: Input) -> Input:
     return replace(column, datatype=datatype, nullable=nullable)
 
 
-def _restore_spaces(inputs: tuple[Input, ...], columns: tuple[Input, ...]) -> tuple[Input, ...]:
-    """The inputs with the names of their columns, in which LightGBM replaces whitespace with
-    underscores. Only a runtime that offers alternatives reads its inputs by position.
-    """
-    originals = {re.sub(r"\s", "_", column.name): column.name for column in columns}
-    return tuple(
-        replace(tensor, name=originals.get(tensor.name, tensor.name))
-        if tensor.alternatives
-        else tensor
-        for tensor in inputs
-    )
-
-
 def _counting_type(tensor: Input, column: Input) -> str | None:
     is_possible = tensor.datatype is None or column.datatype in tensor.alternatives
     return column.datatype if is_possible else None
@@ -193,6 +180,19 @@ def _can_represent(in_file: str | None, declared: str | None) -> bool:
         return False
     kinds = DTYPES[in_file].kind + DTYPES[declared].kind
     return set(kinds) <= set("iuf") and np.can_cast(DTYPES[declared], DTYPES[in_file])
+
+
+def _restore_spaces(inputs: tuple[Input, ...], columns: tuple[Input, ...]) -> tuple[Input, ...]:
+    """The inputs with the names of their columns, in which LightGBM replaces whitespace with
+    underscores.
+    """
+    originals = {re.sub(r"\s", "_", column.name): column.name for column in columns}
+    return tuple(
+        replace(tensor, name=originals.get(tensor.name, tensor.name))
+        if tensor.has_spaces_replaced
+        else tensor
+        for tensor in inputs
+    )
 
 
 # -- types from example rows

@@ -166,4 +166,5 @@ def _base_names(names: Set[str]) -> set[str]:
 
 def _quoted(names: list[str]) -> str:
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(f"'{name[:60]}'" for name in names[:3]) + more
+    # Names may hold any character, and tarfile's even halves of surrogate pairs.
+    return ", ".join(repr(name[:60]) for name in names[:3]) + more

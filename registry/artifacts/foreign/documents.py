@@ -9,6 +9,8 @@ from registry.artifacts.foreign import advice
 from registry.artifacts.foreign.advice import Foreign
 from registry.runtimes import FRAMEWORKS
 
+# The time of a search grows with the square of the length.
+_XML_HEAD = 4096
 # (what the document has somewhere in its start or end, what it is); the first that fits counts.
 _XML_KINDS: Sequence[tuple[re.Pattern[str], Foreign]] = (
     (re.compile(r"<PMML\b"), advice.reexport("a PMML document")),
@@ -75,8 +77,9 @@ def describe_markup(start: str) -> Foreign | None:
     """What the XML or HTML document is; None if it is neither."""
     if not start.lstrip().startswith("<"):
         return None
+    head = start[:_XML_HEAD]
     for pattern, foreign in _XML_KINDS:
-        if pattern.search(start):
+        if pattern.search(head):
             return foreign
     is_xml = re.match(r"\s*<(\?xml|!--|[A-Za-z_])", start)
     return advice.data("an XML document") if is_xml else None

@@ -14,8 +14,16 @@ _OLD_TORCH = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _IMPORTS = ("GLOBAL", "INST")
 _MEMOIZING = ("MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT")
 # They say nothing of the library that the model is of.
-_PLUMBING = {"builtins", "__builtin__", "collections", "copy_reg", "copyreg", "functools"} | {
+_PLUMBING = {
+    "__builtin__",
     "_codecs",
+    "builtins",
+    "cloudpickle",
+    "collections",
+    "copy_reg",
+    "copyreg",
+    "dill",
+    "functools",
     "joblib",
     "numpy",
     "scipy",
@@ -45,7 +53,8 @@ def describe_pickle(head: bytes, where: str = "", *, is_whole: bool) -> Foreign 
     what = f"a pickle of {protocol}{where}"
     for name in names:
         root = name.partition(".")[0]
-        if root in _PLUMBING:
+        # A crafted name may hold anything, and is part of a message.
+        if root in _PLUMBING or len(name) > 200 or not _DOTTED_NAME.fullmatch(name):
             continue
         what = f"a pickle of {name} ({protocol}){where}"
         if root in _BOOSTERS:
@@ -95,10 +104,11 @@ def _apply(opcode: pickletools.OpcodeInfo, stack: list[bool]) -> bool:
     """Do what the opcode does to the stack, whose marks are True; False if it cannot."""
     taken = opcode.stack_before
     if _MARK in taken:
-        if True not in stack:
+        try:
+            while not stack.pop():
+                pass
+        except IndexError:
             return False
-        while not stack.pop():
-            pass
         taken = taken[: taken.index(_MARK)]
     if len(stack) < len(taken):
         return False

@@ -13,6 +13,8 @@ from registry.artifacts.foreign.documents import describe_json, describe_markup
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _UTF16 = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _MAX_LINES = 200
+_MAX_ROWS = 20
+_MAX_LINE_LENGTH = 500
 _DELIMITERS = {",": "CSV data", "\t": "TSV data", ";": "CSV data", "|": "CSV data"}
 
 _NAME = r"[A-Za-z_][\w.-]*"
@@ -27,7 +29,7 @@ _SECTION = re.compile(r"\[[\w .:\"'/-]+\]|\[\[[\w .\"'-]+\]\]")
 _SETTING = re.compile(r"[\w .\"'/-]+\s*[=:]\s*.*")
 _YAML = re.compile(r"(- .+|-|---.*|\.\.\.|[\w .\"'/-]+:( .*)?|#.*)")
 _MARKDOWN = re.compile(r"(#{1,6} \S|```|[*-] \S|\d+\. \S|>|.*\[[^\]]+\]\([^)]+\))")
-_LIBSVM = re.compile(r"-?[\d.]+( \d+:-?[\d.eE+-]+)+\s*")
+_LIBSVM = re.compile(r"-?[\d.]+( \d+:-?[\d.eE+-]+)+(\s|$)")
 
 # (how a line of the file begins, what the file is)
 _SOURCES: Sequence[tuple[re.Pattern[str], Foreign]] = (
@@ -84,16 +86,20 @@ def _describe(text: str, end: str, *, is_whole: bool) -> Foreign:
         return Foreign("a Git LFS pointer", "Send the file it points to: git lfs pull.")
     if (document := describe_markup(text) or describe_json(text, end)) is not None:
         return document
+    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
     if not is_whole:
-        # What follows the last line, or the last section, is cut.
-        text = text[: max(text.rfind("\n["), 0) or max(text.rfind("\n"), 0) or len(text)]
-    lines = [line.rstrip() for line in text.splitlines()[:_MAX_LINES] if line.strip()]
+        # The last line may be cut, and in TOML the last section.
+        lines = lines[:-1] or lines
+        text = text[: max(text.rfind("\n["), 0)] or text
+    rows = lines[:_MAX_ROWS]
+    # The time of some patterns grows with the square of the length.
+    lines = [line[:_MAX_LINE_LENGTH] for line in lines[:_MAX_LINES]]
     for pattern, foreign in _SOURCES:
         if any(map(pattern.match, lines[:40])):
             return foreign
     return (
         _describe_code_or_settings(text, lines)
-        or _describe_table(lines)
+        or _describe_table(rows)
         or (advice.data("Markdown") if _is_markdown(lines) else advice.data("plain text"))
     )
 
@@ -132,13 +138,13 @@ def _is_toml(text: str) -> bool:
 
 
 def _describe_table(lines: list[str]) -> Foreign | None:
-    if lines and all(map(_LIBSVM.fullmatch, lines[:5])):
+    if lines and all(map(_LIBSVM.match, lines[:5])):
         return advice.data("LIBSVM data")
     if len(lines) < 2:
         return None
     for delimiter, what in _DELIMITERS.items():
         try:
-            rows = list(csv.reader(lines[:20], delimiter=delimiter))
+            rows = list(csv.reader(lines, delimiter=delimiter))
         except csv.Error:
             continue
         widths = {len(row) for row in rows}

@@ -113,6 +113,16 @@ def test_each_label_of_a_multi_label_model_has_two_outputs(loss: str, tmp_path: 
     np.testing.assert_allclose(positive, model.predict_proba(ROWS), atol=1e-12)
 
 
+def test_the_labels_of_a_multi_label_model_have_the_names_in_the_file(tmp_path: Path) -> None:
+    both = np.stack([SPECIES == 1, SPECIES == 2], axis=1).astype(int)
+    model = classifier(loss_function="MultiLogloss", class_names=["long", "wide"]).fit(ROWS, both)
+
+    outputs = score(reload(model, tmp_path), ROWS.tolist())
+
+    assert list(outputs) == ["long", "long_probabilities", "wide", "wide_probabilities"]
+    assert outputs["wide"].tolist() == model.predict(ROWS)[:, 1].tolist()
+
+
 def test_the_sum_of_two_classifiers_predicts_like_the_library(tmp_path: Path) -> None:
     models = [classifier(random_seed=seed).fit(ROWS, SPECIES) for seed in (0, 1)]
     both = catboost.sum_models(models, weights=[0.5, 0.5])
@@ -233,3 +243,14 @@ def test_a_custom_loss_answers_the_sums_of_the_leaves(tmp_path: Path) -> None:
 
     expected = model.predict(ROWS[:, 1:], prediction_type="RawFormulaVal")
     np.testing.assert_allclose(outputs["value"], expected, atol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:Failed to import numba")
+def test_a_custom_loss_of_a_classifier_answers_labels_as_the_library(tmp_path: Path) -> None:
+    model = classifier(loss_function=_SquaredError(), eval_metric="Logloss")
+    model.fit(ROWS, (SPECIES == 1).astype(int))
+
+    outputs = score(reload(model, tmp_path), ROWS.tolist())
+
+    assert outputs["label"].tolist() == model.predict(ROWS).tolist()
+    np.testing.assert_allclose(outputs["probabilities"], model.predict_proba(ROWS), atol=1e-12)

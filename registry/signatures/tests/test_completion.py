@@ -282,7 +282,7 @@ def test_an_alternative_may_be_declared_or_shown_by_example_rows() -> None:
 
 def test_spaces_in_the_names_of_inputs_are_restored() -> None:
     inputs = (
-        Input("home_city", "BYTES", (-1,), alternatives=("BYTES",)),
+        Input("home_city", "BYTES", (-1,), has_spaces_replaced=True),
         Input("zone_name", "BYTES", (-1,)),
     )
     columns = [column("home city", "BYTES"), column("zone name", "BYTES")]

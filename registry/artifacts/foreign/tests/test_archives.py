@@ -51,6 +51,7 @@ def npz() -> bytes:
         (["model.joblib"], "the pickle 'model.joblib'", "manage.py convert_pickle FILE"),
         (["notes.txt", "a.json"], "a zip archive of 'a.json', 'notes.txt'", "skops.io.dump"),
         (["m/model.txt"], "holds 'm/model.txt'", "unzip FILE"),
+        (["schema.json", "table.csv"], "a zip archive of 'schema.json', 'table", "skops.io.dump"),
         (["notes.md", "a.py"], "a zip archive of 'a.py', 'notes.md'", "skops.io.dump"),
         ([], "a zip archive of an unknown kind", "skops.io.dump"),
     ],
@@ -133,6 +134,15 @@ def test_a_folder_is_named_by_its_files(files: list[str], message: str, tmp_path
 
     with pytest.raises(ArtifactRejected, match=message):
         read_folder(tmp_path)
+
+
+def test_a_name_of_any_bytes_is_quoted(refusal: Callable[[bytes], str]) -> None:
+    for content in (zip_of({"a\nb\x01.md": b""}), tar_of({"a\udc80.md": b"", "b\n.md": b""})):
+        message = refusal(content)
+
+        assert "'a\\" in message
+        assert message.isprintable()
+        assert message.encode()
 
 
 def test_an_archive_of_arrays_is_data(refusal: Callable[[bytes], str]) -> None:

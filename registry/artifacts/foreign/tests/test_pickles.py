@@ -58,6 +58,15 @@ def test_a_long_pickle_of_text_is_recognised_by_its_start(
     assert "a pickle of protocol 0 or 1" in refusal(content)
 
 
+def test_a_crafted_name_is_not_quoted(refusal: Callable[[bytes], str]) -> None:
+    crafted = b"\x80\x04\x8c\x05a\xed\xb2\x80b\x94\x8c\x01c\x94\x93\x94."
+
+    message = refusal(crafted)
+
+    assert "a pickle of protocol 4." in message
+    assert message.isprintable()
+
+
 @pytest.mark.parametrize(
     "text",
     [

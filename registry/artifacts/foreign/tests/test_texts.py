@@ -1,6 +1,7 @@
 """Text files are named for what they are, and never taken for pickles."""
 
 import json
+import time
 from collections.abc import Callable
 from textwrap import dedent
 
@@ -96,7 +97,11 @@ PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
         (CSV.replace(",", ";"), "CSV data", "skops.io.dump"),
         (CSV.replace(",", "\t"), "TSV data", "skops.io.dump"),
         ("city,age\nname,1\n", "CSV data", "skops.io.dump"),
+        ((",".join("abcdefgh" * 40) + "\n") * 3, "CSV data", "skops.io.dump"),
         (CSV * 5000, "CSV data", "skops.io.dump"),
+        ("   \n[" + "x" * 100_000, "plain text", "skops.io.dump"),
+        ("x" * 100_000, "plain text", "skops.io.dump"),
+        (dedent(TOML) + "[[locks]]\nhash = 'abc'\n" * 9000, "TOML", ""),
         ("MZ,ORC\nPK,ZF\n", "CSV data", "skops.io.dump"),
         ("PK,name\n1,a\n", "CSV data", "skops.io.dump"),
         ("ORCHARD\n", "plain text", "skops.io.dump"),
@@ -143,6 +148,33 @@ def test_a_text_is_named_with_what_to_do(
     assert TAKES in message
     assert instead in message
     assert "pickle" not in message
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("[" * 2**16, "JSON"),
+        ("a[" * 2**15, "plain text"),
+        ("a" + " " * 2**16, "plain text"),
+        ("<net " * 2**14, "XML"),
+        ("a=" * 2**15, "plain text"),
+        ("{" + '"a":{' * 2**13, "JSON"),
+        ("N" * 2**15 + "(t" * 2**14, "plain text"),
+        ("a.b-" * 2**14, "plain text"),
+        ("a:" * 2**15, "plain text"),
+        ("1 " + "1:1 " * 2**14, "LIBSVM"),
+    ],
+    ids=lambda text: text[:6],
+)
+def test_a_hostile_text_is_named_at_once(
+    refusal: Callable[[bytes], str], text: str, what: str
+) -> None:
+    started = time.perf_counter()
+
+    message = refusal(text.encode())
+
+    assert what in message or "pickle" in message
+    assert time.perf_counter() - started < 5
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "cp1252"])
