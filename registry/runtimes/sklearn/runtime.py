@@ -139,6 +139,8 @@ class SklearnRuntime:
         """A message about a category that an encoder refuses. The encoder's own names the column
         by a number that means nothing to the caller.
         """
+        if not self._closed_columns:
+            return None
         for column, name, values in self._inputs.named_columns(inputs):
             categories = self._closed_columns.get(column)
             present = {v for v in values.tolist() if v is not None and v == v}

@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 import skops.io
 import xgboost
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import VotingClassifier
+from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
@@ -104,6 +107,20 @@ def test_missing_values_reach_a_booster_behind_an_encoder(make: Any, tmp_path: P
     outputs = runtime.predict({"x0": texts, "x1": table[:, 1].astype(float)})
 
     np.testing.assert_allclose(outputs["probabilities"], model.predict_proba(table))
+
+
+@pytest.mark.parametrize("name", ["XGBClassifier", "LGBMClassifier"])
+def test_a_booster_inside_a_meta_estimator_predicts_like_the_library(
+    name: str, tmp_path: Path
+) -> None:
+    make, target = MODELS[name]
+    members = [("a", make_pipeline(StandardScaler(), make())), ("b", LogisticRegression())]
+    model = CalibratedClassifierCV(VotingClassifier(members, voting="soft"), cv=2)
+    model.fit(ROWS, TARGETS[target])
+
+    outputs = reload(model, tmp_path).predict({"features": ROWS})
+
+    np.testing.assert_array_equal(outputs["probabilities"], model.predict_proba(ROWS))
 
 
 def test_the_number_that_a_booster_takes_for_missing_stands_for_null(tmp_path: Path) -> None:
