@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.test import Client
 from rest_framework.test import APIClient
 
 from registry import hooks
@@ -14,6 +15,10 @@ from registry.testing.artifacts import Artifact
 from registry.testing.versions import MakeVersion
 
 N_THREADS = 50
+URL = "/admin/registry/alias/"
+MOVES_URL = "/admin/registry/aliasmove/"
+VERSIONS_URL = "/admin/registry/modelversion/"
+ADD_FORM = {"model_name": "wine", "alias_name": "next", "live_version": "1", "reason": "new"}
 
 
 @pytest.fixture
@@ -60,3 +65,25 @@ def put(
 
 def summary(version: ModelVersion) -> dict[str, object]:
     return {"model_id": version.pk, "version": version.version}
+
+
+# -- the admin, as a browser uses it
+
+
+@pytest.fixture
+def alias(versions: list[ModelVersion]) -> Alias:
+    """wine@champion: version 1, with 2 as the canary and 3 as a shadow."""
+    row, _ = moves.set_alias(
+        name="wine", alias="champion", version="1", canary=("2", 12.5), shadows=["3"]
+    )
+    return row
+
+
+def change(browser: Client, row: Alias, **fields: Any) -> Any:
+    """Post the change form of the `alias` fixture, with some fields changed."""
+    form = {"live_version": "1", "canary_version": "2", "percent": "12.5", "shadow_versions": ["3"]}
+    return browser.post(f"{URL}{row.pk}/change/", {**form, **fields})
+
+
+def post_rollback(browser: Client, row: Alias, **fields: Any) -> Any:
+    return browser.post(f"{URL}{row.pk}/change/", {"_rollback": "1", **fields}, follow=True)

@@ -288,3 +288,16 @@ def test_preload_loads_the_newest_active_versions_and_skips_broken_ones(
 
     # The cache holds three. The newest is evicted last.
     assert loader.loaded_specifiers() == ["old:1", "newest:1"]
+
+
+def test_a_file_whose_outputs_are_read_differently_than_at_registration_is_not_served(
+    iris: ModelVersion, client: APIClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    outputs = [{**output, "kind": "value", "classes": []} for output in iris.signature["outputs"]]
+    ModelVersion.objects.filter(pk=iris.pk).update(signature=iris.signature | {"outputs": outputs})
+    row = {"features": [5.1, 3.5, 1.4, 0.2]}
+
+    response = client.post(PREDICTIONS, {"model_id": iris.pk, "input_data": row})
+
+    assert response.status_code == 503
+    assert "manage.py reprove_models" in caplog.text

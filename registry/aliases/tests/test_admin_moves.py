@@ -7,9 +7,8 @@ from django.test import Client
 
 from registry.aliases import moves
 from registry.models import Alias, AliasMove, Arms, ModelVersion
-from registry.testing.admin_aliases import ADD_FORM, URL, change, post_rollback
-from registry.testing.admin_aliases import alias as alias
-from registry.testing.aliases import arms
+from registry.testing.aliases import ADD_FORM, URL, arms, change, post_rollback
+from registry.testing.aliases import alias as alias
 from registry.testing.aliases import versions as versions
 from registry.testing.artifacts import Artifact
 from registry.testing.clients import form_errors, text_of

@@ -9,8 +9,8 @@ from django.test import Client
 from registry.aliases import moves
 from registry.aliases.recording import Attribution
 from registry.models import Alias, AliasMove
-from registry.testing.admin_aliases import MOVES_URL, URL
-from registry.testing.admin_aliases import alias as alias
+from registry.testing.aliases import MOVES_URL, URL
+from registry.testing.aliases import alias as alias
 from registry.testing.aliases import versions as versions
 from registry.testing.artifacts import Artifact
 from registry.testing.clients import text_of

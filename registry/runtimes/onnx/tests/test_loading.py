@@ -11,8 +11,8 @@ from sklearn.linear_model import LinearRegression
 
 from registry.runtimes.base import LoadError
 from registry.runtimes.onnx.runtime import load
-from registry.runtimes.onnx.tests.graphs import OPTIONS, write_graph
 from registry.signatures.signature import Output
+from registry.testing.onnx_graphs import OPTIONS, write_graph
 
 N: list[str | int] = ["n"]
 

@@ -10,9 +10,9 @@ from sklearn.svm import LinearSVC
 
 from registry.runtimes.base import InferenceError, Outputs
 from registry.runtimes.onnx.runtime import OnnxRuntime, load
-from registry.runtimes.onnx.tests.graphs import OPTIONS, doubling_graph, write_graph
 from registry.signatures.signature import ClassLabel
 from registry.testing import trained_models
+from registry.testing.onnx_graphs import OPTIONS, doubling_graph, write_graph
 from registry.testing.processes import python
 
 
