@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import catboost
 import lightgbm
 import numpy as np
 import pytest
@@ -205,3 +206,10 @@ def test_a_missing_library_is_named_with_its_extra(
 
     with pytest.raises(LoadError, match=r"pip install 'mlapi\[xgboost\]'"):
         load(tmp_path / "model.skops", OPTIONS)
+
+
+def test_a_catboost_model_is_refused_with_its_export(tmp_path: Path) -> None:
+    model = catboost.CatBoostRegressor(iterations=2, verbose=0, allow_writing_files=False)
+
+    with pytest.raises(LoadError, match=r"model\.save_model\('model\.cbm'\)"):
+        reload(model.fit(ROWS, TARGETS["number"]), tmp_path)
