@@ -5,8 +5,8 @@ between threads.
 """
 
 import threading
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
 
 from predictions.metrics import INFERENCE_SECONDS
@@ -38,6 +38,8 @@ class Lanes(NamedTuple):
     with_key: Batcher[Call, Record]
 
 
+Run: TypeAlias = Callable[[Sequence[Call]], Sequence[Record | Exception]]
+
 # Per model, so that a slow model delays only its own callers.
 _lanes: WeakKeyDictionary[LoadedModel, Lanes] = WeakKeyDictionary()
 _lanes_lock = threading.Lock()
@@ -46,8 +48,11 @@ _lanes_lock = threading.Lock()
 def answer_and_record(model: LoadedModel, record: Record) -> Record:
     """Answer one record and commit it, together with all others that wait for this model.
 
-    Raises InvalidInput, or what the recorder returned in the record's place.
+    If the model's rows cannot share a call, only the commit is shared. Raises InvalidInput, or what
+    the recorder returned in the record's place.
     """
+    if not model.signature.is_joinable and (misfits := answer_records(model, [record])):
+        raise misfits[0]
     lanes = _lanes.get(model) or _new_lanes(model)
     return (lanes.with_key if record.claim else lanes.without_key)(Call(model, record))
 
@@ -98,12 +103,18 @@ def answer_records(
 
 
 def _new_lanes(model: LoadedModel) -> Lanes:
-    lanes = Lanes(
-        Batcher(_run, limit=MAX_JOINED_CALLS),
-        Batcher(_run_with_keys, limit=MAX_JOINED_CALLS),
-    )
+    if model.signature.is_joinable:
+        lanes = _lanes_of(_run, _run_with_keys)
+    else:
+        lanes = _lanes_of(_commit, _commit_with_keys)
     with _lanes_lock:
         return _lanes.setdefault(model, lanes)
+
+
+def _lanes_of(without_key: Run, with_key: Run) -> Lanes:
+    return Lanes(
+        Batcher(without_key, limit=MAX_JOINED_CALLS), Batcher(with_key, limit=MAX_JOINED_CALLS)
+    )
 
 
 def _run(calls: Sequence[Call]) -> list[Record | Exception]:
@@ -113,3 +124,11 @@ def _run(calls: Sequence[Call]) -> list[Record | Exception]:
 def _run_with_keys(calls: Sequence[Call]) -> list[Record | Exception]:
     records = [call.record for call in calls]
     return answer_and_record_together(calls[0].model, records, claims_keys=True)
+
+
+def _commit(calls: Sequence[Call]) -> list[Record | Exception]:
+    return recorder.record([call.record for call in calls])
+
+
+def _commit_with_keys(calls: Sequence[Call]) -> list[Record | Exception]:
+    return recorder.record_once([call.record for call in calls])

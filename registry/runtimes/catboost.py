@@ -10,12 +10,12 @@ import catboost
 import numpy as np
 
 from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Outputs, class_outputs
+from registry.runtimes.catboost_tables import check_file
 from registry.runtimes.columns import MATRIX, NUMBER_ALTERNATIVES
 from registry.signatures.signature import ClassLabel, Input, Output, Signature
-from registry.signatures.synthetic_rows import ColumnProfile, Profiles
+from registry.signatures.synthetic_rows import Profiles, ranges_of_thresholds
 
-# The letters CBM1, and the size of the part that describes the trees.
-_HEAD_BYTES = 8
+_MAX_WIDTH_WITH_GAPS = 100_000
 _RELEASE = re.compile(r"tags/v([\d.]+)")
 _MULTI_LABEL_LOSSES = frozenset({"MultiCrossEntropy", "MultiLogloss"})
 _CLASS_LOSSES = frozenset(
@@ -49,14 +49,14 @@ class CatBoostRuntime:
 
     def __init__(self, model: catboost.CatBoost) -> None:
         self._model = model
-        metadata = model.get_metadata()
-        self._metadata: Mapping[str, str] = {key: metadata[key] for key in metadata.keys()}  # noqa: SIM118 - not a mapping
-        self.libraries: Mapping[str, str] = {"catboost": _written_by(self._metadata)}
-        self._columns = _Columns(model, self._metadata)
+        proxy = model.get_metadata()
+        metadata = {key: proxy[key] for key in proxy.keys()}  # noqa: SIM118 - not a mapping
+        self.libraries: Mapping[str, str] = {"catboost": _written_by(metadata)}
+        self._columns = _Columns(model, metadata)
         self._loss: str = model._object._get_loss_function_name()
         self._classes: tuple[ClassLabel, ...] = tuple(np.asarray(model.classes_).tolist())
         self._width = self._raw_values(self._columns.sample()).shape[1]
-        self._logit_threshold = _logit_threshold(self._metadata)
+        self._logit_threshold = _logit_threshold(metadata)
         self.signature = Signature(self._columns.inputs, self._outputs())
 
     def predict(self, inputs: Mapping[str, np.ndarray]) -> Outputs:
@@ -70,12 +70,12 @@ class CatBoostRuntime:
 
     def profiles(self) -> Profiles:
         """The range of each number's borders in the trees; of categories the file has hashes."""
-        borders = self._model.get_borders()
-        return {
-            position: ColumnProfile(min(borders[index]), max(borders[index]))
-            for position, index in enumerate(self._columns.indexes)
-            if borders.get(index)
-        }
+        positions = {index: i for i, index in enumerate(self._columns.indexes)}
+        return ranges_of_thresholds(
+            (positions[index], border)
+            for index, borders in self._model.get_borders().items()
+            for border in borders
+        )
 
     def _is_multi_label(self) -> bool:
         return self._loss in _MULTI_LABEL_LOSSES
@@ -155,7 +155,9 @@ class _Columns:
         self.indexes = sorted([*self._numbers, *self._categories, *self._texts])
         self._width = self.indexes[-1] + 1 if self.indexes else 0
         names = list(model.feature_names_)
-        if not self.indexes or len(names) != len(self.indexes):
+        # Each row of a table has all of the columns, whether the model uses them or not.
+        is_too_wide = self._width > max(len(self.indexes), _MAX_WIDTH_WITH_GAPS)
+        if not self.indexes or len(names) != len(self.indexes) or is_too_wide:
             raise LoadError("the file does not describe the model's features")
         self.inputs = self._inputs(names, _nullable_numbers(model, metadata))
 
@@ -205,10 +207,9 @@ class _Columns:
 def load(path: Path, options: LoadOptions) -> CatBoostRuntime:
     """Load a `.cbm` model; raises LoadError. A damaged file may crash the process."""
     content = path.read_bytes()
-    # CatBoost reads beyond the end of a shorter file.
-    if int.from_bytes(content[4:8], "little") > len(content) - _HEAD_BYTES:
-        raise LoadError("the file is damaged or truncated. Export the model again")
     try:
+        # CatBoost reads beyond the end of a file that is cut, and follows any index.
+        check_file(content)
         # From memory, since CatBoost decides by a path's suffix which parser to use.
         return CatBoostRuntime(catboost.CatBoost().load_model(blob=content))
     except (

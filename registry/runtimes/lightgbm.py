@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import lightgbm
@@ -113,10 +114,11 @@ def _inputs(booster: lightgbm.Booster, categories: Mapping[int, Categories]) -> 
     """One matrix of numbers; or an input for each column, if some are categories."""
     names: tuple[str, ...] = tuple(booster.feature_name())
     if categories:
-        return tuple(
+        columns = (
             category_input(name, categories[i]) if i in categories else number_input(name, "FP64")
             for i, name in enumerate(names)
         )
+        return tuple(replace(column, has_spaces_replaced=True) for column in columns)
     # These are the default names of LightGBM.
     if names == tuple(f"Column_{i}" for i in range(len(names))):
         names = ()

@@ -26,6 +26,8 @@ _TAIL_BYTES = 200
 # integers of one byte ("i"), which suffices for numbers below 128.
 _JSON_VERSION = re.compile(rb'"version"\s*:\s*\[\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*\]\s*\}\s*\Z')
 _UBJ_VERSION = re.compile(rb"version\[.*?i(.)i(.)i(.)\]?\}\Z", re.DOTALL)
+# Trees enough to learn the ranges of the features from.
+_PROFILED_ROUNDS = 50
 # The time and the source line that start a native message.
 _NATIVE_PREFIX = re.compile(r"^\[[\d:]+\] \S+:\d+: ")
 # Objectives whose prediction is a value: XGBoost has already transformed it (by exp for
@@ -90,7 +92,10 @@ class XGBoostRuntime:
         """The range of each feature's thresholds in the trees, and the categories."""
         indexes = {name: i for i, name in enumerate(_column_names(self._booster))}
         thresholds: list[tuple[int, float]] = []
-        nodes = [json.loads(tree) for tree in self._booster.get_dump(dump_format="json")]
+        # The JSON of all trees of a large model would take minutes.
+        is_large = not self._is_linear and self._booster.num_boosted_rounds() > _PROFILED_ROUNDS
+        trees = self._booster[:_PROFILED_ROUNDS] if is_large else self._booster
+        nodes = [json.loads(tree) for tree in trees.get_dump(dump_format="json")]
         while nodes:
             node = nodes.pop()
             nodes.extend(node.get("children", ()))

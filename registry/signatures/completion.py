@@ -67,6 +67,7 @@ def _match_columns(
     """
     if len(inputs) == 1 and len(inputs[0].shape) == 2:
         return _name_matrix_columns(inputs[0], columns)
+    inputs = _restore_spaces(inputs, columns)
     by_name = {tensor.name: tensor for tensor in inputs}
     declared = tuple(
         _declared_column(by_name[column.name], column)
@@ -122,8 +123,10 @@ def _merge_inputs(inputs: tuple[Input, ...], declared: tuple[Input, ...]) -> tup
     by_name = {tensor.name: tensor for tensor in declared}
     names = [tensor.name for tensor in inputs]
     if unknown := [name for name in by_name if name not in names]:
+        is_matrix = len(inputs) == 1 and bool(inputs[0].alternatives) and not inputs[0].is_scalar
+        advice = "; declare its columns as columns instead of inputs" if is_matrix else ""
         raise SignatureError(
-            f"the model has no input {listed(unknown)}: its inputs are {listed(names)}"
+            f"the model has no input {listed(unknown)}: its inputs are {listed(names)}{advice}"
         )
     return tuple(_merge_input(tensor, by_name.get(tensor.name)) for tensor in inputs)
 
@@ -177,6 +180,19 @@ def _can_represent(in_file: str | None, declared: str | None) -> bool:
         return False
     kinds = DTYPES[in_file].kind + DTYPES[declared].kind
     return set(kinds) <= set("iuf") and np.can_cast(DTYPES[declared], DTYPES[in_file])
+
+
+def _restore_spaces(inputs: tuple[Input, ...], columns: tuple[Input, ...]) -> tuple[Input, ...]:
+    """The inputs with the names of their columns, in which LightGBM replaces whitespace with
+    underscores.
+    """
+    originals = {re.sub(r"\s", "_", column.name): column.name for column in columns}
+    return tuple(
+        replace(tensor, name=originals.get(tensor.name, tensor.name))
+        if tensor.has_spaces_replaced
+        else tensor
+        for tensor in inputs
+    )
 
 
 # -- types from example rows

@@ -54,7 +54,8 @@ class Input:
 
     Only in a signature from a file, `alternatives` are the datatypes that a declaration may choose
     instead of `datatype`, for the input or for single columns of a (-1, k) tensor. The runtime then
-    takes each of the columns as an array of its own.
+    takes each of the columns as an array of its own. With `has_spaces_replaced`, underscores in
+    `name` may stand for whitespace, which a declaration restores: the runtime ignores the name.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Input:
     features: tuple[str, ...] = ()
     nullable: bool = False
     alternatives: tuple[str, ...] = field(default=(), compare=False)
+    has_spaces_replaced: bool = field(default=False, compare=False)
 
     @property
     def row_shape(self) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ import pytest
 from rest_framework.test import APIClient
 
 from predictions.testing import faces
+from registry.signatures.signature import Signature
 
 Check: TypeAlias = Callable[[Path, Any, Mapping[str, Any]], None]
 
@@ -57,6 +58,8 @@ def check(
     def check_file(path: Path, rows: Any, expected: Mapping[str, Any]) -> None:
         framework = {".ubj": "xgboost", ".txt": "lightgbm", ".cbm": "catboost"}[path.suffix]
         version = faces.register(admin_api, path, name="field", framework=framework)
+        # Rows of boosters never depend on each other.
+        assert Signature.from_json(version.signature).is_joinable
         answers = faces.answers_of_every_face(client, version, as_sent(rows))
         first = {name: np.asarray(values)[:N_SENT_ROWS] for name, values in expected.items()}
         faces.assert_equal_answers(answers, first)

@@ -77,6 +77,13 @@ def test_a_value_is_the_regressors_own(loss: str, check: Check, tmp_path: Path) 
     check(tmp_path / "m.cbm", ROWS, value_outputs(model.predict(ROWS)))
 
 
+def test_a_baseline_of_the_training_is_not_added(check: Check, tmp_path: Path) -> None:
+    model = catboost.CatBoostRegressor(**CATBOOST_OPTIONS, loss_function="Poisson")
+    model.fit(catboost.Pool(ROWS, POSITIVE, baseline=POSITIVE)).save_model(tmp_path / "m.cbm")
+
+    check(tmp_path / "m.cbm", ROWS, value_outputs(model.predict(ROWS)))
+
+
 @pytest.mark.parametrize("loss", RANKINGS)
 def test_a_rank_is_the_rankers_own(loss: str, check: Check, tmp_path: Path) -> None:
     model = catboost.CatBoost({**CATBOOST_OPTIONS, "loss_function": loss})

@@ -10,13 +10,16 @@ import numpy as np
 import pandas
 import pytest
 import xgboost
+import yaml
 from rest_framework.test import APIClient
 
 from predictions.models import Prediction
 from predictions.testing import faces
-from predictions.tests.boosters.conftest import Check, label_outputs
+from predictions.tests.boosters.conftest import Check, as_sent, label_outputs
+from registry.models import ModelVersion
 from registry.signatures.signature import Signature
 from registry.testing import trained_models
+from registry.testing.folders import register_folder
 
 N_ROWS = 200
 
@@ -163,3 +166,35 @@ def test_an_unknown_category_is_a_recorded_failure(
     assert response.status_code == 422
     assert "'Rome' is not one of the 3 categories of 'city'" in json.dumps(response.json())
     assert Prediction.objects.get().status == "failed"
+
+
+@pytest.mark.usefixtures("model_path", "in_process_sandbox")
+def test_a_folder_of_catboost_has_the_columns_of_mlflows_signature(
+    client: APIClient, tmp_path: Path
+) -> None:
+    trained = trained_models.reviews_catboost(tmp_path / "model.cb")
+    types = {"age": "double", "city": "string", "review": "string", "seats": "long"}
+    columns = [{"name": name, "type": kind, "required": True} for name, kind in types.items()]
+    flavor = {"data": "model.cb", "model_type": "CatBoostClassifier", "save_format": "cbm"}
+    (tmp_path / "MLmodel").write_text(
+        yaml.safe_dump(
+            {
+                "flavors": {"catboost": {**flavor, "catboost_version": catboost.__version__}},
+                "signature": {"inputs": json.dumps(columns)},
+            }
+        )
+    )
+    register_folder(tmp_path)
+    version = ModelVersion.objects.get()
+    rows = [dict(zip(types, row, strict=True)) for row in as_sent(trained.rows)]
+
+    response: Any = client.post(
+        f"/api/v1/models/{version.pk}/invocations", {"dataframe_records": rows}
+    )
+
+    inputs = Signature.from_json(version.signature).inputs
+    assert version.framework == "catboost"
+    assert [tensor.datatype for tensor in inputs] == ["FP32", "BYTES", "BYTES", "INT64"]
+    assert response.status_code == 200, response.content
+    expected = trained.estimator.predict(trained.rows[: len(rows)])
+    assert response.json()["predictions"] == expected.tolist()

@@ -105,6 +105,13 @@ def test_probabilities_are_the_boosters_own(name: str, check: Check, tmp_path: P
     check(tmp_path / "m.txt", ROWS, label_outputs(scores, range(scores.shape[1])))
 
 
+def test_a_score_of_the_training_is_not_added(check: Check, tmp_path: Path) -> None:
+    booster = train({"objective": "poisson"}, POSITIVE, init_score=POSITIVE)
+    booster.save_model(tmp_path / "m.txt")
+
+    check(tmp_path / "m.txt", ROWS, value_outputs(predict(booster)))
+
+
 @pytest.mark.parametrize("n_classes", [1, 3])
 def test_a_custom_objective_answers_margins(n_classes: int, check: Check, tmp_path: Path) -> None:
     def squared_error(margins: Any, data: lightgbm.Dataset) -> tuple[Any, Any]:

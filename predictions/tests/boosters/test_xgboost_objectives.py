@@ -157,6 +157,13 @@ def test_survival_times_are_the_boosters_own(check: Check, tmp_path: Path) -> No
     check(tmp_path / "m.ubj", ROWS, value_outputs(predict(booster)))
 
 
+def test_a_margin_of_the_training_is_not_added(check: Check, tmp_path: Path) -> None:
+    booster = train({"objective": "count:poisson"}, POSITIVE, base_margin=POSITIVE)
+    booster.save_model(tmp_path / "m.ubj")
+
+    check(tmp_path / "m.ubj", ROWS, value_outputs(predict(booster)))
+
+
 def test_a_custom_objective_answers_margins(check: Check, tmp_path: Path) -> None:
     def squared_error(margins: Any, table: xgboost.DMatrix) -> tuple[Any, Any]:
         return margins - table.get_label(), np.ones_like(margins)

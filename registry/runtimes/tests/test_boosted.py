@@ -182,3 +182,30 @@ def test_the_version_that_wrote_the_file_is_read(name: str, tmp_path: Path) -> N
 
     assert runtime.libraries == {"xgboost": xgboost.__version__}
     assert xgboost_runtime._written_by(b'{},"version":[1,7,12]}') == "1.7.12"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"booster": "dart"},
+        {"multi_strategy": "multi_output_tree"},
+        {"num_parallel_tree": 2},
+        {"booster": "gblinear"},
+    ],
+)
+def test_profiles_of_a_long_model_hold_the_ranges_of_its_features(
+    options: dict[str, Any], tmp_path: Path
+) -> None:
+    model = xgboost.XGBRegressor(n_estimators=60, n_jobs=1, max_depth=2, **options)
+    runtime = reload(model.fit(ROWS[:, :2], ROWS[:, 2:]), tmp_path / "m.ubj")
+    assert isinstance(runtime, xgboost_runtime.XGBoostRuntime)
+
+    profiles = runtime.profiles()
+
+    # A linear model has no thresholds.
+    assert set(profiles) == (set() if options.get("booster") == "gblinear" else {0, 1})
+    for i, profile in profiles.items():
+        low, high = ROWS[:, i].min(), ROWS[:, i].max()
+        # Thresholds are in single precision.
+        assert low - 1e-6 <= profile.low < profile.high <= high + 1e-6

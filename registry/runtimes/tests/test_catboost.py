@@ -248,8 +248,30 @@ def test_a_damaged_file_is_refused(damage: Callable[[bytes], bytes], tmp_path: P
     path = trained_models.iris_catboost(tmp_path / "m.cbm").path
     path.write_bytes(damage(path.read_bytes()))
 
-    with pytest.raises(LoadError, match=r"is damaged or truncated|CatBoost cannot read the file"):
+    with pytest.raises(LoadError, match="CatBoost cannot read the file"):
         load(path)
+
+
+def test_an_index_that_leads_out_of_a_table_is_refused(tmp_path: Path) -> None:
+    rows = np.array([["a", "b", "c", "d"] * 25, range(100)], dtype=object).T
+    # Without the limit, few categories would be splits of their own, without tables.
+    model = classifier(cat_features=[0], one_hot_max_size=1).fit(rows, rows[:, 0] == "a")
+    model.save_model(tmp_path / "m.cbm")
+    content = (tmp_path / "m.cbm").read_bytes()
+    empty = b"\xff" * 8 + b"\x00" * 4
+    start = 8 + int.from_bytes(content[4:8], "little")
+    tables = content[start:]
+    first = tables.index(empty)
+    damaged = bytearray(tables)
+    for at in range(first % 12, len(tables) - 12, 12):
+        if first <= at < first + 96 and tables[at : at + 12] != empty:
+            damaged[at + 11] = 1
+
+    load(tmp_path / "m.cbm")
+    (tmp_path / "m.cbm").write_bytes(content[:start] + bytes(damaged))
+
+    with pytest.raises(LoadError, match="a table of its categories leads out of the file"):
+        load(tmp_path / "m.cbm")
 
 
 def test_a_row_that_catboost_cannot_read_is_an_inference_error(tmp_path: Path) -> None:
@@ -260,8 +282,12 @@ def test_a_row_that_catboost_cannot_read_is_an_inference_error(tmp_path: Path) -
 
 
 def test_profiles_hold_the_range_of_the_numbers(tmp_path: Path) -> None:
-    profiles = load(trained_models.iris_catboost(tmp_path / "m.cbm").path).profiles()
+    rows = ROWS.copy()
+    # The border between missing values and numbers is the smallest float there is.
+    rows[::3, 2] = np.nan
 
+    profiles = reload(classifier().fit(rows, SPECIES), tmp_path).profiles()
+
+    assert 2 in profiles
     for i, profile in profiles.items():
-        assert ROWS[:, i].min() <= profile.low <= profile.high <= ROWS[:, i].max()
-    assert profiles
+        assert np.nanmin(rows[:, i]) <= profile.low <= profile.high <= np.nanmax(rows[:, i])

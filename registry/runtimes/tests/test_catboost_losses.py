@@ -113,6 +113,16 @@ def test_each_label_of_a_multi_label_model_has_two_outputs(loss: str, tmp_path: 
     np.testing.assert_allclose(positive, model.predict_proba(ROWS), atol=1e-12)
 
 
+def test_the_labels_of_a_multi_label_model_have_the_names_in_the_file(tmp_path: Path) -> None:
+    both = np.stack([SPECIES == 1, SPECIES == 2], axis=1).astype(int)
+    model = classifier(loss_function="MultiLogloss", class_names=["long", "wide"]).fit(ROWS, both)
+
+    outputs = score(reload(model, tmp_path), ROWS.tolist())
+
+    assert list(outputs) == ["long", "long_probabilities", "wide", "wide_probabilities"]
+    assert outputs["wide"].tolist() == model.predict(ROWS)[:, 1].tolist()
+
+
 def test_the_sum_of_two_classifiers_predicts_like_the_library(tmp_path: Path) -> None:
     models = [classifier(random_seed=seed).fit(ROWS, SPECIES) for seed in (0, 1)]
     both = catboost.sum_models(models, weights=[0.5, 0.5])
@@ -124,6 +134,24 @@ def test_the_sum_of_two_classifiers_predicts_like_the_library(tmp_path: Path) ->
     np.testing.assert_allclose(outputs["probabilities"], expected, atol=1e-12)
     # The file no longer says how missing values were treated.
     assert not runtime.signature.inputs[0].nullable
+
+
+@pytest.mark.parametrize("policy", ["SymmetricTree", "Depthwise", "Lossguide"])
+def test_statistics_of_categories_predict_like_the_library(policy: str, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    rows = np.empty((150, 3), object)
+    rows[:, 0], rows[:, 1] = random.choice(list("abcdefgh"), (2, 150))
+    rows[:, 2] = SIZES
+    options = {"cat_features": [0, 1], "max_ctr_complexity": 2, "one_hot_max_size": 2}
+    model = classifier(grow_policy=policy, **options).fit(rows, SPECIES)
+    unseen = np.array([["a", "zz", 5.0], ["", "Straße", 5.0]], dtype=object)
+    rows = np.concatenate([rows, unseen])
+
+    outputs = score(reload(model, tmp_path), rows.tolist())
+
+    expected = model.predict_proba(rows)
+    assert len(np.unique(expected, axis=0)) > 10
+    np.testing.assert_allclose(outputs["probabilities"], expected, atol=1e-12)
 
 
 # -- values
@@ -215,3 +243,14 @@ def test_a_custom_loss_answers_the_sums_of_the_leaves(tmp_path: Path) -> None:
 
     expected = model.predict(ROWS[:, 1:], prediction_type="RawFormulaVal")
     np.testing.assert_allclose(outputs["value"], expected, atol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:Failed to import numba")
+def test_a_custom_loss_of_a_classifier_answers_labels_as_the_library(tmp_path: Path) -> None:
+    model = classifier(loss_function=_SquaredError(), eval_metric="Logloss")
+    model.fit(ROWS, (SPECIES == 1).astype(int))
+
+    outputs = score(reload(model, tmp_path), ROWS.tolist())
+
+    assert outputs["label"].tolist() == model.predict(ROWS).tolist()
+    np.testing.assert_allclose(outputs["probabilities"], model.predict_proba(ROWS), atol=1e-12)

@@ -1,6 +1,7 @@
 """Categories of data frames, whose names XGBoost and LightGBM write into their files."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from registry.runtimes import lightgbm as lightgbm_runtime
 from registry.runtimes import xgboost as xgboost_runtime
 from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Runtime
 from registry.runtimes.tests.scoring import as_sent, score
-from registry.signatures.signature import Input
+from registry.signatures.completion import complete
+from registry.signatures.signature import Input, Signature
 
 N_ROWS = 300
 TYPES = {
@@ -219,6 +221,19 @@ def test_an_unknown_category_is_missing_as_in_lightgbm(tmp_path: Path) -> None:
     np.testing.assert_array_equal(outputs["probabilities"], model.predict_proba(unknown))
 
 
+def test_a_declaration_restores_the_spaces_in_names(tmp_path: Path) -> None:
+    rows = frame().rename(columns={"city": "home city", "size": "the size"})
+    model = lightgbm_classifier().fit(rows, rows["zone"] == 12)
+    runtime = load_lightgbm(model, tmp_path)
+    columns = [{"name": name, "datatype": "BYTES"} for name in rows]
+
+    signature = complete(runtime.signature, Signature.from_json({"columns": columns}))
+
+    assert signature.feature_names == ("the size", "home city", "zone", "member")
+    outputs = score(runtime, as_rows(rows.astype({"member": int})), signature)
+    np.testing.assert_array_equal(outputs["probabilities"], model.predict_proba(rows))
+
+
 @pytest.mark.parametrize(
     ("rows", "options"),
     [
@@ -261,3 +276,16 @@ def test_profiles_hold_the_categories(load: Any, tmp_path: Path) -> None:
     assert profiles[1].choices == ("Bern", "Oslo", "Wien")
     assert profiles[2].choices == (10, 11, 12, 13)
     assert profiles[0].low < 0 < profiles[0].high
+
+
+@pytest.mark.parametrize("load", [load_xgboost, load_lightgbm])
+def test_concurrent_predictions_are_the_librarys_own(load: Any, tmp_path: Path) -> None:
+    rows = frame(member=np.arange(N_ROWS) % 2)
+    model = xgboost_classifier() if load is load_xgboost else lightgbm_classifier()
+    runtime = load(model.fit(rows, target(rows)), tmp_path)
+    sent, expected = as_rows(rows), np.asarray(model.predict_proba(rows))
+
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda row: score(runtime, [row])["probabilities"][0], sent))
+
+    np.testing.assert_allclose(answers, expected, atol=1e-7)
