@@ -9,6 +9,10 @@ import numpy as np
 from sklearn.base import is_classifier
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
+from sklearn.experimental import (  # noqa: F401 - without them, two more are not listed
+    enable_halving_search_cv,
+    enable_iterative_imputer,
+)
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline, make_pipeline

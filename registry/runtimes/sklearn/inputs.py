@@ -66,7 +66,8 @@ def read_inputs(model: object) -> ModelInputs:
     if any(tag.dict for tag in tags):
         raise LoadError("the model takes dictionaries (DictVectorizer): use a ColumnTransformer")
     if entries and all(tag.string and not tag.two_d_array for tag in tags):
-        return ModelInputs("text", (Input("text", "BYTES", (-1,)),))
+        text = Input("text", "BYTES", (-1,))
+        return ModelInputs("text", (text,), never_null=frozenset(("text",)))
     feature_names = _feature_names(model, entries)
     n_features = _n_features(model, entries, feature_names)
     columns = _read_columns(model, entries, feature_names, n_features)

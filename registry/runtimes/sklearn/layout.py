@@ -119,6 +119,11 @@ class ModelInputs:
         columns = [np.zeros(len(matrix))] * self.n_columns
         for order, (name, array) in enumerate(arrays.items()):
             position = order if self._is_in_order(arrays) else self.positions[name]
+            if name in self.never_null and array.dtype == object and None in array.tolist():
+                # The signature of a version that was registered before this was known.
+                raise ValueError(
+                    f"'{name}' must not be null: the model takes no missing value here"
+                )
             columns[position] = self._mark(array.reshape(len(array)), position)
         return columns
 

@@ -116,7 +116,9 @@ def _imputes_objects(step: object, column: int | None) -> bool:
         )
     if isinstance(step, Pipeline):
         return any(_imputes_objects(inner, None) for inner in pipeline_steps(step))
-    return isinstance(step, SimpleImputer) and step._fit_dtype.kind == "O"
+    # Without the attribute, in a file of an old version, it may have been anything.
+    dtype = getattr(step, "_fit_dtype", np.dtype(object))
+    return isinstance(step, SimpleImputer) and dtype.kind == "O"
 
 
 def _lets_through(imputer: object, steps: Sequence[object], column: int | None) -> bool:

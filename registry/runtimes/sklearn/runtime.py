@@ -139,6 +139,8 @@ class SklearnRuntime:
         """A message about a category that an encoder refuses. The encoder's own names the column
         by a number that means nothing to the caller.
         """
+        if not self._closed_columns:
+            return None
         for column, name, values in self._inputs.named_columns(inputs):
             categories = self._closed_columns.get(column)
             present = {v for v in values.tolist() if v is not None and v == v}
@@ -218,6 +220,11 @@ def _untrusted_message(source: Path | BytesIO, trusted: list[str]) -> str:
     # The types of the file are only named, never passed to skops as trusted: that would trust any
     # file.
     names = sorted(set(skops.io.get_untrusted_types(file=source)) - set(trusted))
+    if any(name.startswith("catboost.") for name in names):
+        return (
+            "the file contains a CatBoost model, which is loaded from its own format only: "
+            "register it alone, from model.save_model('model.cbm')"
+        )
     return (
         f"the file contains types that are not trusted: {listed(names)}. Review the code of a type "
         "and add it to the setting SKLEARN_TRUSTED_TYPES, or build the model without it"

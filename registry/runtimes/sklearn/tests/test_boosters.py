@@ -6,12 +6,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import catboost
 import lightgbm
 import numpy as np
 import pytest
 import skops.io
 import xgboost
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import VotingClassifier
+from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
@@ -106,6 +110,20 @@ def test_missing_values_reach_a_booster_behind_an_encoder(make: Any, tmp_path: P
     np.testing.assert_allclose(outputs["probabilities"], model.predict_proba(table))
 
 
+@pytest.mark.parametrize("name", ["XGBClassifier", "LGBMClassifier"])
+def test_a_booster_inside_a_meta_estimator_predicts_like_the_library(
+    name: str, tmp_path: Path
+) -> None:
+    make, target = MODELS[name]
+    members = [("a", make_pipeline(StandardScaler(), make())), ("b", LogisticRegression())]
+    model = CalibratedClassifierCV(VotingClassifier(members, voting="soft"), cv=2)
+    model.fit(ROWS, TARGETS[target])
+
+    outputs = reload(model, tmp_path).predict({"features": ROWS})
+
+    np.testing.assert_array_equal(outputs["probabilities"], model.predict_proba(ROWS))
+
+
 def test_the_number_that_a_booster_takes_for_missing_stands_for_null(tmp_path: Path) -> None:
     rows = np.round(ROWS)
     model = xgboost.XGBRegressor(**XGB, missing=1.0).fit(rows, TARGETS["number"])
@@ -188,3 +206,10 @@ def test_a_missing_library_is_named_with_its_extra(
 
     with pytest.raises(LoadError, match=r"pip install 'mlapi\[xgboost\]'"):
         load(tmp_path / "model.skops", OPTIONS)
+
+
+def test_a_catboost_model_is_refused_with_its_export(tmp_path: Path) -> None:
+    model = catboost.CatBoostRegressor(iterations=2, verbose=0, allow_writing_files=False)
+
+    with pytest.raises(LoadError, match=r"model\.save_model\('model\.cbm'\)"):
+        reload(model.fit(ROWS, TARGETS["number"]), tmp_path)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import RandomForestClassifier
@@ -12,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
 
+from registry.runtimes.base import InferenceError
 from registry.runtimes.sklearn.tests.estimators import reload
 from registry.runtimes.sklearn.tests.gaps import (
     NUMBER,
@@ -102,3 +104,19 @@ def test_a_text_vectorizer_refuses_null(tmp_path: Path) -> None:
     )
 
     assert refused(model, "x0", tmp_path)
+
+
+def test_an_older_version_does_not_guess_what_null_stands_for(tmp_path: Path) -> None:
+    table = cells()
+    table[0, TEXT] = None
+    model = beside_a_number(OneHotEncoder()).fit(table[:, PAIR], target(table))
+    runtime = reload(model, tmp_path)
+
+    with pytest.raises(InferenceError, match="'x0' must not be null"):
+        runtime.predict({"x0": np.array([None], dtype=object), "x1": np.array([1.0])})
+
+
+def test_a_whole_text_refuses_null(tmp_path: Path) -> None:
+    model = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(["a good", "bad"], [0, 1])
+
+    assert refused(model, "text", tmp_path)
