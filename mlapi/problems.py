@@ -43,7 +43,6 @@ logger = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 MAX_DETAIL_LENGTH = 1000
 NON_FIELD_ERRORS = "non_field_errors"
-# Errors below these paths have the format of KServe's protocols; /v2 is Open Inference.
 PROTOCOL_PATHS = ("/v1", "/v2")
 
 # The exceptions of the apps; str(error) is the message for the caller. They may have `errors`
@@ -219,12 +218,13 @@ def _problem_of(error: Exception) -> Problem:
 
 def _domain_problem(error: Exception, cls: type[Exception], status: HTTPStatus) -> Problem:
     retry_after = getattr(error, "retry_after", None)
+    errors: Mapping[str, list[str]] = getattr(error, "errors", {})
     return Problem(
         status,
         str(error),
         type="urn:mlapi:problem:" + re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower(),
         title=re.sub(r"(?<!^)(?=[A-Z])", " ", cls.__name__).capitalize(),
-        errors=getattr(error, "errors", {}),
+        errors={path or NON_FIELD_ERRORS: messages for path, messages in errors.items()},
         extensions=getattr(error, "extensions", {}),
         headers={} if retry_after is None else {"Retry-After": str(retry_after)},
     )

@@ -5,8 +5,6 @@ It serves the same versions as /v2, to the same users, and writes to the same lo
 Source: KServe's documentation of the V1 data plane, and `get_predict_input` in kserve/kserve.
 """
 
-from collections.abc import Mapping
-
 import orjson
 from django.conf import settings
 from django.http import HttpResponse
@@ -97,20 +95,10 @@ def _predict(question: Question, body: bytes) -> list[Record]:
             return [services.predict(question, invocation.inputs[0])]
         return services.predict_batch(question, invocation.inputs)
     except InvalidInput as error:
-        raise InvalidInput(error.row, _in_body(invocation, error.errors)) from error
+        raise InvalidInput(error.row, invocation.in_body(error.errors)) from error
     except PredictionFailed as error:
-        error.errors = _in_body(invocation, error.errors)
+        error.errors = invocation.in_body(error.errors)
         raise
-
-
-def _in_body(invocation: Invocation, errors: Mapping[str, list[str]]) -> dict[str, list[str]]:
-    single = "input_data"
-    return invocation.in_body(
-        {
-            f"inputs[0]{path.removeprefix(single)}" if path.startswith(single) else path: messages
-            for path, messages in errors.items()
-        }
-    )
 
 
 def _read(body: bytes, signature: Signature) -> Invocation:

@@ -16,7 +16,8 @@ from registry.signatures.signature import DTYPES, Signature, listed
 from registry.signatures.validation import InvalidInput
 
 FORMATS = ("dataframe_split", "dataframe_records", "instances", "inputs")
-_ROW_PATH = re.compile(r"inputs\[(\d+)\](.*)", re.DOTALL)
+# How the services name a row: the only one, or one of a batch.
+_ROW_PATH = re.compile(r"(?:input_data|inputs\[(\d+)\])(.*)", re.DOTALL)
 _FLAGS = {"True": True, "true": True, "TRUE": True, "False": False, "false": False, "FALSE": False}
 # The cells that `pandas.read_csv` takes for missing, by which MLflow reads CSV.
 _MISSING = frozenset({
@@ -43,14 +44,14 @@ class Invocation:
     is_frame: bool
 
     def in_body(self, errors: Mapping[str, list[str]]) -> dict[str, list[str]]:
-        """Messages by path below `inputs[i]`, rewritten to paths in the body."""
+        """Messages by path below `input_data` or `inputs[i]`, rewritten to paths in the body."""
         return {self._path_in_body(path): messages for path, messages in errors.items()}
 
     def _path_in_body(self, path: str) -> str:
         match = _ROW_PATH.fullmatch(path)
         if match is None:
             return path
-        return self.row_path.format(match[1]) + match[2].replace(".features[", "[", 1)
+        return self.row_path.format(match[1] or 0) + match[2].replace(".features[", "[", 1)
 
 
 def read_body(body: object, signature: Signature, *, limit: int) -> Invocation:
@@ -220,4 +221,5 @@ def _by_position(rows: Sequence[object], own_name: str, row_path: str) -> list[o
 
 
 def _invalid(place: str, message: str) -> InvalidInput:
-    return InvalidInput(0, {place or "non_field_errors": [message]})
+    """The error of one place in the body, "" for all of it."""
+    return InvalidInput(0, {place: [message]})

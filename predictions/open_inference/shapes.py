@@ -9,8 +9,8 @@ from registry.signatures.signature import Output, Signature
 
 
 def may_differ(output: Output) -> bool:
-    """Whether the shape of the output may be another in each row: a label and its probabilities
-    have the same in all, and so have single values.
+    """Whether rows may have outputs of different shapes. Labels, probabilities and single values
+    have the same shape in every row.
     """
     return output.kind == "value" and len(output.shape) > 1
 
@@ -18,9 +18,9 @@ def may_differ(output: Output) -> bool:
 def require_one_shape(
     answers: Sequence[Answer], signature: Signature, selected: Sequence[Selection]
 ) -> None:
-    """Raise TensorError if a selected output has another shape in one row than in another.
+    """Raise TensorError unless each selected output has one shape in all rows.
 
-    A detector finds another number of objects in each image: the rows of a tensor cannot differ.
+    A detector finds a different number of objects in each image, which one tensor cannot hold.
     """
     targets = targets_of(signature.outputs)
     wanted = {item.output.name for item in selected}

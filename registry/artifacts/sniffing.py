@@ -45,7 +45,7 @@ def check_framework(path: Path, framework: str | None) -> str:
     detected = sniff(path)
     if framework not in (None, detected):
         raise ArtifactRejected(
-            f"The request names the framework '{framework}', but this is a file of '{detected}'.",
+            f"The request names the framework '{framework}', but the file is of '{detected}'.",
             field="framework",
         )
     return detected

@@ -1,8 +1,8 @@
 """The content types of MLServer, which say what the values of a tensor stand for. No Django here.
 
 `np`, and `str` for texts, are how mlapi reads tensors anyway. `base64` and `pd_json` are texts that
-hold something else and are decoded. A content type that mlapi cannot honour is refused, as its
-values would be scored for what they are not.
+hold something else and are decoded. Any other content type is refused, because the model would read
+its values as something that they are not.
 
 Source: `docs-gb/user-guide/content-type.md` and `mlserver/codecs` in SeldonIO/MLServer.
 """

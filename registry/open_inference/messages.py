@@ -86,6 +86,9 @@ def read_request(body: bytes, json_length: str | None) -> InferRequest:
     if not isinstance(document, dict):
         raise TensorError('The body must be a JSON object with "inputs"')
     parameters = _read_parameters(document, "the request")
+    # A sequence's requests depend on one another; 0 and "" stand for none.
+    if parameters.get("sequence_id") not in (None, 0, ""):
+        raise TensorError("mlapi does not support sequence_id: it scores each row on its own")
     inputs = _read_inputs(document.get("inputs"), binary)
     return InferRequest(
         inputs,
@@ -93,17 +96,14 @@ def read_request(body: bytes, json_length: str | None) -> InferRequest:
         _read_id(document.get("id")),
         parameters,
         _read_flag(parameters, "binary_data_output", "the request") or False,
-        bool(parameters) and _is_frame(parameters, inputs),
+        _is_frame(parameters, inputs),
     )
 
 
 def _is_frame(parameters: Mapping[str, object], inputs: Sequence[Tensor]) -> bool:
-    """Whether the request's content type makes each input a column; checks the parameters that
-    would change what the inputs mean.
+    """Whether the request's content type makes each input a column; raises TensorError if it does
+    not fit the inputs.
     """
-    # A sequence's requests depend on one another; 0 and "" stand for none.
-    if parameters.get("sequence_id") not in (None, 0, ""):
-        raise TensorError("mlapi does not support sequence_id: it scores each row on its own")
     content_type = read_content_type(parameters, OF_REQUESTS, "the request")
     if content_type in ("np", "str") and len(inputs) > 1:
         raise TensorError(

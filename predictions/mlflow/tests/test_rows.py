@@ -132,6 +132,7 @@ def test_errors_in_csv_name_no_other_format(
 
     assert response.status_code == 400
     assert response.json()["errors"].keys() == {"non_field_errors"}
+    assert "non_field_errors" not in response.json()["detail"]
 
 
 @pytest.mark.parametrize("cell", ["", "NA", "None", "nan", "<NA>"])

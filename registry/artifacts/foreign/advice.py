@@ -9,7 +9,11 @@ TAKES = "mlapi takes " + ", ".join(
     f"{row.name} ({', '.join(row.suffixes)})" for row in FRAMEWORKS.values()
 )
 SKOPS = FRAMEWORKS["sklearn"].export
-CONVERT_PICKLE = "`python manage.py convert_pickle FILE --to skops`"
+NEVER_UNPICKLED = (
+    "mlapi never unpickles a file, because unpickling runs any code the file contains. Save the"
+    " model with {}, or, if you trust this file, convert it with `python manage.py convert_pickle"
+    " FILE --to {}`."
+)
 REGISTER_FOLDER = "python manage.py register_model FOLDER --name NAME"
 HUGGING_FACE = (
     "Export it to ONNX: optimum-cli export onnx --model FOLDER exported/, and send"
@@ -39,21 +43,13 @@ def data(what: str) -> Foreign:
 
 
 def pickled(what: str) -> Foreign:
-    """A pickle of a scikit-learn model, or of nobody knows what."""
-    return Foreign(
-        what,
-        "mlapi never unpickles a file, because unpickling runs any code the file contains. Save the"
-        f" model with {SKOPS}, or, if you trust this file, convert it with {CONVERT_PICKLE}.",
-    )
+    """A pickle of a scikit-learn model, or of something unknown."""
+    return Foreign(what, NEVER_UNPICKLED.format(SKOPS, "skops"))
 
 
 def pickled_booster(what: str, save: str) -> Foreign:
     """A pickle whose library has a format of its own."""
-    return Foreign(
-        what,
-        "mlapi never unpickles a file, because unpickling runs any code the file contains. Load it"
-        f" where you trust it, and save the model with {save}.",
-    )
+    return Foreign(what, NEVER_UNPICKLED.format(save, "native"))
 
 
 def torch(what: str, model: str = "model", options: str = "") -> Foreign:
@@ -92,7 +88,7 @@ def reexport(what: str) -> Foreign:
     return Foreign(
         what,
         "Export the model that it was made from to ONNX, a scikit-learn model with"
-        " skl2onnx.to_onnx(model, X[:1]).",
+        " onnx.save(skl2onnx.to_onnx(model, X[:1]), 'model.onnx').",
     )
 
 
@@ -105,8 +101,8 @@ def served_elsewhere(what: str) -> Foreign:
     )
 
 
-# Decompressing is left to the sender: the size of the result is not known before.
 def packed(what: str, command: str) -> Foreign:
+    """A compressed model. mlapi does not unpack it, since the result may have any size."""
     return Foreign(what, f"Unpack it with {command} and send the model file itself.")
 
 

@@ -1,4 +1,4 @@
-"""Archives of something else than a scikit-learn model, by the names of their members. No Django
+"""Archives and folders without a model that mlapi takes, by the names of their members. No Django
 here.
 """
 
@@ -28,7 +28,8 @@ def _in_folder(names: Set[str], folder: str) -> bool:
     return any(f"/{folder}/" in f"/{name}" for name in names)
 
 
-# {} is the archive or folder that holds the files; the others are always zip archives.
+# (whether a folder has these files, by their names and the last parts of them; what it is)
+# {} stands for the archive or the folder itself.
 _HELD: tuple[tuple[Callable[[Set[str], Set[str]], bool], Foreign], ...] = (
     (
         lambda names, base: "MLmodel" in base,
@@ -46,18 +47,16 @@ _HELD: tuple[tuple[Callable[[Set[str], Set[str]], bool], Foreign], ...] = (
         lambda names, base: _in_folder(names, "metadata") and "part-00000" in base,
         Foreign(
             "{} of a Spark ML model",
-            "Export it to ONNX: onnxmltools.convert_sparkml(model, 'model', initial_types).",
+            "Export it to ONNX: onnx.save(onnxmltools.convert_sparkml(model, 'model',"
+            " initial_types), 'model.onnx').",
         ),
     ),
     (
         lambda names, base: "config.json" in base and bool(base & _TRANSFORMER_WEIGHTS),
-        Foreign(
-            "{} of a Hugging Face model",
-            advice.HUGGING_FACE,
-        ),
+        Foreign("{} of a Hugging Face model", advice.HUGGING_FACE),
     ),
 )
-# (whether the zip archive is this kind, from its names and from their last parts; what it is)
+# The same for what is always a zip archive.
 _ZIPS: tuple[tuple[Callable[[Set[str], Set[str]], bool], Foreign], ...] = (
     (
         lambda names, base: "model.weights.h5" in base,
@@ -83,7 +82,9 @@ _ZIPS: tuple[tuple[Callable[[Set[str], Set[str]], bool], Foreign], ...] = (
     (
         lambda names, base: "model.ini" in base and _in_folder(names, "domains"),
         Foreign(
-            "an H2O MOJO", "Export it to ONNX: onnxmltools.convert_h2o('FILE'), for GBM models."
+            "an H2O MOJO",
+            "Export it to ONNX, if it is a GBM: onnx.save(onnxmltools.convert_h2o('FILE'),"
+            " 'model.onnx').",
         ),
     ),
     (lambda names, base: "workbook.xml" in base, advice.data("an Excel workbook (.xlsx)")),

@@ -14,7 +14,8 @@ from registry.artifacts.foreign.texts import describe_text
 
 START_BYTES = 2**16
 TAIL_BYTES = 4096
-_TAR = (257, b"ustar")
+_TAR_OFFSET, _TAR_MAGIC = 257, b"ustar"
+_UNPACKERS = {"gzip": "gunzip", "bz2": "bunzip2", "xz": "unxz", "lzma": "unlzma"}
 _UNKNOWN = Foreign(
     "not a model file that mlapi knows", f"Save the model in one of these ways. {advice.EXPORTS}."
 )
@@ -68,9 +69,5 @@ def _describe_compressed(compression: str, content: bytes, *, is_whole: bool) ->
     return Foreign(f"{inner.what}, {by}", inner.instead)
 
 
-_UNPACKERS = {"gzip": "gunzip", "bz2": "bunzip2", "xz": "unxz", "lzma": "unlzma"}
-
-
 def _is_tar(start: bytes) -> bool:
-    offset, magic = _TAR
-    return start.startswith(magic, offset)
+    return start.startswith(_TAR_MAGIC, _TAR_OFFSET)

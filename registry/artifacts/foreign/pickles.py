@@ -1,4 +1,4 @@
-"""Pickles of every protocol, and whose they are. Nothing is unpickled here. No Django here."""
+"""Pickles of every protocol, and the library they belong to. None is unpickled. No Django here."""
 
 import io
 import pickletools
@@ -13,7 +13,7 @@ _DOTTED_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _OLD_TORCH = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _IMPORTS = ("GLOBAL", "INST")
 _MEMOIZING = ("MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT")
-# They say nothing of the library that the model is of.
+# Their names do not tell which library the model belongs to.
 _PLUMBING = {
     "__builtin__",
     "_codecs",
@@ -89,8 +89,8 @@ def is_text_pickle(head: bytes, *, is_whole: bool) -> bool:
                 return False
             n_taking += bool(opcode.stack_before)
     except (ValueError, OverflowError, UnicodeError):
-        # Only the opcode at the end of `head` is cut; any other is none.
-        # A column of words that begin with V passes for texts that nothing takes from the stack.
+        # Only the last opcode of `head` may be cut: an error before it means that it is no pickle.
+        # Words that begin with V pass for texts to push; a pickle also takes from the stack.
         return not is_whole and n_taking > 0 and not stream.read(1)
     return False
 

@@ -106,7 +106,10 @@ def test_a_pickled_booster_is_saved_in_its_own_format(
 ) -> None:
     model.fit(ROWS, LABELS)  # type: ignore[attr-defined]
 
-    assert save in refusal(pickle.dumps(model, protocol))
+    message = refusal(pickle.dumps(model, protocol))
+
+    assert f"Save the model with {save}" in message
+    assert "convert_pickle FILE --to native" in message
 
 
 @pytest.mark.parametrize("compression", ["zlib", "gzip", "bz2", "xz", "lzma"])

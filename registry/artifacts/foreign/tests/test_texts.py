@@ -173,7 +173,7 @@ def test_a_hostile_text_is_named_at_once(
 
     message = refusal(text.encode())
 
-    assert what in message or "pickle" in message
+    assert what in message
     assert time.perf_counter() - started < 5
 
 
