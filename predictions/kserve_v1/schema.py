@@ -10,6 +10,11 @@ _ROWS: Schema = {
     "description": "One list of values in the order of the signature, or one object, per row.",
 }
 
+_COLUMNS: Schema = {
+    "type": "object",
+    "additionalProperties": {"type": "array"},
+    "description": "One list of values per column, or one tensor per input.",
+}
 MODELS: Schema = {
     "type": "object",
     "properties": {"models": {"type": "array", "items": TEXT}},
@@ -19,8 +24,12 @@ MODELS: Schema = {
 MODEL = MODEL_READY
 REQUEST: Schema = {
     "type": "object",
-    "description": "Either instances or inputs, which mean the same.",
-    "properties": {"instances": _ROWS, "inputs": _ROWS, "signature_name": TEXT},
+    "description": "Either instances or inputs.",
+    "properties": {
+        "instances": _ROWS,
+        "inputs": {"oneOf": [_ROWS, _COLUMNS]},
+        "signature_name": TEXT,
+    },
     "example": {"instances": [[5.1, 3.5, 1.4, 0.2], [6.0, 2.9, 4.5, 1.5]]},
 }
 RESPONSE: Schema = {

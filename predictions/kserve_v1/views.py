@@ -109,7 +109,7 @@ def _read(body: bytes, signature: Signature) -> Invocation:
         raise TensorError(f"Invalid JSON: {error}") from error
     names = [name for name in FORMATS if isinstance(document, dict) and name in document]
     if len(names) != 1:
-        raise TensorError('The body must be an object with either "instances" or "inputs", a list')
+        raise TensorError('The body must be an object with either "instances" or "inputs"')
     name = names[0]
     if document.get("signature_name") not in (None, DEFAULT_SIGNATURE):
         raise TensorError(

@@ -6,6 +6,7 @@ from typing import IO, Any
 import orjson
 from django.conf import settings
 from django.http import HttpResponse
+from django.utils.http import parse_header_parameters
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework.authentication import BaseAuthentication
@@ -81,12 +82,23 @@ class CSVParser(BaseParser):
         parser_context: Mapping[str, Any] | None = None,
     ) -> Any:
         body_length((parser_context or {})["request"], limit_bytes=settings.MAX_REQUEST_BYTES)
+        _require_plain_csv(media_type or CSV)
         try:
             text = stream.read().decode("utf-8-sig")
             check_json(text)
         except ValueError as error:
             raise ParseError(f"The body is not valid CSV in UTF-8: {error}") from error
         return CSVText(text)
+
+
+def _require_plain_csv(content_type: str) -> None:
+    """Raise ParseError for parameters of the content type (RFC 7111) that change the meaning."""
+    _, parameters = parse_header_parameters(content_type)
+    charset = parameters.get("charset", "utf-8")
+    if charset.lower() not in ("utf-8", "us-ascii"):
+        raise ParseError(f"CSV must be in UTF-8, not {charset[:40]}")
+    if parameters.get("header", "present").lower() != "present":
+        raise ParseError("CSV must have a header: the names of the columns, in any order")
 
 
 class InvocationsView(APIView):

@@ -70,6 +70,18 @@ def test_rows_may_be_objects(client: APIClient, mixed: ModelVersion) -> None:
     assert [row.input_data for row in Prediction.objects.order_by("pk")] == rows
 
 
+def test_inputs_may_be_columns(client: APIClient, mixed: ModelVersion) -> None:
+    columns = {"income": [1.5, 2.5], "city": ["Oslo", "Rome"], "age": [20.5, None]}
+
+    response = predict(client, {"inputs": columns}, "/v1/models/mixed:1:predict")
+
+    assert response.status_code == 200, response.content
+    assert [row.input_data for row in Prediction.objects.order_by("pk")] == [
+        {"city": "Oslo", "age": 20.5, "income": 1.5},
+        {"city": "Rome", "age": None, "income": 2.5},
+    ]
+
+
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded"])
 def test_the_content_type_does_not_matter(
     client: APIClient, champion: Alias, content_type: str

@@ -152,3 +152,34 @@ def test_a_cell_that_pandas_takes_for_missing_is_missing(
 
 def test_the_cells_for_missing_values_are_those_of_pandas() -> None:
     assert _MISSING == STR_NA_VALUES
+
+
+@pytest.mark.parametrize(
+    ("parameter", "message"),
+    [("header=absent", "must have a header"), ("charset=latin-1", "must be in UTF-8, not latin-1")],
+)
+def test_a_parameter_that_changes_the_meaning_of_csv_is_refused(
+    client: APIClient, iris: ModelVersion, parameter: str, message: str
+) -> None:
+    body: Any = "1,2,3,4\n5,6,7,8\n"
+
+    response: Any = client.generic(
+        "POST", f"/api/v1/models/{iris.pk}/invocations/", body, f"text/csv; {parameter}"
+    )
+
+    assert response.status_code == 400
+    assert message in response.json()["detail"]
+    assert not Prediction.objects.exists()
+
+
+def test_usual_parameters_of_csv_are_accepted(client: APIClient, iris: ModelVersion) -> None:
+    body: Any = "a,b,c,d\n5.1,3.5,1.4,0.2\n"
+
+    response: Any = client.generic(
+        "POST",
+        f"/api/v1/models/{iris.pk}/invocations/",
+        body,
+        "text/csv; charset=UTF-8; header=present",
+    )
+
+    assert response.json() == {"predictions": ["setosa"]}
