@@ -92,13 +92,13 @@ class CSVParser(BaseParser):
 
 
 def _require_plain_csv(content_type: str) -> None:
-    """Raise ParseError for parameters of the content type (RFC 7111) that change the meaning."""
+    """Raise ParseError for a parameter of the content type (RFC 4180) that is not honoured."""
     _, parameters = parse_header_parameters(content_type)
     charset = parameters.get("charset", "utf-8")
     if charset.lower() not in ("utf-8", "us-ascii"):
         raise ParseError(f"CSV must be in UTF-8, not {charset[:40]}")
     if parameters.get("header", "present").lower() != "present":
-        raise ParseError("CSV must have a header: the names of the columns, in any order")
+        raise ParseError("CSV must have a header with the names of the columns")
 
 
 class InvocationsView(APIView):
