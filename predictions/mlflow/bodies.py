@@ -206,15 +206,14 @@ def _by_position(rows: Sequence[object], own_name: str, row_path: str) -> list[o
     An object with the tensor's own name stays too. Raises InvalidInput for an object that has other
     columns than the first: MLflow makes one table of all of them.
     """
-    columns: list[str] | None = None
+    columns = next((row for row in rows if isinstance(row, Mapping) and own_name not in row), {})
     lists: list[object] = []
     for place, row in enumerate(rows):
         if not isinstance(row, Mapping) or own_name in row:
             lists.append(row)
             continue
-        columns = list(row) if columns is None else columns
-        if row.keys() != set(columns):
-            message = f"Must have the columns of the first row, {listed(columns)}."
+        if row.keys() != columns.keys():
+            message = f"Must have the columns of the first row, {listed(list(columns))}."
             raise _invalid(row_path.format(place), message)
         lists.append([row[name] for name in columns])
     return lists

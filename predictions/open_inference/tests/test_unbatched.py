@@ -112,3 +112,33 @@ def test_ndjson_and_invocations_keep_each_images_own_boxes(
     rows = [json.loads(line) for line in b"".join(streamed.streaming_content).splitlines()]
     assert [row["output"] for row in rows if "output" in row] == expected
     assert invoked.json()["predictions"] == [[row["boxes"], row["scores"]] for row in expected]
+
+
+def test_kserves_first_protocol_keeps_each_images_own_boxes(
+    client: APIClient, detector: ModelVersion, path: Path
+) -> None:
+    body = {"instances": IMAGES.tolist()}
+
+    response: Any = client.post("/v1/models/detector:predict", body)
+
+    assert response.json()["predictions"] == [own(path, image) for image in IMAGES]
+
+
+def test_several_rows_of_a_model_that_takes_one_a_call_are_answered_as_alone(
+    client: APIClient, db: None, tmp_path: Path
+) -> None:
+    graph = onnx_graphs.quantized_graph(tmp_path / "quantized.onnx")
+    version = register_model(name="quantized", upload=Upload([graph.read_bytes()]))
+    rows = np.random.default_rng(1).normal(size=(4, 8)).astype(np.float32)
+    together = onnx_graphs.own_answer(graph, x=rows)["y"].reshape(-1).tolist()
+    alone = [onnx_graphs.own_answer(graph, x=row[None])["y"].item() for row in rows]
+    body = {"instances": rows.tolist()}
+
+    table = tensor("x", "FP32", rows.shape, rows.reshape(-1).tolist())
+    v2 = infer(client, table, path="/v2/models/quantized/infer")
+    v1: Any = client.post("/v1/models/quantized:predict", body)
+    invoked: Any = client.post(f"/api/v1/models/{version.pk}/invocations/", body)
+
+    assert together != alone
+    assert v2.json()["outputs"][0]["data"] == alone
+    assert v1.json()["predictions"] == invoked.json()["predictions"] == alone
