@@ -51,11 +51,11 @@ def _all_nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
         node = queue.pop()
         yield node
         for attribute in node.attribute:
-            for graph in _graphs(attribute):
+            for graph in subgraphs(attribute):
                 queue.extend(graph.node)
 
 
-def _graphs(attribute: onnx.AttributeProto) -> Iterator[onnx.GraphProto]:
+def subgraphs(attribute: onnx.AttributeProto) -> Iterator[onnx.GraphProto]:
     if attribute.HasField("g"):
         yield attribute.g
     yield from attribute.graphs
@@ -85,7 +85,7 @@ def _all_tensors(
         if attribute.HasField("t"):
             yield attribute.t
         yield from attribute.tensors
-        graphs.extend(_graphs(attribute))
+        graphs.extend(subgraphs(attribute))
         sparse = [attribute.sparse_tensor] if attribute.HasField("sparse_tensor") else []
         for tensor in (*sparse, *attribute.sparse_tensors):
             yield from (tensor.values, tensor.indices)
