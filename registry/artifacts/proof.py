@@ -154,8 +154,10 @@ def _prove_model(request: JSONObject) -> JSONObject:
     else:
         rows, outputs = _score_synthetic_rows(runtime, signature, synthetic)
     signature = replace(signature, batching=probes.proved_batching(runtime, signature, rows))
-    if isinstance(runtime, SignatureRefiner):
-        signature = runtime.refine_signature(signature, outputs)
+    has_probabilities = any(output.kind == "probabilities" for output in signature.outputs)
+    if has_probabilities and isinstance(runtime, SignatureRefiner):
+        for answers in (outputs, *probes.single_answers(runtime, rows)):
+            signature = runtime.refine_signature(signature, answers)
     document = signature.as_json()
     try:
         # It must survive being stored and parsed again, as serving does.

@@ -79,9 +79,14 @@ def synthesize_arrays(
     for tensor in signature.inputs:
         row_shape = tuple(variable_size if size == -1 else size for size in tensor.row_shape)
         width = int(np.prod(row_shape, dtype=np.int64))
-        array = np.empty((n_rows, width), DTYPES[tensor.datatype or "FP64"])
-        for i in range(width):
-            array[:, i] = _column(random, tensor, profiles.get(position + i), n_rows, guess)
+        dtype = DTYPES[tensor.datatype or "FP64"]
+        if dtype.kind == "O" or any(i in profiles for i in range(position, position + width)):
+            array = np.empty((n_rows, width), dtype)
+            for i in range(width):
+                array[:, i] = _column(random, tensor, profiles.get(position + i), n_rows, guess)
+        else:
+            # An image has too many columns to go through them one by one.
+            array = _table(random, dtype, (n_rows, width), guess)
         arrays[tensor.name] = array.reshape(n_rows, *row_shape)
         position += width
     return arrays
@@ -174,7 +179,7 @@ def _numbers(
 ) -> list[float]:
     numbers: list[float]
     if profile is None:
-        numbers = _guessed_numbers(random, n_rows, guess)
+        numbers = _guessed_numbers(random, (n_rows,), guess).tolist()
     elif profile.choices:
         numbers = [profile.choices[i] for i in random.integers(len(profile.choices), size=n_rows)]
     else:
@@ -183,12 +188,24 @@ def _numbers(
     return numbers
 
 
-def _guessed_numbers(random: np.random.Generator, n_rows: int, guess: Guess) -> list[float]:
-    numbers: list[float]
+def _table(
+    random: np.random.Generator, dtype: np.dtype, shape: tuple[int, ...], guess: Guess
+) -> np.ndarray:
+    """The values of columns about which the file says nothing."""
+    if dtype == np.bool_:
+        return random.random(shape) < 0.5
+    numbers = _guessed_numbers(random, shape, guess)
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        numbers = np.rint(numbers).clip(limits.min, limits.max)
+    return numbers.astype(dtype)
+
+
+def _guessed_numbers(
+    random: np.random.Generator, shape: tuple[int, ...], guess: Guess
+) -> np.ndarray:
     if guess == "constant":
-        return [1.0] * n_rows
+        return np.ones(shape)
     if guess == "small":
-        numbers = random.uniform(0, 3, n_rows).tolist()
-    else:
-        numbers = (random.standard_normal(n_rows) * random.choice(MAGNITUDES, n_rows)).tolist()
-    return numbers
+        return random.uniform(0, 3, shape)
+    return random.standard_normal(shape) * random.choice(MAGNITUDES, shape)

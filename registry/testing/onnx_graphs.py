@@ -125,6 +125,25 @@ def filter_graph(path: Path) -> Path:
     return write_graph(path, nodes, [info("x", ["n", 2])], [info("y", ["m", 2])], constants)
 
 
+def padded_graph(path: Path) -> Path:
+    """A row's first number, once for each unit by which the largest number of all rows exceeds
+    1000: y (n, k).
+    """
+    nodes = [
+        helper.make_node("ReduceMax", ["x"], ["largest"], keepdims=0),
+        helper.make_node("Sub", ["largest", "limit"], ["excess"]),
+        helper.make_node("Relu", ["excess"], ["length"]),
+        helper.make_node("Cast", ["length"], ["k"], to=INT64),
+        helper.make_node("Unsqueeze", ["k", "first"], ["width"]),
+        helper.make_node("Shape", ["x"], ["n"], start=0, end=1),
+        helper.make_node("Concat", ["n", "width"], ["shape"], axis=0),
+        helper.make_node("Gather", ["x", "first"], ["column"], axis=1),
+        helper.make_node("Expand", ["column", "shape"], ["y"]),
+    ]
+    constants = [constant("limit", 1000.0), constant("first", [0], "int64")]
+    return write_graph(path, nodes, [info("x", ["n", 2])], [info("y", ["n", "k"])], constants)
+
+
 def sum_graph(path: Path) -> Path:
     """The sum over a whole tensor, a scalar."""
     node = helper.make_node("ReduceSum", ["x"], ["total"], keepdims=0)
