@@ -1,6 +1,7 @@
 """The error format and the status of each exception.
 
-Errors are problem details (RFC 9457), except below /v2, which uses the protocol's own format.
+Errors are problem details (RFC 9457), except below /v1 and /v2, which have the format of KServe's
+protocols.
 """
 
 import logging
@@ -42,8 +43,8 @@ logger = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 MAX_DETAIL_LENGTH = 1000
 NON_FIELD_ERRORS = "non_field_errors"
-# Errors below this path have the format of the Open Inference Protocol.
-OPEN_INFERENCE_PATH = "/v2"
+# Errors below these paths have the format of KServe's protocols; /v2 is Open Inference.
+PROTOCOL_PATHS = ("/v1", "/v2")
 
 # The exceptions of the apps; str(error) is the message for the caller. They may have `errors`
 # (messages by field path), `retry_after` (seconds) and `extensions` (more members of the problem).
@@ -91,8 +92,8 @@ class Problem:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def response(self, request: HttpRequest) -> HttpResponse:
-        if is_open_inference(request.path_info):
-            return self._open_inference_response()
+        if has_protocol_errors(request.path_info):
+            return self._protocol_response()
         body: dict[str, object] = {
             "type": self.type,
             "title": self.title or HTTPStatus(self.status).phrase,
@@ -110,8 +111,8 @@ class Problem:
             headers=dict(self.headers),
         )
 
-    def _open_inference_response(self) -> HttpResponse:
-        # The protocol's format has one text for the detail and all messages.
+    def _protocol_response(self) -> HttpResponse:
+        # This format has one text for the detail and all messages.
         remaining = (
             f"{path}: {message}"
             for path, messages in self.errors.items()
@@ -127,8 +128,8 @@ class Problem:
         )
 
 
-def is_open_inference(path: str) -> bool:
-    return path == OPEN_INFERENCE_PATH or path.startswith(f"{OPEN_INFERENCE_PATH}/")
+def has_protocol_errors(path: str) -> bool:
+    return any(path == root or path.startswith(f"{root}/") for root in PROTOCOL_PATHS)
 
 
 class HandlerContext(TypedDict):

@@ -15,6 +15,7 @@ from mlapi.rest import schema as schema  # registers its extension of drf-specta
 from predictions.evaluation.outcomes.views import OutcomeViewSet
 from predictions.evaluation.quality.views import AliasComparisonViewSet, ModelQualityViewSet
 from predictions.evaluation.replays.views import ReplayResultViewSet, ReplayViewSet
+from predictions.kserve_v1 import views as v1
 from predictions.mlflow.views import InvocationsView
 from predictions.open_inference import views as v2
 from predictions.views import ModelPredictionViewSet, PredictionViewSet
@@ -43,7 +44,9 @@ router.register("api/v1/outcomes", OutcomeViewSet, basename="outcome")
 ALIAS = r"^api/v1/aliases/(?P<name>[^/]+)/(?P<alias>[^/]+)"
 
 # A model specifier: `name`, `name@alias` or `name:version`.
-V2_MODEL = r"^v2/models/(?P<name>[A-Za-z0-9._+@:-]{1,151})"
+SPECIFIER = r"(?P<name>[A-Za-z0-9._+@:-]{1,151})"
+V1_MODEL = r"^v1/models/" + SPECIFIER
+V2_MODEL = r"^v2/models/" + SPECIFIER
 V2_VERSION = V2_MODEL + r"/versions/(?P<version>[A-Za-z0-9._+-]{1,50})"
 
 handler400 = problems.bad_request
@@ -102,6 +105,12 @@ urlpatterns = [
     re_path(r"^v2/health/live/?$", health.OpenInferenceLiveView.as_view(), name="v2-live"),
     re_path(r"^v2/health/ready/?$", health.OpenInferenceReadyView.as_view(), name="v2-ready"),
     re_path(r"^v2/?$", v2.ServerView.as_view(), name="v2-server"),
+    # Before the model, since a specifier may have a colon.
+    re_path(
+        r"^v1/models/" + SPECIFIER + r":predict/?$", v1.PredictView.as_view(), name="v1-predict"
+    ),
+    re_path(r"^v1/models/" + SPECIFIER + r"/?$", v1.ModelView.as_view(), name="v1-model"),
+    re_path(r"^v1/models/?$", v1.ModelsView.as_view(), name="v1-models"),
     re_path(r"^$", RedirectView.as_view(pattern_name="docs")),
     # The admin keeps Django's own paths, slash included.
     re_path(r"^admin$", RedirectView.as_view(pattern_name="admin:index")),

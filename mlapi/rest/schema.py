@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 
-from mlapi.problems import MEDIA_TYPE, is_open_inference
+from mlapi.problems import MEDIA_TYPE, has_protocol_errors
 
 # A part of an OpenAPI document, as drf-spectacular passes it around.
 Document: TypeAlias = dict[str, Any]
@@ -31,7 +31,7 @@ PROBLEM_SCHEMA: Document = {
 }
 PROTOCOL_ERROR_SCHEMA: Document = {
     "type": "object",
-    "description": "An error in the format of the Open Inference Protocol.",
+    "description": "An error in the format of KServe's protocols.",
     "required": ["error"],
     "properties": {"error": {"type": "string"}},
 }
@@ -72,7 +72,7 @@ def document_problems(result: Document, **_: object) -> Document:
 
 
 def _error_content(path: str) -> Document:
-    if is_open_inference(path):
+    if has_protocol_errors(path):
         return {"application/json": {"schema": PROTOCOL_ERROR_REFERENCE}}
     return {MEDIA_TYPE: {"schema": PROBLEM_REFERENCE}}
 

@@ -7,6 +7,7 @@ import pytest
 from registry.testing.processes import manage, python
 
 ML_LIBRARIES = {
+    "catboost",
     "lightgbm",
     "onnx",
     "onnxruntime",

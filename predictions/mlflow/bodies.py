@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from predictions.serving.answers import Answer, output_values, targets_of
 from registry.exact_json.values import JSONObject
@@ -18,6 +19,7 @@ from registry.signatures.validation import InvalidInput
 
 FORMATS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 _ROW_PATH = re.compile(r"inputs\[(\d+)\](.*)", re.DOTALL)
+_FLAGS = {"True": True, "true": True, "TRUE": True, "False": False, "false": False, "FALSE": False}
 _MISSING = frozenset({"", "NaN", "nan", "NA", "N/A", "null", "NULL", "None"})
 
 
@@ -102,8 +104,11 @@ def _cell(value: str, datatype: str | None) -> object:
         return value or None
     if value in _MISSING:
         return None
+    # pandas writes booleans like this; a text column keeps them as text.
+    if (flag := _FLAGS.get(value)) is not None:
+        return flag
     if kind == "b":
-        return {"true": True, "false": False}.get(value.lower(), value)
+        return {"1": True, "0": False}.get(value, value)
     try:
         number = int(value) if len(value) < 20 and "." not in value else float(value)
     except ValueError:
@@ -190,24 +195,32 @@ def _invalid(place: str, message: str) -> InvalidInput:
 # -- responses
 
 
-def predictions_of(
-    answers: Sequence[Answer], signature: Signature, origin: Mapping[str, object], *, is_frame: bool
-) -> object:
-    """The `predictions` that MLflow would return; `origin` is the content of the MLflow tag.
+Style: TypeAlias = Literal["predictions", "booster", "records", "columns"]
+"""The form of `predictions`: a label or value per row; what a Booster of XGBoost or LightGBM
+returns, which are probabilities; one object per row, with all outputs by name; or one list per
+output, by name.
+"""
 
-    A label or a value for each row, or a list of them for several targets; the probabilities for a
-    Booster of XGBoost or LightGBM; the outputs by name for ONNX, as records if the body is a table.
-    """
-    targets = targets_of(signature.outputs)
+
+def style_of(origin: Mapping[str, object], *, is_frame: bool) -> Style:
+    """The form in which MLflow answers for a model; `origin` is the content of the MLflow tag."""
     if origin.get("flavor") == "onnx":
+        return "records" if is_frame else "columns"
+    is_booster = str(origin.get("model_class", "")).endswith(".Booster")
+    return "booster" if is_booster else "predictions"
+
+
+def predictions_of(answers: Sequence[Answer], signature: Signature, style: Style) -> object:
+    """The `predictions` of a response; for several targets, each row is a list of them."""
+    targets = targets_of(signature.outputs)
+    if style in ("records", "columns"):
         records = [_by_output(answer, targets) for answer in answers]
-        if is_frame:
+        if style == "records":
             return records
         return {output.name: [row[output.name] for row in records] for output in signature.outputs}
-    is_booster = str(origin.get("model_class", "")).endswith(".Booster")
     rows = [
         [
-            _prediction(target, output_values(answer, target, len(targets)), is_booster)
+            _prediction(target, output_values(answer, target, len(targets)), style == "booster")
             for target in targets
         ]
         for answer in answers

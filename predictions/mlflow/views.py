@@ -16,7 +16,7 @@ from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
 from predictions.authentication import CachedTokenAuthentication
-from predictions.mlflow.bodies import Invocation, predictions_of, read_body, read_csv
+from predictions.mlflow.bodies import Invocation, predictions_of, read_body, read_csv, style_of
 from predictions.ndjson import body_length
 from predictions.serving import services
 from predictions.serving.answers import Answer
@@ -119,8 +119,7 @@ class InvocationsView(APIView):
         predictions = predictions_of(
             [Answer.recorded(record) for record in records],
             model.signature,
-            origin if isinstance(origin, dict) else {},
-            is_frame=invocation.is_frame,
+            style_of(origin if isinstance(origin, dict) else {}, is_frame=invocation.is_frame),
         )
         body = orjson.dumps({"predictions": predictions})
         return HttpResponse(body, content_type="application/json")

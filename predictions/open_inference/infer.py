@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import orjson
 from django.conf import settings
 
 from predictions.models import MAX_CALLERS_NAME_LENGTH, Prediction
-from predictions.open_inference.rows import response_tensors, rows_from_tensors, select_outputs
+from predictions.open_inference.rows import response_tensors, rows_from_tensors
+from predictions.open_inference.selection import Selection, select_outputs
+from predictions.open_inference.shapes import may_differ, require_one_shape
 from predictions.serving import services
 from predictions.serving.answers import Answer
 from predictions.serving.idempotency import Claim
@@ -58,14 +61,22 @@ def infer(
 def _predict(question: Question, request: InferRequest, options: RequestOptions) -> list[Record]:
     signature = question.loaded.signature
     # Rejects an unknown output before anything is recorded.
-    select_outputs(request.outputs, signature, is_binary=request.is_binary)
-    rows = rows_from_tensors(request.inputs, signature, max_rows=settings.MAX_BATCH_ROWS)
+    selected = _selected(request, signature, question.loaded.version.framework)
+    rows = rows_from_tensors(
+        request.inputs,
+        signature,
+        max_rows=settings.MAX_BATCH_ROWS,
+        is_frame=request.is_frame,
+    )
     references = _references_of(options, len(rows))
     try:
         if len(rows) == 1:
             reference = references[0] if references else None
             return [services.predict(question, rows[0], reference=reference)]
-        return services.predict_batch(question, rows, references=references)
+        check = None
+        if any(may_differ(item.output) for item in selected):
+            check = partial(require_one_shape, signature=signature, selected=selected)
+        return services.predict_batch(question, rows, references=references, check_answers=check)
     except InvalidInput as error:
         raise InvalidInput(error.row, _with_row_paths(error.errors)) from error
     except PredictionFailed as error:
@@ -80,10 +91,8 @@ def _response(
     caller: Caller,
 ) -> tuple[bytes, dict[str, str]]:
     version = rows[0].model
-    outputs = select_outputs(request.outputs, signature, is_binary=request.is_binary)
-    tensors = response_tensors(
-        [Answer.recorded(row) for row in rows], signature, [output for output, _ in outputs]
-    )
+    selected = _selected(request, signature, version.framework)
+    tensors = response_tensors([Answer.recorded(row) for row in rows], signature, selected)
     envelope = {
         "model_name": version.name,
         "model_version": version.version,
@@ -91,7 +100,13 @@ def _response(
         # The protocol's parameters are scalars.
         "parameters": {"prediction_ids": orjson.dumps([row.pk for row in rows]).decode()},
     }
-    return write_response(envelope, tensors, [is_binary for _, is_binary in outputs])
+    return write_response(envelope, tensors, [item.is_binary for item in selected])
+
+
+def _selected(request: InferRequest, signature: Signature, framework: str) -> list[Selection]:
+    return select_outputs(
+        request.outputs, signature, framework=framework, is_binary=request.is_binary
+    )
 
 
 def _with_row_paths(errors: Mapping[str, list[str]]) -> dict[str, list[str]]:

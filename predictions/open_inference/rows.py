@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from predictions.open_inference.selection import Selection
 from predictions.serving.answers import Answer, output_values, targets_of
 from registry.exact_json.values import JSONObject
 from registry.open_inference.binary import TensorError
-from registry.open_inference.messages import RequestedOutput
 from registry.open_inference.tensors import Tensor
 from registry.signatures.signature import Input, Output, Signature, listed
 
@@ -14,15 +14,18 @@ from registry.signatures.signature import Input, Output, Signature, listed
 
 
 def rows_from_tensors(
-    tensors: Sequence[Tensor], signature: Signature, *, max_rows: int
+    tensors: Sequence[Tensor], signature: Signature, *, max_rows: int, is_frame: bool = False
 ) -> list[JSONObject]:
     """The rows of `input_data` in these tensors. Whether their values fit the model is checked
     later, against the signature.
 
     A tensor is an input of the signature or one of its columns, by name. A single table with any
-    other name has all columns in the order of the signature, as clients of MLServer send it.
+    other name has all columns in the order of the signature, as clients of MLServer send it. With
+    `is_frame`, each tensor is a column; a model without column names takes them in their order.
     For an unbatched model the tensors are those of one row. Raises TensorError.
     """
+    if is_frame:
+        _require_columns(tensors)
     if signature.batching == "unbatched":
         return [_complete_row(tensors, signature)]
     n_rows = tensors[0].shape[0]
@@ -34,6 +37,8 @@ def rows_from_tensors(
                 f"'{tensor.name}' has {tensor.shape[0]} rows, but '{tensors[0].name}' has "
                 f"{n_rows}: the first dimension of every tensor is the rows"
             )
+    if is_frame:
+        return _rows_of_frame(tensors, signature)
     if len(tensors) == 1 and (rows := _rows_of_table(tensors[0], signature)) is not None:
         return rows
     return _join_by_name(tensors, signature)
@@ -53,6 +58,23 @@ def _rows_of_table(tensor: Tensor, signature: Signature) -> list[JSONObject] | N
     if len(tensor.shape) == 1:
         return [{"features": [value]} for value in tensor.values]
     return [{"features": row} for row in tensor.rows()]
+
+
+def _require_columns(tensors: Sequence[Tensor]) -> None:
+    for tensor in tensors:
+        if not tensor.is_column:
+            raise TensorError(
+                f"'{tensor.name}' has the shape {list(tensor.shape)}, but with the content_type pd"
+                " each input is one column"
+            )
+
+
+def _rows_of_frame(tensors: Sequence[Tensor], signature: Signature) -> list[JSONObject]:
+    first, *others = signature.inputs
+    if others or first.features or not _is_flat(first):
+        return _join_by_name(tensors, signature)
+    columns = [tensor.values for tensor in tensors]
+    return [{"features": list(row)} for row in zip(*columns, strict=True)]
 
 
 def _complete_row(tensors: Sequence[Tensor], signature: Signature) -> JSONObject:
@@ -151,29 +173,10 @@ def _expected(signature: Signature) -> str:
 # -- responses
 
 
-def select_outputs(
-    requested: Sequence[RequestedOutput], signature: Signature, *, is_binary: bool
-) -> list[tuple[Output, bool]]:
-    """The requested outputs in the order of the request, each with whether it is sent as binary
-    data; all outputs if none is requested. Raises TensorError.
-    """
-    if not requested:
-        return [(output, is_binary) for output in signature.outputs]
-    by_name = {output.name: output for output in signature.outputs}
-    if unknown := [item.name for item in requested if item.name not in by_name]:
-        raise TensorError(
-            f"{listed(unknown)} is not an output of this model; it has {listed(list(by_name))}"
-        )
-    return [
-        (by_name[item.name], is_binary if item.is_binary is None else item.is_binary)
-        for item in requested
-    ]
-
-
 def response_tensors(
-    answers: Sequence[Answer], signature: Signature, outputs: Sequence[Output]
+    answers: Sequence[Answer], signature: Signature, selected: Sequence[Selection]
 ) -> list[Tensor]:
-    """One tensor for each of `outputs`, with all rows."""
+    """One tensor for each selected output, with all rows."""
     targets = targets_of(signature.outputs)
     columns: dict[str, list[Any]] = {output.name: [] for output in signature.outputs}
     for answer in answers:
@@ -181,7 +184,10 @@ def response_tensors(
             values = output_values(answer, target, len(targets))
             for output, value in zip(target, values, strict=True):
                 columns[output.name].append(value)
-    return [_tensor(output, columns[output.name], signature) for output in outputs]
+    return [
+        item.presented(_tensor(item.output, columns[item.output.name], signature))
+        for item in selected
+    ]
 
 
 # The type of a label in a response, if the classes of the model have several types.

@@ -8,6 +8,7 @@ from django.conf import settings
 
 from predictions.models import Prediction
 from predictions.serving import idempotency, lanes, recorder, shadows
+from predictions.serving.answers import Answer
 from predictions.serving.idempotency import AlreadyAnswered, Claim, KeyReused
 from predictions.serving.questions import Question
 from predictions.serving.records import Record
@@ -67,10 +68,12 @@ def predict_batch(
     inputs: Sequence[JSONObject],
     *,
     references: Sequence[str | None] | None = None,
+    check_answers: Callable[[Sequence[Answer]], None] | None = None,
 ) -> list[Record]:
     """Score inputs in one call and return their records in the same order, committed all or none.
 
-    Raises what `predict` does, with paths below `inputs[i]`. If the model fails on some inputs,
+    `check_answers` sees all answers before anything is recorded, and may raise. Raises what it
+    does and what `predict` does, with paths below `inputs[i]`. If the model fails on some inputs,
     only the records of those are written.
     """
     _check_copied_metadata(question.metadata, len(inputs))
@@ -86,6 +89,8 @@ def predict_batch(
         raise _with_paths_below(f"inputs[{error.row}]", error) from error
     if failed := {place: record for place, record in enumerate(records) if record.error}:
         raise _record_failures(failed, len(records))
+    if check_answers is not None:
+        check_answers([Answer.recorded(record) for record in records])
     recorder.record_all(records, question.claim)
     shadows.follow(question.target.shadow_ids, records)
     return records

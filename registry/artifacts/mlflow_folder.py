@@ -13,6 +13,7 @@ import yaml
 
 from registry.artifacts import store
 from registry.artifacts.errors import ArtifactRejected
+from registry.artifacts.foreign.archives import describe_folder
 from registry.exact_json.values import JSONObject
 
 MLMODEL = "MLmodel"
@@ -43,6 +44,7 @@ _FLAVORS: Mapping[str, _Flavor] = {
     "onnx": _Flavor("data", "onnx_version", "mlflow.onnx.save_model(model, path)"),
     "xgboost": _Flavor("data", "xgb_version", "mlflow.xgboost.save_model(model, path)"),
     "lightgbm": _Flavor("data", "lgb_version", "mlflow.lightgbm.save_model(model.booster_, path)"),
+    "catboost": _Flavor("data", "catboost_version", "mlflow.catboost.save_model(model, path)"),
 }
 _DATATYPES = {
     "boolean": "BOOL",
@@ -135,7 +137,13 @@ def _resolve_file(folder: Path, name: object) -> Path:
         raise ArtifactRejected(f"'{name[:100]}' is outside the model's folder.") from None
     if not path.is_file():
         if name == MLMODEL:
-            raise ArtifactRejected(f"This is not the folder of an MLflow model: no {MLMODEL} file.")
+            foreign = describe_folder(folder)
+            raise ArtifactRejected(
+                foreign.message
+                if foreign
+                else f"This is not the folder of an MLflow model: no {MLMODEL} file. Register a"
+                " model's file, or a folder that mlflow.<flavor>.save_model wrote."
+            )
         raise ArtifactRejected(f"The folder has no file '{name[:100]}'.")
     return path
 

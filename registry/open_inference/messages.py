@@ -19,6 +19,13 @@ from registry.open_inference.binary import (
     array_to_bytes,
     split_body,
 )
+from registry.open_inference.content_types import (
+    OF_OUTPUTS,
+    OF_REQUESTS,
+    PARAMETER,
+    read_content_type,
+    require_texts,
+)
 from registry.open_inference.json_data import Scalar
 from registry.open_inference.tensors import (
     Tensor,
@@ -33,8 +40,8 @@ MAX_RESPONSE_OUTPUTS = 1000
 BINARY = "application/octet-stream"
 JSON = "application/json"
 
-SentTensor: TypeAlias = tuple[str, str, tuple[int, ...], list[Scalar] | bytes]
-"""Name, datatype, shape, and the flat values for JSON or else the binary data."""
+SentTensor: TypeAlias = tuple[str, str, tuple[int, ...], list[Scalar] | bytes, str | None]
+"""Name, datatype, shape, the flat values for JSON or else the binary data, and content type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +50,7 @@ class RequestedOutput:
 
     name: str
     is_binary: bool | None = None
+    content_type: str | None = None
 
 
 # Not frozen: that doubles the time to create one.
@@ -51,7 +59,7 @@ class InferRequest:
     """A parsed infer request.
 
     An empty `outputs` requests all outputs. `is_binary` is the default for outputs: whether they
-    are sent as binary data.
+    are sent as binary data. If `is_frame`, each input is one column of a table.
     """
 
     inputs: list[Tensor]
@@ -59,6 +67,7 @@ class InferRequest:
     id: str | None = None
     parameters: Mapping[str, object] = field(default_factory=dict)
     is_binary: bool = False
+    is_frame: bool = False
 
 
 # -- reading a request, as the server
@@ -77,13 +86,33 @@ def read_request(body: bytes, json_length: str | None) -> InferRequest:
     if not isinstance(document, dict):
         raise TensorError('The body must be a JSON object with "inputs"')
     parameters = _read_parameters(document, "the request")
+    inputs = _read_inputs(document.get("inputs"), binary)
     return InferRequest(
-        _read_inputs(document.get("inputs"), binary),
+        inputs,
         _read_requested_outputs(document.get("outputs")),
         _read_id(document.get("id")),
         parameters,
         _read_flag(parameters, "binary_data_output", "the request") or False,
+        bool(parameters) and _is_frame(parameters, inputs),
     )
+
+
+def _is_frame(parameters: Mapping[str, object], inputs: Sequence[Tensor]) -> bool:
+    """Whether the request's content type makes each input a column; checks the parameters that
+    would change what the inputs mean.
+    """
+    # A sequence's requests depend on one another; 0 and "" stand for none.
+    if parameters.get("sequence_id") not in (None, 0, ""):
+        raise TensorError("mlapi does not support sequence_id: it scores each row on its own")
+    content_type = read_content_type(parameters, OF_REQUESTS, "the request")
+    if content_type in ("np", "str") and len(inputs) > 1:
+        raise TensorError(
+            f"the content_type '{content_type}' of the request is for a single input, not"
+            f" {len(inputs)}; use pd for columns, or leave it out"
+        )
+    if content_type == "str" and inputs[0].content_type is None:
+        require_texts(content_type, inputs[0].datatype, inputs[0].name)
+    return content_type == "pd"
 
 
 def _read_id(value: object) -> str | None:
@@ -125,7 +154,8 @@ def _read_requested_outputs(items: object) -> list[RequestedOutput]:
             if unsupported in parameters:
                 raise TensorError(f"outputs[{i}]: mlapi does not support {unsupported}")
         is_binary = _read_flag(parameters, "binary_data", f"outputs[{i}]")
-        requested[name] = RequestedOutput(name, is_binary)
+        content_type = read_content_type(parameters, OF_OUTPUTS, f"outputs[{i}]")
+        requested[name] = RequestedOutput(name, is_binary, content_type)
     return list(requested.values())
 
 
@@ -194,7 +224,7 @@ def write_request(
         array = arrays[tensor.name]
         # orjson writes NaN as null.
         data = array_to_bytes(array) if binary else array.reshape(-1).tolist()
-        tensors.append((tensor.name, str(tensor.datatype), array.shape, data))
+        tensors.append((tensor.name, str(tensor.datatype), array.shape, data, None))
     return _write_message(fields, "inputs", tensors)
 
 
@@ -212,6 +242,7 @@ def write_response(
             tensor.datatype,
             tensor.shape,
             tensor.to_bytes() if binary else tensor.values,
+            tensor.content_type,
         )
         for tensor, binary in zip(outputs, is_binary, strict=True)
     ]
@@ -223,10 +254,13 @@ def _write_message(
 ) -> tuple[bytes, dict[str, str]]:
     entries: list[dict[str, object]] = []
     binary_parts: list[bytes] = []
-    for name, datatype, shape, data in tensors:
+    for name, datatype, shape, data, content_type in tensors:
         entry: dict[str, object] = {"name": name, "shape": shape, "datatype": datatype}
+        parameters: dict[str, object] = {}
+        if content_type is not None:
+            entry["parameters"] = parameters = {PARAMETER: content_type}
         if isinstance(data, bytes):
-            entry["parameters"] = {"binary_data_size": len(data)}
+            entry["parameters"] = {**parameters, "binary_data_size": len(data)}
             binary_parts.append(data)
         else:
             entry["data"] = data

@@ -8,7 +8,7 @@ Python values.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
@@ -19,6 +19,13 @@ from registry.open_inference.binary import (
     TensorError,
     array_from_bytes,
     array_to_bytes,
+)
+from registry.open_inference.content_types import (
+    OF_TENSORS,
+    PARAMETER,
+    decode_values,
+    read_content_type,
+    require_texts,
 )
 from registry.open_inference.json_data import Scalar, read_data
 from registry.signatures.signature import DTYPES, listed
@@ -33,23 +40,30 @@ class WireTensor(NamedTuple):
     """One tensor of a received message.
 
     `data` is a memoryview for a binary tensor, else what the JSON has, not yet checked.
+    `content_type` says what the values stand for, if it is more than `datatype` does.
     """
 
     name: str
     datatype: str
     shape: tuple[int, ...]
     data: object
+    content_type: str | None = None
 
 
 # Not frozen: that doubles the time to create one.
 @dataclass(slots=True)
 class Tensor:
-    """A tensor as Python values of its datatype, flat and in row-major order."""
+    """A tensor as Python values of its datatype, flat and in row-major order.
+
+    A received tensor with a content type holds what its values stand for; a response has it as a
+    parameter.
+    """
 
     name: str
     datatype: str
     shape: tuple[int, ...]
     values: list[Scalar]
+    content_type: str | None = None
 
     @classmethod
     def decode(cls, wire: WireTensor) -> Self:
@@ -58,14 +72,17 @@ class Tensor:
         Numbers are rounded to the precision of the datatype, so that JSON and binary data give the
         same values. Infinity and U+0000 are refused: they can be neither recorded nor sent as JSON.
         """
-        name, datatype, shape, data = wire
+        name, datatype, shape, data, content_type = wire
         if isinstance(data, memoryview):
             array = array_from_bytes(data, datatype, shape, name).reshape(-1)
-            return cls(name, datatype, shape, _recordable_values(array, name))
-        values = read_data(data, datatype, shape, name)
-        if datatype in _ROUNDED_DATATYPES:
-            values = _round(values, datatype, name)
-        return cls(name, datatype, shape, values)
+            values = _recordable_values(array, name)
+        else:
+            values = read_data(data, datatype, shape, name)
+            if datatype in _ROUNDED_DATATYPES:
+                values = _round(values, datatype, name)
+        if content_type is not None:
+            values = decode_values(values, content_type, name)
+        return cls(name, datatype, shape, values, content_type)
 
     def to_bytes(self) -> bytes:
         """The binary data of the tensor, in which a missing text is an empty one."""
@@ -112,12 +129,24 @@ def read_wire_tensor(item: object, place: str, binary: BinaryPart, *, strict: bo
             raise TensorError(f"'{name}': parameters must be an object")
         return WireTensor(name, datatype, shape, data)
     size = parameters.get("binary_data_size")
+    content_type = _read_content_type(parameters, name, datatype, strict=strict)
     if strict:
         if size is None and "shared_memory_region" in parameters:
             raise TensorError(f"'{name}': mlapi does not support shared memory")
         if size is not None and data is not None:
             raise TensorError(f"'{name}' has both data and binary_data_size; send only one")
-    return WireTensor(name, datatype, shape, data if size is None else binary.take(size, name))
+    data = data if size is None else binary.take(size, name)
+    return WireTensor(name, datatype, shape, data, content_type)
+
+
+def _read_content_type(
+    parameters: Mapping[str, object], name: str, datatype: str, *, strict: bool
+) -> str | None:
+    if not strict and (datatype != "BYTES" or parameters.get(PARAMETER) not in OF_TENSORS):
+        return None
+    content_type = read_content_type(parameters, OF_TENSORS, f"'{name}'")
+    require_texts(content_type, datatype, name)
+    return content_type
 
 
 def _read_shape(shape: object, name: str, *, smallest: int) -> tuple[int, ...]:
@@ -144,13 +173,21 @@ def decode_array(wire: WireTensor) -> np.ndarray:
 
     Infinity is kept, and a JSON number beyond the range of the datatype becomes infinity.
     """
-    name, datatype, shape, data = wire
+    name, datatype, shape, data, content_type = wire
     if isinstance(data, memoryview):
-        return array_from_bytes(data, datatype, shape, name)
-    values = read_data(data, datatype, shape, name)
+        array = array_from_bytes(data, datatype, shape, name)
+        if content_type is None:
+            return array
+        values: list[Scalar] = array.reshape(-1).tolist()
+    else:
+        values = read_data(data, datatype, shape, name)
+    if content_type is not None:
+        values = decode_values(values, content_type, name)
     dtype = DTYPES[datatype]
     if dtype.kind == "O" and None in values:
         raise TensorError(f"'{name}' holds null, which is not {datatype}")
+    if dtype.kind == "O" and not all(isinstance(value, str) for value in values):
+        raise TensorError(f"'{name}' holds a value that is not text")
     with np.errstate(over="ignore"):
         return _filled(values, dtype, math.nan).reshape(shape)
 

@@ -35,6 +35,7 @@ FRAMEWORKS: Mapping[str, Framework] = {
         ),
         Framework("xgboost", "xgboost", (".ubj", ".json"), "model.save_model('model.ubj')"),
         Framework("lightgbm", "lightgbm", (".txt",), "model.booster_.save_model('model.txt')"),
+        Framework("catboost", "catboost", (".cbm",), "model.save_model('model.cbm')"),
         Framework(
             "open-inference",
             "open_inference.runtime",

@@ -3,19 +3,28 @@
 import logging
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import lightgbm
 import numpy as np
 
 from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Outputs, class_outputs
+from registry.runtimes.columns import (
+    Categories,
+    MatrixReader,
+    category_input,
+    matrix_input,
+    number_input,
+)
 from registry.signatures.signature import Input, Output, Signature
 from registry.signatures.synthetic_rows import ColumnProfile, Profiles
 
 logger = logging.getLogger(__name__)
 
 _OBJECTIVE = re.compile(r"^objective=(\S+)", re.MULTILINE)
-_HEADER_CHARACTERS = 1 << 16
+_FEATURE_INFOS = re.compile(r"^feature_infos=(.*)", re.MULTILINE)
+_CATEGORICAL = re.compile(r"^\[categorical_feature: ([\d,]*)\]", re.MULTILINE)
 
 
 class _QuietLogger:
@@ -34,17 +43,25 @@ lightgbm.register_logger(_QuietLogger())
 class LightGBMRuntime:
     """A Booster that predicts like an LGBMClassifier or LGBMRegressor with the same trees."""
 
-    def __init__(self, booster: lightgbm.Booster, objective: str) -> None:
+    def __init__(
+        self, booster: lightgbm.Booster, objective: str, categories: Mapping[int, Categories]
+    ) -> None:
         self.libraries: Mapping[str, str] = {"lightgbm": lightgbm.__version__}
         self._booster = booster
         self._objective = objective
         self._width = booster.num_model_per_iteration()
-        self.signature = Signature((_input(booster),), self._outputs())
+        self._categories = categories
+        self._reader = MatrixReader(
+            booster.feature_name(), np.float64, categories, unknown_is_missing=True
+        )
+        self.signature = Signature(_inputs(booster, categories), self._outputs())
 
     def predict(self, inputs: Mapping[str, np.ndarray]) -> Outputs:
-        """Score `features`, FP64 (n, k) with NaN for missing; see Runtime.predict."""
-        features = np.ascontiguousarray(inputs["features"], dtype=np.float64)
+        """Score `features`, FP64 (n, k) with NaN for missing, or each column as an array of its
+        own, with None for missing; see Runtime.predict.
+        """
         try:
+            features = self._reader.read(inputs)
             # By default, each call would use every core.
             raw = np.asarray(self._booster.predict(features, num_threads=1))
         except (lightgbm.basic.LightGBMError, ValueError, TypeError) as error:
@@ -52,13 +69,14 @@ class LightGBMRuntime:
         return self._name_outputs(raw.reshape(len(features), self._width))
 
     def profiles(self) -> Profiles:
-        """The range of each feature in the training data."""
+        """The range of each feature in the training data, and the categories."""
         infos = self._booster.dump_model(num_iteration=1)["feature_infos"]
-        return {
+        ranges = {
             i: ColumnProfile(info["min_value"], info["max_value"], tuple(info.get("values", ())))
             for i, name in enumerate(self._booster.feature_name())
             if (info := infos.get(name))
         }
+        return ranges | {i: known.profile() for i, known in self._categories.items()}
 
     def _outputs(self) -> tuple[Output, ...]:
         if self._objective == "binary":
@@ -82,21 +100,85 @@ def load(path: Path, options: LoadOptions) -> LightGBMRuntime:
     try:
         text = path.read_text(encoding="utf-8")
         booster = lightgbm.Booster(params={"verbosity": -1, "num_threads": 1}, model_str=text)
+        match = _OBJECTIVE.search(text, 0, _header_end(text))
+        categories = _read_categories(booster, text)
+        return LightGBMRuntime(booster, match[1] if match else "", categories)
     except (lightgbm.basic.LightGBMError, ValueError, TypeError) as error:
         raise LoadError(f"LightGBM cannot read the file: {error}") from error
-    if booster.pandas_categorical:
-        raise LoadError(
-            f"the model was trained on {len(booster.pandas_categorical)} categorical columns of a "
-            "data frame, whose encoding depends on that frame. Encode them as numbers before "
-            "training, or send a pipeline as scikit-learn or ONNX"
-        )
-    match = _OBJECTIVE.search(text, 0, _HEADER_CHARACTERS)
-    return LightGBMRuntime(booster, match[1] if match else "")
 
 
-def _input(booster: lightgbm.Booster) -> Input:
+# -- inputs
+
+
+def _inputs(booster: lightgbm.Booster, categories: Mapping[int, Categories]) -> tuple[Input, ...]:
+    """One matrix of numbers; or an input for each column, if some are categories."""
     names: tuple[str, ...] = tuple(booster.feature_name())
+    if categories:
+        columns = (
+            category_input(name, categories[i]) if i in categories else number_input(name, "FP64")
+            for i, name in enumerate(names)
+        )
+        return tuple(replace(column, has_spaces_replaced=True) for column in columns)
     # These are the default names of LightGBM.
     if names == tuple(f"Column_{i}" for i in range(len(names))):
         names = ()
-    return Input("features", "FP64", (-1, booster.num_feature()), names, nullable=True)
+    return (matrix_input(booster.num_feature(), names, "FP64"),)
+
+
+def _header_end(text: str) -> int:
+    """Where the trees begin."""
+    position = text.find("\nTree=")
+    return position if position >= 0 else len(text)
+
+
+def _read_categories(booster: lightgbm.Booster, text: str) -> dict[int, Categories]:
+    """The categories by column, in the order of their codes.
+
+    The file lists the categories of the columns that had pandas' type "category", and elsewhere
+    which columns the trees treat as categorical. By default these are the same columns.
+    """
+    lists: list[list[str | int | float | bool]] = booster.pandas_categorical or []
+    if not lists:
+        return {}
+    match = _CATEGORICAL.search(text)
+    infos = _FEATURE_INFOS.search(text, 0, _header_end(text))
+    columns = [int(column) for column in match[1].split(",") if column] if match else []
+    names, ranges = booster.feature_name(), infos[1].split() if infos else []
+    if (
+        len(columns) != len(lists)
+        or len(ranges) != len(names)
+        or columns != sorted(set(columns) & set(range(len(names))))
+        or not _are_plausible(dict(zip(columns, lists, strict=True)), ranges)
+    ):
+        raise LoadError(
+            f"the model was trained on {len(lists)} columns of the type category, and the file does"
+            " not say which ones they are, because others were named in categorical_feature or some"
+            " are ordered. Give exactly the categorical columns the type category, unordered, and"
+            " train again without categorical_feature"
+        )
+    return {
+        column: Categories.of(labels, names[column])
+        for column, labels in zip(columns, lists, strict=True)
+    }
+
+
+def _are_plausible(lists: Mapping[int, list[str | int | float | bool]], ranges: list[str]) -> bool:
+    """Whether the lists of categories can only belong to these columns.
+
+    `ranges` has an entry for each column: the codes as in `-1:0:2`, or a range of numbers as in
+    `[0:2]`, or `none`.
+    """
+    for column, labels in lists.items():
+        if ranges[column].startswith("["):
+            return False
+        codes = [] if ranges[column] == "none" else map(int, ranges[column].split(":"))
+        if max(codes, default=0) >= len(labels):
+            return False
+        # The column of these labels might be one whose codes the trees take for numbers. A text
+        # would be refused there. Numbers would be taken for codes, unless they are equal to them.
+        is_text = all(isinstance(label, str) for label in labels)
+        if is_text or labels == list(range(len(labels))):
+            continue
+        if f"[0:{len(labels) - 1}]" in ranges:
+            return False
+    return True

@@ -5,12 +5,20 @@ import re
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xgboost
 
 from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Outputs, class_outputs
-from registry.signatures.signature import Input, Output, Signature
+from registry.runtimes.columns import (
+    Categories,
+    MatrixReader,
+    category_input,
+    matrix_input,
+    number_input,
+)
+from registry.signatures.signature import Input, Output, Signature, listed
 from registry.signatures.synthetic_rows import Profiles, ranges_of_thresholds
 
 _TAIL_BYTES = 200
@@ -18,8 +26,37 @@ _TAIL_BYTES = 200
 # integers of one byte ("i"), which suffices for numbers below 128.
 _JSON_VERSION = re.compile(rb'"version"\s*:\s*\[\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*\]\s*\}\s*\Z')
 _UBJ_VERSION = re.compile(rb"version\[.*?i(.)i(.)i(.)\]?\}\Z", re.DOTALL)
+# Trees enough to learn the ranges of the features from.
+_PROFILED_ROUNDS = 50
 # The time and the source line that start a native message.
 _NATIVE_PREFIX = re.compile(r"^\[[\d:]+\] \S+:\d+: ")
+# Objectives whose prediction is a value: XGBoost has already transformed it (by exp for
+# count:poisson, by the sigmoid for reg:logistic). Of any other objective mlapi does not know what
+# the numbers are. A model of a custom objective has the name of the default one, reg:squarederror,
+# and predicts margins.
+_VALUE_OBJECTIVES = frozenset(
+    {
+        "binary:logitraw",
+        "count:poisson",
+        "rank:map",
+        "rank:ndcg",
+        "rank:pairwise",
+        "reg:absoluteerror",
+        "reg:gamma",
+        "reg:linear",
+        "reg:logistic",
+        "reg:pseudohubererror",
+        "reg:quantileerror",
+        "reg:squarederror",
+        "reg:squaredlogerror",
+        "reg:tweedie",
+        "survival:aft",
+        "survival:cox",
+    }
+)
+_CLASS_OBJECTIVES = frozenset(
+    {"binary:hinge", "binary:logistic", "multi:softmax", "multi:softprob"}
+)
 
 
 class XGBoostRuntime:
@@ -36,30 +73,36 @@ class XGBoostRuntime:
         self._iteration_range = _iteration_range(booster, self._is_linear)
         # Tree boosters predict without a lock; gblinear is documented as not thread-safe.
         self._linear_lock = threading.Lock()
-        self.signature = Signature((_input(booster),), self._outputs())
+        names = _column_names(booster)
+        self._categories = _read_categories(booster, names)
+        self._reader = MatrixReader(names, np.float32, self._categories, unknown_is_missing=False)
+        self.signature = Signature(_inputs(booster, self._categories), self._outputs())
 
     def predict(self, inputs: Mapping[str, np.ndarray]) -> Outputs:
-        """Score `features`, FP32 (n, k) with NaN for missing; see Runtime.predict."""
+        """Score `features`, FP32 (n, k) with NaN for missing, or each column as an array of its
+        own, with None for missing; see Runtime.predict.
+        """
         try:
-            raw = self._predict_raw(np.ascontiguousarray(inputs["features"], dtype=np.float32))
+            raw = self._predict_raw(self._reader.read(inputs))
         except (xgboost.core.XGBoostError, ValueError, TypeError) as error:
             raise InferenceError(_first_line(error)) from error
         return self._name_outputs(raw)
 
     def profiles(self) -> Profiles:
-        """The range of each feature's thresholds in the trees."""
-        names = self._booster.feature_names or [
-            f"f{i}" for i in range(self._booster.num_features())
-        ]
-        indexes = {name: i for i, name in enumerate(names)}
+        """The range of each feature's thresholds in the trees, and the categories."""
+        indexes = {name: i for i, name in enumerate(_column_names(self._booster))}
         thresholds: list[tuple[int, float]] = []
-        nodes = [json.loads(tree) for tree in self._booster.get_dump(dump_format="json")]
+        # The JSON of all trees of a large model would take minutes.
+        is_large = not self._is_linear and self._booster.num_boosted_rounds() > _PROFILED_ROUNDS
+        trees = self._booster[:_PROFILED_ROUNDS] if is_large else self._booster
+        nodes = [json.loads(tree) for tree in trees.get_dump(dump_format="json")]
         while nodes:
             node = nodes.pop()
             nodes.extend(node.get("children", ()))
             if isinstance(node.get("split_condition"), int | float):
                 thresholds.append((indexes[node["split"]], float(node["split_condition"])))
-        return ranges_of_thresholds(thresholds)
+        categories = {i: known.profile() for i, known in self._categories.items()}
+        return ranges_of_thresholds(thresholds) | categories
 
     def _predict_raw(self, features: np.ndarray) -> np.ndarray:
         """What the Booster returns: (n, k) with k classes, targets or 1."""
@@ -77,15 +120,19 @@ class XGBoostRuntime:
         return raw
 
     def _outputs(self) -> tuple[Output, ...]:
-        if self._objective == "binary:logistic":
+        if self._objective not in _VALUE_OBJECTIVES | _CLASS_OBJECTIVES:
+            raise LoadError(
+                f"mlapi does not know the objective '{self._objective}', and so not what the model "
+                f"predicts. It knows {', '.join(sorted(_VALUE_OBJECTIVES | _CLASS_OBJECTIVES))}"
+            )
+        if self._objective in ("binary:logistic", "binary:hinge"):
+            datatype = "FP32" if self._objective == "binary:logistic" else None
             if self._n_targets == 1:
-                return class_outputs((0, 1), "FP32")
+                return class_outputs((0, 1), datatype)
             targets = [f"y{i}" for i in range(self._n_targets)]
             return tuple(
-                output for target in targets for output in class_outputs((0, 1), "FP32", target)
+                output for target in targets for output in class_outputs((0, 1), datatype, target)
             )
-        if self._objective == "binary:hinge":
-            return class_outputs((0, 1), None)
         if self._objective in ("multi:softprob", "multi:softmax"):
             datatype = "FP32" if self._objective == "multi:softprob" else None
             return class_outputs(tuple(range(self._n_classes)), datatype)
@@ -99,7 +146,7 @@ class XGBoostRuntime:
         if self._objective == "multi:softprob":
             return {"label": raw.argmax(axis=1), "probabilities": raw}
         if self._objective in ("multi:softmax", "binary:hinge"):
-            return {"label": raw[:, 0].astype(np.int64)}
+            return {name: raw[:, column].astype(np.int64) for column, name in enumerate(names)}
         if self._objective == "binary:logistic":
             outputs: Outputs = {}
             for column, name in enumerate(names[::2]):
@@ -118,17 +165,74 @@ def load(path: Path, options: LoadOptions) -> XGBoostRuntime:
         # From memory, XGBoost recognizes the format by the content; from a path, by the suffix.
         booster.load_model(bytearray(content))
         booster.set_param({"nthread": 1, "device": "cpu"})
-        categorical = [i for i, kind in enumerate(booster.feature_types or ()) if kind == "c"]
-        if categorical:
-            raise LoadError(_categorical_message(booster, categorical))
         return XGBoostRuntime(booster, {"xgboost": _written_by(content[-_TAIL_BYTES:])})
-    except (xgboost.core.XGBoostError, ValueError, KeyError, TypeError) as error:
+    except (xgboost.core.XGBoostError, ValueError, KeyError, TypeError, ImportError) as error:
         raise LoadError(f"XGBoost cannot read the file: {_first_line(error)}") from error
 
 
-def _input(booster: xgboost.Booster) -> Input:
-    names = tuple(booster.feature_names or ())
-    return Input("features", "FP32", (-1, booster.num_features()), names, nullable=True)
+# -- inputs
+
+
+def _column_names(booster: xgboost.Booster) -> list[str]:
+    return list(booster.feature_names or ()) or [f"f{i}" for i in range(booster.num_features())]
+
+
+def _inputs(booster: xgboost.Booster, categories: Mapping[int, Categories]) -> tuple[Input, ...]:
+    """One matrix of numbers; or an input for each column, if some are categories or booleans."""
+    types = booster.feature_types or ()
+    if not categories and "i" not in types:
+        names = tuple(booster.feature_names or ())
+        return (matrix_input(booster.num_features(), names, "FP32"),)
+    return tuple(
+        category_input(name, categories[i])
+        if i in categories
+        # "i" is an indicator: a column of booleans in the data frame.
+        else number_input(name, "BOOL" if types[i] == "i" else "FP32")
+        for i, name in enumerate(_column_names(booster))
+    )
+
+
+def _read_categories(booster: xgboost.Booster, names: list[str]) -> dict[int, Categories]:
+    """The categories by column, in the order of the codes that the trees split on.
+
+    XGBoost writes them since version 3.1, for data frames.
+    """
+    columns = [i for i, kind in enumerate(booster.feature_types or ()) if kind == "c"]
+    if not columns:
+        return {}
+    # Read through pyarrow, since the JSON form of 8-bit integers is invalid.
+    categories = booster.get_categories(export_to_arrow=True).to_arrow()
+    encodings: list[Any] = [values for _, values in categories]
+    if unnamed := [names[i] for i in columns if encodings[i] is None or not len(encodings[i])]:
+        raise LoadError(_categorical_message(unnamed))
+    return {i: Categories.of(_labels(encodings[i], names[i]), names[i]) for i in columns}
+
+
+def _labels(encoding: Any, column: str) -> list[str] | list[int]:
+    """The names in a pyarrow array, which has no type information here."""
+    try:
+        labels: list[str] | list[int] = encoding.to_pylist()
+    except UnicodeDecodeError as error:
+        raise LoadError(_cut_names_message(column)) from error
+    if not all(isinstance(label, int) or label.isascii() for label in labels):
+        raise LoadError(_cut_names_message(column))
+    return labels
+
+
+def _cut_names_message(column: str) -> str:
+    return (
+        f"the categories of '{column}' hold characters outside of ASCII, which XGBoost cuts in the"
+        " middle when it writes those of a pandas data frame. Rename the categories, or use"
+        " integers, and train again"
+    )
+
+
+def _categorical_message(columns: list[str]) -> str:
+    return (
+        f"the model was trained on categorical columns of a data frame ({listed(columns)}), and the"
+        " file does not contain the names of their categories. Train it with XGBoost 3.1 or newer, "
+        "which writes them, or encode the columns as numbers before training"
+    )
 
 
 def _iteration_range(booster: xgboost.Booster, is_linear: bool) -> tuple[int, int]:
@@ -137,16 +241,6 @@ def _iteration_range(booster: xgboost.Booster, is_linear: bool) -> tuple[int, in
     """
     best = None if is_linear else booster.attr("best_iteration")
     return (0, 0) if best is None else (0, int(best) + 1)
-
-
-def _categorical_message(booster: xgboost.Booster, columns: list[int]) -> str:
-    names = booster.feature_names
-    shown = ", ".join(names[i] if names else f"column {i}" for i in columns[:10])
-    return (
-        f"the model was trained on categorical columns of a data frame ({shown}), and the file "
-        "does not contain the names of their categories. Encode them as numbers before training, "
-        "or send a pipeline as scikit-learn or ONNX"
-    )
 
 
 def _written_by(tail: bytes) -> str:

@@ -19,7 +19,7 @@ NUMBER_TYPES = frozenset({int, float})
 
 
 def arrange(signature: Signature, rows: Sequence[object]) -> Arrays:
-    """Turn n rows of JSON into one array of shape (n, ...) per input, in that input's dtype.
+    """Turn n rows of JSON into one array of shape (n, ...) per input, in the signature's order.
 
     A row is either `{"features": [...]}` in the signature's order or an object with one key per
     feature. Values stay exact: the only conversions are from a whole float to an integer, and from

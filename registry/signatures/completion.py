@@ -43,7 +43,7 @@ def complete(
             _merge_outputs(signature.outputs, declared.outputs),
             _merge_batching(signature.batching, declared.batching),
         )
-    if any(tensor.datatype is None for tensor in signature.inputs):
+    if any(map(_may_be_inferred, signature.inputs)):
         signature = replace(signature, inputs=_infer_types(signature, example))
     unknown = [tensor.name for tensor in signature.inputs if tensor.datatype is None]
     if unknown:
@@ -64,17 +64,30 @@ def _match_columns(
 
     A single matrix takes all columns and their names. Otherwise each input is one column, and
     columns that the model does not use are ignored. A column's type only counts if the file
-    contains none.
+    contains none, or allows this one as an alternative.
     """
     if len(inputs) == 1 and len(inputs[0].shape) == 2:
         return _name_matrix_columns(inputs[0], columns)
-    types = {tensor.name: tensor.datatype for tensor in inputs}
+    inputs = _restore_spaces(inputs, columns)
+    by_name = {tensor.name: tensor for tensor in inputs}
     declared = tuple(
-        replace(column, datatype=None if types[column.name] else column.datatype)
+        _declared_column(by_name[column.name], column)
         for column in columns
-        if column.name in types
+        if column.name in by_name
     )
     return inputs, declared
+
+
+def _declared_column(tensor: Input, column: Input) -> Input:
+    datatype = _counting_type(tensor, column)
+    # MLflow calls every column of a frame with gaps optional, also one of a type without.
+    nullable = column.nullable and _can_be_missing(datatype or tensor.datatype)
+    return replace(column, datatype=datatype, nullable=nullable)
+
+
+def _counting_type(tensor: Input, column: Input) -> str | None:
+    is_possible = tensor.datatype is None or column.datatype in tensor.alternatives
+    return column.datatype if is_possible else None
 
 
 def _name_matrix_columns(
@@ -89,16 +102,32 @@ def _name_matrix_columns(
     # LightGBM replaces whitespace in column names with underscores.
     if tensor.features == tuple(re.sub(r"\s", "_", name) for name in names):
         tensor = replace(tensor, features=())
+    if "BOOL" in tensor.alternatives and any(column.datatype == "BOOL" for column in columns):
+        _require_same(tensor, "features", tensor.features, names)
+        return _split_matrix(tensor, columns)
     is_nullable = any(column.nullable for column in columns)
     return (tensor,), (Input(tensor.name, None, (), names, is_nullable),)
+
+
+def _split_matrix(
+    tensor: Input, columns: tuple[Input, ...]
+) -> tuple[tuple[Input, ...], tuple[Input, ...]]:
+    """One input for each column: no matrix of numbers has room for `true`."""
+    inputs = tuple(
+        replace(tensor, name=column.name, shape=(-1,), features=()) for column in columns
+    )
+    declared = tuple(replace(column, datatype=_counting_type(tensor, column)) for column in columns)
+    return inputs, declared
 
 
 def _merge_inputs(inputs: tuple[Input, ...], declared: tuple[Input, ...]) -> tuple[Input, ...]:
     by_name = {tensor.name: tensor for tensor in declared}
     names = [tensor.name for tensor in inputs]
     if unknown := [name for name in by_name if name not in names]:
+        is_matrix = len(inputs) == 1 and bool(inputs[0].alternatives) and not inputs[0].is_scalar
+        advice = "; declare its columns as columns instead of inputs" if is_matrix else ""
         raise SignatureError(
-            f"the model has no input {listed(unknown)}: its inputs are {listed(names)}"
+            f"the model has no input {listed(unknown)}: its inputs are {listed(names)}{advice}"
         )
     return tuple(_merge_input(tensor, by_name.get(tensor.name)) for tensor in inputs)
 
@@ -106,13 +135,14 @@ def _merge_inputs(inputs: tuple[Input, ...], declared: tuple[Input, ...]) -> tup
 def _merge_input(tensor: Input, declared: Input | None) -> Input:
     if declared is None:
         return tensor
-    if not _can_represent(tensor.datatype, declared.datatype):
+    is_alternative = tensor.is_scalar and declared.datatype in tensor.alternatives
+    if not (is_alternative or _can_represent(tensor.datatype, declared.datatype)):
         _require_same(tensor, "datatype", tensor.datatype, declared.datatype)
     _require_same(tensor, "shape", tensor.shape, declared.shape)
     _require_same(tensor, "features", tensor.features, declared.features)
     merged = replace(
         tensor,
-        datatype=tensor.datatype or declared.datatype,
+        datatype=declared.datatype if is_alternative else tensor.datatype or declared.datatype,
         features=tensor.features or declared.features,
         nullable=tensor.nullable or declared.nullable,
     )
@@ -121,11 +151,16 @@ def _merge_input(tensor: Input, declared: Input | None) -> Input:
         raise SignatureError(
             f"input {tensor.name}: has {width} columns in the file, not {len(merged.features)}"
         )
-    if merged.nullable and merged.datatype is not None and DTYPES[merged.datatype].kind not in "fO":
+    # A runtime that reads integers and booleans from objects says itself that it is nullable.
+    if merged.nullable and not tensor.nullable and not _can_be_missing(merged.datatype):
         raise SignatureError(
             f"input {tensor.name}: {merged.datatype} cannot hold missing values; declare FP64"
         )
     return merged
+
+
+def _can_be_missing(datatype: str | None) -> bool:
+    return datatype is None or DTYPES[datatype].kind in "fO"
 
 
 def _require_same(tensor: Input, attribute: str, in_file: object, declared: object) -> None:
@@ -160,6 +195,19 @@ def _merge_batching(in_file: Batching | None, declared: Batching | None) -> Batc
     return declared
 
 
+def _restore_spaces(inputs: tuple[Input, ...], columns: tuple[Input, ...]) -> tuple[Input, ...]:
+    """The inputs with the names of their columns, in which LightGBM replaces whitespace with
+    underscores.
+    """
+    originals = {re.sub(r"\s", "_", column.name): column.name for column in columns}
+    return tuple(
+        replace(tensor, name=originals.get(tensor.name, tensor.name))
+        if tensor.has_spaces_replaced
+        else tensor
+        for tensor in inputs
+    )
+
+
 # -- types from example rows
 
 
@@ -171,9 +219,14 @@ def _infer_types(signature: Signature, example: Sequence[object]) -> tuple[Input
         except InvalidInput as error:
             raise SignatureError(f"example[{index}]: {error}") from error
     return tuple(
-        tensor if tensor.datatype is not None else _infer_type(tensor, [cells[i] for cells in rows])
+        _infer_type(tensor, [cells[i] for cells in rows]) if _may_be_inferred(tensor) else tensor
         for i, tensor in enumerate(signature.inputs)
     )
+
+
+def _may_be_inferred(tensor: Input) -> bool:
+    """Whether example rows may set the type: it is unknown, or a category that may be a number."""
+    return tensor.datatype is None or (tensor.datatype == "BYTES" and bool(tensor.alternatives))
 
 
 def _infer_type(tensor: Input, values: Sequence[object]) -> Input:
@@ -190,6 +243,8 @@ def _infer_type(tensor: Input, values: Sequence[object]) -> Input:
         datatype = "INT64" if is_integer else "FP64"
     else:
         raise SignatureError(f"the example rows have values of different types for {tensor.name}")
+    if tensor.datatype is not None:
+        return replace(tensor, datatype=datatype) if datatype in tensor.alternatives else tensor
     if has_null and datatype == "BOOL":
         raise SignatureError(
             f"the example rows have a missing boolean for {tensor.name}; no datatype allows one"

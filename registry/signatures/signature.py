@@ -50,7 +50,12 @@ class Input:
     `shape` is (-1,) for one value per row or (-1, k, ...) for more; () in a declared signature
     means "as in the file". `datatype` is None as long as it is unknown. `features` are the names of
     a (-1, k) tensor's columns, if they have any. If `nullable`, a JSON null is a missing value: NaN
-    in a float tensor, None in a text tensor.
+    in a float tensor, None in any other, which then is an array of objects.
+
+    Only in a signature from a file, `alternatives` are the datatypes that a declaration may choose
+    instead of `datatype`, for the input or for single columns of a (-1, k) tensor. The runtime then
+    takes each of the columns as an array of its own. With `has_spaces_replaced`, underscores in
+    `name` may stand for whitespace, which a declaration restores: the runtime ignores the name.
     """
 
     name: str
@@ -58,6 +63,8 @@ class Input:
     shape: tuple[int, ...] = ()
     features: tuple[str, ...] = ()
     nullable: bool = False
+    alternatives: tuple[str, ...] = field(default=(), compare=False)
+    has_spaces_replaced: bool = field(default=False, compare=False)
 
     @property
     def row_shape(self) -> tuple[int, ...]:

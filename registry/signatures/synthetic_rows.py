@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from registry.signatures.signature import DTYPES, Input, Signature
+from registry.signatures.validation import dtype_of
 
 SEED = 0
 MISSING_SHARE = 0.1
@@ -79,7 +80,7 @@ def synthesize_arrays(
     for tensor in signature.inputs:
         row_shape = tuple(variable_size if size == -1 else size for size in tensor.row_shape)
         width = int(np.prod(row_shape, dtype=np.int64))
-        dtype = DTYPES[tensor.datatype or "FP64"]
+        dtype = dtype_of(tensor)
         if dtype.kind == "O" or any(i in profiles for i in range(position, position + width)):
             array = np.empty((n_rows, width), dtype)
             for i in range(width):

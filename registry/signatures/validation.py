@@ -46,7 +46,7 @@ def validate_cell(
         try:
             if isinstance(value, _WrongLength):
                 raise ValueError(value.message)
-            values.append(_validate_value(value, tensor, dtype_of(tensor)))
+            values.append(_validate_value(value, tensor, DTYPES[tensor.datatype or "FP64"]))
         except ValueError as error:
             errors[_error_path(tensor, position, start)] = [str(error)]
     return values
@@ -84,7 +84,9 @@ def _error_path(tensor: Input, position: tuple[int, ...], start: int | None) -> 
 
 
 def dtype_of(tensor: Input) -> np.dtype:
-    return DTYPES[tensor.datatype or "FP64"]
+    """The dtype of the input's array: objects for booleans and integers that may be None."""
+    dtype = DTYPES[tensor.datatype or "FP64"]
+    return DTYPES["BYTES"] if tensor.nullable and dtype.kind in "biu" else dtype
 
 
 def _validate_value(value: object, tensor: Input, dtype: np.dtype) -> object:
@@ -98,9 +100,10 @@ def _validate_value(value: object, tensor: Input, dtype: np.dtype) -> object:
             raise ValueError(f"Must be text, not {_describe(value)}.")
         return value
     if dtype.kind == "b":
-        if not isinstance(value, bool):
+        # The numbers 0 and 1 are how tables without booleans write them.
+        if not isinstance(value, bool | int | float) or value not in (0, 1):
             raise ValueError(f"Must be true or false, not {_describe(value)}.")
-        return value
+        return bool(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"Must be a number, not {_describe(value)}.")
     return _validate_float(value, dtype) if dtype.kind == "f" else _validate_integer(value, dtype)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import catboost
 import lightgbm
 import numpy as np
 import pyarrow
@@ -21,6 +22,14 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+
+# By default, CatBoost writes into the current folder and to standard output, and uses every core.
+CATBOOST_OPTIONS: dict[str, Any] = {
+    "iterations": 5,
+    "thread_count": 1,
+    "verbose": False,
+    "allow_writing_files": False,
+}
 
 
 @dataclass(frozen=True)
@@ -181,6 +190,40 @@ def diabetes_lightgbm(path: Path) -> Trained:
     rows, progression = load_diabetes(return_X_y=True)
     model = lightgbm.LGBMRegressor(n_estimators=5, n_jobs=1, verbose=-1).fit(rows, progression)
     return _saved(path, model, model.booster_.save_model, rows)
+
+
+def iris_catboost(path: Path) -> Trained:
+    """A classifier of three text classes."""
+    data = load_iris()
+    model = catboost.CatBoostClassifier(**CATBOOST_OPTIONS)
+    model.fit(data.data, data.target_names[data.target])
+    return _saved(path, model, model.save_model, data.data)
+
+
+def diabetes_catboost(path: Path) -> Trained:
+    """A regression."""
+    rows, progression = load_diabetes(return_X_y=True)
+    model = catboost.CatBoostRegressor(**CATBOOST_OPTIONS).fit(rows, progression)
+    return _saved(path, model, model.save_model, rows)
+
+
+def reviews_catboost(path: Path) -> Trained:
+    """A classifier of named columns: a number with missing values, a category of texts, a text,
+    and a category of integers. The rows are an array of objects.
+    """
+    table = reviews_table()
+    columns = [table[name].to_pylist() for name in table.column_names]
+    rows = np.array(columns, dtype=object).T
+    labels = ["yes" if "good" in text else "no" for text in columns[2]]
+    pool = catboost.Pool(
+        rows,
+        labels,
+        cat_features=[1, 3],
+        text_features=[2],
+        feature_names=table.column_names,
+    )
+    model = catboost.CatBoostClassifier(**CATBOOST_OPTIONS).fit(pool)
+    return _saved(path, model, model.save_model, rows)
 
 
 def _saved(path: Path, model: Any, save: Callable[[Path], Any], rows: Any) -> Trained:

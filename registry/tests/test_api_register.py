@@ -163,7 +163,7 @@ def test_the_error_for_an_unknown_framework_lists_the_supported_ones(admin_api: 
 
     [message] = response.json()["errors"]["framework"]
     assert "keras" in message
-    assert all(name in message for name in ("sklearn", "onnx", "xgboost", "lightgbm"))
+    assert all(name in message for name in ("sklearn", "onnx", "xgboost", "lightgbm", "catboost"))
 
 
 @pytest.mark.parametrize("body", ["", "[]", '"iris"', "null", "{", '{"name": }', "\ufeff{}"])

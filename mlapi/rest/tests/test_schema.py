@@ -34,7 +34,7 @@ def test_every_error_documents_its_format(schema: dict[str, Any]) -> None:
             errors = {code: r for code, r in operation["responses"].items() if code >= "400"}
             assert {"500", "503"} <= errors.keys()
             for response in errors.values():
-                if path.startswith("/v2/"):
+                if path.startswith(("/v1/", "/v2/")):
                     content = {"application/json": {"schema": PROTOCOL_ERROR_REFERENCE}}
                 else:
                     content = {"application/problem+json": {"schema": PROBLEM_REFERENCE}}

@@ -44,7 +44,9 @@ ROOMS: dict[str, set[str]] = {
     "registry.runtimes.onnx": REGISTRY_WITHOUT_DJANGO,
     "registry.runtimes.sklearn": REGISTRY_WITHOUT_DJANGO,
     "registry.runtimes.open_inference": REGISTRY_WITHOUT_DJANGO,
-    "registry.artifacts": REGISTRY_WITHOUT_DJANGO | {"registry.runtimes.open_inference.document"},
+    "registry.artifacts": REGISTRY_WITHOUT_DJANGO
+    | {"registry.artifacts.foreign", "registry.runtimes.open_inference.document"},
+    "registry.artifacts.foreign": {"registry.artifacts", "registry.runtimes"},
     "registry.conversion": REGISTRY_WITHOUT_DJANGO | {"registry.artifacts"},
     "registry.models": {"registry.exact_json", "registry.statements"},
     "registry.aliases": {
@@ -74,6 +76,9 @@ ROOMS: dict[str, set[str]] = {
     "predictions.serving": {"predictions.metrics", "predictions.models", *REGISTRY},
     "predictions.open_inference": SERVING | REGISTRY,
     "predictions.mlflow": SERVING | REGISTRY,
+    "predictions.kserve_v1": SERVING
+    | REGISTRY
+    | {"predictions.mlflow", "predictions.open_inference"},
     "predictions.evaluation": {
         "predictions.evaluation.quality.tasks",
         "predictions.models",
@@ -92,6 +97,7 @@ ROOMS: dict[str, set[str]] = {
         "mlapi.configuration",
         "mlapi.rest",
         "predictions",
+        "predictions.kserve_v1",
         "predictions.mlflow",
         "predictions.open_inference",
         "registry.open_inference",
@@ -141,5 +147,6 @@ NO_DJANGO_ROOMS = [
     "registry.runtimes.onnx",
     "registry.runtimes.sklearn",
     "registry.runtimes.open_inference",
+    "registry.artifacts.foreign",
     "registry.conversion",
 ]

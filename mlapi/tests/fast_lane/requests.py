@@ -152,6 +152,8 @@ TENSOR_CHANGES: list[dict[str, object]] = [
     {"name": ""},
     {"name": "other"},
     {"parameters": {"binary_data_size": 32}},
+    {"parameters": {"content_type": "np"}},
+    {"parameters": {"content_type": "base64"}},
     {"parameters": []},
 ]
 REQUEST_CHANGES: list[dict[str, object]] = [
@@ -170,6 +172,12 @@ REQUEST_CHANGES: list[dict[str, object]] = [
     {"parameters": {"subject": ""}},
     {"parameters": {"binary_data_output": True}},
     {"parameters": {"binary_data_output": 1}},
+    {"parameters": {"content_type": "np"}},
+    {"parameters": {"content_type": "pd"}},
+    {"parameters": {"sequence_id": 1}},
+    {"outputs": [{"name": "predict"}, {"name": "predict_proba"}]},
+    {"outputs": [{"name": "predict", "parameters": {"content_type": "base64"}}]},
+    {"outputs": [{"name": "transform"}]},
     {"parameters": {"idempotency_key": 7}},
     {"parameters": []},
     {"unknown": 1},

@@ -1,13 +1,19 @@
 """Request tensors to rows of `input_data`."""
 
+from dataclasses import replace
+
 import pytest
 
 from predictions.open_inference.rows import rows_from_tensors
+from predictions.open_inference.selection import select_outputs
+from predictions.open_inference.shapes import require_one_shape
+from predictions.serving.answers import Answer
 from registry.exact_json.values import JSONObject
 from registry.open_inference.binary import TensorError
 from registry.open_inference.json_data import Scalar
+from registry.open_inference.messages import RequestedOutput
 from registry.open_inference.tensors import Tensor
-from registry.signatures.signature import Input, Signature
+from registry.signatures.signature import Batching, Input, Output, Signature
 
 
 def table(name: str, shape: tuple[int, ...], values: list[Scalar]) -> Tensor:
@@ -73,3 +79,52 @@ def test_tensors_that_do_not_fit_the_signature_are_refused(
         rows_from_tensors(tensors, signature, max_rows=10)
 
     assert message in str(raised.value)
+
+
+@pytest.mark.parametrize("batching", ["joined", "unbatched"])
+def test_a_table_is_no_column_of_a_frame(batching: Batching) -> None:
+    signature = replace(IMAGE, batching=batching)
+
+    with pytest.raises(TensorError, match="each input is one column"):
+        rows_from_tensors(
+            [table("image", (2, 2), [1, 2, 3, 4])], signature, max_rows=10, is_frame=True
+        )
+
+
+# -- rows whose outputs have several shapes
+
+
+BOXES = Output("boxes", "FP32", (-1, -1, 4))
+COUNT = Output("count", "INT64", (-1,))
+BOX = [0.0, 0.0, 1.0, 1.0]
+
+
+def check(rows: list[list[list[float]]], *names: str) -> None:
+    signature = Signature((Input("x", "FP32", (-1, 2)),), (BOXES, COUNT))
+    answers = [Answer(output={"boxes": row, "count": len(row)}) for row in rows]
+    requested = [RequestedOutput(name) for name in names]
+    selected = select_outputs(requested, signature, framework="onnx", is_binary=False)
+    require_one_shape(answers, signature, selected)
+
+
+@pytest.mark.parametrize("rows", [[[BOX], [BOX]], [[], []], [[BOX, BOX]], [[]]])
+def test_rows_of_one_shape_are_accepted(rows: list[list[list[float]]]) -> None:
+    check(rows)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([[BOX], [BOX, BOX]], r"rows\[1\]: 'boxes' has the shape \[2, 4\], but \[1, 4\] in rows"),
+        ([[BOX], [BOX], []], r"rows\[2\]: 'boxes' has the shape \[0\], but \[1, 4\] in rows\[0\]"),
+    ],
+)
+def test_rows_of_several_shapes_are_refused(rows: list[list[list[float]]], message: str) -> None:
+    with pytest.raises(TensorError, match=message):
+        check(rows)
+    with pytest.raises(TensorError):
+        check(rows, "boxes")
+
+
+def test_an_output_that_is_not_requested_may_differ() -> None:
+    check([[BOX], [BOX, BOX]], "count")

@@ -6,8 +6,8 @@ import pytest
 from tritonclient.http import InferInput, InferRequestedOutput
 from tritonclient.utils import InferenceServerException
 
-from predictions.open_inference.tests.triton import Served
-from predictions.open_inference.tests.triton import served as served
+from predictions.testing.triton import Served
+from predictions.testing.triton import served as served
 from registry.signatures.signature import DTYPES
 
 pytestmark = pytest.mark.slow

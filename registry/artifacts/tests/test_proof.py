@@ -75,6 +75,7 @@ def write_endless_model(path: Path) -> Path:
         (trained_models.iris_onnx, "m.onnx", "onnx"),
         (trained_models.iris_xgboost, "m.ubj", "xgboost"),
         (trained_models.iris_lightgbm, "m.txt", "lightgbm"),
+        (trained_models.iris_catboost, "m.cbm", "catboost"),
     ],
 )
 def test_a_sound_model_is_proved(

@@ -1,5 +1,6 @@
 """Tensors in JSON and in binary data, decoded and encoded."""
 
+import json
 import math
 import struct
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from hypothesis import given
 
 from registry.open_inference.binary import TensorError, array_to_bytes
 from registry.open_inference.json_data import Scalar
+from registry.open_inference.messages import read_response
 from registry.open_inference.tensors import Tensor, WireTensor, decode_array
 from registry.open_inference.tests.strategies import tensors
 from registry.signatures.signature import DTYPES
@@ -160,3 +162,39 @@ def test_invalid_binary_data_is_refused(
         decode(memoryview(raw), datatype, shape)
 
     assert message in str(raised.value)
+
+
+# -- content types of another server's responses
+
+
+@pytest.mark.parametrize(
+    ("content_type", "data"),
+    [
+        (None, ["a", "é"]),
+        ("str", ["a", "é"]),
+        ("np", ["a", "é"]),
+        ("base64", ["YQ==", "w6k="]),
+        ("pd_json", ['"a"', '"é"']),
+        ("hg_json", ["a", "é"]),
+    ],
+)
+def test_the_texts_of_a_response_are_decoded(content_type: str | None, data: list[str]) -> None:
+    output = {
+        "name": "label",
+        "datatype": "BYTES",
+        "shape": [2],
+        "data": data,
+        "parameters": {"content_type": content_type},
+    }
+
+    [array] = read_response(json.dumps({"outputs": [output]}).encode(), {}).values()
+
+    assert array.tolist() == ["a", "é"]
+
+
+def test_a_response_of_other_json_than_texts_is_refused() -> None:
+    output = {"name": "y", "datatype": "BYTES", "shape": [1], "data": ["5"]}
+    body = json.dumps({"outputs": [output | {"parameters": {"content_type": "pd_json"}}]})
+
+    with pytest.raises(TensorError, match="'y' holds a value that is not text"):
+        read_response(body.encode(), {})

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from registry.open_inference.content_types import PARAMETER, SENT_AS_THEY_ARE
 from registry.runtimes.base import LoadError
 from registry.signatures.signature import (
     DTYPES,
@@ -58,6 +59,7 @@ def read_signature(
         Input(tensor.name, tensor.datatype, tensor.shape)
         for tensor in _read_tensors(metadata, "inputs")
     )
+    _require_plain_inputs(metadata)
     inputs = inputs or tuple(_complete_input(tensor) for tensor in declared_inputs)
     if not inputs:
         raise LoadError(
@@ -89,6 +91,22 @@ def _read_tensors(metadata: Mapping[str, object], key: str) -> list[TensorMetada
     if len({tensor.name for tensor in tensors}) < len(tensors):
         raise LoadError(f"two {key} of the server's metadata have the same name")
     return tensors
+
+
+def _require_plain_inputs(metadata: Mapping[str, object]) -> None:
+    """Raise LoadError if MLServer would decode an input: it does not refuse other texts, but scores
+    for "Oslo" what these four letters are in base64.
+    """
+    items = metadata.get("inputs")
+    for item in items if isinstance(items, list) else []:
+        parameters = item.get("parameters")
+        content_type = parameters.get(PARAMETER) if isinstance(parameters, dict) else None
+        if content_type not in (None, *SENT_AS_THEY_ARE):
+            raise LoadError(
+                f"the server decodes the input '{item['name']}' by the content_type"
+                f" {str(content_type)[:40]!r}, but mlapi sends texts and numbers as they are:"
+                f" change it to {' or '.join(SENT_AS_THEY_ARE)} in the server's model settings"
+            )
 
 
 def _read_tensor(item: object, place: str) -> TensorMetadata:

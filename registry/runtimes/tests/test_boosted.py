@@ -12,7 +12,7 @@ from sklearn.datasets import load_iris
 
 from registry.runtimes import lightgbm as lightgbm_runtime
 from registry.runtimes import xgboost as xgboost_runtime
-from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Runtime, RuntimeModule
+from registry.runtimes.base import InferenceError, LoadOptions, Runtime, RuntimeModule
 from registry.testing import trained_models
 
 OPTIONS = LoadOptions()
@@ -166,26 +166,6 @@ def test_default_names_of_lightgbm_are_ignored(tmp_path: Path) -> None:
     assert load(trained.path).signature.inputs[0].features == ()
 
 
-def test_xgboost_categories_are_refused(tmp_path: Path) -> None:
-    kinds = ["c", "q", "q", "q"]
-    rows = np.concatenate([SPECIES[:, None], ROWS[:, 1:]], axis=1)
-    table = xgboost.DMatrix(rows, label=SPECIES, feature_types=kinds, enable_categorical=True)
-
-    with pytest.raises(LoadError, match=r"categorical columns of a data frame \(column 0\)"):
-        reload(xgboost.train({"tree_method": "hist"}, table, 2), tmp_path / "m.ubj")
-
-
-def test_lightgbm_categories_of_a_frame_are_refused(tmp_path: Path) -> None:
-    trained = trained_models.iris_lightgbm(tmp_path / "m.txt")
-    text = trained.path.read_text()
-    trained.path.write_text(
-        text.replace("pandas_categorical:null", 'pandas_categorical:[["a", "b"]]')
-    )
-
-    with pytest.raises(LoadError, match="categorical columns of a data frame"):
-        load(trained.path)
-
-
 @pytest.mark.parametrize(("train", "name"), CLASSIFIERS)
 def test_a_row_with_too_few_features_is_an_inference_error(
     train: Train, name: str, tmp_path: Path
@@ -202,3 +182,30 @@ def test_the_version_that_wrote_the_file_is_read(name: str, tmp_path: Path) -> N
 
     assert runtime.libraries == {"xgboost": xgboost.__version__}
     assert xgboost_runtime._written_by(b'{},"version":[1,7,12]}') == "1.7.12"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"booster": "dart"},
+        {"multi_strategy": "multi_output_tree"},
+        {"num_parallel_tree": 2},
+        {"booster": "gblinear"},
+    ],
+)
+def test_profiles_of_a_long_model_hold_the_ranges_of_its_features(
+    options: dict[str, Any], tmp_path: Path
+) -> None:
+    model = xgboost.XGBRegressor(n_estimators=60, n_jobs=1, max_depth=2, **options)
+    runtime = reload(model.fit(ROWS[:, :2], ROWS[:, 2:]), tmp_path / "m.ubj")
+    assert isinstance(runtime, xgboost_runtime.XGBoostRuntime)
+
+    profiles = runtime.profiles()
+
+    # A linear model has no thresholds.
+    assert set(profiles) == (set() if options.get("booster") == "gblinear" else {0, 1})
+    for i, profile in profiles.items():
+        low, high = ROWS[:, i].min(), ROWS[:, i].max()
+        # Thresholds are in single precision.
+        assert low - 1e-6 <= profile.low < profile.high <= high + 1e-6

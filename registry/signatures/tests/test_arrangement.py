@@ -61,6 +61,27 @@ def test_null_is_a_missing_value_if_nullable() -> None:
     assert math.isnan(arrays["age"][0])
 
 
+@pytest.mark.parametrize("datatype", ["BOOL", "INT64"])
+def test_a_missing_integer_or_boolean_is_none_in_an_array_of_objects(datatype: str) -> None:
+    nullable = signature(Input("visits", datatype, (-1,), nullable=True))
+
+    array = arrange(nullable, [{"visits": 1}, {"visits": None}])["visits"]
+
+    assert (array.dtype.kind, array.tolist()) == ("O", [1, None])
+
+
+@pytest.mark.parametrize(("value", "expected"), [(0, False), (1, True), (1.0, True)])
+def test_a_boolean_may_be_sent_as_0_or_1(value: float, expected: bool) -> None:
+    [member] = arrange(signature(Input("member", "BOOL", (-1,))), [{"member": value}])["member"]
+
+    assert member is np.bool_(expected)
+
+
+@pytest.mark.parametrize("value", [2, -1, 0.5, "true", "1", None])
+def test_nothing_else_is_a_boolean(value: object) -> None:
+    assert list(errors_of(signature(Input("member", "BOOL", (-1,))), {"member": value}))
+
+
 @pytest.mark.parametrize(
     ("row", "path"),
     [
@@ -82,7 +103,7 @@ def test_an_invalid_value_is_named(row: object, path: str) -> None:
 
 
 def test_every_invalid_value_of_a_row_is_named() -> None:
-    row = {"age": "old", "city": 3, "visits": 1.5, "member": 1}
+    row = {"age": "old", "city": 3, "visits": 1.5, "member": 2}
 
     assert set(errors_of(MIXED, row)) == set(row)
 

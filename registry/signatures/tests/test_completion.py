@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -215,3 +216,82 @@ def test_probabilities_that_match_the_declaration_stay() -> None:
     outputs = [{"name": "p", "kind": "probabilities", "classes": ["no", "yes"]}]
 
     assert complete(from_file, declared(outputs=outputs)).outputs == from_file.outputs
+
+
+# -- columns of a matrix that may be inputs of their own
+
+BOOSTER = Signature(
+    (Input("features", "FP32", (-1, 3), (), True, ("BOOL", "INT64")),), COLUMNS.outputs
+)
+
+
+def column(name: str, datatype: str) -> dict[str, Any]:
+    return {"name": name, "datatype": datatype}
+
+
+def test_a_boolean_among_the_columns_makes_each_an_input() -> None:
+    columns = [column("age", "FP64"), column("visits", "INT64"), column("member", "BOOL")]
+
+    signature = complete(BOOSTER, declared(columns=columns))
+
+    assert signature.inputs == (
+        Input("age", "FP32", (-1,), nullable=True),
+        Input("visits", "INT64", (-1,), nullable=True),
+        Input("member", "BOOL", (-1,), nullable=True),
+    )
+    assert signature.feature_names == ("age", "visits", "member")
+
+
+def test_columns_of_numbers_stay_one_matrix() -> None:
+    columns = [column("age", "FP64"), column("visits", "INT64"), column("seats", "INT64")]
+
+    [tensor] = complete(BOOSTER, declared(columns=columns)).inputs
+
+    assert (tensor.datatype, tensor.features) == ("FP32", ("age", "visits", "seats"))
+
+
+def test_columns_that_are_inputs_keep_the_names_in_the_file() -> None:
+    named = replace(BOOSTER.inputs[0], features=("age", "visits", "member"))
+    columns = [column("age", "FP64"), column("member", "BOOL"), column("visits", "INT64")]
+
+    with pytest.raises(SignatureError, match="features is"):
+        complete(replace(BOOSTER, inputs=(named,)), declared(columns=columns))
+
+
+def test_the_error_for_columns_that_are_declared_as_inputs_says_how_to_declare_them() -> None:
+    declaration = declared(column("age", "FP64"), column("member", "BOOL"))
+
+    with pytest.raises(SignatureError, match="declare its columns as columns instead of inputs"):
+        complete(BOOSTER, declaration)
+
+
+def test_a_matrix_without_alternatives_takes_no_boolean_column() -> None:
+    columns = [column("age", "FP64"), column("member", "BOOL")]
+
+    [tensor] = complete(TENSOR, declared(columns=columns)).inputs
+
+    assert (tensor.datatype, tensor.features) == ("FP32", ("age", "member"))
+
+
+def test_an_alternative_may_be_declared_or_shown_by_example_rows() -> None:
+    category = Signature((Input("zone", "BYTES", (-1,), alternatives=("INT64",)),))
+
+    assert datatypes(complete(category, None)) == ["BYTES"]
+    assert datatypes(complete(category, declared(column("zone", "INT64")))) == ["INT64"]
+    assert datatypes(complete(category, None, [{"zone": 3}])) == ["INT64"]
+    # A float is no alternative, so the value is refused later.
+    assert datatypes(complete(category, None, [{"zone": 3.5}])) == ["BYTES"]
+    with pytest.raises(SignatureError, match="datatype is BYTES in the file, not FP64"):
+        complete(category, declared(column("zone", "FP64")))
+
+
+def test_spaces_in_the_names_of_inputs_are_restored() -> None:
+    inputs = (
+        Input("home_city", "BYTES", (-1,), has_spaces_replaced=True),
+        Input("zone_name", "BYTES", (-1,)),
+    )
+    columns = [column("home city", "BYTES"), column("zone name", "BYTES")]
+
+    signature = complete(Signature(inputs), declared(columns=columns))
+
+    assert signature.feature_names == ("home city", "zone_name")

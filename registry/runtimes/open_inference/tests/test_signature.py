@@ -58,6 +58,32 @@ def test_unsupported_metadata_is_refused(
         open_remote(server)
 
 
+@pytest.mark.parametrize("content_type", ["base64", "datetime", "pd_json", "pillow_image", 5])
+def test_inputs_that_the_server_decodes_are_refused(
+    content_type: object, open_remote: OpenRemote
+) -> None:
+    """MLServer would score for "Oslo" what these letters are in base64."""
+    city = tensor("city", "BYTES", [-1]) | {"parameters": {"content_type": content_type}}
+
+    with stub_server(metadata={"inputs": [city]}) as server, pytest.raises(LoadError) as raised:
+        open_remote(server)
+
+    assert f"decodes the input 'city' by the content_type '{content_type}'" in str(raised.value)
+
+
+@pytest.mark.parametrize("content_type", ["np", "str", None])
+def test_inputs_that_the_server_takes_as_they_are_are_accepted(
+    content_type: str | None, open_remote: OpenRemote
+) -> None:
+    city = tensor("city", "BYTES", [-1]) | {"parameters": {"content_type": content_type}}
+    metadata = {"inputs": [city], "outputs": [tensor("y", "FP32", [-1])]}
+
+    with stub_server(metadata=metadata) as server:
+        runtime = open_remote(server)
+
+    assert runtime.signature.as_json()["inputs"] == [tensor("city", "BYTES", [-1])]
+
+
 @pytest.mark.parametrize("body", [b"", b"[]", b"<html>", b'{"inputs": NaN}'])
 def test_metadata_that_is_not_a_json_object_is_refused(
     server: StubServer, body: bytes, open_remote: OpenRemote
