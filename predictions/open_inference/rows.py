@@ -201,11 +201,6 @@ def _tensor(output: Output, values: list[Any], signature: Signature) -> Tensor:
         shape += output.row_shape
     else:
         for size in output.row_shape:
-            if size == -1 and len(set(map(len, values))) > 1:
-                raise TensorError(
-                    f"'{output.name}' has another shape for each row, which one tensor cannot "
-                    "hold: send one row a request"
-                )
             # Lists do not show the dimensions behind one of length 0.
             shape.append(len(values[0]) if values else max(size, 0))
             values = [item for row in values for item in row]

@@ -140,7 +140,7 @@ def test_rows_of_different_sizes_do_not_fit_one_tensor(client: APIClient) -> Non
     response = infer(client, tensor("x", "FP32", [2, 2], [1001, 0, 1003, 0]), path=PADDED_URL)
 
     assert response.status_code == 400
-    assert "send one row a request" in response.json()["error"]
+    assert "a tensor needs rows of one shape" in response.json()["error"]
 
 
 @pytest.mark.usefixtures("padded")
