@@ -2,7 +2,6 @@
 here.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
@@ -16,12 +15,8 @@ from registry.runtimes.independence import (
 )
 from registry.signatures.arrangement import Arrays
 from registry.signatures.signature import Batching, Signature
-from registry.signatures.synthetic_rows import Guess, synthesize_sets
+from registry.signatures.synthetic_rows import Guess, n_probe_rows, synthesize_sets
 
-MAX_ROWS = 8
-# A model of images may take a second for each.
-MAX_LARGE_ROWS = 2
-LARGE_ROW_VALUES = 50_000
 # Each row is a request to someone's server.
 MAX_REMOTE_ROWS = 3
 REMOTE_GUESSES: Sequence[Guess] = ("small", "constant")
@@ -42,13 +37,7 @@ def synthetic_rows(runtime: Runtime, signature: Signature, framework: str) -> li
     """Sets of rows that fit the signature, from the most realistic to constant ones."""
     if framework == "open-inference":
         return list(synthesize_sets(signature, {}, MAX_REMOTE_ROWS, REMOTE_GUESSES))
-    n_rows = MAX_LARGE_ROWS if _has_large_rows(signature) else MAX_ROWS
-    return list(synthesize_sets(signature, profiles_of(runtime), n_rows))
-
-
-def _has_large_rows(signature: Signature) -> bool:
-    sizes = [abs(math.prod(tensor.row_shape)) for tensor in signature.inputs]
-    return sum(sizes) > LARGE_ROW_VALUES
+    return list(synthesize_sets(signature, profiles_of(runtime), n_probe_rows(signature)))
 
 
 def scorable(runtime: Runtime, sets: Sequence[Arrays]) -> list[Arrays]:

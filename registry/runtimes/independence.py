@@ -31,14 +31,17 @@ class Dependence(Enum):
     ON_OTHER_ROWS = auto()
     ENTIRELY_ON_OTHER_ROWS = auto()
     """Every row alone gets the same answer, as from a softmax over the rows."""
+    UNKNOWN = auto()
+    """An output is empty, so there is nothing to compare."""
 
 
-def find_dependence(predict: Predict, rows: Arrays) -> Dependence:
+def find_dependence(predict: Predict, rows: Arrays, tolerance: float | None = None) -> Dependence:
     """Score differing rows, one array (n, ...) for each input, alone, together, reordered and
     repeated.
 
-    Raises InferenceError if the model fails on a row alone. Failing on rows together, and another
-    number of rows than the input's, count as a dependence.
+    `tolerance` is the share of an answer's size that may differ, by default what rounding
+    explains. Failing on rows together, and another number of rows than the input's, count as a
+    dependence. Raises InferenceError if the model fails on a row alone.
     """
     n_rows = len(next(iter(rows.values())))
     alone = [predict(take(rows, [i])) for i in range(n_rows)]
@@ -50,9 +53,8 @@ def find_dependence(predict: Predict, rows: Arrays) -> Dependence:
     if largest is not None and again is not None and not _equal(largest, again):
         return Dependence.ON_CHANCE
     if any(values.size == 0 for outputs in alone for values in outputs.values()):
-        # Nothing to compare: the model may depend on other rows as soon as it returns something.
-        return Dependence.ON_OTHER_ROWS
-    if all(_agree(alone, order, outputs) for order, outputs in together):
+        return Dependence.UNKNOWN
+    if all(_agree(alone, order, outputs, tolerance) for order, outputs in together):
         return Dependence.NONE
     answers_alone_differ = not all(_equal(alone[0], other) for other in alone[1:])
     if answers_alone_differ or any(outputs is None for _, outputs in together):
@@ -90,27 +92,39 @@ def _predict_or_none(predict: Predict, rows: Arrays, order: Sequence[int]) -> Ou
         return None
 
 
-def _agree(alone: Sequence[Outputs], order: Sequence[int], outputs: Outputs | None) -> bool:
+def _agree(
+    alone: Sequence[Outputs],
+    order: Sequence[int],
+    outputs: Outputs | None,
+    tolerance: float | None,
+) -> bool:
     if outputs is None:
         return False
     return all(
-        len(values) == len(order) and _column_agrees([one[name] for one in alone], order, values)
+        len(values) == len(order)
+        and _column_agrees([one[name] for one in alone], order, values, tolerance)
         for name, values in outputs.items()
     )
 
 
-def _column_agrees(alone: Sequence[np.ndarray], order: Sequence[int], together: np.ndarray) -> bool:
+def _column_agrees(
+    alone: Sequence[np.ndarray],
+    order: Sequence[int],
+    together: np.ndarray,
+    tolerance: float | None,
+) -> bool:
     """Whether one output's rows together are those of the same rows alone, each (1, ...)."""
     if any(alone[i].shape != (1, *together.shape[1:]) for i in order):
         return False
     expected = np.concatenate([alone[i] for i in order])
     if together.dtype.kind != "f":
         return bool((expected == together).all())
-    return _are_close(expected, together)
+    if tolerance is None:
+        tolerance = HALF_PRECISION_TOLERANCE if expected.dtype == np.float16 else TOLERANCE
+    return _are_close(expected, together, tolerance)
 
 
-def _are_close(expected: np.ndarray, actual: np.ndarray) -> bool:
-    tolerance = HALF_PRECISION_TOLERANCE if expected.dtype == np.float16 else TOLERANCE
+def _are_close(expected: np.ndarray, actual: np.ndarray, tolerance: float) -> bool:
     n_rows = len(expected)
     left = expected.astype(np.float64).reshape(n_rows, -1)
     right = actual.astype(np.float64).reshape(n_rows, -1)

@@ -192,6 +192,10 @@ def _merge_batching(in_file: Batching | None, declared: Batching | None) -> Batc
         raise SignatureError(
             "batching: the graph has no dimension for rows, so it can only be unbatched"
         )
+    if (in_file, declared) == ("single", "joined"):
+        raise SignatureError(
+            "batching: the answer for a row depends on the rows beside it, so it is single"
+        )
     return declared
 
 

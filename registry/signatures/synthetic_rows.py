@@ -3,6 +3,7 @@
 What the training data looked like is in the profiles that a runtime reads from its file.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -23,6 +24,11 @@ MAX_WORDS_PER_TEXT = 8
 MAX_THRESHOLD = 1e30
 # Lengths to try for variable dimensions; convolutions need more than a few pixels.
 VARIABLE_SIZES = (2, 1, 8, 32, 64)
+
+MAX_PROBE_ROWS = 8
+# A model of images may take a second for each.
+MAX_LARGE_PROBE_ROWS = 2
+LARGE_ROW_VALUES = 50_000
 
 Guess: TypeAlias = Literal["wide", "small", "constant"]
 """The numbers in a column about which the file says nothing: normally distributed with the scales
@@ -91,6 +97,12 @@ def synthesize_arrays(
         arrays[tensor.name] = array.reshape(n_rows, *row_shape)
         position += width
     return arrays
+
+
+def n_probe_rows(signature: Signature) -> int:
+    """How many rows a model is examined with."""
+    n_values = sum(abs(math.prod(tensor.row_shape)) for tensor in signature.inputs)
+    return MAX_LARGE_PROBE_ROWS if n_values > LARGE_ROW_VALUES else MAX_PROBE_ROWS
 
 
 def synthesize_sets(

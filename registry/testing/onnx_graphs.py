@@ -68,6 +68,24 @@ def quantized_graph(path: Path) -> Path:
     return path
 
 
+def quantized_label_graph(path: Path) -> Path:
+    """The class of a row by a quantized graph, which hides that the scores depend on other rows."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["scores"]),
+        helper.make_node("ArgMax", ["scores"], ["label"], axis=1, keepdims=0),
+    ]
+    weights = np.random.default_rng(1).normal(size=(4, 3))
+    whole = write_graph(
+        path.with_suffix(".whole"),
+        nodes,
+        [info("x", ["n", 4])],
+        [info("label", ["n"], INT64)],
+        [constant("w", weights)],
+    )
+    quantize_dynamic(whole, path, weight_type=QuantType.QUInt8)
+    return path
+
+
 def centred_graph(path: Path) -> Path:
     """y = x less the mean over the rows, which is 0 for every row alone."""
     nodes = [
@@ -95,6 +113,13 @@ def recurrent_graph(path: Path) -> Path:
     return write_graph(
         path, [node], [info("x", ["time", 1, 2])], [info("state", [1, 1, 3])], constants
     )
+
+
+def running_sum_graph(path: Path) -> Path:
+    """The sums over time of x (time, 2): as many outputs as inputs, none of them a row."""
+    infos = [info(name, ["time", 2]) for name in ("x", "y")]
+    node = helper.make_node("CumSum", ["x", "axis"], ["y"])
+    return write_graph(path, [node], infos[:1], infos[1:], [constant("axis", 0, "int64")])
 
 
 # -- graphs whose outputs do not have the rows of their inputs

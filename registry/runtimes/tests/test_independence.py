@@ -30,12 +30,16 @@ def nothing(rows: Arrays) -> np.ndarray:
     return np.empty((len(rows["x"]), 0))
 
 
-@pytest.mark.parametrize("answer", [small_beside_large, from_nine_rows_on, nothing])
+@pytest.mark.parametrize("answer", [small_beside_large, from_nine_rows_on])
 def test_rows_are_not_taken_for_independent(answer: Callable[[Arrays], np.ndarray]) -> None:
     def predict(rows: Arrays) -> Outputs:
         return {"y": answer(rows)}
 
     assert find_dependence(predict, ROWS) is Dependence.ON_OTHER_ROWS
+
+
+def test_empty_answers_show_nothing() -> None:
+    assert find_dependence(lambda rows: {"y": nothing(rows)}, ROWS) is Dependence.UNKNOWN
 
 
 def test_chance_that_changes_few_rows_is_found() -> None:
