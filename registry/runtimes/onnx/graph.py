@@ -97,7 +97,7 @@ def _refuse_external_data(model: onnx.ModelProto) -> None:
 
 def external_tensors(model: onnx.ModelProto) -> list[onnx.TensorProto]:
     """The tensors whose values are in another file, wherever in the model they are."""
-    return [tensor for tensor in _all_tensors(model, _all_nodes(model)) if _is_external(tensor)]
+    return [tensor for tensor in _all_tensors(model, all_nodes(model)) if _is_external(tensor)]
 
 
 def _is_external(tensor: onnx.TensorProto) -> bool:
