@@ -92,9 +92,9 @@ def proved_batching(runtime: Runtime, signature: Signature, sets: Sequence[Array
     )
     if signature.batching == "joined" and not is_joinable:
         raise ArtifactRejected(
-            "The model takes several rows a call, but its answer for a row depends on the rows "
-            'beside it. Declare {"batching": "unbatched"} in the signature: then one input is the '
-            "complete tensor.",
+            "The model's answer for a row depends on the rows beside it, or no rows showed that it "
+            "does not. Leave batching out of the signature: then each row is scored in a call of "
+            "its own.",
             field="signature",
         )
     return "joined" if is_joinable else "single"

@@ -52,7 +52,7 @@ def test_a_dry_run_stores_nothing(iris: ModelVersion) -> None:
     assert "batching" not in iris.signature
 
 
-def test_nothing_to_do_is_said(iris: ModelVersion, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_to_do_is_reported(iris: ModelVersion, capsys: pytest.CaptureFixture[str]) -> None:
     call_command("reprove_models")
 
     assert "Every active version has been examined" in capsys.readouterr().out
