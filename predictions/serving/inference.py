@@ -206,10 +206,10 @@ def _of_value(value: object, output: Output) -> Answer:
 def _finite_rows(output: Output, outputs: Outputs) -> list[Any]:
     """An output's rows as Python values; an InferenceError in place of NaN or infinity."""
     array = np.asarray(outputs[output.name])
-    if output.is_scalar:
+    if array.ndim > 1 and output.is_scalar:
         array = array.reshape(len(array))
     rows: list[Any] = array.tolist()
-    if array.dtype.kind == "f":
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
         unusable = ~np.isfinite(array).reshape(len(array), -1).all(axis=1)
         for place in np.flatnonzero(unusable):
             kind = "NaN" if np.isnan(array[place]).any() else "infinity"
