@@ -105,6 +105,19 @@ def test_a_category_of_booleans_is_the_one_that_the_library_makes_of_them(tmp_pa
     assert outputs["label"].astype(bool).tolist() == (SPECIES == 1).tolist()
 
 
+def test_a_category_may_be_an_integer_of_64_bits_without_sign(tmp_path: Path) -> None:
+    rows = np.empty((150, 2), object)
+    rows[:, 0], rows[:, 1] = np.where(SPECIES == 1, "9223372036854775809", "7"), ROWS[:, 0]
+    model = classifier(cat_features=[0]).fit(rows, SPECIES == 1)
+    runtime = reload(model, tmp_path)
+    declared = Signature.from_json({"inputs": [{"name": "0", "datatype": "UINT64"}]})
+
+    sent = [[int(category), number] for category, number in rows]
+    outputs = score(runtime, sent, complete(runtime.signature, declared))
+
+    np.testing.assert_allclose(outputs["probabilities"], model.predict_proba(rows), atol=1e-12)
+
+
 def test_numbers_declared_as_booleans_and_integers_are_columns(tmp_path: Path) -> None:
     rows = np.stack([SPECIES == 1, np.round(ROWS[:, 0]), ROWS[:, 1]], axis=1)
     runtime = reload(model := classifier().fit(rows, SPECIES), tmp_path)
@@ -190,7 +203,14 @@ def test_missing_categories_and_texts_are_refused_as_by_the_library(
 
     with pytest.raises(catboost.CatBoostError):
         trained.estimator.predict(row)
-    assert not load(trained.path).signature.inputs[position].nullable
+    runtime = load(trained.path)
+    assert not runtime.signature.inputs[position].nullable
+    # MLflow may declare the column optional.
+    declared = Signature.from_json({"inputs": [{"name": column, "nullable": True}]})
+    sent = as_sent([[*row[0, :3], str(row[0, 3])]])
+    sent[0][position] = None
+    with pytest.raises(InferenceError, match=f"CatBoost takes no missing value in '{column}'"):
+        score(runtime, sent, complete(runtime.signature, declared))
 
 
 # -- the file

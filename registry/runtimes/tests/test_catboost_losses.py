@@ -99,6 +99,19 @@ def test_the_probability_threshold_of_the_file_decides_the_label(
     assert outputs["label"].astype(bool).tolist() == model.predict(ROWS).tolist()
 
 
+def test_the_probability_threshold_decides_each_of_several_labels(tmp_path: Path) -> None:
+    both = np.stack([SPECIES == 1, SPECIES == 2], axis=1).astype(int)
+    model = classifier(loss_function="MultiLogloss").fit(ROWS, both)
+    usual = model.predict(ROWS).tolist()
+    model.set_probability_threshold(0.9)
+
+    outputs = score(reload(model, tmp_path), ROWS.tolist())
+
+    assert model.predict(ROWS).tolist() != usual
+    labels = np.stack([outputs["y0"], outputs["y1"]], axis=1)
+    assert labels.tolist() == model.predict(ROWS).tolist()
+
+
 @pytest.mark.parametrize("loss", ["MultiLogloss", "MultiCrossEntropy"])
 def test_each_label_of_a_multi_label_model_has_two_outputs(loss: str, tmp_path: Path) -> None:
     both = np.stack([SPECIES == 1, SPECIES == 2], axis=1).astype(int)
