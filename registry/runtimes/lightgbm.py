@@ -9,7 +9,14 @@ from pathlib import Path
 import lightgbm
 import numpy as np
 
-from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Outputs, class_outputs
+from registry.runtimes.base import (
+    InferenceError,
+    LoadError,
+    LoadOptions,
+    Outputs,
+    class_outputs,
+    value_outputs,
+)
 from registry.runtimes.columns import (
     Categories,
     MatrixReader,
@@ -64,9 +71,9 @@ class LightGBMRuntime:
             features = self._reader.read(inputs)
             # By default, each call would use every core.
             raw = np.asarray(self._booster.predict(features, num_threads=1))
+            return self._name_outputs(raw.reshape(len(features), self._width))
         except (lightgbm.basic.LightGBMError, ValueError, TypeError) as error:
             raise InferenceError(str(error)) from error
-        return self._name_outputs(raw.reshape(len(features), self._width))
 
     def profiles(self) -> Profiles:
         """The range of each feature in the training data, and the categories."""
@@ -83,9 +90,7 @@ class LightGBMRuntime:
             return class_outputs((0, 1), "FP64")
         if self._objective in ("multiclass", "multiclassova"):
             return class_outputs(tuple(range(self._width)), "FP64")
-        if self._width == 1:
-            return (Output("value", "FP64", (-1,)),)
-        return tuple(Output(f"y{i}", "FP64", (-1,)) for i in range(self._width))
+        return value_outputs(self._width, "FP64")
 
     def _name_outputs(self, raw: np.ndarray) -> Outputs:
         if self._objective == "binary":

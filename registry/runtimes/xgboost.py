@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 import xgboost
 
-from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Outputs, class_outputs
+from registry.runtimes.base import (
+    InferenceError,
+    LoadError,
+    LoadOptions,
+    Outputs,
+    class_outputs,
+    target_names,
+    value_outputs,
+)
 from registry.runtimes.columns import (
     Categories,
     MatrixReader,
@@ -127,19 +135,16 @@ class XGBoostRuntime:
             )
         if self._objective in ("binary:logistic", "binary:hinge"):
             datatype = "FP32" if self._objective == "binary:logistic" else None
-            if self._n_targets == 1:
-                return class_outputs((0, 1), datatype)
-            targets = [f"y{i}" for i in range(self._n_targets)]
             return tuple(
-                output for target in targets for output in class_outputs((0, 1), datatype, target)
+                output
+                for target in target_names(self._n_targets)
+                for output in class_outputs((0, 1), datatype, target)
             )
         if self._objective in ("multi:softprob", "multi:softmax"):
             datatype = "FP32" if self._objective == "multi:softprob" else None
             return class_outputs(tuple(range(self._n_classes)), datatype)
         n_values = self._n_targets if self._n_targets > 1 else max(1, self._n_classes)
-        if n_values == 1:
-            return (Output("value", "FP32", (-1,)),)
-        return tuple(Output(f"y{i}", "FP32", (-1,)) for i in range(n_values))
+        return value_outputs(n_values, "FP32")
 
     def _name_outputs(self, raw: np.ndarray) -> Outputs:
         names = [output.name for output in self.signature.outputs]
@@ -149,10 +154,9 @@ class XGBoostRuntime:
             return {name: raw[:, column].astype(np.int64) for column, name in enumerate(names)}
         if self._objective == "binary:logistic":
             outputs: Outputs = {}
-            for column, name in enumerate(names[::2]):
-                positive = raw[:, column]
-                outputs[name] = (positive > 0.5).astype(np.int64)
-                outputs[names[2 * column + 1]] = np.stack([1 - positive, positive], axis=1)
+            for label, scores, positive in zip(names[::2], names[1::2], raw.T, strict=True):
+                outputs[label] = (positive > 0.5).astype(np.int64)
+                outputs[scores] = np.stack([1 - positive, positive], axis=1)
             return outputs
         return {name: raw[:, column] for column, name in enumerate(names)}
 
