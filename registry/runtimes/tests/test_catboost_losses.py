@@ -8,30 +8,12 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_iris
 
-from registry.runtimes import catboost as catboost_runtime
-from registry.runtimes.base import LoadOptions
+from registry.runtimes.tests.catboost_models import classifier, regressor, reload
 from registry.runtimes.tests.scoring import score
 from registry.testing.trained_models import CATBOOST_OPTIONS
 
 ROWS, SPECIES = load_iris(return_X_y=True)
 SIZES = ROWS[:, 0]
-
-
-def load(path: Path) -> catboost_runtime.CatBoostRuntime:
-    return catboost_runtime.load(path, LoadOptions())
-
-
-def reload(model: catboost.CatBoost, path: Path) -> catboost_runtime.CatBoostRuntime:
-    model.save_model(path / "m.cbm")
-    return load(path / "m.cbm")
-
-
-def classifier(**options: object) -> catboost.CatBoostClassifier:
-    return catboost.CatBoostClassifier(**CATBOOST_OPTIONS | options)
-
-
-def regressor(**options: object) -> catboost.CatBoostRegressor:
-    return catboost.CatBoostRegressor(**CATBOOST_OPTIONS | options)
 
 
 # -- classifiers
