@@ -4,6 +4,7 @@ The format is MLflow's `MLmodel` YAML, as written by its versions 1 to 3. No Dja
 """
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,21 +31,15 @@ class _Flavor:
 
     file_key: str
     library_version_key: str
-    safe_save: str
-    """The MLflow call that saves such a model without a pickle."""
 
 
 # In order of preference, if a model has several.
 _FLAVORS: Mapping[str, _Flavor] = {
-    "sklearn": _Flavor(
-        "pickled_model",
-        "sklearn_version",
-        'mlflow.sklearn.save_model(model, path, serialization_format="skops")',
-    ),
-    "onnx": _Flavor("data", "onnx_version", "mlflow.onnx.save_model(model, path)"),
-    "xgboost": _Flavor("data", "xgb_version", "mlflow.xgboost.save_model(model, path)"),
-    "lightgbm": _Flavor("data", "lgb_version", "mlflow.lightgbm.save_model(model.booster_, path)"),
-    "catboost": _Flavor("data", "catboost_version", "mlflow.catboost.save_model(model, path)"),
+    "sklearn": _Flavor("pickled_model", "sklearn_version"),
+    "onnx": _Flavor("data", "onnx_version"),
+    "xgboost": _Flavor("data", "xgb_version"),
+    "lightgbm": _Flavor("data", "lgb_version"),
+    "catboost": _Flavor("data", "catboost_version"),
 }
 _DATATYPES = {
     "boolean": "BOOL",
@@ -61,8 +56,8 @@ _PICKLE_SUFFIXES = (".pkl", ".pickle", ".joblib", ".cloudpickle")
 class MLflowModel:
     """A model folder: the model file, the declared signature, and metrics.
 
-    `origin` holds what is known about the MLflow version, the flavor, the model's class and the
-    run.
+    The framework follows from the content of the file: a flavor may hold several formats. `origin`
+    holds what is known about the MLflow version, the flavor, the model's class and the run.
     """
 
     path: Path
@@ -74,14 +69,17 @@ class MLflowModel:
 def read_folder(folder: Path, *, with_signature: bool = True) -> MLflowModel:
     """Read a model folder; without `with_signature`, ignore its signature.
 
+    If the model is a pickle, the skops file that `convert_pickle` wrote beside it takes its place.
     Raises ArtifactRejected if the folder holds no MLflow model, names a file outside itself, holds
-    a pickle, or has a flavor or signature that mlapi does not support.
+    only a pickle, or has a flavor or signature that mlapi does not support.
     """
     body = _read_yaml(_resolve_file(folder, MLMODEL))
     flavors = _flavors(body)
     name, details = _select_flavor(flavors)
     flavor = _FLAVORS[name]
-    _reject_pickle(name, details, str(details.get(flavor.file_key)))
+    path = _resolve_file(folder, details.get(flavor.file_key))
+    if path.suffix in _PICKLE_SUFFIXES:
+        path = _converted_pickle(folder, path)
     origin = {
         "version": body.get("mlflow_version"),
         "flavor": name,
@@ -92,7 +90,7 @@ def read_folder(folder: Path, *, with_signature: bool = True) -> MLflowModel:
         "model_id": body.get("model_id"),
     }
     return MLflowModel(
-        path=_resolve_file(folder, details.get(flavor.file_key)),
+        path=path,
         signature=_declared_signature(body.get("signature")) if with_signature else None,
         metrics=_numeric_metrics(body.get("metrics")),
         origin={key: str(value)[:200] for key, value in origin.items() if value},
@@ -170,20 +168,19 @@ def _select_flavor(flavors: Mapping[str, object]) -> tuple[str, Mapping[str, obj
     )
 
 
-def _reject_pickle(flavor: str, details: Mapping[str, object], file_name: str) -> None:
-    # Before MLflow could write skops, it did not record the format.
-    if file_name.endswith(_PICKLE_SUFFIXES) or details.get("serialization_format") in (
-        "pickle",
-        "cloudpickle",
-    ):
-        problem = "is a pickle, and loading it would run any code it contains"
-    # LightGBM's scikit-learn wrapper, which cannot be saved in LightGBM's own format.
-    elif flavor == "lightgbm" and file_name.endswith(".skops"):
-        problem = "is not a LightGBM file"
-    else:
-        return
+def _converted_pickle(folder: Path, pickle: Path) -> Path:
+    """The skops file that `convert_pickle` wrote beside the pickle; raises ArtifactRejected.
+
+    Only skops, because a booster's own file lacks the labels of its classes.
+    """
+    converted = pickle.with_suffix(".skops")
+    if converted.is_file():
+        return _resolve_file(folder, str(converted.relative_to(folder.resolve())))
+    path = folder / pickle.relative_to(folder.resolve())
+    command = shlex.join(["python", "manage.py", "convert_pickle", str(path), "--to", "skops"])
     raise ArtifactRejected(
-        f"'{file_name[:100]}' {problem}. Save the model with {_FLAVORS[flavor].safe_save}."
+        f"'{pickle.name[:100]}' is a pickle, and loading it would run any code it contains. If you"
+        f" trust it, convert it, and then register this folder again: {command}"
     )
 
 

@@ -110,9 +110,15 @@ def _environment() -> dict[str, str]:
 
 
 def _read_reply(output: bytes) -> JSONObject:
-    reply: JSONObject = json.loads(output)
-    if "rejected" in reply:
-        field, message = reply["rejected"]
+    try:
+        reply: JSONObject = json.loads(output)
+        field, message = reply.get("rejected", (None, ""))
+    # Code that took over the process can end it early, or write anything.
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ArtifactRejected(
+            "The process that read the file gave no valid reply: the file is damaged or malicious."
+        ) from error
+    if field is not None:
         # It may quote any byte of the file, even half of a surrogate pair, which no response holds.
         raise ArtifactRejected(message.encode(errors="replace").decode(), field=field)
     return reply

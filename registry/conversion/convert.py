@@ -9,14 +9,21 @@ from dataclasses import asdict, dataclass, replace
 from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
 from registry.artifacts import sandbox
 from registry.artifacts.errors import ArtifactRejected
 from registry.artifacts.proof import load_model, score_example
-from registry.conversion.launch import MIN_EXAMPLE_ROWS, N_SYNTHETIC_ROWS
+from registry.conversion.comparison_rows import (
+    rows_to_compare,
+    unusual_rows,
+    without_missing_objects,
+)
+from registry.conversion.launch import MIN_EXAMPLE_ROWS
 from registry.conversion.parity import Parity, compare
+from registry.conversion.unconvertible import REGISTER_AS_IT_IS, Unconvertible, explanation
 from registry.exact_json.values import JSONObject
 from registry.runtimes import runtime_module
 from registry.runtimes.base import (
@@ -25,23 +32,52 @@ from registry.runtimes.base import (
     LoadOptions,
     Outputs,
     Runtime,
-    profiles_of,
 )
 from registry.signatures.arrangement import arrange
 from registry.signatures.completion import complete
-from registry.signatures.signature import Signature
-from registry.signatures.synthetic_rows import synthesize_rows, with_missing_values
+from registry.signatures.signature import DTYPES, Signature, listed
+from registry.signatures.synthetic_rows import with_missing_values
 
 
 @dataclass(frozen=True, slots=True)
-class _Scores:
-    """One form's outputs for the rows, and for the same rows with missing values.
+class _Source:
+    """The model to convert, and its answers to the rows and to unusual ones.
 
-    `for_missing` is None if no input is nullable, or if the form refuses missing values.
+    `unusual` and its answers are None if the model cannot answer these rows.
     """
 
-    for_rows: Outputs
-    for_missing: Outputs | None
+    runtime: Runtime
+    signature: Signature
+    rows: Mapping[str, np.ndarray]
+    answers: Outputs
+    unusual: Mapping[str, np.ndarray] | None
+    unusual_answers: Outputs | None
+
+
+@dataclass(frozen=True, slots=True)
+class _OnnxForm:
+    """A converted model, with the outputs' names in its source."""
+
+    runtime: Runtime
+    signature: Signature
+    source_names: Mapping[str, str]
+
+    def answer(self, arrays: Mapping[str, np.ndarray]) -> Outputs:
+        """The outputs for arranged rows of the source, in the datatypes and shapes of the graph."""
+        inputs = {
+            # A column is (n, 1) in many graphs.
+            tensor.name: arrays[tensor.name]
+            .astype(DTYPES[tensor.datatype or "FP64"], copy=False)
+            .reshape(len(arrays[tensor.name]), *tensor.row_shape)
+            for tensor in self.signature.inputs
+        }
+        outputs = self.runtime.predict(inputs)
+        return {self.source_names[name]: values for name, values in outputs.items()}
+
+    @property
+    def nullable(self) -> frozenset[str]:
+        """The inputs that are nullable whatever is declared, since the graph handles NaN."""
+        return frozenset(tensor.name for tensor in self.runtime.signature.inputs if tensor.nullable)
 
 
 def convert_and_compare(request: JSONObject) -> JSONObject:
@@ -55,20 +91,19 @@ def convert_and_compare(request: JSONObject) -> JSONObject:
         Path(request["path"]), request["framework"], frozenset(request["trusted_types"])
     )
     is_synthetic = not request["example"]
-    rows = request["example"] or synthesize_rows(signature, profiles_of(runtime), N_SYNTHETIC_ROWS)
-    expected = _score_source(runtime, signature, rows, is_synthetic=is_synthetic)
-    errors: list[str] = []
+    rows = rows_to_compare(runtime, signature, request["example"])
+    original = _answer_rows(runtime, signature, rows, is_synthetic=is_synthetic)
+    errors: list[Exception] = []
     attempts: list[tuple[Parity, str]] = []
-    for number, variant in enumerate(converters.variants(source, request["framework"], signature)):
+    for number, variant in enumerate(_variants(converters, source, request, signature)):
         path = Path(request["folder"]) / f"{number}.onnx"
         try:
             path.write_bytes(variant.build())
-            actual, is_nullable = _score_onnx(path, signature, rows)
+            parity, proved = _compare(original, _load_onnx(path, signature))
         # The converters raise exceptions of any type for a model that they cannot convert.
         except Exception as error:
-            errors.append(f"{variant.precision} precision: {_first_line(error)}")
+            errors.append(error)
             continue
-        parity, proved = _compare(signature, expected, actual, is_nullable)
         if parity.is_proved:
             return {
                 "file": path.name,
@@ -82,11 +117,20 @@ def convert_and_compare(request: JSONObject) -> JSONObject:
     raise _rejection(attempts, errors, is_synthetic=is_synthetic)
 
 
-def _score_source(
-    runtime: Runtime, signature: Signature, rows: Sequence[object], *, is_synthetic: bool
-) -> _Scores:
+def _variants(
+    converters: ModuleType, source: object, request: JSONObject, signature: Signature
+) -> list[Any]:
     try:
-        for_rows = score_example(runtime, signature, rows)
+        return list(converters.variants(source, request["framework"], signature))
+    except Unconvertible as error:
+        raise ArtifactRejected(explanation([error])) from error
+
+
+def _answer_rows(
+    runtime: Runtime, signature: Signature, rows: Sequence[object], *, is_synthetic: bool
+) -> _Source:
+    try:
+        answers = score_example(runtime, signature, rows)
     except ArtifactRejected as error:
         if not is_synthetic:
             raise
@@ -95,32 +139,44 @@ def _score_source(
             f" {MIN_EXAMPLE_ROWS:,} example rows.",
             field="example",
         ) from error
-    inputs = with_missing_values(signature, arrange(signature, rows))
-    return _Scores(for_rows, None if inputs is None else _predict_or_none(runtime, inputs))
+    arrays, answers = without_missing_objects(arrange(signature, rows), answers)
+    unusual = unusual_rows(runtime, signature, arrays)
+    unusual_answers = _finite(_predict_or_none(runtime, unusual))
+    return _Source(
+        runtime,
+        signature,
+        arrays,
+        answers,
+        None if unusual_answers is None else unusual,
+        unusual_answers,
+    )
 
 
-def _score_onnx(path: Path, signature: Signature, rows: Sequence[object]) -> tuple[_Scores, bool]:
-    """The ONNX form's outputs under the source's names, and whether the file itself has nullable
-    inputs.
-    """
+def _load_onnx(path: Path, signature: Signature) -> _OnnxForm:
     runtime = runtime_module("onnx").load(path, LoadOptions())
-    own = complete(runtime.signature, Signature.from_json(declaration(signature)))
+    declared = declaration(_nullable_only(signature, _nullable_floats(signature)))
+    own = complete(runtime.signature, Signature.from_json(declared))
+    if [tensor.name for tensor in own.inputs] != [tensor.name for tensor in signature.inputs]:
+        raise LoadError("its ONNX form takes other inputs than the model")
     kinds = [output.kind for output in own.outputs]
     if kinds != [output.kind for output in signature.outputs]:
-        raise LoadError(f"the ONNX form has outputs {', '.join(kinds)}, unlike its source")
+        raise LoadError(
+            f"its ONNX form gives {listed(kinds)}, but the model gives"
+            f" {listed([output.kind for output in signature.outputs])}"
+        )
     source_names = {
         output.name: source.name
         for output, source in zip(own.outputs, signature.outputs, strict=True)
     }
+    return _OnnxForm(runtime, own, source_names)
 
-    def predict(inputs: Mapping[str, np.ndarray]) -> Outputs:
-        outputs = runtime.predict(inputs)
-        return {source_names[name]: values for name, values in outputs.items()}
 
-    inputs = arrange(own, rows)
-    with_missing = with_missing_values(signature, inputs)
-    scores = _Scores(predict(inputs), None if with_missing is None else predict(with_missing))
-    return scores, any(tensor.nullable for tensor in runtime.signature.inputs)
+def _finite(outputs: Outputs | None) -> Outputs | None:
+    """None if an output has NaN or infinity: then both forms left their domain."""
+    if outputs is None:
+        return None
+    numbers = [values for values in outputs.values() if values.dtype.kind == "f"]
+    return outputs if all(np.isfinite(values).all() for values in numbers) else None
 
 
 def _predict_or_none(runtime: Runtime, inputs: Mapping[str, np.ndarray]) -> Outputs | None:
@@ -130,25 +186,47 @@ def _predict_or_none(runtime: Runtime, inputs: Mapping[str, np.ndarray]) -> Outp
         return None
 
 
-def _compare(
-    signature: Signature, expected: _Scores, actual: _Scores, is_nullable: bool
-) -> tuple[Parity, Signature]:
+def _compare(source: _Source, form: _OnnxForm) -> tuple[Parity, Signature]:
     """The parity, and the signature to which it applies.
 
-    If the two forms score missing values differently, that is a signature without missing values,
-    unless the file itself has nullable inputs.
+    The inputs stay nullable if both forms answer missing values alike: all of them, or else those
+    in which the graph itself handles missing values. Those must agree.
     """
-    parity = compare(signature, expected.for_rows, actual.for_rows)
-    if expected.for_missing is None or actual.for_missing is None:
-        return parity, _without_missing(signature)
-    missing_parity = compare(signature, expected.for_missing, actual.for_missing)
-    if missing_parity.is_proved or is_nullable:
-        return max(parity, missing_parity, key=attrgetter("distance")), signature
-    return parity, _without_missing(signature)
+    signature = source.signature
+    parity = compare(signature, source.answers, form.answer(source.rows))
+    if source.unusual is not None and source.unusual_answers is not None:
+        unusual = compare(signature, source.unusual_answers, form.answer(source.unusual))
+        parity = max(parity, unusual, key=attrgetter("distance"))
+    nullable = _nullable_floats(signature)
+    by_graph = nullable & form.nullable
+    for names in (nullable, by_graph):
+        narrowed = _nullable_only(signature, names)
+        missing = _compare_missing(source, form, narrowed)
+        if missing is not None and (missing.is_proved or names == by_graph):
+            return max(parity, missing, key=attrgetter("distance")), narrowed
+    return parity, _nullable_only(signature, frozenset())
 
 
-def _without_missing(signature: Signature) -> Signature:
-    inputs = tuple(replace(tensor, nullable=False) for tensor in signature.inputs)
+def _compare_missing(source: _Source, form: _OnnxForm, signature: Signature) -> Parity | None:
+    """The parity for rows with missing values in the nullable inputs; None if they are refused."""
+    arrays = with_missing_values(signature, source.rows)
+    if arrays is None:
+        return None
+    expected = _predict_or_none(source.runtime, arrays)
+    return None if expected is None else compare(signature, expected, form.answer(arrays))
+
+
+def _nullable_floats(signature: Signature) -> frozenset[str]:
+    """The inputs whose missing values a graph can hold: as NaN, which only floats have."""
+    return frozenset(
+        tensor.name
+        for tensor in signature.inputs
+        if tensor.nullable and tensor.datatype in ("FP32", "FP64")
+    )
+
+
+def _nullable_only(signature: Signature, names: frozenset[str]) -> Signature:
+    inputs = tuple(replace(tensor, nullable=tensor.name in names) for tensor in signature.inputs)
     return replace(signature, inputs=inputs)
 
 
@@ -181,22 +259,18 @@ def _import_converters() -> ModuleType:
 
 
 def _rejection(
-    attempts: Sequence[tuple[Parity, str]], errors: Sequence[str], *, is_synthetic: bool
+    attempts: Sequence[tuple[Parity, str]], errors: Sequence[Exception], *, is_synthetic: bool
 ) -> ArtifactRejected:
     if not attempts:
-        return ArtifactRejected(f"It cannot be converted to ONNX. {' '.join(errors)}")
+        return ArtifactRejected(explanation(errors))
     parity, precision = min(attempts, key=lambda attempt: attempt[0].distance)
     hint = (
         " The rows were synthetic: example rows may fit the model better." if is_synthetic else ""
     )
     return ArtifactRejected(
         f"Its ONNX form scores differently: {parity} (in {precision} precision, which comes"
-        f" closest).{hint}"
+        f" closest).{hint} {REGISTER_AS_IT_IS}"
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
 """What `register_model` registers: a model file as it is, from MLflow, or converted to ONNX."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from django.conf import settings
 from django.core.management.base import CommandError
 
-from registry.artifacts.mlflow_folder import MLFLOW_TAG, read_folder
+from registry.artifacts.errors import ArtifactRejected
+from registry.artifacts.external_data import has_external_data, make_single_file
+from registry.artifacts.mlflow_folder import MLFLOW_TAG, MLMODEL, read_folder
 from registry.conversion.launch import Conversion, convert
 from registry.conversion.parity import TOLERANCE
 from registry.exact_json.values import JSONObject, check_annotation
@@ -54,6 +56,36 @@ def from_mlflow_folder(source: ModelSource) -> ModelSource:
         example=source.example,
         fields={**fields, "metrics": metrics, "tags": tags},
     )
+
+
+def from_folder(source: ModelSource) -> ModelSource:
+    """The model in a folder of MLflow's, or the only .onnx file of another folder.
+
+    Raises CommandError or ArtifactRejected.
+    """
+    graphs = sorted(source.path.glob("*.onnx"))
+    if (source.path / MLMODEL).exists() or not graphs:
+        return from_mlflow_folder(source)
+    if len(graphs) > 1:
+        names = ", ".join(path.name for path in graphs[:10])
+        raise ArtifactRejected(f"The folder holds several models: {names}. Name one of them.")
+    return replace(source, path=graphs[0])
+
+
+def with_external_data_inside(source: ModelSource, folder: Path) -> ModelSource:
+    """The source as it is, or for an ONNX model with its weights in other files, one file in
+    `folder`. Raises ArtifactRejected.
+    """
+    if not has_external_data(source.path):
+        return source
+    single = make_single_file(
+        source.path,
+        folder,
+        timeout_seconds=settings.PROOF_TIMEOUT_SECONDS,
+        memory_bytes=settings.PROOF_MEMORY_BYTES,
+        limit_bytes=settings.MAX_ARTIFACT_BYTES,
+    )
+    return replace(source, path=single)
 
 
 def convert_to_onnx(source: ModelSource, framework: str, folder: Path) -> Conversion:

@@ -48,6 +48,8 @@ ROOMS: dict[str, set[str]] = {
     | {"registry.artifacts.foreign", "registry.runtimes.open_inference.document"},
     "registry.artifacts.foreign": {"registry.artifacts", "registry.runtimes"},
     "registry.conversion": REGISTRY_WITHOUT_DJANGO | {"registry.artifacts"},
+    "registry.conversion.pickles": REGISTRY_WITHOUT_DJANGO
+    | {"registry.artifacts", "registry.conversion"},
     "registry.models": {"registry.exact_json", "registry.statements"},
     "registry.aliases": {
         "registry.exact_json",
@@ -59,7 +61,7 @@ ROOMS: dict[str, set[str]] = {
         "registry.signatures",
         "registry.statements",
     },
-    "registry.management": REGISTRY | {"registry.conversion"},
+    "registry.management": REGISTRY | {"registry.conversion", "registry.conversion.pickles"},
     "registry.migrations": {"registry.exact_json", "registry.models"},
     "registry.testing": REGISTRY | {"registry.conversion", "registry.runtimes.open_inference"},
     # Floor 2: run a model on input, record it, list it, evaluate it.
@@ -149,4 +151,5 @@ NO_DJANGO_ROOMS = [
     "registry.runtimes.open_inference",
     "registry.artifacts.foreign",
     "registry.conversion",
+    "registry.conversion.pickles",
 ]

@@ -1,14 +1,16 @@
 """Folders of MLflow models: those saved by MLflow itself (testing/data/mlflow), and broken ones."""
 
 import json
+import shlex
 import shutil
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from django.core.management import CommandError
+from django.core.management import CommandError, call_command
 
 from registry.artifacts.errors import ArtifactRejected
 from registry.artifacts.mlflow_folder import read_folder
@@ -51,7 +53,9 @@ def signature(*inputs: Any) -> dict[str, Any]:
         ("xgboost_classifier", "xgboost", IRIS, ["features"]),
         ("xgboost_booster", "xgboost", IRIS, ["features"]),
         ("lightgbm_booster", "lightgbm", IRIS, ["features"]),
+        ("lightgbm_classifier", "sklearn", IRIS, ["features"]),
         ("onnx_classifier", "onnx", ["X"], ["X"]),
+        ("onnx_external_data", "onnx", ["x"], ["x"]),
     ],
 )
 def test_a_folder_registers_with_its_columns(
@@ -65,7 +69,7 @@ def test_a_folder_registers_with_its_columns(
     assert [tensor["name"] for tensor in tensors] == inputs
     assert [key for t in tensors for key in t.get("features", [t["name"]])] == features
     origin = version.tags["mlflow"]
-    assert (origin["version"], origin["flavor"]) == ("3.17.2", framework)
+    assert (origin["version"], origin["flavor"]) == ("3.17.2", name.partition("_")[0])
     assert f"Registered iris:1 as id {version.pk}: {framework}" in output
 
 
@@ -110,7 +114,12 @@ def test_a_function_other_than_predict_causes_a_warning(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("sklearn_pickle", (), r"is a pickle.*serialization_format=\"skops\""),
+        (
+            "sklearn_pickle",
+            (),
+            r"manage\.py convert_pickle \S+/sklearn_pickle/model\.pkl --to skops",
+        ),
+        ("lightgbm_pickle", (), r"convert_pickle \S+/lightgbm_pickle/model\.pkl --to skops"),
         ("xgboost_booster", ("--framework=sklearn",), "this is a file of 'xgboost'"),
         ("xgboost_booster", ('--tags={"mlflow": 1}',), "the tag mlflow is reserved"),
         (".", (), "not the folder of an MLflow model"),
@@ -229,12 +238,6 @@ def test_the_origin_describes_the_mlflow_model(make_folder: Any) -> None:
             "only the flavor python_function",
         ),
         ({"pytorch": {}, "python_function": {}}, "has the flavors python_function, pytorch, but"),
-        ({"sklearn": {"pickled_model": "model.pkl"}}, "'model.pkl' is a pickle"),
-        (
-            {"sklearn": {"pickled_model": "model.skops", "serialization_format": "cloudpickle"}},
-            "is a pickle",
-        ),
-        ({"lightgbm": {"data": "model.skops"}}, r"is not a LightGBM file.*model\.booster_"),
         ({"sklearn": {}}, "does not name the model file"),
         ({"onnx": {"data": 3}}, "does not name the model file"),
         ({"onnx": {"data": "gone.onnx"}}, "has no file 'gone.onnx'"),
@@ -288,3 +291,22 @@ def test_an_invalid_mlmodel_is_rejected(make_folder: Any, text: str, message: st
 
     with pytest.raises(ArtifactRejected, match=message):
         read_folder(path)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("model_path", "db")
+def test_the_command_for_a_pickle_makes_its_folder_registrable(tmp_path: Path) -> None:
+    folder = tmp_path / "my model"
+    shutil.copytree(MLFLOW_FOLDERS / "sklearn_pickle", folder)
+    with pytest.raises(CommandError) as caught:
+        register_folder(folder)
+    words = shlex.split(str(caught.value).partition("again: ")[2])
+
+    assert words[:2] == ["python", "manage.py"]
+    call_command(*words[2:], "--yes", stdout=StringIO())
+    register_folder(folder)
+
+    version = ModelVersion.objects.get()
+    assert version.signature["inputs"][0]["features"] == IRIS
+    assert version.signature["outputs"][0]["classes"] == ["setosa", "versicolor", "virginica"]
+    assert version.tags["mlflow"]["flavor"] == "sklearn"

@@ -7,7 +7,6 @@ from typing import Any
 import lightgbm
 import numpy as np
 import pytest
-import skops.io
 import xgboost
 from sklearn.datasets import make_classification, make_regression
 from sklearn.ensemble import (
@@ -24,13 +23,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 from registry.artifacts.errors import ArtifactRejected
-from registry.artifacts.sniffing import sniff
 from registry.conversion import convert as conversion
 from registry.conversion.parity import TOLERANCE, compare
-from registry.runtimes import runtime_module
-from registry.runtimes.base import LoadOptions, Outputs
-from registry.signatures.arrangement import arrange
-from registry.signatures.completion import complete
+from registry.conversion.tests.matrix import as_json, convert_here, save, score
 from registry.signatures.signature import Signature
 from registry.testing import trained_models
 
@@ -58,41 +53,6 @@ def three_classes() -> Data:
 def values() -> Data:
     rows, target = make_regression(2600, 8, noise=3, random_state=0)
     return rows, target
-
-
-def as_json(rows: np.ndarray) -> list[dict[str, Any]]:
-    return [{"features": [None if v != v else v for v in row]} for row in rows.tolist()]
-
-
-def save(model: Any, path: Path) -> Path:
-    if isinstance(model, xgboost.XGBModel):
-        model.save_model(path)
-    elif isinstance(model, lightgbm.LGBMModel):
-        model.booster_.save_model(path)
-    else:
-        skops.io.dump(model, path)
-    return path
-
-
-def convert_here(path: Path, example: Any = (), declared: Any = None) -> dict[str, Any]:
-    """Convert in this process: the imports of a fresh interpreter take seconds."""
-    return conversion.convert_and_compare(
-        {
-            "path": str(path),
-            "folder": str(path.parent),
-            "framework": sniff(path),
-            "trusted_types": [],
-            "declared": declared,
-            "example": list(example),
-        }
-    )
-
-
-def score(path: Path, rows: list[Any], declared: Any = None) -> tuple[Signature, Outputs]:
-    runtime = runtime_module(sniff(path)).load(path, LoadOptions())
-    declaration = None if declared is None else Signature.from_json(declared)
-    signature = complete(runtime.signature, declaration)
-    return signature, runtime.predict(arrange(signature, rows))
 
 
 def assert_scores_alike(
@@ -209,8 +169,8 @@ def test_a_scaler_before_a_forest_scores_alike_or_is_refused_with_figures(
     assert_scores_alike(source, convert_here(source), as_json(rows[N_TRAINING_ROWS:]))
 
     converters = conversion._import_converters()
-    single = _only_single(converters._sklearn_builds)
-    monkeypatch.setattr(converters, "_sklearn_builds", single)
+    single = _only_single(converters.sklearn_builds)
+    monkeypatch.setattr(converters, "sklearn_builds", single)
     near = _near_thresholds(model, rows)
 
     with pytest.raises(
@@ -243,12 +203,14 @@ def test_each_named_column_becomes_an_input(tmp_path: Path) -> None:
     trained = trained_models.mixed_skops(tmp_path / "m.skops")
     declared = {"inputs": [{"name": "seats", "datatype": "INT64"}]}
 
-    result = convert_here(trained.path, declared=declared)
-
-    table = trained_models.reviews_table(200).to_pydict()
+    table = trained_models.reviews_table(1200).to_pydict()
     rows = [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
     for row in rows:
         row["age"] = None if row["age"] != row["age"] else row["age"]
+
+    result = convert_here(trained.path, rows[:1000], declared)
+
+    rows = rows[1000:]
     onnx_signature = assert_scores_alike(trained.path, result, rows, declared)
     assert onnx_signature.feature_names == ("age", "city", "review", "seats")
     assert [tensor.datatype for tensor in onnx_signature.inputs] == [
@@ -258,17 +220,6 @@ def test_each_named_column_becomes_an_input(tmp_path: Path) -> None:
         "INT64",
     ]
     assert onnx_signature.outputs[0].classes == ("no", "yes")
-
-
-def test_boolean_labels_stay_boolean(tmp_path: Path) -> None:
-    trained = trained_models.text_skops(tmp_path / "m.skops")
-
-    result = convert_here(trained.path)
-
-    rows = [{"text": text} for text in ("good FILM", "Dull", "dull, bad", "naïve") * 10]
-    onnx_signature = assert_scores_alike(trained.path, result, rows)
-    assert onnx_signature.outputs[0].classes == (False, True)
-    assert onnx_signature.outputs[0].datatype == "BOOL"
 
 
 def test_a_forest_trained_without_missing_values_refuses_them_as_onnx(tmp_path: Path) -> None:

@@ -30,7 +30,8 @@ from registry.management.model_source import (
     check_conversion_tags,
     convert_to_onnx,
     from_conversion,
-    from_mlflow_folder,
+    from_folder,
+    with_external_data_inside,
 )
 from registry.models import ModelVersion
 from registry.runtimes import FRAMEWORKS
@@ -51,7 +52,10 @@ class Command(VersionCommand):
         parser.add_argument(
             "file",
             type=Path,
-            help="A .skops, .onnx, .ubj, .json or .txt model, or a folder of an MLflow model.",
+            help=(
+                "A .skops, .onnx, .ubj, .json or .txt model, or a folder of an MLflow model. An"
+                " .onnx model may keep its weights in files beside it."
+            ),
         )
         parser.add_argument(
             "--framework",
@@ -86,12 +90,13 @@ class Command(VersionCommand):
         )
         try:
             if file.is_dir():
-                source = from_mlflow_folder(source)
-                self._warn_of_predict_function(source.fields["tags"][MLFLOW_TAG])
+                source = from_folder(source)
+                self._warn_of_predict_function(source.fields["tags"].get(MLFLOW_TAG, {}))
             if options["to"] == "onnx":
                 self._convert(source)
             else:
-                self._register(source)
+                with tempfile.TemporaryDirectory(prefix="mlapi-") as folder:
+                    self._register(with_external_data_inside(source, Path(folder)))
         except OSError as error:
             raise CommandError(f"{source.path} cannot be read or copied: {error}") from error
         except ArtifactRejected as error:
@@ -202,6 +207,7 @@ class Command(VersionCommand):
         if conversion.refuses_missing:
             self.stdout.write(
                 self.style.WARNING(
-                    "The ONNX form answers missing values differently, so the version refuses them."
+                    "The ONNX form cannot hold some missing values, or answers them otherwise, and"
+                    " the version refuses those: see 'nullable' in its signature."
                 )
             )

@@ -27,7 +27,7 @@ def read_model(path: Path) -> tuple[onnx.ModelProto, bytes]:
     if not model.graph.node or not model.graph.output:
         raise LoadError("the file contains no ONNX graph, or it is truncated")
     nodes = list(_all_nodes(model))
-    _refuse_external_data(model, nodes)
+    _refuse_external_data(model)
     defined = {(function.domain, function.name) for function in model.functions}
     foreign = {
         f"{node.domain}.{node.op_type}"
@@ -61,15 +61,19 @@ def _graphs(attribute: onnx.AttributeProto) -> Iterator[onnx.GraphProto]:
     yield from attribute.graphs
 
 
-def _refuse_external_data(model: onnx.ModelProto, nodes: Iterable[onnx.NodeProto]) -> None:
-    external = sorted(
-        {tensor.name for tensor in _all_tensors(model, nodes) if _is_external(tensor)}
-    )
+def _refuse_external_data(model: onnx.ModelProto) -> None:
+    external = sorted({tensor.name for tensor in external_tensors(model)})
     if external:
         raise LoadError(
-            f"the model keeps {listed(external)} in another file: export it into a single file "
-            "(onnx.save_model(model, path, save_as_external_data=False))"
+            f"the model keeps {listed(external)} in another file. Write it as a single file: "
+            "onnx.save_model(onnx.load('model.onnx'), 'single.onnx'). On the server, "
+            "manage.py register_model takes the .onnx file with the other file beside it"
         )
+
+
+def external_tensors(model: onnx.ModelProto) -> list[onnx.TensorProto]:
+    """The tensors whose values are in another file, wherever in the model they are."""
+    return [tensor for tensor in _all_tensors(model, _all_nodes(model)) if _is_external(tensor)]
 
 
 def _is_external(tensor: onnx.TensorProto) -> bool:

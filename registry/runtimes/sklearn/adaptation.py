@@ -1,56 +1,78 @@
 """Changes to a loaded scikit-learn model that make it fit to serve. No Django here."""
 
-from collections.abc import Callable
+from typing import Any
 
 import numpy as np
-import pyarrow
 from sklearn.compose import ColumnTransformer
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer
-from sklearn.preprocessing import FunctionTransformer
 
 from registry.runtimes.base import LoadError
-from registry.runtimes.sklearn.structure import parts_of
+from registry.runtimes.sklearn.boosters import adapt_booster
 
 
 def adapt_part(part: object) -> None:
-    """Make one part of a model silent, single-threaded and able to take pyarrow columns.
+    """Make one part of a model silent, single-threaded and independent of data frames.
 
-    Raises LoadError for a part that would open files.
+    Raises LoadError for a part that would open files or draws random numbers in each call.
     """
     attributes = getattr(part, "__dict__", {})
     for name, value in (("n_jobs", 1), ("verbose", 0)):
         if name in attributes:
             setattr(part, name, value)
-    if isinstance(part, CountVectorizer | HashingVectorizer):
-        if part.input != "content":
-            raise LoadError(
-                f"a text vectorizer with input='{part.input}' reads files by name: use "
-                "input='content'"
-            )
-        part.decode = _Decoder(part.decode)
-    # A "passthrough" of a ColumnTransformer, which scikit-learn itself supports for pandas only.
-    if isinstance(part, FunctionTransformer) and part.func is None:
-        part.func = _to_array
+    if isinstance(part, CountVectorizer | HashingVectorizer) and part.input != "content":
+        raise LoadError(
+            f"a text vectorizer with input='{part.input}' reads files by name: use input='content'"
+        )
+    if attributes.get("sample_posterior") is True:
+        raise LoadError(
+            "an IterativeImputer with sample_posterior=True answers the same row differently each "
+            "time: fit the model with sample_posterior=False"
+        )
+    # After `set_output`, every step would need the library of the data frame. The values are the
+    # same, and so are their positions, by which columns are selected from here on.
+    attributes.pop("_sklearn_output_config", None)
+    if isinstance(part, ColumnTransformer):
+        _select_by_position(part)
+    if hasattr(part, "imputation_sequence_"):
+        attributes["transform"] = _EmptyRowsAlone(part)
+    # With names, an estimator would warn about an array in every call.
+    attributes.pop("feature_names_in_", None)
+    adapt_booster(part)
 
 
-def forget_feature_names(model: object) -> None:
-    """Remove the names with which an estimator would warn about an array in every call."""
-    for part in parts_of(model):
-        if not isinstance(part, ColumnTransformer):
-            getattr(part, "__dict__", {}).pop("feature_names_in_", None)
+def _select_by_position(transformer: ColumnTransformer) -> None:
+    """Let a fitted transformer take its columns from any array."""
+    # A parameter such as `estimator` is never fitted.
+    fitted = getattr(transformer, "transformers_", None)
+    if fitted is None:
+        return
+    indices = transformer._transformer_to_input_indices
+    transformer.transformers_ = [
+        (name, part, _positions(columns, indices.get(name, ()))) for name, part, columns in fitted
+    ]
 
 
-def _to_array(rows: object) -> object:
-    return np.asarray(rows) if isinstance(rows, pyarrow.Table) else rows
+def _positions(columns: object, indices: list[int]) -> int | list[int]:
+    # A single name or number stands for an array of one dimension.
+    is_single = isinstance(columns, str | int) and not isinstance(columns, bool)
+    return int(indices[0]) if is_single else [int(index) for index in indices]
 
 
-class _Decoder:
-    """Decodes the scalars of a pyarrow column, which have no text methods, as texts."""
+class _EmptyRowsAlone:
+    """The `transform` of an IterativeImputer, which answers rows without any value as it does if
+    there are no others. By itself it would go on to estimate them beside other rows.
+    """
 
-    def __init__(self, decode: Callable[[object], object]) -> None:
-        self._decode = decode
+    def __init__(self, imputer: Any) -> None:
+        self._imputer = imputer
+        self._transform = imputer.transform
 
-    def __call__(self, document: object) -> object:
-        if isinstance(document, pyarrow.Scalar):
-            document = document.as_py()
-        return self._decode(document)
+    def __call__(self, rows: Any) -> np.ndarray:
+        values = np.asarray(rows, dtype=np.float64)
+        marker = self._imputer.missing_values
+        is_missing = np.isnan(values) if marker != marker else values == marker
+        is_empty = is_missing.all(axis=1)
+        imputed: np.ndarray = self._transform(values)
+        if is_empty.any() and not is_empty.all():
+            imputed[is_empty] = self._transform(values[is_empty])
+        return imputed

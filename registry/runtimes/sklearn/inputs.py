@@ -1,99 +1,143 @@
 """What a fitted scikit-learn model takes, read from its attributes. No Django here."""
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-import numpy as np
 from sklearn.compose import ColumnTransformer
-from sklearn.impute import SimpleImputer
-from sklearn.pipeline import FeatureUnion, Pipeline
-from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils import get_tags
 
 from registry.runtimes.base import LoadError
-from registry.runtimes.sklearn.composites import branches, is_float_check, pipeline_steps
+from registry.runtimes.sklearn.composites import (
+    branches,
+    entries_of,
+)
+from registry.runtimes.sklearn.datatypes import ColumnKind, agreed, column_kinds
 from registry.runtimes.sklearn.layout import ModelInputs
-from registry.runtimes.sklearn.missing_values import missing_value_handling
+from registry.runtimes.sklearn.missing_values import Handling, missing_value_handling
 from registry.signatures.signature import Input
 
-_INNER_ATTRIBUTES = ("best_estimator_", "estimator_", "regressor_", "estimators_")
-_DATATYPES_BY_KIND = {"U": "BYTES", "b": "BOOL", "i": "INT64", "u": "INT64", "f": "FP64"}
+# Estimators take true for 1.
+BOOLEANS = ("BOOL",)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of the rows that a model was trained on."""
+
+    name: str
+    kind: ColumnKind
+    handling: Handling
+
+    @property
+    def is_nullable(self) -> bool:
+        return self.handling.kind in ("accepted", "unused")
+
+    @property
+    def is_ambiguous(self) -> bool:
+        """Whether several values were missing values in training."""
+        return len(self.handling.markers) > 1
+
+    @property
+    def never_takes_null(self) -> bool:
+        """Whether a declaration cannot make it nullable: null would be an error, or a guess.
+
+        For numbers that the library checks itself, NaN can be nothing else.
+        """
+        kind = self.handling.kind
+        return kind == "refused" or (kind in ("unknown", "passed on") and self.is_text)
+
+    @property
+    def is_text(self) -> bool:
+        return self.kind.datatype in ("BYTES", "BOOL")
+
+    def as_input(self) -> Input:
+        datatype = self.kind.datatype
+        alternatives = BOOLEANS if datatype in ("FP64", "INT64") else ()
+        return Input(
+            self.name, datatype, (-1,), nullable=self.is_nullable, alternatives=alternatives
+        )
 
 
 def read_inputs(model: object) -> ModelInputs:
     """The inputs of a fitted model; raises LoadError if the file does not have their number."""
-    entries = list(_entries(model))
+    entries = list(entries_of(model))
     tags = [get_tags(entry).input_tags for entry in entries]
     if any(tag.dict for tag in tags):
         raise LoadError("the model takes dictionaries (DictVectorizer): use a ColumnTransformer")
     if entries and all(tag.string and not tag.two_d_array for tag in tags):
-        return ModelInputs("text", (Input("text", "BYTES", (-1,)),))
+        text = Input("text", "BYTES", (-1,))
+        return ModelInputs("text", (text,), never_null=frozenset(("text",)))
     feature_names = _feature_names(model, entries)
     n_features = _n_features(model, entries, feature_names)
-    datatypes = [
-        _agreed(column)
-        for column in zip(*(_datatypes(entry, n_features) for entry in entries), strict=True)
-    ]
-    if all(datatype == "FP64" for datatype in datatypes):
-        nullable = missing_value_handling(model) == "accepted"
-        features = Input("features", "FP64", (-1, n_features), feature_names, nullable)
-        return ModelInputs("tensor", (features,))
-    names = feature_names or tuple(f"x{i}" for i in range(n_features))
+    columns = _read_columns(model, entries, feature_names, n_features)
+    if _is_matrix(columns, has_names=bool(feature_names)):
+        return _matrix_inputs(columns, feature_names)
     used = _used_columns(entries) if feature_names else None
     inputs = tuple(
-        Input(
-            name,
-            datatype,
-            (-1,),
-            nullable=datatype != "BYTES" and missing_value_handling(model, i) == "accepted",
-        )
-        for i, (name, datatype) in enumerate(zip(names, datatypes, strict=True))
-        if used is None or i in used
+        column.as_input() for i, column in enumerate(columns) if used is None or i in used
     )
-    return ModelInputs("table" if feature_names else "objects", inputs)
+    return ModelInputs(
+        "columns",
+        inputs,
+        positions={column.name: i for i, column in enumerate(columns)},
+        n_columns=n_features,
+        markers=_markers(columns),
+        object_columns=frozenset(i for i, c in enumerate(columns) if c.kind.is_object),
+        text_columns=frozenset(i for i, c in enumerate(columns) if c.kind.datatype == "BYTES"),
+        never_null=frozenset(column.name for column in columns if column.never_takes_null),
+    )
 
 
-# -- the parts of a model that its rows reach first
+def _read_columns(
+    model: object, entries: Sequence[object], names: Sequence[str], n_features: int
+) -> list[Column]:
+    names = names or [f"x{i}" for i in range(n_features)]
+    kinds = zip(*(column_kinds(entry, n_features, names) for entry in entries), strict=True)
+    columns = []
+    for i, (name, kind) in enumerate(zip(names, map(agreed, kinds), strict=True)):
+        handling = missing_value_handling(model, i)
+        # An integer column has gaps only as floats.
+        if handling.kind == "accepted" and kind.datatype == "INT64":
+            kind = replace(kind, datatype="FP64")
+        columns.append(Column(name, kind, handling))
+    return columns
 
 
-def _entries(model: object) -> Iterator[object]:
-    """The innermost parts that receive the rows unchanged."""
-    if isinstance(model, Pipeline):
-        first = next(iter(pipeline_steps(model)), None)
-        yield from () if first is None else _entries(first)
-    elif isinstance(model, FeatureUnion):
-        for _, part in model.transformer_list:
-            if part not in ("drop", "passthrough"):
-                yield from _entries(part)
-    else:
-        inner = _inner_estimators(model)
-        # A meta-estimator over pipelines passes its rows on unchanged; one over plain estimators
-        # takes what they take.
-        composites = [part for part in inner if isinstance(part, Pipeline | ColumnTransformer)]
-        if composites:
-            for part in composites:
-                yield from _entries(part)
-        elif len(inner) == 1:
-            yield from _entries(inner[0])
-        else:
-            yield model
+def _is_matrix(columns: Sequence[Column], *, has_names: bool) -> bool:
+    """Whether the model takes one array of numbers.
+
+    Columns that differ in whether they may be missing are inputs of their own, if they have names.
+    """
+    if not all(column.kind == ColumnKind("FP64") for column in columns):
+        return False
+    if not all(isinstance(marker, int | float) for marker in _markers(columns).values()):
+        return False
+    return not has_names or len({column.is_nullable for column in columns}) == 1
 
 
-def _inner_estimators(model: object) -> list[object]:
-    preprocessor = getattr(model, "_preprocessor", None)
-    if preprocessor is not None:
-        return [preprocessor]
-    calibrated = getattr(model, "calibrated_classifiers_", None)
-    if calibrated:
-        return [part.estimator for part in calibrated]
-    for name in _INNER_ATTRIBUTES:
-        inner = getattr(model, name, None)
-        if isinstance(inner, list):
-            return [part for part in inner if hasattr(part, "fit")]
-        if hasattr(inner, "fit"):
-            return [inner]
-    if type(model).__name__ == "FrozenEstimator":
-        return [getattr(model, "estimator")]  # noqa: B009 - untyped library
-    return []
+def _matrix_inputs(columns: Sequence[Column], feature_names: tuple[str, ...]) -> ModelInputs:
+    nullable = all(column.is_nullable for column in columns)
+    shape = (-1, len(columns))
+    features = Input("features", "FP64", shape, feature_names, nullable, BOOLEANS)
+    return ModelInputs(
+        "tensor",
+        (features,),
+        positions={column.name: i for i, column in enumerate(columns)},
+        n_columns=len(columns),
+        markers=_markers(columns),
+        never_null=frozenset(["features"] if any(c.is_ambiguous for c in columns) else ()),
+    )
+
+
+def _markers(columns: Sequence[Column]) -> dict[int, object]:
+    """By position: what stands for a missing value, if that is not NaN."""
+    return {
+        i: marker
+        for i, column in enumerate(columns)
+        for marker in column.handling.markers
+        if not column.is_ambiguous and not (isinstance(marker, float) and math.isnan(marker))
+    }
 
 
 def _used_columns(entries: list[object]) -> set[int] | None:
@@ -103,7 +147,7 @@ def _used_columns(entries: list[object]) -> set[int] | None:
     return {index for entry in entries for _, columns in branches(entry) for index in columns}
 
 
-# -- names and datatypes
+# -- names
 
 
 def _feature_names(model: object, entries: list[object]) -> tuple[str, ...]:
@@ -123,60 +167,12 @@ def _n_features(model: object, entries: list[object], feature_names: tuple[str, 
         return 1
     if feature_names:
         return len(feature_names)
+    if not hasattr(model, "predict"):
+        raise LoadError(
+            f"{type(model).__name__} transforms no rows of columns, but labels or images: send a "
+            "model that takes rows"
+        )
     raise LoadError(
         "the file does not contain how many features the model takes: fit the model again with "
         "this version of scikit-learn"
     )
-
-
-def _datatypes(part: object, n_columns: int) -> Sequence[str | None]:
-    """The datatype of each column, None if the part does not show it."""
-    if isinstance(part, Pipeline):
-        first = next(iter(pipeline_steps(part)), None)
-        return [None] * n_columns if first is None else _datatypes(first, n_columns)
-    if isinstance(part, ColumnTransformer):
-        datatypes: list[str | None] = [None] * n_columns
-        for branch, columns in branches(part):
-            inner = _branch_datatypes(branch, len(columns))
-            for index, datatype in zip(columns, inner, strict=True):
-                datatypes[index] = datatype
-        return datatypes
-    categories = getattr(part, "categories_", None)
-    if isinstance(categories, list) and len(categories) == n_columns:
-        return [_datatype_of_values(values) for values in categories]
-    if isinstance(part, SimpleImputer):
-        return [_datatype_of_values(np.asarray([value])) for value in part.statistics_]
-    tags = get_tags(part)
-    is_numeric = tags.input_tags.two_d_array or tags.input_tags.one_d_array
-    if tags.input_tags.string or (tags.input_tags.categorical and not hasattr(part, "predict")):
-        is_numeric = False
-    return ["FP64" if is_numeric else None] * n_columns
-
-
-def _branch_datatypes(branch: object, n_columns: int) -> Sequence[str | None]:
-    if is_float_check(branch):
-        return ["FP64"] * n_columns
-    first = next(_entries(branch), None)
-    # Columns that pass through may be anything that the next step takes.
-    if first is None or (isinstance(first, FunctionTransformer) and first.func is None):
-        return [None] * n_columns
-    tags = get_tags(first).input_tags
-    if tags.string and not tags.two_d_array:
-        return ["BYTES"] * n_columns
-    return _datatypes(first, n_columns)
-
-
-def _datatype_of_values(values: np.ndarray) -> str | None:
-    """The datatype of a column in which an encoder or imputer has seen these values."""
-    if values.dtype.kind != "O":
-        return _DATATYPES_BY_KIND.get(values.dtype.kind)
-    present = [value for value in values if value is not None and value == value]
-    for kind, datatype in ((str, "BYTES"), (bool, "BOOL")):
-        if present and all(isinstance(value, kind) for value in present):
-            return datatype
-    return None
-
-
-def _agreed(datatypes: tuple[str | None, ...]) -> str | None:
-    """The datatype of a column that several parts take, None unless they agree."""
-    return datatypes[0] if len(set(datatypes)) == 1 else None

@@ -1,9 +1,10 @@
 """The outputs of a fitted scikit-learn model, and how to compute them. No Django here."""
 
 import logging
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+from scipy import sparse
 from sklearn.ensemble import (
     BaggingClassifier,
     ExtraTreesClassifier,
@@ -14,8 +15,7 @@ from sklearn.tree import DecisionTreeClassifier, ExtraTreeClassifier
 from sklearn.utils import get_tags
 
 from registry.runtimes.base import LoadError, Outputs, class_outputs
-from registry.runtimes.sklearn.layout import ModelInputs
-from registry.signatures.signature import DATATYPES, ClassLabel, Output, Signature
+from registry.signatures.signature import DATATYPES, ClassLabel, Output
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +30,18 @@ _ARGMAX_TYPES = (
 )
 
 
+# The most values that a transformer may give for one row. Texts have vocabularies of any size.
+MAX_TRANSFORMED_VALUES = 10_000
+
+
+class _NoNumbers(ValueError):
+    """A transformer gives texts, which no output of a model holds."""
+
+
 class Estimator(Protocol):
-    """A fitted estimator. A classifier may have `predict_proba` as well."""
+    """A fitted estimator: a classifier may have `predict_proba` as well, and one that only
+    transforms rows has `transform` instead of `predict`.
+    """
 
     def predict(self, rows: object, /) -> np.ndarray: ...
 
@@ -39,17 +49,19 @@ class Estimator(Protocol):
 class EstimatorOutputs:
     """The outputs of an estimator, described for the signature and computed from its rows."""
 
-    def __init__(self, estimator: Estimator, inputs: ModelInputs | None) -> None:
-        """`inputs` is None for the last step of a pipeline, whose rows other steps prepare.
-
-        Raises LoadError.
+    def __init__(self, estimator: Estimator, sample_rows: object | None) -> None:
+        """`sample_rows` is a row as the estimator gets it, None if it is not known; raises
+        LoadError.
         """
-        sample = _predict_sample(estimator, inputs)
         self._estimator = estimator
+        self._is_transformer = not hasattr(estimator, "predict")
+        sample = self._sample(sample_rows)
         self._is_classifier = get_tags(estimator).estimator_type == "classifier"
         self._has_probabilities = self._is_classifier and hasattr(estimator, "predict_proba")
         self._is_argmax = self._has_probabilities and type(estimator) in _ARGMAX_TYPES
         self._n_targets = 1 if sample is None or sample.ndim == 1 else sample.shape[1]
+        if self._is_transformer:
+            self._n_targets = _transformed_width(estimator, sample)
         # The classes of each target.
         self._classes: list[np.ndarray] = []
         if self._is_classifier:
@@ -61,6 +73,8 @@ class EstimatorOutputs:
         """The arrays of all outputs; raises what the library raises."""
         if not self._is_classifier:
             values = self._predict(rows)
+            if self._is_transformer and self._n_targets > 1:
+                return {"value": values}
             return {output.name: values[:, i] for i, output in enumerate(self.outputs)}
         probabilities = self._predict_proba(rows) if self._has_probabilities else []
         if self._is_argmax:
@@ -78,9 +92,37 @@ class EstimatorOutputs:
         return {output.name: array for output, array in zip(self.outputs, arrays, strict=True)}
 
     def _predict(self, rows: object) -> np.ndarray:
-        """The predictions, of shape (n, targets)."""
-        predicted = np.asarray(self._estimator.predict(rows))
+        """The predictions, of shape (n, targets), or the transformed rows."""
+        predicted = self._call(rows)
         return predicted.reshape(len(predicted), self._n_targets)
+
+    def _call(self, rows: Any) -> np.ndarray:
+        result: Any = (
+            getattr(self._estimator, "transform")(rows)  # noqa: B009 - optional
+            if self._is_transformer
+            else self._estimator.predict(rows)
+        )
+        array = result.toarray() if sparse.issparse(result) else np.asarray(result)
+        if not self._is_transformer:
+            return array
+        try:
+            # SparsePCA leaves out the dimension of a single row.
+            return array.astype(np.float64).reshape(rows.shape[0], -1)
+        except (ValueError, TypeError) as error:
+            raise _NoNumbers(f"the transformed values are no numbers: {error}") from error
+
+    def _sample(self, rows: object | None) -> np.ndarray | None:
+        """The predictions for a made-up row, for their shape; None if each is refused."""
+        width = getattr(self._estimator, "n_features_in_", None)
+        for sample in (rows, *(np.full((1, width or 1), value) for value in (1.0, 0.0))):
+            try:
+                if sample is not None:
+                    return self._call(sample)
+            except _NoNumbers:
+                return np.empty((1, 0))
+            except Exception as error:
+                logger.debug("The model does not predict a made-up row: %s", error)
+        return None
 
     def _predict_proba(self, rows: object) -> list[np.ndarray]:
         """One array (n, classes) for each target, from the three forms in scikit-learn: a list of
@@ -103,21 +145,43 @@ class EstimatorOutputs:
                 for output in class_outputs(_class_labels(classes), probability_datatype, name)
             )
         dtype = np.dtype(np.float64) if sample is None else sample.dtype
-        datatype = DATATYPES.get(dtype, "FP64")
+        if dtype not in DATATYPES or dtype.kind == "O":
+            raise LoadError(
+                f"the {type(self._estimator).__name__} answers {dtype.name}, not numbers, and is "
+                "no classifier"
+            )
+        # A regressor of integers may answer one for some rows, and fractions for others.
+        is_regressor = get_tags(self._estimator).estimator_type == "regressor"
+        datatype = "FP64" if is_regressor and dtype.kind != "f" else DATATYPES[dtype]
+        if self._is_transformer and self._n_targets > 1:
+            return (Output("value", datatype, (-1, self._n_targets)),)
         return tuple(Output(name or "value", datatype, (-1,)) for name in names)
 
 
-def _predict_sample(estimator: Estimator, inputs: ModelInputs | None) -> np.ndarray | None:
-    """The prediction for one made-up row, for its shape; None if the estimator refuses the row."""
+def _transformed_width(transformer: object, sample: np.ndarray | None) -> int:
+    """How many values a transformer gives for one row; raises LoadError for none or too many."""
+    width = _feature_count(transformer) if sample is None else sample.shape[1]
+    if not width:
+        raise LoadError(
+            f"the {type(transformer).__name__} only transforms rows, and not into numbers: send a "
+            "pipeline that predicts"
+        )
+    if width > MAX_TRANSFORMED_VALUES:
+        raise LoadError(
+            f"the {type(transformer).__name__} gives {width} values for one row, more "
+            f"than {MAX_TRANSFORMED_VALUES}: reduce them, with TruncatedSVD for instance, or send "
+            "a pipeline that predicts"
+        )
+    return width
+
+
+def _feature_count(transformer: object) -> int:
+    """How many features a fitted transformer names, 0 if it does not."""
     try:
-        if inputs is None:
-            n_features: int = getattr(estimator, "n_features_in_")  # noqa: B009 - untyped library
-            return np.asarray(estimator.predict(np.ones((1, n_features))))
-        row = inputs.arrange(Signature(inputs.inputs).sample())
-        return np.asarray(estimator.predict(row))
+        return len(getattr(transformer, "get_feature_names_out")())  # noqa: B009 - optional
     except Exception as error:
-        logger.debug("The model does not predict a row of ones: %s", error)
-        return None
+        logger.debug("The transformer has no names of features: %s", error)
+        return 0
 
 
 def _read_classes(classifier: Estimator, n_targets: int) -> list[np.ndarray]:

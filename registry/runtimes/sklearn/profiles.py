@@ -1,65 +1,112 @@
 """What a fitted scikit-learn model reveals about its training data. No Django here."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 from sklearn.compose import ColumnTransformer
-from sklearn.pipeline import Pipeline
+from sklearn.pipeline import FeatureUnion, Pipeline
 
-from registry.runtimes.sklearn.composites import branches
+from registry.runtimes.sklearn.composites import (
+    branches,
+    inner_estimators,
+    is_composite,
+    pipeline_steps,
+    union_parts,
+)
 from registry.signatures.synthetic_rows import UNSEEN_WORDS, ColumnProfile, ranges_of_thresholds
 
 FittedPart: TypeAlias = Any
 """A fitted estimator, of which only attributes are read; scikit-learn has no type information."""
 
-_NESTED_ESTIMATORS = ("best_estimator_", "estimator_")
+Category: TypeAlias = str | int | float | bool
+
+
+@dataclass(frozen=True, slots=True)
+class KnownColumn:
+    """What a model knows about a column; with `is_closed`, it refuses all but the choices."""
+
+    profile: ColumnProfile
+    is_closed: bool = False
 
 
 def read_profiles(model: FittedPart) -> dict[int, ColumnProfile]:
     """Profiles by the index of a column in the rows that the model was trained on."""
+    return {i: known.profile for i, known in _known_columns(model).items()}
+
+
+def closed_columns(model: FittedPart) -> dict[int, tuple[Category, ...]]:
+    """By the index of a column: the only categories that the model takes in it."""
+    return {i: k.profile.choices for i, k in _known_columns(model).items() if k.is_closed}
+
+
+def _known_columns(model: FittedPart) -> dict[int, KnownColumn]:
     if isinstance(model, Pipeline):
-        return _profile_pipeline([step for _, step in model.steps])
+        return _known_by_steps(pipeline_steps(model))
     if isinstance(model, ColumnTransformer):
-        return {
-            columns[i]: profile
+        return _merged(
+            {columns[i]: known for i, known in _known_columns(part).items()}
             for part, columns in branches(model)
             if not isinstance(part, str)
-            for i, profile in read_profiles(part).items()
-        }
-    profiles = _profile_attributes(model) or ranges_of_thresholds(_tree_thresholds(model))
-    nested = [getattr(model, name, None) for name in _NESTED_ESTIMATORS]
-    # Gradient boosting has an array of plain trees, whose thresholds are read above.
-    estimators = getattr(model, "estimators_", ())
-    nested += estimators[:1] if isinstance(estimators, list) else ()
-    for estimator in nested:
-        if not profiles and hasattr(estimator, "fit"):
-            profiles = read_profiles(estimator)
-    return profiles
+        )
+    if isinstance(model, FeatureUnion):
+        return _merged(_known_columns(p) for p in union_parts(model) if not isinstance(p, str))
+    inner = inner_estimators(model)
+    if any(is_composite(part) for part, _ in inner):
+        # Each fold of a cross-validation may know other categories.
+        return _merged(
+            {i if at is None else at[i]: known for i, known in _known_columns(part).items()}
+            for part, at in inner
+        )
+    known = _known_by_attributes(model)
+    if not known:
+        profiles = ranges_of_thresholds(_tree_thresholds(model))
+        known = {i: KnownColumn(profile) for i, profile in profiles.items()}
+    return known or next((_known_columns(part) for part, at in inner if at is None), {})
 
 
-def _profile_pipeline(steps: Sequence[FittedPart]) -> dict[int, ColumnProfile]:
-    """The profiles of the first step, and of the following one if the first only imputes."""
-    profiles: dict[int, ColumnProfile] = {}
+def _known_by_steps(steps: Sequence[FittedPart]) -> dict[int, KnownColumn]:
+    """What the first step knows, and the following one if the first only imputes."""
+    known: dict[int, KnownColumn] = {}
     for step in steps:
-        profiles = read_profiles(step) | profiles
+        known = _known_columns(step) | known
         if not hasattr(step, "statistics_"):
             break
-    return profiles
+    return known
 
 
-def _profile_attributes(part: FittedPart) -> dict[int, ColumnProfile]:
+def _merged(parts: Iterable[Mapping[int, KnownColumn]]) -> dict[int, KnownColumn]:
+    """What several parts know that each take the columns: values that suit all of them."""
+    merged: dict[int, KnownColumn] = {}
+    for part in parts:
+        for i, known in part.items():
+            merged[i] = _common(merged[i], known) if i in merged else known
+    return merged
+
+
+def _common(one: KnownColumn, other: KnownColumn) -> KnownColumn:
+    if not (one.profile.choices and other.profile.choices):
+        return one if one.profile.choices or not other.profile.choices else other
+    choices = tuple(value for value in one.profile.choices if value in other.profile.choices)
+    is_closed = one.is_closed or other.is_closed
+    if not choices:
+        return one if one.is_closed else other
+    return KnownColumn(ColumnProfile(choices=choices), is_closed)
+
+
+def _known_by_attributes(part: FittedPart) -> dict[int, KnownColumn]:
     def has_arrays(*names: str) -> bool:
         return all(isinstance(getattr(part, name, None), np.ndarray) for name in names)
 
     if hasattr(part, "categories_"):
-        accepts_unknown = getattr(part, "handle_unknown", "ignore") != "error"
+        is_closed = getattr(part, "handle_unknown", "ignore") == "error"
         return {
-            i: _profile_categories(values, accepts_unknown)
+            i: KnownColumn(_profile_categories(values, not is_closed), is_closed)
             for i, values in enumerate(part.categories_)
         }
     if hasattr(part, "vocabulary_"):
-        return {0: ColumnProfile(words=tuple(part.vocabulary_))}
+        return {0: KnownColumn(ColumnProfile(words=tuple(part.vocabulary_)))}
     if has_arrays("data_min_", "data_max_"):
         return _ranges(part.data_min_, part.data_max_)
     for centre in ("mean_", "center_"):
@@ -68,7 +115,9 @@ def _profile_attributes(part: FittedPart) -> dict[int, ColumnProfile]:
             return _ranges(getattr(part, centre) - width, getattr(part, centre) + width)
     for name in ("quantiles_", "_fit_X", "support_vectors_"):
         if has_arrays(name) and getattr(part, name).ndim == 2 and len(getattr(part, name)):
-            return _ranges(getattr(part, name).min(axis=0), getattr(part, name).max(axis=0))
+            # The training rows of an imputer have gaps.
+            rows = np.nan_to_num(getattr(part, name), nan=0.0)
+            return _ranges(rows.min(axis=0), rows.max(axis=0))
     return {}
 
 
@@ -95,6 +144,6 @@ def _tree_thresholds(model: FittedPart) -> Iterator[tuple[int, float]]:
             yield from zip(columns.tolist(), values.tolist(), strict=True)
 
 
-def _ranges(lows: np.ndarray, highs: np.ndarray) -> dict[int, ColumnProfile]:
+def _ranges(lows: np.ndarray, highs: np.ndarray) -> dict[int, KnownColumn]:
     pairs = zip(lows.tolist(), highs.tolist(), strict=True)
-    return {i: ColumnProfile(low, high) for i, (low, high) in enumerate(pairs)}
+    return {i: KnownColumn(ColumnProfile(low, high)) for i, (low, high) in enumerate(pairs)}

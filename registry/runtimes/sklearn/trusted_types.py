@@ -2,6 +2,8 @@
 
 from sklearn.metrics import get_scorer, get_scorer_names
 
+from registry.runtimes.sklearn.boosters import BOOSTER_TYPES
+
 # A fitted search contains its scorer.
 _SCORER_FUNCTIONS = frozenset(
     f"{function.__module__}.{function.__name__}"
@@ -15,6 +17,7 @@ TRUSTED_TYPES = frozenset(
     (
         "functools.partial",
         "numpy.dtype",
+        "numpy.mean",
         "scipy._lib.array_api_compat.numpy._aliases.asarray",
         "scipy.interpolate._bsplines.BSpline",
         "scipy.interpolate._interpolate.interp1d",
@@ -59,14 +62,36 @@ TRUSTED_TYPES = frozenset(
             for metric in ("Chebyshev", "Euclidean", "Haversine", "Manhattan", "Minkowski")
             for bits in (32, 64)
         ),
+        *BOOSTER_TYPES,
+        "sklearn.impute._iterative.IterativeImputer",
+        "sklearn.impute._iterative._ImputerTriplet",
         *_SCORER_FUNCTIONS,
         "sklearn.metrics._scorer._CurveScorer",
         "sklearn.metrics._scorer._PassthroughScorer",
         "sklearn.metrics._scorer._Scorer",
         "sklearn.model_selection._search_successive_halving.HalvingGridSearchCV",
         "sklearn.model_selection._search_successive_halving.HalvingRandomSearchCV",
-        "sklearn.model_selection._split.KFold",
-        "sklearn.model_selection._split.StratifiedKFold",
+        *(
+            # A fitted search contains its splitter, which predictions do not use.
+            f"sklearn.model_selection._split.{splitter}"
+            for splitter in (
+                "GroupKFold",
+                "GroupShuffleSplit",
+                "KFold",
+                "LeaveOneGroupOut",
+                "LeaveOneOut",
+                "LeavePGroupsOut",
+                "LeavePOut",
+                "PredefinedSplit",
+                "RepeatedKFold",
+                "RepeatedStratifiedKFold",
+                "ShuffleSplit",
+                "StratifiedGroupKFold",
+                "StratifiedKFold",
+                "StratifiedShuffleSplit",
+                "TimeSeriesSplit",
+            )
+        ),
         "sklearn.multiclass._ConstantPredictor",
         "sklearn.neighbors._ball_tree.BallTree",
         "sklearn.neighbors._kd_tree.KDTree",
@@ -79,3 +104,35 @@ TRUSTED_TYPES = frozenset(
         "sklearn.utils.validation.check_array",
     )
 )
+
+
+# -- distributions
+
+_DISTRIBUTIONS = frozenset(("scipy.stats._distn_infrastructure", "scipy.stats._continuous_distns"))
+_NOTHING = {
+    "__class__": "str",
+    "__module__": "builtins",
+    "__loader__": "JsonNode",
+    "content": "null",
+    "is_json": True,
+}
+
+
+def has_distributions(schema: bytes) -> bool:
+    """Whether the schema of a file contains distributions, as those of a randomized search."""
+    return any(module.encode() in schema for module in _DISTRIBUTIONS)
+
+
+def without_distributions(node: object) -> object:
+    """The schema of a file with null in place of each distribution of scipy.
+
+    A search does not use its distributions for predictions. They cannot be trusted: to load one,
+    scipy executes a text of the file as code.
+    """
+    if isinstance(node, list):
+        return [without_distributions(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if node.get("__module__") in _DISTRIBUTIONS:
+        return _NOTHING
+    return {key: without_distributions(value) for key, value in node.items()}

@@ -8,14 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import skops.io
-from sklearn.ensemble import (
-    RandomForestClassifier,
-)
+from sklearn.cluster import DBSCAN
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.preprocessing import FunctionTransformer
 
 from registry.runtimes.base import LoadError, LoadOptions
 from registry.runtimes.sklearn.runtime import load
@@ -52,7 +51,7 @@ def test_a_type_in_the_setting_is_trusted(tmp_path: Path) -> None:
     ("model", "message"),
     [
         (LogisticRegression(), "not fitted"),
-        (StandardScaler().fit(ROWS), "does not predict"),
+        (DBSCAN().fit(ROWS), "neither predicts nor transforms"),
         ({"weights": ROWS}, "not an estimator"),
     ],
 )

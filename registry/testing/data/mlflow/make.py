@@ -17,6 +17,7 @@ import mlflow.pyfunc
 import mlflow.sklearn
 import mlflow.xgboost
 import numpy as np
+import onnx
 import pandas as pd
 import xgboost
 from fastapi.testclient import TestClient
@@ -85,11 +86,15 @@ def save_all() -> dict:
     save("xgboost_binary_booster", mlflow.xgboost, binary.get_booster(), None)
     boosted = lightgbm.LGBMClassifier(n_estimators=2, num_leaves=3, verbose=-1).fit(X, y)
     save("lightgbm_booster", mlflow.lightgbm, boosted.booster_, X)
+    wrapped = lightgbm.LGBMClassifier(n_estimators=2, num_leaves=3, verbose=-1)
+    save("lightgbm_classifier", mlflow.lightgbm, wrapped.fit(X, iris.target_names[y]), X)
+    save("lightgbm_pickle", mlflow.lightgbm, wrapped, X, serialization_format="cloudpickle")
     numbered = LogisticRegression(max_iter=500).fit(numbers, y)
     graph = to_onnx(numbered, numbers[:1].astype(np.float32), options={"zipmap": False})
     save("onnx_classifier", mlflow.onnx, graph, numbers.astype(np.float32))
     graph = to_onnx(LinearRegression().fit(numbers, y), numbers[:1].astype(np.float32))
     save("onnx_regressor", mlflow.onnx, graph, numbers.astype(np.float32))
+    save("onnx_external_data", mlflow.onnx, wide_graph(), None)
     rows, table = numbers[::40], X.iloc[::40]
     return {
         "sklearn_classifier": frame_bodies(table),
@@ -99,9 +104,24 @@ def save_all() -> dict:
         "xgboost_booster": [{"dataframe_split": table.to_dict(orient="split")}],
         "xgboost_binary_booster": [{"dataframe_split": table.to_dict(orient="split")}],
         "lightgbm_booster": frame_bodies(table),
+        "lightgbm_classifier": frame_bodies(table),
         "onnx_classifier": array_bodies(rows),
         "onnx_regressor": array_bodies(rows),
     }
+
+
+def wide_graph() -> onnx.ModelProto:
+    """A graph whose weights exceed a kilobyte, which onnx then writes to a second file."""
+    weights = np.random.default_rng(0).random((256, 2), np.float32)
+    x, y = (
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [None, width])
+        for name, width in (("x", 256), ("y", 2))
+    )
+    node = onnx.helper.make_node("MatMul", ["x", "w"], ["y"])
+    initializer = onnx.numpy_helper.from_array(weights, "w")
+    graph = onnx.helper.make_graph([node], "wide", [x], [y], [initializer])
+    opsets = [onnx.helper.make_opsetid("", 18)]
+    return onnx.helper.make_model(graph, opset_imports=opsets, ir_version=9)
 
 
 def save(name: str, flavor: object, model: object, rows: object, **options: object) -> None:
@@ -140,7 +160,8 @@ if __name__ == "__main__":
     lines = ",\n".join(json.dumps(item) for item in recorded)
     (HERE / "invocations.json").write_text(f"[\n{lines}\n]\n")
     for path in HERE.glob("*/*"):
-        if path.name not in KEPT:
+        # onnx names the second file at random.
+        if path.name not in KEPT and path.suffix != ".data":
             path.unlink()
         elif path.suffix == ".skops" and path.stat().st_size > MAX_BYTES:
             repack(path)
