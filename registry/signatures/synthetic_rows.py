@@ -81,8 +81,12 @@ def synthesize_arrays(
         row_shape = tuple(variable_size if size == -1 else size for size in tensor.row_shape)
         width = int(np.prod(row_shape, dtype=np.int64))
         array = np.empty((n_rows, width), dtype_of(tensor))
-        for i in range(width):
-            array[:, i] = _column(random, tensor, profiles.get(position + i), n_rows, guess)
+        if tensor.datatype != "BYTES" and not profiles:
+            # All at once: an image has a million values.
+            array[:] = _guessed_values(random, tensor, (n_rows, width), guess)
+        else:
+            for i in range(width):
+                array[:, i] = _column(random, tensor, profiles.get(position + i), n_rows, guess)
         arrays[tensor.name] = array.reshape(n_rows, *row_shape)
         position += width
     return arrays
@@ -149,10 +153,10 @@ def _column(
 ) -> Sequence[object]:
     if tensor.datatype == "BYTES":
         return _texts(random, profile or ColumnProfile(), n_rows)
-    if tensor.datatype == "BOOL":
-        booleans: list[bool] = (random.random(n_rows) < 0.5).tolist()
-        return booleans
-    numbers = _numbers(random, profile, n_rows, guess)
+    if tensor.datatype == "BOOL" or profile is None:
+        guessed: list[object] = _guessed_values(random, tensor, (n_rows,), guess).tolist()
+        return guessed
+    numbers = _numbers(random, profile, n_rows)
     dtype = DTYPES[tensor.datatype or "FP64"]
     if dtype.kind == "f":
         return numbers
@@ -170,26 +174,35 @@ def _texts(random: np.random.Generator, profile: ColumnProfile, n_rows: int) -> 
     ]
 
 
-def _numbers(
-    random: np.random.Generator, profile: ColumnProfile | None, n_rows: int, guess: Guess
-) -> list[float]:
-    numbers: list[float]
-    if profile is None:
-        numbers = _guessed_numbers(random, n_rows, guess)
-    elif profile.choices:
-        numbers = [profile.choices[i] for i in random.integers(len(profile.choices), size=n_rows)]
-    else:
-        margin = MARGIN_SHARE * (profile.high - profile.low) or max(1.0, abs(profile.low))
-        numbers = random.uniform(profile.low - margin, profile.high + margin, n_rows).tolist()
+def _numbers(random: np.random.Generator, profile: ColumnProfile, n_rows: int) -> list[float]:
+    if profile.choices:
+        return [profile.choices[i] for i in random.integers(len(profile.choices), size=n_rows)]
+    margin = MARGIN_SHARE * (profile.high - profile.low) or max(1.0, abs(profile.low))
+    numbers: list[float] = random.uniform(
+        profile.low - margin, profile.high + margin, n_rows
+    ).tolist()
     return numbers
 
 
-def _guessed_numbers(random: np.random.Generator, n_rows: int, guess: Guess) -> list[float]:
-    numbers: list[float]
+def _guessed_values(
+    random: np.random.Generator, tensor: Input, shape: tuple[int, ...], guess: Guess
+) -> np.ndarray:
+    """Numbers or booleans in the tensor's datatype, about which the file says nothing."""
+    if tensor.datatype == "BOOL":
+        return random.random(shape) < 0.5
+    numbers = _guessed_numbers(random, shape, guess)
+    dtype = DTYPES[tensor.datatype or "FP64"]
+    if dtype.kind == "f":
+        return numbers
+    limits = np.iinfo(dtype)
+    return np.clip(np.round(numbers), limits.min, limits.max).astype(dtype)
+
+
+def _guessed_numbers(
+    random: np.random.Generator, shape: tuple[int, ...], guess: Guess
+) -> np.ndarray:
     if guess == "constant":
-        return [1.0] * n_rows
+        return np.ones(shape)
     if guess == "small":
-        numbers = random.uniform(0, 3, n_rows).tolist()
-    else:
-        numbers = (random.standard_normal(n_rows) * random.choice(MAGNITUDES, n_rows)).tolist()
-    return numbers
+        return random.uniform(0, 3, shape)
+    return random.standard_normal(shape) * random.choice(MAGNITUDES, shape)
