@@ -40,7 +40,8 @@ def find_dependence(predict: Predict, rows: Arrays) -> Dependence:
     """
     n_rows = len(next(iter(rows.values())))
     alone = [predict(take(rows, [i])) for i in range(n_rows)]
-    if not _equal(alone[0], predict(take(rows, [0]))):
+    # A server with a GPU adds in another order each time, which the tolerance covers.
+    if not _agree(alone, [0], predict(take(rows, [0]))):
         return Dependence.ON_CHANCE
     together = [(order, _predict_or_none(predict, rows, order)) for order in _orders(n_rows)]
     if all(_agree(alone, order, outputs) for order, outputs in together):
