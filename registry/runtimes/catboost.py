@@ -91,8 +91,8 @@ class CatBoostRuntime:
     def _outputs(self) -> tuple[Output, ...]:
         if self._loss not in _CLASS_LOSSES | _VALUE_LOSSES:
             raise LoadError(
-                f"mlapi does not know the loss function '{self._loss}', and so not what the model "
-                f"predicts. It knows {', '.join(sorted(_CLASS_LOSSES | _VALUE_LOSSES))}"
+                f"mlapi does not know the loss function '{self._loss}', nor what its predictions "
+                f"mean. It knows {', '.join(sorted(_CLASS_LOSSES | _VALUE_LOSSES))}"
             )
         if self._is_multi_label():
             return tuple(

@@ -153,7 +153,7 @@ def _read_categories(booster: lightgbm.Booster, text: str) -> dict[int, Categori
         len(columns) != len(lists)
         or len(ranges) != len(names)
         or columns != sorted(set(columns) & set(range(len(names))))
-        or not _are_plausible(dict(zip(columns, lists, strict=True)), ranges)
+        or not _is_unambiguous(dict(zip(columns, lists, strict=True)), ranges)
     ):
         raise LoadError(
             f"the model was trained on {len(lists)} columns of the type category, and the file does"
@@ -167,7 +167,7 @@ def _read_categories(booster: lightgbm.Booster, text: str) -> dict[int, Categori
     }
 
 
-def _are_plausible(lists: Mapping[int, list[str | int | float | bool]], ranges: list[str]) -> bool:
+def _is_unambiguous(lists: Mapping[int, list[str | int | float | bool]], ranges: list[str]) -> bool:
     """Whether the lists of categories can only belong to these columns.
 
     `ranges` has an entry for each column: the codes as in `-1:0:2`, or a range of numbers as in
@@ -179,8 +179,9 @@ def _are_plausible(lists: Mapping[int, list[str | int | float | bool]], ranges: 
         codes = [] if ranges[column] == "none" else map(int, ranges[column].split(":"))
         if max(codes, default=0) >= len(labels):
             return False
-        # The column of these labels might be one whose codes the trees take for numbers. A text
-        # would be refused there. Numbers would be taken for codes, unless they are equal to them.
+        # The labels may be those of a column with the range [0, k - 1] instead, whose codes the
+        # trees read as numbers. Callers' texts would be refused there, and labels that equal their
+        # codes would be right. Any other number would be scored as if it were a code.
         is_text = all(isinstance(label, str) for label in labels)
         if is_text or labels == list(range(len(labels))):
             continue
