@@ -1,7 +1,6 @@
 """Text files are named for what they are, and never taken for pickles."""
 
 import json
-import time
 from collections.abc import Callable
 from textwrap import dedent
 
@@ -166,15 +165,9 @@ def test_a_text_is_named_with_what_to_do(
     ],
     ids=lambda text: text[:6],
 )
-def test_a_hostile_text_is_named_at_once(
-    refusal: Callable[[bytes], str], text: str, what: str
-) -> None:
-    started = time.perf_counter()
-
-    message = refusal(text.encode())
-
-    assert what in message or "pickle" in message
-    assert time.perf_counter() - started < 5
+def test_a_hostile_text_is_named(refusal: Callable[[bytes], str], text: str, what: str) -> None:
+    # A pattern that backtracks would take hours here.
+    assert what in refusal(text.encode())
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "cp1252"])
