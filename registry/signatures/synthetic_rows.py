@@ -205,4 +205,5 @@ def _guessed_numbers(
         return np.ones(shape)
     if guess == "small":
         return random.uniform(0, 3, shape)
-    return random.standard_normal(shape) * random.choice(MAGNITUDES, shape)
+    numbers: np.ndarray = random.standard_normal(shape) * random.choice(MAGNITUDES, shape)
+    return numbers
