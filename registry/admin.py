@@ -21,6 +21,7 @@ from registry.aliases import admin as alias_admin  # noqa: F401 -- registers its
 from registry.aliases.recording import Attribution
 from registry.forms import CHANGEABLE_FIELDS, UPLOAD_FIELDS, ModelVersionForm
 from registry.models import ModelNotFound, ModelVersion
+from registry.signatures.signature import BATCHING_EXPLANATIONS
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldsetSpec
@@ -176,7 +177,11 @@ class ModelVersionAdmin(_ModelVersionAdmin):
     def signature_table(self, version: ModelVersion) -> str:
         if version.signature is None:
             return "-"
-        return render_to_string("admin/registry/signature.html", {"signature": version.signature})
+        context = {
+            "signature": version.signature,
+            "explanation": BATCHING_EXPLANATIONS[version.signature.get("batching")],
+        }
+        return render_to_string("admin/registry/signature.html", context)
 
     @admin.display(description="written by")
     def libraries_table(self, version: ModelVersion) -> str:

@@ -24,7 +24,7 @@ from registry.runtimes.base import (
     RemoteOptions,
     Runtime,
 )
-from registry.signatures.signature import Signature
+from registry.signatures.signature import Output, Signature
 
 logger = logging.getLogger(__name__)
 
@@ -151,15 +151,27 @@ def _require_same_outputs(found: Signature, stored: Signature) -> None:
     A later release of mlapi may read them differently; then the stored signature would misread its
     arrays.
     """
-    outputs_now = [(output.name, output.kind) for output in found.outputs]
-    outputs_then = [(output.name, output.kind) for output in stored.outputs]
-    # Outputs that only claim to be probabilities are stored as values.
-    claimed = {(name, "probabilities") for name, kind in outputs_then if kind == "value"}
-    if [(n, "value") if (n, k) in claimed else (n, k) for n, k in outputs_now] != outputs_then:
+    is_unbatched = [signature.batching == "unbatched" for signature in (found, stored)]
+    if (
+        len(found.outputs) != len(stored.outputs)
+        or not all(map(_is_same_output, found.outputs, stored.outputs))
+        or is_unbatched[0] != is_unbatched[1]
+    ):
         raise LoadError(
             "this release of mlapi reads the file's outputs differently than the one that "
             "registered it: run manage.py reprove_models, or register the file again"
         )
+
+
+def _is_same_output(found: Output, stored: Output) -> bool:
+    if found.name != stored.name:
+        return False
+    # An output that only claims to be probabilities is stored as a value.
+    if (found.kind, stored.kind) == ("probabilities", "value"):
+        return True
+    # Classes that the file only numbers may have been given names.
+    is_numbered = found.classes == tuple(range(len(stored.classes)))
+    return found.kind == stored.kind and (is_numbered or found.classes == stored.classes)
 
 
 cache = ModelCache(_load_active, settings.MODEL_CACHE_SIZE)

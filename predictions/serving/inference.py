@@ -35,9 +35,9 @@ def answer_rows(
     answer for each, in their order.
 
     Rows of one shape share a call, up to `max_call_rows`; a model that is not joinable scores one
-    row a call. A row that does not fit the signature
-    gets an Answer whose error is InvalidInput; with `all_must_fit`, the first one is raised
-    instead, before anything is scored. `observe_seconds` receives the duration of each call.
+    row a call. A row that does not fit the signature gets an Answer whose error is InvalidInput;
+    with `all_must_fit`, the first one is raised instead, before anything is scored.
+    `observe_seconds` receives the duration of each call.
     """
     if all_must_fit:
         return _score_timed(model, arrange(model.signature, rows), max_call_rows, observe_seconds)

@@ -2,10 +2,11 @@
 here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from registry.artifacts.errors import ArtifactRejected
-from registry.runtimes.base import InferenceError, Runtime, profiles_of
+from registry.runtimes.base import InferenceError, Outputs, Runtime, profiles_of
 from registry.runtimes.independence import (
     Dependence,
     find_dependence,
@@ -14,9 +15,8 @@ from registry.runtimes.independence import (
 )
 from registry.signatures.arrangement import Arrays
 from registry.signatures.signature import Batching, Signature
-from registry.signatures.synthetic_rows import Guess, synthesize_sets
+from registry.signatures.synthetic_rows import Guess, n_probe_rows, synthesize_sets
 
-MAX_ROWS = 8
 # Each row is a request to someone's server.
 MAX_REMOTE_ROWS = 3
 REMOTE_GUESSES: Sequence[Guess] = ("small", "constant")
@@ -37,7 +37,7 @@ def synthetic_rows(runtime: Runtime, signature: Signature, framework: str) -> li
     """Sets of rows that fit the signature, from the most realistic to constant ones."""
     if framework == "open-inference":
         return list(synthesize_sets(signature, {}, MAX_REMOTE_ROWS, REMOTE_GUESSES))
-    return list(synthesize_sets(signature, profiles_of(runtime), MAX_ROWS))
+    return list(synthesize_sets(signature, profiles_of(runtime), n_probe_rows(signature)))
 
 
 def scorable(runtime: Runtime, sets: Sequence[Arrays]) -> list[Arrays]:
@@ -52,6 +52,14 @@ def scorable(runtime: Runtime, sets: Sequence[Arrays]) -> list[Arrays]:
         if len(found) == 2:
             break
     return found
+
+
+def single_answers(runtime: Runtime, sets: Sequence[Arrays]) -> Iterator[Outputs]:
+    """The model's outputs for each row alone, without the rows that it cannot score."""
+    for rows in sets:
+        for i in range(len(next(iter(rows.values())))):
+            with suppress(InferenceError):
+                yield runtime.predict(take(rows, [i]))
 
 
 def proved_batching(runtime: Runtime, signature: Signature, sets: Sequence[Arrays]) -> Batching:
@@ -77,12 +85,26 @@ def proved_batching(runtime: Runtime, signature: Signature, sets: Sequence[Array
         return signature.batching
     if found and all(item is Dependence.ENTIRELY_ON_OTHER_ROWS for item in found):
         raise ArtifactRejected(_MEANINGLESS_ALONE)
-    is_joinable = bool(found) and all(item is Dependence.NONE for item in found)
+    is_joinable = (
+        bool(found)
+        and all(item is Dependence.NONE for item in found)
+        and not _has_shared_size(signature)
+    )
     if signature.batching == "joined" and not is_joinable:
         raise ArtifactRejected(
-            "The model takes several rows a call, but its answer for a row depends on the rows "
-            'beside it. Declare {"batching": "unbatched"} in the signature: then one input is the '
-            "complete tensor.",
+            "The model's answer for a row depends on the rows beside it, or no rows showed that it "
+            "does not. Leave batching out of the signature: then each row is scored in a call of "
+            "its own.",
             field="signature",
         )
     return "joined" if is_joinable else "single"
+
+
+def _has_shared_size(signature: Signature) -> bool:
+    """Whether an output has a dimension whose size depends on the rows' values.
+
+    It is the same for all rows of a call, so a row may get an answer of another row's size.
+    """
+    return any(-1 in tensor.row_shape for tensor in signature.outputs) and not any(
+        -1 in tensor.row_shape for tensor in signature.inputs
+    )

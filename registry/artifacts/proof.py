@@ -28,6 +28,7 @@ from registry.runtimes.independence import take
 from registry.signatures.arrangement import Arrays, arrange
 from registry.signatures.completion import complete
 from registry.signatures.signature import Signature, SignatureError
+from registry.signatures.synthetic_rows import n_probe_rows
 from registry.signatures.validation import InvalidInput
 
 
@@ -149,13 +150,15 @@ def _prove_model(request: JSONObject) -> JSONObject:
     rows: Sequence[Arrays]
     if request["example"]:
         outputs = score_example(runtime, signature, request["example"])
-        example = _arrange_example(signature, request["example"][: probes.MAX_ROWS])
+        example = _arrange_example(signature, request["example"][: n_probe_rows(signature)])
         rows = [example, *probes.scorable(runtime, synthetic)]
     else:
         rows, outputs = _score_synthetic_rows(runtime, signature, synthetic)
     signature = replace(signature, batching=probes.proved_batching(runtime, signature, rows))
-    if isinstance(runtime, SignatureRefiner):
-        signature = runtime.refine_signature(signature, outputs)
+    has_probabilities = any(output.kind == "probabilities" for output in signature.outputs)
+    if has_probabilities and isinstance(runtime, SignatureRefiner):
+        for answers in (outputs, *probes.single_answers(runtime, rows)):
+            signature = runtime.refine_signature(signature, answers)
     document = signature.as_json()
     try:
         # It must survive being stored and parsed again, as serving does.

@@ -55,6 +55,7 @@ def reprove(version: ModelVersion, *, dry_run: bool = False) -> Reproof:
 def _declaration(signature: JSONObject) -> JSONObject:
     """What the file may not contain, from the signature that was completed at registration."""
     members = ("name", "datatype", "features", "nullable")
+    batching = signature.get("batching")
     inputs: list[dict[str, Any]] = signature["inputs"]
     return {
         "inputs": [
@@ -65,6 +66,8 @@ def _declaration(signature: JSONObject) -> JSONObject:
             for output in signature["outputs"]
             if output["kind"] == "label"
         ],
+        # The owner may have declared "single" although the synthetic rows show no dependence.
+        **({"batching": batching} if batching in ("single", "unbatched") else {}),
     }
 
 

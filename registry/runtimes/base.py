@@ -89,7 +89,7 @@ class SignatureRefiner(Protocol):
     """A runtime whose file does not say everything about its outputs."""
 
     def refine_signature(self, signature: Signature, outputs: Outputs) -> Signature:
-        """The signature, corrected by the first outputs that the model returned under it."""
+        """The signature, corrected by outputs that the model returned under it."""
 
 
 @runtime_checkable

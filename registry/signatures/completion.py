@@ -12,6 +12,7 @@ import numpy as np
 from registry.signatures.arrangement import extract_cells
 from registry.signatures.signature import (
     DTYPES,
+    Batching,
     ClassLabel,
     Input,
     Output,
@@ -40,7 +41,7 @@ def complete(
         signature = Signature(
             _merge_inputs(inputs, declared_inputs),
             _merge_outputs(signature.outputs, declared.outputs),
-            signature.batching or declared.batching,
+            _merge_batching(signature.batching, declared.batching),
         )
     if any(map(_may_be_inferred, signature.inputs)):
         signature = replace(signature, inputs=_infer_types(signature, example))
@@ -182,6 +183,22 @@ def _can_represent(in_file: str | None, declared: str | None) -> bool:
         return False
     kinds = DTYPES[in_file].kind + DTYPES[declared].kind
     return set(kinds) <= set("iuf") and np.can_cast(DTYPES[declared], DTYPES[in_file])
+
+
+def _merge_batching(in_file: Batching | None, declared: Batching | None) -> Batching | None:
+    if declared is None or declared == in_file:
+        return in_file
+    if declared == "unbatched":
+        raise SignatureError("batching: only an ONNX graph can be unbatched")
+    if in_file == "unbatched":
+        raise SignatureError(
+            "batching: the graph has no dimension for rows, so it can only be unbatched"
+        )
+    if (in_file, declared) == ("single", "joined"):
+        raise SignatureError(
+            "batching: the answer for a row depends on the rows beside it, so it is single"
+        )
+    return declared
 
 
 def _restore_spaces(inputs: tuple[Input, ...], columns: tuple[Input, ...]) -> tuple[Input, ...]:

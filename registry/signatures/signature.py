@@ -18,6 +18,16 @@ Batching: TypeAlias = Literal["joined", "single", "unbatched"]
 the same alone and beside others. "single": one row a call. "unbatched": one row a call, and the
 model's tensors have no dimension for rows, so a row is a complete set of them.
 """
+BATCHING_EXPLANATIONS: Mapping[Batching | None, str] = {
+    "joined": "Rows of concurrent requests share a call of the model: a row's answer is the same "
+    "alone and beside others.",
+    "single": "Each row is scored in a call of its own: the model answers rows differently beside "
+    "others, or its owner declared it.",
+    "unbatched": "One row is a complete set of the model's tensors, which have no dimension for "
+    "rows.",
+    None: "Each row is scored in a call of its own until manage.py reprove_models has examined how "
+    "rows may share one.",
+}
 
 DTYPES: Mapping[str, np.dtype] = {
     "BOOL": np.dtype(np.bool_),

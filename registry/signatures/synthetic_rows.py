@@ -3,6 +3,7 @@
 What the training data looked like is in the profiles that a runtime reads from its file.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -23,6 +24,11 @@ MAX_WORDS_PER_TEXT = 8
 MAX_THRESHOLD = 1e30
 # Lengths to try for variable dimensions; convolutions need more than a few pixels.
 VARIABLE_SIZES = (2, 1, 8, 32, 64)
+
+MAX_PROBE_ROWS = 8
+# A model of images may take a second for each.
+MAX_LARGE_PROBE_ROWS = 2
+LARGE_ROW_VALUES = 50_000
 
 Guess: TypeAlias = Literal["wide", "small", "constant"]
 """The numbers in a column about which the file says nothing: normally distributed with the scales
@@ -80,16 +86,23 @@ def synthesize_arrays(
     for tensor in signature.inputs:
         row_shape = tuple(variable_size if size == -1 else size for size in tensor.row_shape)
         width = int(np.prod(row_shape, dtype=np.int64))
-        array = np.empty((n_rows, width), dtype_of(tensor))
-        if tensor.datatype != "BYTES" and not profiles:
-            # All at once: an image has a million values.
-            array[:] = _guessed_values(random, tensor, (n_rows, width), guess)
-        else:
+        dtype = dtype_of(tensor)
+        if dtype.kind == "O" or any(i in profiles for i in range(position, position + width)):
+            array = np.empty((n_rows, width), dtype)
             for i in range(width):
                 array[:, i] = _column(random, tensor, profiles.get(position + i), n_rows, guess)
+        else:
+            # An image has too many columns to go through them one by one.
+            array = _table(random, dtype, (n_rows, width), guess)
         arrays[tensor.name] = array.reshape(n_rows, *row_shape)
         position += width
     return arrays
+
+
+def n_probe_rows(signature: Signature) -> int:
+    """How many rows a model is examined with."""
+    n_values = sum(abs(math.prod(tensor.row_shape)) for tensor in signature.inputs)
+    return MAX_LARGE_PROBE_ROWS if n_values > LARGE_ROW_VALUES else MAX_PROBE_ROWS
 
 
 def synthesize_sets(
@@ -153,10 +166,10 @@ def _column(
 ) -> Sequence[object]:
     if tensor.datatype == "BYTES":
         return _texts(random, profile or ColumnProfile(), n_rows)
-    if tensor.datatype == "BOOL" or profile is None:
-        guessed: list[object] = _guessed_values(random, tensor, (n_rows,), guess).tolist()
-        return guessed
-    numbers = _numbers(random, profile, n_rows)
+    if tensor.datatype == "BOOL":
+        booleans: list[bool] = (random.random(n_rows) < 0.5).tolist()
+        return booleans
+    numbers = _numbers(random, profile, n_rows, guess)
     dtype = DTYPES[tensor.datatype or "FP64"]
     if dtype.kind == "f":
         return numbers
@@ -174,28 +187,31 @@ def _texts(random: np.random.Generator, profile: ColumnProfile, n_rows: int) -> 
     ]
 
 
-def _numbers(random: np.random.Generator, profile: ColumnProfile, n_rows: int) -> list[float]:
-    if profile.choices:
-        return [profile.choices[i] for i in random.integers(len(profile.choices), size=n_rows)]
-    margin = MARGIN_SHARE * (profile.high - profile.low) or max(1.0, abs(profile.low))
-    numbers: list[float] = random.uniform(
-        profile.low - margin, profile.high + margin, n_rows
-    ).tolist()
+def _numbers(
+    random: np.random.Generator, profile: ColumnProfile | None, n_rows: int, guess: Guess
+) -> list[float]:
+    numbers: list[float]
+    if profile is None:
+        numbers = _guessed_numbers(random, (n_rows,), guess).tolist()
+    elif profile.choices:
+        numbers = [profile.choices[i] for i in random.integers(len(profile.choices), size=n_rows)]
+    else:
+        margin = MARGIN_SHARE * (profile.high - profile.low) or max(1.0, abs(profile.low))
+        numbers = random.uniform(profile.low - margin, profile.high + margin, n_rows).tolist()
     return numbers
 
 
-def _guessed_values(
-    random: np.random.Generator, tensor: Input, shape: tuple[int, ...], guess: Guess
+def _table(
+    random: np.random.Generator, dtype: np.dtype, shape: tuple[int, ...], guess: Guess
 ) -> np.ndarray:
-    """Numbers or booleans in the tensor's datatype, about which the file says nothing."""
-    if tensor.datatype == "BOOL":
+    """The values of columns about which the file says nothing."""
+    if dtype == np.bool_:
         return random.random(shape) < 0.5
     numbers = _guessed_numbers(random, shape, guess)
-    dtype = DTYPES[tensor.datatype or "FP64"]
-    if dtype.kind == "f":
-        return numbers
-    limits = np.iinfo(dtype)
-    return np.clip(np.round(numbers), limits.min, limits.max).astype(dtype)
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        numbers = np.rint(numbers).clip(limits.min, limits.max)
+    return numbers.astype(dtype)
 
 
 def _guessed_numbers(

@@ -68,6 +68,24 @@ def quantized_graph(path: Path) -> Path:
     return path
 
 
+def quantized_label_graph(path: Path) -> Path:
+    """The class of a row by a quantized graph, which hides that the scores depend on other rows."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["scores"]),
+        helper.make_node("ArgMax", ["scores"], ["label"], axis=1, keepdims=0),
+    ]
+    weights = np.random.default_rng(1).normal(size=(4, 3))
+    whole = write_graph(
+        path.with_suffix(".whole"),
+        nodes,
+        [info("x", ["n", 4])],
+        [info("label", ["n"], INT64)],
+        [constant("w", weights)],
+    )
+    quantize_dynamic(whole, path, weight_type=QuantType.QUInt8)
+    return path
+
+
 def centred_graph(path: Path) -> Path:
     """y = x less the mean over the rows, which is 0 for every row alone."""
     nodes = [
@@ -97,6 +115,13 @@ def recurrent_graph(path: Path) -> Path:
     )
 
 
+def running_sum_graph(path: Path) -> Path:
+    """The sums over time of x (time, 2): as many outputs as inputs, none of them a row."""
+    infos = [info(name, ["time", 2]) for name in ("x", "y")]
+    node = helper.make_node("CumSum", ["x", "axis"], ["y"])
+    return write_graph(path, [node], infos[:1], infos[1:], [constant("axis", 0, "int64")])
+
+
 # -- graphs whose outputs do not have the rows of their inputs
 
 
@@ -123,6 +148,25 @@ def filter_graph(path: Path) -> Path:
     ]
     constants = [constant("first", 0, "int64"), constant("limit", -1000.0)]
     return write_graph(path, nodes, [info("x", ["n", 2])], [info("y", ["m", 2])], constants)
+
+
+def padded_graph(path: Path) -> Path:
+    """A row's first number, once for each unit by which the largest number of all rows exceeds
+    1000: y (n, k).
+    """
+    nodes = [
+        helper.make_node("ReduceMax", ["x"], ["largest"], keepdims=0),
+        helper.make_node("Sub", ["largest", "limit"], ["excess"]),
+        helper.make_node("Relu", ["excess"], ["length"]),
+        helper.make_node("Cast", ["length"], ["k"], to=INT64),
+        helper.make_node("Unsqueeze", ["k", "first"], ["width"]),
+        helper.make_node("Shape", ["x"], ["n"], start=0, end=1),
+        helper.make_node("Concat", ["n", "width"], ["shape"], axis=0),
+        helper.make_node("Gather", ["x", "first"], ["column"], axis=1),
+        helper.make_node("Expand", ["column", "shape"], ["y"]),
+    ]
+    constants = [constant("limit", 1000.0), constant("first", [0], "int64")]
+    return write_graph(path, nodes, [info("x", ["n", 2])], [info("y", ["n", "k"])], constants)
 
 
 def sum_graph(path: Path) -> Path:

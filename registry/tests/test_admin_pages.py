@@ -103,3 +103,17 @@ def delete(browser: Client, version: ModelVersion, by: str) -> Any:
         return browser.post(f"{URL}{version.pk}/delete/", {"post": "yes"})
     data = {"action": "delete_selected", "_selected_action": [version.pk], "post": "yes"}
     return browser.post(URL, data)
+
+
+@pytest.mark.parametrize(
+    ("batching", "text"),
+    [("joined", "share a call of the model"), ("unbatched", "complete set of the model's tensors")],
+)
+def test_a_version_shows_how_its_rows_share_a_call(
+    admin_client: Client, iris: ModelVersion, batching: str, text: str
+) -> None:
+    ModelVersion.objects.update(signature=iris.signature | {"batching": batching})
+
+    page = text_of(admin_client.get(f"/admin/registry/modelversion/{iris.pk}/change/"))
+
+    assert text in page

@@ -301,3 +301,19 @@ def test_a_file_whose_outputs_are_read_differently_than_at_registration_is_not_s
 
     assert response.status_code == 503
     assert "manage.py reprove_models" in caplog.text
+
+
+def test_a_file_whose_classes_are_read_in_another_order_is_not_served(
+    iris: ModelVersion, client: APIClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    outputs = [
+        {**output, "classes": ["versicolor", "setosa", "virginica"]}
+        for output in iris.signature["outputs"]
+    ]
+    ModelVersion.objects.filter(pk=iris.pk).update(signature=iris.signature | {"outputs": outputs})
+    row = {"features": [5.1, 3.5, 1.4, 0.2]}
+
+    response = client.post(PREDICTIONS, {"model_id": iris.pk, "input_data": row})
+
+    assert response.status_code == 503
+    assert "manage.py reprove_models" in caplog.text

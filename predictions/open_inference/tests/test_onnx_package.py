@@ -21,7 +21,7 @@ from registry.services import Upload, register_model
 MIN_MODELS = 2000
 MIN_RIGHT = 1500
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.any_database]
 
 
 @pytest.fixture

@@ -1,4 +1,6 @@
-"""A model without a dimension for rows, on every path: a row is one complete set of tensors."""
+"""A model without a dimension for rows, on every path: a row is one complete set of tensors. And a
+model whose outputs have another size for another row.
+"""
 
 import json
 from pathlib import Path
@@ -15,6 +17,7 @@ from registry.testing import onnx_graphs
 
 IMAGES = np.random.default_rng(0).normal(size=(3, 1, 3, 4)).astype(np.float32)
 URL = "/v2/models/detector/infer"
+PADDED_URL = "/v2/models/padded/infer"
 
 pytestmark = pytest.mark.usefixtures("in_process_sandbox", "model_path")
 
@@ -112,3 +115,38 @@ def test_ndjson_and_invocations_keep_each_images_own_boxes(
     rows = [json.loads(line) for line in b"".join(streamed.streaming_content).splitlines()]
     assert [row["output"] for row in rows if "output" in row] == expected
     assert invoked.json()["predictions"] == [[row["boxes"], row["scores"]] for row in expected]
+
+
+# -- outputs whose size depends on a row's values
+
+
+@pytest.fixture
+def padded(db: None, model_path: Path, tmp_path: Path) -> None:
+    path = onnx_graphs.padded_graph(tmp_path / "m.onnx")
+    register_model(name="padded", upload=Upload([path.read_bytes()]))
+
+
+@pytest.mark.usefixtures("padded")
+def test_rows_of_equal_size_are_one_tensor(client: APIClient) -> None:
+    rows = tensor("x", "FP32", [2, 2], [1002, 0, 1002.5, 0])
+
+    (output,) = infer(client, rows, path=PADDED_URL).json()["outputs"]
+
+    assert (output["shape"], output["data"]) == ([2, 2], [1002, 1002, 1002.5, 1002.5])
+
+
+@pytest.mark.usefixtures("padded")
+def test_rows_of_different_sizes_do_not_fit_one_tensor(client: APIClient) -> None:
+    response = infer(client, tensor("x", "FP32", [2, 2], [1001, 0, 1003, 0]), path=PADDED_URL)
+
+    assert response.status_code == 400
+    assert "a tensor needs rows of one shape" in response.json()["error"]
+
+
+@pytest.mark.usefixtures("padded")
+def test_each_row_of_a_batch_gets_its_own_size(client: APIClient) -> None:
+    inputs = [{"features": [1001, 0]}, {"features": [1003, 0]}]
+
+    response = client.post("/api/v1/predictions/batch/", {"model": "padded", "inputs": inputs})
+
+    assert [row["output"]["y"] for row in response.json()] == [[1001], [1003, 1003, 1003]]

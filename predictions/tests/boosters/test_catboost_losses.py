@@ -10,7 +10,7 @@ import pytest
 from predictions.tests.boosters.conftest import Check, label_outputs, matrix, value_outputs
 from registry.testing.trained_models import CATBOOST_OPTIONS
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.any_database]
 
 ROWS = matrix()
 BINARY = (ROWS[:, 0] > 0).astype(int)

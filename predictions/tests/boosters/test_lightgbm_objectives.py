@@ -12,6 +12,7 @@ from predictions.tests.boosters.conftest import Check, label_outputs, matrix, va
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.any_database,
     # LightGBM's own advice about options that the matrix combines on purpose.
     pytest.mark.filterwarnings("ignore::UserWarning:lightgbm"),
 ]

@@ -15,7 +15,7 @@ from predictions.tests.boosters.conftest import (
     value_outputs,
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.any_database]
 
 ROWS = matrix()
 BINARY = (ROWS[:, 0] > 0).astype(int)

@@ -15,6 +15,7 @@ from predictions.tests.estimators import matrix
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.any_database,
     pytest.mark.usefixtures("in_process_sandbox", "model_path"),
     # The library's own, about rows that are no fair test of it.
     pytest.mark.filterwarnings("ignore"),

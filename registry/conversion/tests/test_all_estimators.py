@@ -13,7 +13,7 @@ from skops.io.exceptions import UnsupportedTypeException
 
 from registry.conversion.tests.matrix import Matrix, as_json
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.any_database]
 
 N = 700
 ROWS, CLASSES = make_classification(1200, 6, n_informative=4, n_classes=3, random_state=0)

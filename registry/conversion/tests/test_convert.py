@@ -32,7 +32,7 @@ from registry.testing import trained_models
 N_TRAINING_ROWS = 1500
 Data = tuple[np.ndarray, np.ndarray]
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.any_database]
 
 
 def with_missing_values(rows: np.ndarray) -> np.ndarray:

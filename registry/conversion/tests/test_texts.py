@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from registry.artifacts.errors import ArtifactRejected
 from registry.conversion.tests.matrix import Matrix, convert_here, save
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.any_database]
 
 WORDS = [
     *("the", "a", "of", "and", "good", "bad", "film", "dull", "very", "Not", "great!"),

@@ -37,6 +37,7 @@ from registry.models import ModelVersion
 from registry.runtimes import FRAMEWORKS
 from registry.serializers import MAX_EXAMPLE_ROWS, SignatureField
 from registry.services import Upload, VersionExists, register_model
+from registry.signatures.signature import BATCHING_EXPLANATIONS
 
 CHUNK_BYTES = 2**20
 
@@ -132,6 +133,9 @@ class Command(VersionCommand):
             )
         )
         self.stdout.write(f"Stored as {Path(settings.MODEL_PATH) / version.artifact}")
+        batching = version.signature["batching"]
+        if batching != "joined":
+            self.stdout.write(BATCHING_EXPLANATIONS[batching])
 
     def _with_progress(self, content: BinaryIO, size_bytes: int) -> Iterator[bytes]:
         # disable=None: no bar if the output is not a terminal.

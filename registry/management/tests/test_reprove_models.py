@@ -32,6 +32,17 @@ def test_a_version_that_was_never_examined_is_proved(
     assert capsys.readouterr().out == "mixed:1: joined\n"
 
 
+def test_a_version_that_was_declared_to_score_one_row_a_call_keeps_doing_so(
+    iris: ModelVersion,
+) -> None:
+    forget_batching(iris, batching="single")
+
+    call_command("reprove_models", "iris:1")
+
+    iris.refresh_from_db()
+    assert iris.signature["batching"] == "single"
+
+
 def test_a_dry_run_stores_nothing(iris: ModelVersion) -> None:
     forget_batching(iris)
 
@@ -41,7 +52,7 @@ def test_a_dry_run_stores_nothing(iris: ModelVersion) -> None:
     assert "batching" not in iris.signature
 
 
-def test_nothing_to_do_is_said(iris: ModelVersion, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_to_do_is_reported(iris: ModelVersion, capsys: pytest.CaptureFixture[str]) -> None:
     call_command("reprove_models")
 
     assert "Every active version has been examined" in capsys.readouterr().out

@@ -14,6 +14,7 @@ from registry.signatures.signature import ClassLabel
 
 # They change an array's shape or type, and not what its values mean.
 PASS_THROUGH = frozenset(("Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"))
+_MONOTONIC = frozenset(("LogSoftmax", "Sigmoid", "Softmax"))
 _CLASSIFIERS = frozenset(("LinearClassifier", "SVMClassifier", "TreeEnsembleClassifier"))
 _CLASS_ATTRIBUTES = ("classlabels_strings", "classlabels_int64s", "classlabels_ints")
 _CLASS_DTYPES = (onnx.TensorProto.INT64, onnx.TensorProto.INT32, onnx.TensorProto.STRING)
@@ -63,6 +64,18 @@ class GraphClasses:
         """Whether the value is the index of the largest of several scores."""
         _, node = self._source(output)
         return node is not None and node.op_type == "ArgMax"
+
+    def are_its_scores(self, scores: str, index: str) -> bool:
+        """Whether the index is that of the largest of these scores, which may be normalized."""
+        _, node = self._source(index)
+        return node is not None and self._logits(scores) == self._logits(node.input[0])
+
+    def _logits(self, name: str) -> str:
+        """The value that an output of scores is a monotonic function of."""
+        name, node = self._source(name)
+        while node is not None and node.op_type in _MONOTONIC:
+            name, node = self._source(node.input[0])
+        return name
 
     def _source(self, name: str) -> tuple[str, onnx.NodeProto | None]:
         """The value, and its operator, that an output is a copy of."""

@@ -9,6 +9,16 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from registry.runtimes.base import LoadError
 from registry.signatures.signature import listed
 
+_RANDOM = frozenset(
+    (
+        "Bernoulli",
+        "Multinomial",
+        "RandomNormal",
+        "RandomNormalLike",
+        "RandomUniform",
+        "RandomUniformLike",
+    )
+)
 DOMAINS = frozenset(("", "ai.onnx", "ai.onnx.ml", "com.microsoft"))
 
 
@@ -26,7 +36,7 @@ def read_model(path: Path) -> tuple[onnx.ModelProto, bytes]:
         raise LoadError("the file is not an ONNX model, or it is damaged or truncated") from error
     if not model.graph.node or not model.graph.output:
         raise LoadError("the file contains no ONNX graph, or it is truncated")
-    nodes = list(_all_nodes(model))
+    nodes = list(all_nodes(model))
     _refuse_external_data(model)
     defined = {(function.domain, function.name) for function in model.functions}
     foreign = {
@@ -42,20 +52,34 @@ def read_model(path: Path) -> tuple[onnx.ModelProto, bytes]:
     return model, content
 
 
+def is_quantized_dynamically(model: onnx.ModelProto) -> bool:
+    """Whether an operator takes a scale from all values of a tensor, those of other rows too."""
+    return any(node.op_type.startswith("DynamicQuantize") for node in all_nodes(model))
+
+
+def refuse_chance(model: onnx.ModelProto) -> None:
+    """Raise LoadError for a graph that draws random numbers."""
+    if drawing := sorted({node.op_type for node in all_nodes(model)} & _RANDOM):
+        raise LoadError(
+            f"the graph answers by chance ({', '.join(drawing)}), so no answer could be checked "
+            "later: export it for inference, without dropout or sampling"
+        )
+
+
 # -- traversal
 
 
-def _all_nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
+def all_nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
     queue = [*model.graph.node, *(node for part in model.functions for node in part.node)]
     while queue:
         node = queue.pop()
         yield node
         for attribute in node.attribute:
-            for graph in _graphs(attribute):
+            for graph in subgraphs(attribute):
                 queue.extend(graph.node)
 
 
-def _graphs(attribute: onnx.AttributeProto) -> Iterator[onnx.GraphProto]:
+def subgraphs(attribute: onnx.AttributeProto) -> Iterator[onnx.GraphProto]:
     if attribute.HasField("g"):
         yield attribute.g
     yield from attribute.graphs
@@ -73,7 +97,7 @@ def _refuse_external_data(model: onnx.ModelProto) -> None:
 
 def external_tensors(model: onnx.ModelProto) -> list[onnx.TensorProto]:
     """The tensors whose values are in another file, wherever in the model they are."""
-    return [tensor for tensor in _all_tensors(model, _all_nodes(model)) if _is_external(tensor)]
+    return [tensor for tensor in _all_tensors(model, all_nodes(model)) if _is_external(tensor)]
 
 
 def _is_external(tensor: onnx.TensorProto) -> bool:
@@ -89,7 +113,7 @@ def _all_tensors(
         if attribute.HasField("t"):
             yield attribute.t
         yield from attribute.tensors
-        graphs.extend(_graphs(attribute))
+        graphs.extend(subgraphs(attribute))
         sparse = [attribute.sparse_tensor] if attribute.HasField("sparse_tensor") else []
         for tensor in (*sparse, *attribute.sparse_tensors):
             yield from (tensor.values, tensor.indices)

@@ -7,7 +7,7 @@ graph is "unbatched": a row is a complete set of its tensors.
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from registry.runtimes.base import InferenceError, LoadError
 from registry.runtimes.independence import Dependence, find_dependence
 from registry.signatures.signature import DTYPES, Batching, ClassLabel, Input, Signature
-from registry.signatures.synthetic_rows import synthesize_sets
+from registry.signatures.synthetic_rows import n_probe_rows, synthesize_sets
 
 DATATYPES_BY_TYPE: Mapping[str, str] = {
     "tensor(float)": "FP32",
@@ -29,8 +29,9 @@ DATATYPES_BY_TYPE: Mapping[str, str] = {
 
 # Two numbers of rows, so that a fixed dimension is not mistaken for the rows.
 PROBE_ROWS = (2, 3, 1)
-N_PADDED_ROWS = 8
-N_PADDED_SETS = 2
+N_PROBE_SETS = 2
+# How much of an answer's size a row may owe to the rows beside it.
+MIXTURE = 0.01
 
 RawOutput: TypeAlias = np.ndarray | list[dict[ClassLabel, float]]
 """What a session returns for one output: an array, or for ZipMap a mapping of classes to
@@ -52,12 +53,14 @@ class Layout:
     """How a graph takes rows.
 
     `inputs` are those of the signature. With `is_unbatched`, each call takes one row, without its
-    first dimension. `batch_size` is the number of rows of every call, None for any number.
+    first dimension. `batch_size` is the number of rows of every call, None for any number. With
+    `is_quantized`, an operator takes its scale from all rows of a call.
     """
 
     inputs: tuple[Input, ...]
     is_unbatched: bool
     batch_size: int | None = None
+    is_quantized: bool = False
 
     @property
     def batching(self) -> Batching | None:
@@ -68,6 +71,9 @@ class Layout:
         """
         if self.is_unbatched:
             return "unbatched"
+        if self.is_quantized and self.batch_size is None:
+            # Labels may hide it: they change only near the border of a class.
+            return "single"
         return "joined" if self.batch_size not in (None, 1) else None
 
     @property
@@ -108,19 +114,26 @@ class Measurement:
 
 
 def measure(
-    session: Run, infos: Sequence[TensorInfo], nullable: frozenset[str], *, unbatched: bool
+    session: Run,
+    infos: Sequence[TensorInfo],
+    nullable: frozenset[str],
+    *,
+    batching: Batching | None,
+    is_quantized: bool,
 ) -> Measurement:
-    """Find the layout in which the graph answers; with `unbatched`, take that one.
+    """Find the layout in which the graph answers; `batching` is what the owner declares.
 
-    Raises LoadError for inputs that mlapi does not support.
+    Dynamic quantization takes its scale from a whole batch, whose rows are still rows. Raises
+    LoadError for inputs that mlapi does not support.
     """
+    unbatched = batching == "unbatched"
     complete = layout_of(infos, nullable, unbatched=True)
     if unbatched or not _may_have_rows(infos):
         return Measurement(complete, _runs(session, complete, (1,)))
-    batched = layout_of(infos, nullable, unbatched=False)
+    batched = replace(layout_of(infos, nullable, unbatched=False), is_quantized=is_quantized)
     batch_size = batched.batch_size
     runs = _runs(session, batched, PROBE_ROWS if batch_size is None else (batch_size,))
-    if runs and _have_rows(batched, runs) and _pads_without_effect(session, batched):
+    if runs and _have_rows(batched, runs) and _has_rows(session, batched, batching):
         return Measurement(batched, runs)
     if complete_runs := _runs(session, complete, (1,)):
         return Measurement(complete, complete_runs)
@@ -197,13 +210,26 @@ def _have_rows(layout: Layout, runs: Sequence[Sequence[RawOutput]]) -> bool:
     )
 
 
-def _pads_without_effect(session: Run, layout: Layout) -> bool:
-    """Whether a row of a graph with a fixed batch size is independent of the others in its batch.
+def _has_rows(session: Run, layout: Layout, declared: Batching | None) -> bool:
+    """Whether the first dimension is the rows, and not time or the parts of one input.
 
-    If not, the first dimension is not the rows.
+    It is not if items depend on each other. With a fixed batch size any dependence matters, since
+    a single row is scored beside copies of itself; otherwise one that rounding and quantization do
+    not explain.
     """
-    if layout.batch_size in (None, 1):
+    if layout.batch_size == 1:
         return True
+    if layout.batch_size is not None:
+        found = _dependences(session, layout, None)
+        is_independent = bool(found) and all(item is Dependence.NONE for item in found)
+        return is_independent and not layout.is_quantized
+    if declared is not None or layout.is_quantized:
+        return True
+    return Dependence.ON_OTHER_ROWS not in _dependences(session, layout, MIXTURE)
+
+
+def _dependences(session: Run, layout: Layout, tolerance: float | None) -> list[Dependence]:
+    """The dependence between the rows of each of the first synthetic sets that can be scored."""
 
     def predict(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         try:
@@ -213,12 +239,13 @@ def _pads_without_effect(session: Run, layout: Layout) -> bool:
         return {str(i): np.asarray(raw) for i, raw in enumerate(raws)}
 
     found: list[Dependence] = []
-    for rows in synthesize_sets(Signature(layout.inputs), {}, N_PADDED_ROWS):
+    signature = Signature(layout.inputs)
+    for rows in synthesize_sets(signature, {}, n_probe_rows(signature)):
         with suppress(InferenceError):
-            found.append(find_dependence(predict, rows))
-        if len(found) == N_PADDED_SETS:
+            found.append(find_dependence(predict, rows, tolerance))
+        if len(found) == N_PROBE_SETS:
             break
-    return bool(found) and all(item is Dependence.NONE for item in found)
+    return found
 
 
 # -- several runs

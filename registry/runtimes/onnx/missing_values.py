@@ -1,14 +1,16 @@
 """Which inputs of an ONNX graph may hold NaN. No Django here."""
 
 from collections import defaultdict
+from collections.abc import Iterator
 
 import onnx
+
+from registry.runtimes.onnx.graph import subgraphs
 
 # NaN comes out of these as NaN, at the same place.
 _PASS_NAN_ON = frozenset(
     (
         "ArrayFeatureExtractor",
-        "Cast",
         "Concat",
         "FeatureVectorizer",
         "Flatten",
@@ -22,13 +24,14 @@ _PASS_NAN_ON = frozenset(
         "Unsqueeze",
     )
 )
+_FLOATS = frozenset((onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16))
 
 
 def nullable_inputs(model: onnx.ModelProto) -> frozenset[str]:
     """The inputs whose missing values reach an operator that handles them, on every path."""
     consumers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
     for node in model.graph.node:
-        for name in node.input:
+        for name in _names_read(node):
             consumers[name].append(node)
     outputs = {output.name for output in model.graph.output}
     return frozenset(
@@ -49,13 +52,28 @@ def _all_paths_handle_nan(
         for node in consumers[value]:
             if _handles_nan(node):
                 is_handled = True
-            elif node.op_type in _PASS_NAN_ON:
+            elif _passes_nan_on(node):
                 unseen = [output for output in node.output if output not in seen]
                 seen.update(unseen)
                 queue.extend(unseen)
             else:
                 return False
     return is_handled
+
+
+def _names_read(node: onnx.NodeProto) -> Iterator[str]:
+    """The inputs of an operator, and what its subgraphs read, also from outside."""
+    yield from node.input
+    for attribute in node.attribute:
+        for graph in subgraphs(attribute):
+            for inner in graph.node:
+                yield from _names_read(inner)
+
+
+def _passes_nan_on(node: onnx.NodeProto) -> bool:
+    if node.op_type == "Cast":
+        return any(a.name == "to" and a.i in _FLOATS for a in node.attribute)
+    return node.op_type in _PASS_NAN_ON
 
 
 def _handles_nan(node: onnx.NodeProto) -> bool:

@@ -220,7 +220,8 @@ def _label_classes(
         return ()
     names = declared.get(label.name) or declared.get("", ())
     if graph_classes.is_index(label.name):
-        width = scores.row_shape[0] if scores is not None else len(names)
+        has_scores = scores is not None and graph_classes.are_its_scores(scores.name, label.name)
+        width = scores.row_shape[0] if scores is not None and has_scores else len(names)
         return tuple(range(width)) if width > 1 else ()
     if any(isinstance(name, str) for name in names):
         raise LoadError(

@@ -15,7 +15,7 @@ import onnx
 import onnxruntime
 
 from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Outputs
-from registry.runtimes.onnx.graph import read_model
+from registry.runtimes.onnx.graph import is_quantized_dynamically, read_model, refuse_chance
 from registry.runtimes.onnx.layout import RawOutput, TensorInfo, layout_of, measure
 from registry.runtimes.onnx.missing_values import nullable_inputs
 from registry.runtimes.onnx.outputs import (
@@ -61,8 +61,15 @@ class OnnxRuntime:
             self._layout = layout_of(infos, nullable, unbatched=is_unbatched)
             graph_outputs = proven_outputs(output_infos, proven)
         else:
-            is_unbatched = declared is not None and declared.batching == "unbatched"
-            measurement = measure(self._run_once, infos, nullable, unbatched=is_unbatched)
+            if proven is None:
+                refuse_chance(model)
+            measurement = measure(
+                self._run_once,
+                infos,
+                nullable,
+                batching=declared.batching if declared is not None else None,
+                is_quantized=is_quantized_dynamically(model),
+            )
             self._layout = measurement.layout
             graph_outputs = measured_outputs(output_infos, measurement, model)
         outputs = describe_outputs(

@@ -1,65 +1,75 @@
-"""How a model's answers for rows depend on the rows beside them."""
+"""Dependence between rows is found wherever it shows."""
+
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from registry.runtimes.base import InferenceError, Outputs
-from registry.runtimes.independence import Arrays, Dependence, Predict, find_dependence
-
-ROWS = {"x": np.random.default_rng(0).normal(size=(8, 3))}
-
-
-def sums(rows: Arrays) -> Outputs:
-    return {"y": rows["x"].sum(axis=1)}
-
-
-def sums_with_jitter(rows: Arrays) -> Outputs:
-    noise = np.random.default_rng().normal(scale=1e-10, size=len(rows["x"]))
-    return {"y": rows["x"].sum(axis=1) + noise}
-
-
-def samples(rows: Arrays) -> Outputs:
-    return {"y": rows["x"].sum(axis=1) + np.random.default_rng().normal(size=len(rows["x"]))}
-
-
-def scaled_by_the_batch(rows: Arrays) -> Outputs:
-    return {"y": rows["x"].sum(axis=1) / np.abs(rows["x"]).max()}
-
-
-def softmax_over_rows(rows: Arrays) -> Outputs:
-    weights = np.exp(rows["x"][:, 0])
-    return {"y": weights / weights.sum()}
-
-
-def one_row_only(rows: Arrays) -> Outputs:
-    if len(rows["x"]) > 1:
-        raise InferenceError("one row a call")
-    return sums(rows)
-
-
-def cut(rows: Arrays) -> Outputs:
-    return {"y": rows["x"].sum(axis=1)[:1]}
-
-
-@pytest.mark.parametrize(
-    ("predict", "dependence"),
-    [
-        (sums, Dependence.NONE),
-        (sums_with_jitter, Dependence.NONE),
-        (samples, Dependence.ON_CHANCE),
-        (scaled_by_the_batch, Dependence.ON_OTHER_ROWS),
-        (one_row_only, Dependence.ON_OTHER_ROWS),
-        (cut, Dependence.ON_OTHER_ROWS),
-        (softmax_over_rows, Dependence.ENTIRELY_ON_OTHER_ROWS),
-    ],
+from registry.runtimes.base import Outputs
+from registry.runtimes.independence import (
+    Arrays,
+    Dependence,
+    find_dependence,
+    has_differing_rows,
 )
-def test_the_dependence_of_a_model_is_found(predict: Predict, dependence: Dependence) -> None:
-    assert find_dependence(predict, ROWS) is dependence
+
+ROWS = {"x": np.random.default_rng(0).normal(size=(8, 2)) * 10}
 
 
-def test_a_model_that_fails_on_a_row_alone_is_an_inference_error() -> None:
-    def fail(rows: Arrays) -> Outputs:
-        raise InferenceError("no")
+def small_beside_large(rows: Arrays) -> np.ndarray:
+    """A large number, and a small one that depends on the other rows."""
+    first = rows["x"][:, 0]
+    return np.stack([first * 1e9, first - first.mean() + rows["x"][:, 1]], axis=1)
 
-    with pytest.raises(InferenceError, match="no"):
-        find_dependence(fail, ROWS)
+
+def from_nine_rows_on(rows: Arrays) -> np.ndarray:
+    return rows["x"] - (rows["x"].mean(axis=0) if len(rows["x"]) > 8 else 0)
+
+
+def nothing(rows: Arrays) -> np.ndarray:
+    return np.empty((len(rows["x"]), 0))
+
+
+@pytest.mark.parametrize("answer", [small_beside_large, from_nine_rows_on])
+def test_rows_are_not_taken_for_independent(answer: Callable[[Arrays], np.ndarray]) -> None:
+    def predict(rows: Arrays) -> Outputs:
+        return {"y": answer(rows)}
+
+    assert find_dependence(predict, ROWS) is Dependence.ON_OTHER_ROWS
+
+
+def test_empty_answers_show_nothing() -> None:
+    assert find_dependence(lambda rows: {"y": nothing(rows)}, ROWS) is Dependence.UNKNOWN
+
+
+def test_chance_that_changes_few_rows_is_found() -> None:
+    random = np.random.default_rng(0)
+
+    def predict(rows: Arrays) -> Outputs:
+        numbers = rows["x"][:, 0]
+        is_hit = random.random(len(numbers)) < 0.1 * (numbers != ROWS["x"][0, 0])
+        return {"y": np.where(is_hit, 0, numbers)}
+
+    assert find_dependence(predict, ROWS) is Dependence.ON_CHANCE
+
+
+def test_rounding_that_differs_each_time_is_no_chance() -> None:
+    random = np.random.default_rng(0)
+
+    def predict(rows: Arrays) -> Outputs:
+        return {"y": rows["x"] * (1 + random.normal(scale=1e-9, size=rows["x"].shape))}
+
+    assert find_dependence(predict, ROWS) is Dependence.NONE
+
+
+def test_rounding_is_no_dependence() -> None:
+    def predict(rows: Arrays) -> Outputs:
+        y = rows["x"].astype(np.float32)
+        return {"y": np.nextafter(y, np.float32(np.inf)) if len(y) > 1 else y}
+
+    assert find_dependence(predict, ROWS) is Dependence.NONE
+
+
+def test_equal_rows_with_missing_values_do_not_differ() -> None:
+    assert not has_differing_rows({"x": np.array([[1, np.nan], [1, np.nan]])})
+    assert has_differing_rows({"x": np.array([[1, np.nan], [2, np.nan]])})

@@ -129,6 +129,11 @@ def test_named_classes_cannot_be_renamed() -> None:
         complete(named, declared(classes=["bad", "good"]))
 
 
+def test_a_table_has_a_dimension_for_rows() -> None:
+    with pytest.raises(SignatureError, match="only an ONNX graph"):
+        complete(TENSOR, Signature.from_json({"batching": "unbatched"}))
+
+
 # -- columns of a training table
 
 

@@ -32,7 +32,7 @@ from registry.conversion.pickles.tests.commands import error_of, run
 from registry.models import ModelVersion
 from registry.runtimes.base import LoadOptions
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.any_database]
 
 ROWS = np.random.default_rng(0).random((90, 3))
 LABELS = (ROWS[:, 0] > 0.5).astype(int)

@@ -12,7 +12,7 @@ from registry.conversion.pickles.launch import export
 from registry.conversion.pickles.listing import UNPACKED
 from registry.runtimes.base import LoadOptions
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.any_database]
 
 
 @pytest.fixture(autouse=True)

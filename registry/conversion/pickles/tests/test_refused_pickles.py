@@ -18,7 +18,7 @@ from registry.conversion.pickles.confinement import probe
 from registry.conversion.pickles.tests.commands import error_of, run
 from registry.management.commands import convert_pickle
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.any_database]
 
 ROWS = np.random.default_rng(0).random((90, 3))
 LABELS = (ROWS[:, 0] > 0.5).astype(int)

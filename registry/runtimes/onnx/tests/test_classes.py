@@ -11,11 +11,12 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 
+from registry.artifacts import proof
 from registry.runtimes.base import LoadError, LoadOptions
 from registry.runtimes.onnx.runtime import load
 from registry.signatures.completion import complete
 from registry.signatures.signature import Output, Signature
-from registry.testing.onnx_graphs import INT64, counting_graph, info, write_graph
+from registry.testing.onnx_graphs import INT64, constant, counting_graph, info, write_graph
 
 ROWS = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
 
@@ -138,3 +139,46 @@ def test_renamed_labels_keep_the_order_of_the_scores(tmp_path: Path) -> None:
     outputs_of_row = runtime.predict({"x": np.array([[0, 5]], np.float32)})
     assert outputs_of_row["name"].tolist() == [1]
     assert outputs_of_row["scores"][0].argmax() == 1
+
+
+def test_a_label_has_no_classes_of_other_numbers_beside_it(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["scores"]),
+        helper.make_node("ArgMax", ["scores"], ["label"], axis=1, keepdims=0),
+        helper.make_node("MatMul", ["x", "v"], ["box"]),
+    ]
+    weights = [
+        constant("w", random.normal(size=(6, 20))),
+        constant("v", random.normal(size=(6, 4))),
+    ]
+    outputs = [info("label", ["n"], INT64), info("box", ["n", 4])]
+    path = write_graph(tmp_path / "m.onnx", nodes, [info("x", ["n", 6])], outputs, weights)
+
+    label, box = load(path, LoadOptions()).signature.outputs
+
+    assert (label.kind, label.classes, box.kind) == ("value", (), "value")
+
+
+@pytest.mark.usefixtures("in_process_sandbox")
+def test_scores_that_sum_to_1_only_for_some_rows_are_no_probabilities(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["logits"]),
+        helper.make_node("ArgMax", ["logits"], ["label"], axis=1, keepdims=0),
+        helper.make_node("Sigmoid", ["logits"], ["scores"]),
+    ]
+    weights = [constant("w", np.eye(3) * 20 - 10)]
+    outputs = [info("label", ["n"], INT64), info("scores", ["n", 3])]
+    path = write_graph(tmp_path / "m.onnx", nodes, [info("x", ["n", 3])], outputs, weights)
+
+    proved = proof.prove(
+        path,
+        framework="onnx",
+        options=LoadOptions(),
+        declared=None,
+        example=[{"features": [9.0, -9.0, -9.0]}],
+        timeout_seconds=60,
+        memory_bytes=2**30,
+    )
+
+    assert [output["kind"] for output in proved.signature["outputs"]] == ["label", "value"]
