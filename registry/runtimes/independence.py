@@ -5,6 +5,7 @@ from the whole batch, others subtract the batch's mean, and a graph may have no 
 at all. Joining the rows of several callers would give each a wrong answer.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum, auto
 from typing import TypeAlias
@@ -20,6 +21,10 @@ Predict: TypeAlias = Callable[[Arrays], Outputs]
 TOLERANCE = 1e-6
 HALF_PRECISION_TOLERANCE = 2e-3
 REPETITIONS = 4
+# A model that takes this long for a row is examined with two rows, or not at all: the proof has a
+# time limit, and a slow model gains little from joined calls.
+SLOW_SECONDS = 0.05
+VERY_SLOW_SECONDS = 0.5
 
 
 class Dependence(Enum):
@@ -32,7 +37,7 @@ class Dependence(Enum):
     ENTIRELY_ON_OTHER_ROWS = auto()
     """Every row alone gets the same answer, as from a softmax over the rows."""
     UNKNOWN = auto()
-    """An output is empty, so there is nothing to compare."""
+    """An output is empty, so there is nothing to compare, or the model is too slow to examine."""
 
 
 def find_dependence(predict: Predict, rows: Arrays, tolerance: float | None = None) -> Dependence:
@@ -43,14 +48,22 @@ def find_dependence(predict: Predict, rows: Arrays, tolerance: float | None = No
     explains. Failing on rows together, and another number of rows than the input's, count as a
     dependence. Raises InferenceError if the model fails on a row alone.
     """
-    n_rows = len(next(iter(rows.values())))
-    alone = [predict(take(rows, [i])) for i in range(n_rows)]
-    if not _is_repeated(alone[0], predict(take(rows, [0])), tolerance):
+    first = predict(take(rows, [0]))
+    started = time.perf_counter()
+    again = predict(take(rows, [0]))
+    seconds = time.perf_counter() - started
+    if not _is_repeated(first, again, tolerance):
         return Dependence.ON_CHANCE
+    if seconds > VERY_SLOW_SECONDS:
+        return Dependence.UNKNOWN
+    n_rows = len(next(iter(rows.values())))
+    if seconds > SLOW_SECONDS:
+        n_rows = min(n_rows, 2)
+    alone = [first, *(predict(take(rows, [i])) for i in range(1, n_rows))]
     together = [(order, _predict_or_none(predict, rows, order)) for order in _orders(n_rows)]
     largest_order, largest = together[-1]
-    again = _predict_or_none(predict, rows, largest_order)
-    if largest is not None and again is not None and not _is_repeated(largest, again, tolerance):
+    repeated = _predict_or_none(predict, rows, largest_order)
+    if largest and repeated and not _is_repeated(largest, repeated, tolerance):
         return Dependence.ON_CHANCE
     if any(values.size == 0 for outputs in alone for values in outputs.values()):
         return Dependence.UNKNOWN

@@ -1,5 +1,6 @@
 """Dependence between rows is found wherever it shows."""
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -7,6 +8,8 @@ import pytest
 
 from registry.runtimes.base import Outputs
 from registry.runtimes.independence import (
+    SLOW_SECONDS,
+    VERY_SLOW_SECONDS,
     Arrays,
     Dependence,
     find_dependence,
@@ -73,3 +76,22 @@ def test_rounding_is_no_dependence() -> None:
 def test_equal_rows_with_missing_values_do_not_differ() -> None:
     assert not has_differing_rows({"x": np.array([[1, np.nan], [1, np.nan]])})
     assert has_differing_rows({"x": np.array([[1, np.nan], [2, np.nan]])})
+
+
+@pytest.mark.parametrize(
+    ("seconds", "dependence", "n_rows"),
+    [(SLOW_SECONDS, Dependence.NONE, 2), (VERY_SLOW_SECONDS, Dependence.UNKNOWN, 1)],
+)
+def test_a_slow_model_is_examined_with_fewer_rows(
+    seconds: float, dependence: Dependence, n_rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = itertools.count(step=seconds * 1.5)
+    monkeypatch.setattr("registry.runtimes.independence.time.perf_counter", clock.__next__)
+    scored: set[float] = set()
+
+    def predict(rows: Arrays) -> Outputs:
+        scored.update(rows["x"][:, 0].tolist())
+        return {"y": rows["x"]}
+
+    assert find_dependence(predict, ROWS) is dependence
+    assert len(scored) == n_rows
