@@ -115,10 +115,12 @@ class RuntimeModule(Protocol):
 
 
 def require_valid_outputs(signature: Signature, outputs: Outputs, n_rows: int) -> None:
-    """Raise InferenceError unless each output has `n_rows` rows of the shape in the signature, and
-    labels are indices into their classes.
+    """Raise InferenceError unless the model returned each output of the signature, with `n_rows`
+    rows of the output's shape, and labels are indices into their classes.
     """
     for output in signature.outputs:
+        if output.name not in outputs:
+            raise InferenceError(f"The model did not return '{output.name}'")
         shape, row_shape = outputs[output.name].shape, output.row_shape
         if shape != (n_rows, *row_shape) and not _is_of_shape(shape, n_rows, row_shape):
             raise InferenceError(
@@ -138,6 +140,16 @@ def _is_of_shape(shape: tuple[int, ...], n_rows: int, row_shape: tuple[int, ...]
         expected in (-1, actual)
         for expected, actual in zip((n_rows, *row_shape), shape, strict=True)
     )
+
+
+def target_names(n_targets: int) -> tuple[str, ...]:
+    """Names for the targets of a model that does not name them; "" for its only one."""
+    return ("",) if n_targets == 1 else tuple(f"y{i}" for i in range(n_targets))
+
+
+def value_outputs(n_targets: int, datatype: str) -> tuple[Output, ...]:
+    """The outputs of a model that predicts one number for each target."""
+    return tuple(Output(name or "value", datatype, (-1,)) for name in target_names(n_targets))
 
 
 def class_outputs(

@@ -3,13 +3,21 @@
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import catboost
 import numpy as np
 
-from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Outputs, class_outputs
+from registry.runtimes.base import (
+    InferenceError,
+    LoadError,
+    LoadOptions,
+    Outputs,
+    class_outputs,
+    target_names,
+    value_outputs,
+)
 from registry.runtimes.catboost_tables import check_file
 from registry.runtimes.columns import MATRIX, NUMBER_ALTERNATIVES
 from registry.signatures.signature import ClassLabel, Input, Output, Signature
@@ -83,8 +91,8 @@ class CatBoostRuntime:
     def _outputs(self) -> tuple[Output, ...]:
         if self._loss not in _CLASS_LOSSES | _VALUE_LOSSES:
             raise LoadError(
-                f"mlapi does not know the loss function '{self._loss}', and so not what the model "
-                f"predicts. It knows {', '.join(sorted(_CLASS_LOSSES | _VALUE_LOSSES))}"
+                f"mlapi does not know the loss function '{self._loss}', nor what its predictions "
+                f"mean. It knows {', '.join(sorted(_CLASS_LOSSES | _VALUE_LOSSES))}"
             )
         if self._is_multi_label():
             return tuple(
@@ -98,15 +106,13 @@ class CatBoostRuntime:
                     "row. Save the CatBoostClassifier itself, by model.save_model('model.cbm')"
                 )
             return class_outputs(self._classes, "FP64")
-        if self._width == 1:
-            return (Output("value", "FP64", (-1,)),)
-        return tuple(Output(f"y{i}", "FP64", (-1,)) for i in range(self._width))
+        return value_outputs(self._width, "FP64")
 
-    def _targets(self) -> list[str]:
+    def _targets(self) -> tuple[str, ...]:
         """The names of the labels of a multi-label model."""
         if len(self._classes) == self._width and all(isinstance(c, str) for c in self._classes):
-            return [str(name) for name in self._classes]
-        return [f"y{i}" for i in range(self._width)]
+            return tuple(map(str, self._classes))
+        return target_names(self._width)
 
     def _name_outputs(self, pool: catboost.Pool) -> Outputs:
         outputs = self.signature.outputs
@@ -118,7 +124,7 @@ class CatBoostRuntime:
             named: Outputs = {}
             for i, (label, scores) in enumerate(zip(outputs[::2], outputs[1::2], strict=True)):
                 positive = probabilities[:, i]
-                named[label.name] = (raw[:, i] > 0).astype(np.int64)
+                named[label.name] = (raw[:, i] > self._logit_threshold).astype(np.int64)
                 named[scores.name] = np.stack([1 - positive, positive], axis=1)
             return named
         if self._width == 1:
@@ -154,18 +160,19 @@ class _Columns:
         self._texts: list[int] = model._get_text_feature_indices()
         self.indexes = sorted([*self._numbers, *self._categories, *self._texts])
         self._width = self.indexes[-1] + 1 if self.indexes else 0
-        names = list(model.feature_names_)
+        self._names = list(model.feature_names_)
         # Each row of a table has all of the columns, whether the model uses them or not.
         is_too_wide = self._width > max(len(self.indexes), _MAX_WIDTH_WITH_GAPS)
-        if not self.indexes or len(names) != len(self.indexes) or is_too_wide:
+        if not self.indexes or len(self._names) != len(self.indexes) or is_too_wide:
             raise LoadError("the file does not describe the model's features")
-        self.inputs = self._inputs(names, _nullable_numbers(model, metadata))
+        self.inputs = self._inputs(_nullable_numbers(model, metadata))
 
-    def _inputs(self, names: Sequence[str], nullable: set[int]) -> tuple[Input, ...]:
+    def _inputs(self, nullable: set[int]) -> tuple[Input, ...]:
         """One matrix, if all columns are numbers alike; otherwise one input for each column."""
         if len(self._numbers) == self._width and len(nullable) in (0, self._width):
             # The default names are the positions.
-            features = () if names == list(map(str, self.indexes)) else tuple(names)
+            has_names = self._names != list(map(str, self.indexes))
+            features = tuple(self._names) if has_names else ()
             shape, is_nullable = (-1, self._width), bool(nullable)
             return (Input(MATRIX, "FP32", shape, features, is_nullable, NUMBER_ALTERNATIVES),)
         return tuple(
@@ -173,7 +180,7 @@ class _Columns:
             if index in self._numbers
             # An integer is the category of its digits, and true is 1; a float is no category.
             else Input(name, "BYTES", (-1,), (), False, self._alternatives(index))
-            for name, index in zip(names, self.indexes, strict=True)
+            for name, index in zip(self._names, self.indexes, strict=True)
         )
 
     def _alternatives(self, index: int) -> tuple[str, ...]:
@@ -185,13 +192,9 @@ class _Columns:
         if len(columns) == 1 and columns[0].ndim == 2:
             return catboost.Pool(np.ascontiguousarray(columns[0], np.float32), thread_count=1)
         table = np.zeros((len(columns[0]), self._width), object)
-        for index, column in zip(self.indexes, columns, strict=True):
-            if index in self._numbers:
-                table[:, index] = column.astype(np.float32)
-            elif column.dtype.kind == "b":
-                table[:, index] = column.astype(np.int64)
-            else:
-                table[:, index] = column
+        for index, name, column in zip(self.indexes, self._names, columns, strict=True):
+            is_number = index in self._numbers
+            table[:, index] = column.astype(np.float32) if is_number else _texts(name, column)
         return catboost.Pool(
             table, cat_features=self._categories, text_features=self._texts, thread_count=1
         )
@@ -202,6 +205,20 @@ class _Columns:
             return catboost.Pool(np.zeros((1, self._width), np.float32), thread_count=1)
         numbers, texts = np.zeros(1, np.float32), np.array([""], object)
         return self.pool({str(i): numbers if i in self._numbers else texts for i in self.indexes})
+
+
+def _texts(name: str, column: np.ndarray) -> list[str]:
+    """The categories or texts in a column; raises InferenceError for a missing one."""
+    values: list[str] = column.tolist()
+    if column.dtype.kind in "biu":
+        # CatBoost makes the same digits of integers, but not of those beyond a C long.
+        return [str(int(value)) for value in values]
+    if None in values:
+        raise InferenceError(
+            f"CatBoost takes no missing value in '{name}', a column of categories or texts."
+            " Send the text that stood for it in training"
+        )
+    return values
 
 
 def load(path: Path, options: LoadOptions) -> CatBoostRuntime:
@@ -243,7 +260,9 @@ def _nullable_numbers(model: catboost.CatBoost, metadata: Mapping[str, str]) -> 
 
 
 def _logit_threshold(metadata: Mapping[str, str]) -> float:
-    """The sum of leaves above which a binary classifier answers its second class."""
+    """The sum of leaves above which a binary classifier answers its second class, and a multi-label
+    classifier that a label is present.
+    """
     threshold = float(metadata.get("binclass_probability_threshold", 0.5))
     if not 0 < threshold < 1:
         return -math.inf if threshold <= 0 else math.inf

@@ -52,7 +52,7 @@ def find_dependence(predict: Predict, rows: Arrays, tolerance: float | None = No
     started = time.perf_counter()
     again = predict(take(rows, [0]))
     seconds = time.perf_counter() - started
-    if not _equal(first, again):
+    if not _is_repeated(first, again, tolerance):
         return Dependence.ON_CHANCE
     if seconds > VERY_SLOW_SECONDS:
         return Dependence.UNKNOWN
@@ -63,7 +63,7 @@ def find_dependence(predict: Predict, rows: Arrays, tolerance: float | None = No
     together = [(order, _predict_or_none(predict, rows, order)) for order in _orders(n_rows)]
     largest_order, largest = together[-1]
     repeated = _predict_or_none(predict, rows, largest_order)
-    if largest is not None and repeated is not None and not _equal(largest, repeated):
+    if largest and repeated and not _is_repeated(largest, repeated, tolerance):
         return Dependence.ON_CHANCE
     if any(values.size == 0 for outputs in alone for values in outputs.values()):
         return Dependence.UNKNOWN
@@ -129,12 +129,16 @@ def _column_agrees(
     """Whether one output's rows together are those of the same rows alone, each (1, ...)."""
     if any(alone[i].shape != (1, *together.shape[1:]) for i in order):
         return False
-    expected = np.concatenate([alone[i] for i in order])
-    if together.dtype.kind != "f":
-        return bool((expected == together).all())
+    return _are_alike(np.concatenate([alone[i] for i in order]), together, tolerance)
+
+
+def _are_alike(expected: np.ndarray, actual: np.ndarray, tolerance: float | None) -> bool:
+    """Whether answers of the same shape (n, ...) are equal, or numbers close."""
+    if actual.dtype.kind != "f":
+        return bool((expected == actual).all())
     if tolerance is None:
         tolerance = HALF_PRECISION_TOLERANCE if expected.dtype == np.float16 else TOLERANCE
-    return _are_close(expected, together, tolerance)
+    return not expected.size or _are_close(expected, actual, tolerance)
 
 
 def _are_close(expected: np.ndarray, actual: np.ndarray, tolerance: float) -> bool:
@@ -152,6 +156,16 @@ def _are_close(expected: np.ndarray, actual: np.ndarray, tolerance: float) -> bo
     with np.errstate(invalid="ignore"):
         is_close = (left == right) | np.isnan(left) | (np.abs(left - right) <= tolerance * sizes)
     return bool(is_close.all())
+
+
+def _is_repeated(first: Outputs, second: Outputs, tolerance: float | None) -> bool:
+    """Whether the same rows got the same answers twice, up to rounding: a server with a GPU adds in
+    another order each time.
+    """
+    return _equal(first, second) or all(
+        first[name].shape == second[name].shape and _are_alike(first[name], second[name], tolerance)
+        for name in first
+    )
 
 
 def _equal(left: Outputs, right: Outputs) -> bool:

@@ -9,7 +9,14 @@ from pathlib import Path
 import lightgbm
 import numpy as np
 
-from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Outputs, class_outputs
+from registry.runtimes.base import (
+    InferenceError,
+    LoadError,
+    LoadOptions,
+    Outputs,
+    class_outputs,
+    value_outputs,
+)
 from registry.runtimes.columns import (
     Categories,
     MatrixReader,
@@ -64,9 +71,9 @@ class LightGBMRuntime:
             features = self._reader.read(inputs)
             # By default, each call would use every core.
             raw = np.asarray(self._booster.predict(features, num_threads=1))
+            return self._name_outputs(raw.reshape(len(features), self._width))
         except (lightgbm.basic.LightGBMError, ValueError, TypeError) as error:
             raise InferenceError(str(error)) from error
-        return self._name_outputs(raw.reshape(len(features), self._width))
 
     def profiles(self) -> Profiles:
         """The range of each feature in the training data, and the categories."""
@@ -83,9 +90,7 @@ class LightGBMRuntime:
             return class_outputs((0, 1), "FP64")
         if self._objective in ("multiclass", "multiclassova"):
             return class_outputs(tuple(range(self._width)), "FP64")
-        if self._width == 1:
-            return (Output("value", "FP64", (-1,)),)
-        return tuple(Output(f"y{i}", "FP64", (-1,)) for i in range(self._width))
+        return value_outputs(self._width, "FP64")
 
     def _name_outputs(self, raw: np.ndarray) -> Outputs:
         if self._objective == "binary":
@@ -148,7 +153,7 @@ def _read_categories(booster: lightgbm.Booster, text: str) -> dict[int, Categori
         len(columns) != len(lists)
         or len(ranges) != len(names)
         or columns != sorted(set(columns) & set(range(len(names))))
-        or not _are_plausible(dict(zip(columns, lists, strict=True)), ranges)
+        or not _is_unambiguous(dict(zip(columns, lists, strict=True)), ranges)
     ):
         raise LoadError(
             f"the model was trained on {len(lists)} columns of the type category, and the file does"
@@ -162,7 +167,7 @@ def _read_categories(booster: lightgbm.Booster, text: str) -> dict[int, Categori
     }
 
 
-def _are_plausible(lists: Mapping[int, list[str | int | float | bool]], ranges: list[str]) -> bool:
+def _is_unambiguous(lists: Mapping[int, list[str | int | float | bool]], ranges: list[str]) -> bool:
     """Whether the lists of categories can only belong to these columns.
 
     `ranges` has an entry for each column: the codes as in `-1:0:2`, or a range of numbers as in
@@ -174,8 +179,9 @@ def _are_plausible(lists: Mapping[int, list[str | int | float | bool]], ranges: 
         codes = [] if ranges[column] == "none" else map(int, ranges[column].split(":"))
         if max(codes, default=0) >= len(labels):
             return False
-        # The column of these labels might be one whose codes the trees take for numbers. A text
-        # would be refused there. Numbers would be taken for codes, unless they are equal to them.
+        # The labels may be those of a column with the range [0, k - 1] instead, whose codes the
+        # trees read as numbers. Callers' texts would be refused there, and labels that equal their
+        # codes would be right. Any other number would be scored as if it were a code.
         is_text = all(isinstance(label, str) for label in labels)
         if is_text or labels == list(range(len(labels))):
             continue

@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 import xgboost
 
-from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Outputs, class_outputs
+from registry.runtimes.base import (
+    InferenceError,
+    LoadError,
+    LoadOptions,
+    Outputs,
+    class_outputs,
+    target_names,
+    value_outputs,
+)
 from registry.runtimes.columns import (
     Categories,
     MatrixReader,
@@ -26,14 +34,13 @@ _TAIL_BYTES = 200
 # integers of one byte ("i"), which suffices for numbers below 128.
 _JSON_VERSION = re.compile(rb'"version"\s*:\s*\[\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*\]\s*\}\s*\Z')
 _UBJ_VERSION = re.compile(rb"version\[.*?i(.)i(.)i(.)\]?\}\Z", re.DOTALL)
-# Trees enough to learn the ranges of the features from.
+# Enough rounds to learn the ranges of the features from.
 _PROFILED_ROUNDS = 50
 # The time and the source line that start a native message.
 _NATIVE_PREFIX = re.compile(r"^\[[\d:]+\] \S+:\d+: ")
 # Objectives whose prediction is a value: XGBoost has already transformed it (by exp for
-# count:poisson, by the sigmoid for reg:logistic). Of any other objective mlapi does not know what
-# the numbers are. A model of a custom objective has the name of the default one, reg:squarederror,
-# and predicts margins.
+# count:poisson, by the sigmoid for reg:logistic). The file of a model with a custom objective names
+# the default one, reg:squarederror, and the model predicts margins.
 _VALUE_OBJECTIVES = frozenset(
     {
         "binary:logitraw",
@@ -73,9 +80,11 @@ class XGBoostRuntime:
         self._iteration_range = _iteration_range(booster, self._is_linear)
         # Tree boosters predict without a lock; gblinear is documented as not thread-safe.
         self._linear_lock = threading.Lock()
-        names = _column_names(booster)
-        self._categories = _read_categories(booster, names)
-        self._reader = MatrixReader(names, np.float32, self._categories, unknown_is_missing=False)
+        self._names = _column_names(booster)
+        self._categories = _read_categories(booster, self._names)
+        self._reader = MatrixReader(
+            self._names, np.float32, self._categories, unknown_is_missing=False
+        )
         self.signature = Signature(_inputs(booster, self._categories), self._outputs())
 
     def predict(self, inputs: Mapping[str, np.ndarray]) -> Outputs:
@@ -90,7 +99,7 @@ class XGBoostRuntime:
 
     def profiles(self) -> Profiles:
         """The range of each feature's thresholds in the trees, and the categories."""
-        indexes = {name: i for i, name in enumerate(_column_names(self._booster))}
+        indexes = {name: i for i, name in enumerate(self._names)}
         thresholds: list[tuple[int, float]] = []
         # The JSON of all trees of a large model would take minutes.
         is_large = not self._is_linear and self._booster.num_boosted_rounds() > _PROFILED_ROUNDS
@@ -122,24 +131,21 @@ class XGBoostRuntime:
     def _outputs(self) -> tuple[Output, ...]:
         if self._objective not in _VALUE_OBJECTIVES | _CLASS_OBJECTIVES:
             raise LoadError(
-                f"mlapi does not know the objective '{self._objective}', and so not what the model "
-                f"predicts. It knows {', '.join(sorted(_VALUE_OBJECTIVES | _CLASS_OBJECTIVES))}"
+                f"mlapi does not know the objective '{self._objective}', nor what its predictions "
+                f"mean. It knows {', '.join(sorted(_VALUE_OBJECTIVES | _CLASS_OBJECTIVES))}"
             )
         if self._objective in ("binary:logistic", "binary:hinge"):
             datatype = "FP32" if self._objective == "binary:logistic" else None
-            if self._n_targets == 1:
-                return class_outputs((0, 1), datatype)
-            targets = [f"y{i}" for i in range(self._n_targets)]
             return tuple(
-                output for target in targets for output in class_outputs((0, 1), datatype, target)
+                output
+                for target in target_names(self._n_targets)
+                for output in class_outputs((0, 1), datatype, target)
             )
         if self._objective in ("multi:softprob", "multi:softmax"):
             datatype = "FP32" if self._objective == "multi:softprob" else None
             return class_outputs(tuple(range(self._n_classes)), datatype)
         n_values = self._n_targets if self._n_targets > 1 else max(1, self._n_classes)
-        if n_values == 1:
-            return (Output("value", "FP32", (-1,)),)
-        return tuple(Output(f"y{i}", "FP32", (-1,)) for i in range(n_values))
+        return value_outputs(n_values, "FP32")
 
     def _name_outputs(self, raw: np.ndarray) -> Outputs:
         names = [output.name for output in self.signature.outputs]
@@ -149,10 +155,9 @@ class XGBoostRuntime:
             return {name: raw[:, column].astype(np.int64) for column, name in enumerate(names)}
         if self._objective == "binary:logistic":
             outputs: Outputs = {}
-            for column, name in enumerate(names[::2]):
-                positive = raw[:, column]
-                outputs[name] = (positive > 0.5).astype(np.int64)
-                outputs[names[2 * column + 1]] = np.stack([1 - positive, positive], axis=1)
+            for label, scores, positive in zip(names[::2], names[1::2], raw.T, strict=True):
+                outputs[label] = (positive > 0.5).astype(np.int64)
+                outputs[scores] = np.stack([1 - positive, positive], axis=1)
             return outputs
         return {name: raw[:, column] for column, name in enumerate(names)}
 

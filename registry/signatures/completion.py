@@ -145,6 +145,8 @@ def _merge_input(tensor: Input, declared: Input | None) -> Input:
         datatype=declared.datatype if is_alternative else tensor.datatype or declared.datatype,
         features=tensor.features or declared.features,
         nullable=tensor.nullable or declared.nullable,
+        # Example rows do not overrule a declaration.
+        alternatives=() if declared.datatype else tensor.alternatives,
     )
     width = math.prod(tensor.row_shape)
     if merged.features and len(merged.features) != width:

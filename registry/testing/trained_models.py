@@ -1,7 +1,7 @@
 """Tiny real models of every framework, trained here and written like a user would."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import catboost
 import lightgbm
 import numpy as np
+import pandas
 import pyarrow
 import skops.io
 import xgboost
@@ -81,6 +82,31 @@ def reviews_table(n: int = 60) -> pyarrow.Table:
             "seats": random.integers(1, 5, n),
         }
     )
+
+
+def category_frame(**columns: Any) -> pandas.DataFrame:
+    """300 rows of numbers, categories of texts and of integers, and booleans; numbers and texts are
+    missing in some. Single precision holds the numbers.
+    """
+    random = np.random.default_rng(0)
+    city = random.choice(["Oslo", "Bern", "Wien"], 300).astype(object)
+    city[::11] = None
+    size = random.normal(size=300).astype(np.float32)
+    size[::7] = np.nan
+    return pandas.DataFrame(
+        {
+            "size": size,
+            "city": pandas.Categorical(city),
+            "zone": pandas.Categorical(random.integers(10, 14, 300)),
+            "member": random.random(300) < 0.5,
+            **columns,
+        }
+    )
+
+
+def as_json_rows(rows: Iterable[Iterable[Any]]) -> list[list[Any]]:
+    """The rows as JSON holds them: null for NaN."""
+    return [[None if value != value else value for value in row] for row in rows]
 
 
 def mixed_skops(path: Path) -> Trained:

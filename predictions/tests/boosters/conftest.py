@@ -10,6 +10,7 @@ from rest_framework.test import APIClient
 
 from predictions.testing import faces
 from registry.signatures.signature import Signature
+from registry.testing.trained_models import as_json_rows
 
 Check: TypeAlias = Callable[[Path, Any, Mapping[str, Any]], None]
 
@@ -25,11 +26,8 @@ def matrix() -> np.ndarray:
 
 
 def as_sent(rows: Any) -> list[list[Any]]:
-    """The first rows as JSON holds them: null for NaN."""
-    return [
-        [None if value != value else value for value in row]
-        for row in np.asarray(rows)[:N_SENT_ROWS].tolist()
-    ]
+    """The first rows as JSON holds them."""
+    return as_json_rows(np.asarray(rows)[:N_SENT_ROWS].tolist())
 
 
 def label_outputs(probabilities: Any, classes: Sequence[Any], name: str = "label") -> Any:

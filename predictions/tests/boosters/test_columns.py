@@ -7,7 +7,6 @@ from typing import Any
 import catboost
 import lightgbm
 import numpy as np
-import pandas
 import pytest
 import xgboost
 import yaml
@@ -23,23 +22,7 @@ from registry.testing.folders import register_folder
 
 N_ROWS = 200
 
-
-def frame() -> pandas.DataFrame:
-    """A number and categories of texts and of integers, some of them missing, and booleans."""
-    random = np.random.default_rng(0)
-    city = random.choice(["Oslo", "Bern", "Wien"], N_ROWS).astype(object)
-    city[::5] = None
-    return pandas.DataFrame(
-        {
-            "size": random.normal(size=N_ROWS).astype(np.float32),
-            "city": pandas.Categorical(city),
-            "zone": pandas.Categorical(random.integers(10, 14, N_ROWS)),
-            "member": random.random(N_ROWS) < 0.5,
-        }
-    )
-
-
-FRAME = frame()
+FRAME = trained_models.category_frame()
 TARGET = ((FRAME["city"] == "Oslo") ^ FRAME["member"] ^ (FRAME["size"] > 0)).astype(int)
 ROWS = np.array([FRAME[name].astype(object).to_numpy() for name in FRAME], dtype=object).T
 DECLARED = {

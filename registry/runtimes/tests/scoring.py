@@ -11,8 +11,3 @@ def score(runtime: Runtime, rows: Any, signature: Signature | None = None) -> Ou
     """The runtime's outputs for rows of values, arranged as a request's are."""
     features = [{"features": list(row)} for row in rows]
     return runtime.predict(arrange(signature or runtime.signature, features))
-
-
-def as_sent(rows: Any) -> list[list[Any]]:
-    """The rows as JSON holds them: null for NaN."""
-    return [[None if value != value else value for value in row] for row in rows]

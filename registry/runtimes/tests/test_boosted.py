@@ -176,6 +176,17 @@ def test_a_row_with_too_few_features_is_an_inference_error(
         runtime.predict({"features": np.ones((1, 3))})
 
 
+def test_a_lightgbm_file_with_the_wrong_number_of_classes_is_an_inference_error(
+    tmp_path: Path,
+) -> None:
+    trained = trained_models.diabetes_lightgbm(tmp_path / "m.txt")
+    trained.path.write_text(trained.path.read_text().replace("num_class=1", "num_class=3", 1))
+    runtime = load(trained.path)
+
+    with pytest.raises(InferenceError, match="reshape"):
+        runtime.predict({"features": trained.rows})
+
+
 @pytest.mark.parametrize("name", ["m.ubj", "m.json"])
 def test_the_version_that_wrote_the_file_is_read(name: str, tmp_path: Path) -> None:
     runtime = load(trained_models.iris_xgboost(tmp_path / name).path)

@@ -9,33 +9,16 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_iris
 
-from registry.runtimes import catboost as catboost_runtime
-from registry.runtimes.base import InferenceError, LoadError, LoadOptions
-from registry.runtimes.tests.scoring import as_sent, score
+from registry.runtimes.base import InferenceError, LoadError
+from registry.runtimes.tests.catboost_models import classifier, load, regressor, reload
+from registry.runtimes.tests.scoring import score
 from registry.signatures.completion import complete
 from registry.signatures.signature import Input, Signature
 from registry.testing import trained_models
-from registry.testing.trained_models import CATBOOST_OPTIONS
+from registry.testing.trained_models import as_json_rows
 
 ROWS, SPECIES = load_iris(return_X_y=True)
 SIZES = ROWS[:, 0]
-
-
-def load(path: Path) -> catboost_runtime.CatBoostRuntime:
-    return catboost_runtime.load(path, LoadOptions())
-
-
-def reload(model: catboost.CatBoost, path: Path) -> catboost_runtime.CatBoostRuntime:
-    model.save_model(path / "m.cbm")
-    return load(path / "m.cbm")
-
-
-def classifier(**options: object) -> catboost.CatBoostClassifier:
-    return catboost.CatBoostClassifier(**CATBOOST_OPTIONS | options)
-
-
-def regressor(**options: object) -> catboost.CatBoostRegressor:
-    return catboost.CatBoostRegressor(**CATBOOST_OPTIONS | options)
 
 
 # -- columns
@@ -55,9 +38,7 @@ def test_each_column_is_an_input_if_some_are_not_numbers(tmp_path: Path) -> None
     trained = trained_models.reviews_catboost(tmp_path / "m.cbm")
     runtime = load(trained.path)
 
-    outputs = score(
-        runtime, [[None if x != x else x for x in (*row[:3], str(row[3]))] for row in trained.rows]
-    )
+    outputs = score(runtime, as_json_rows([*row[:3], str(row[3])] for row in trained.rows))
 
     assert runtime.signature.inputs == (
         Input("age", "FP32", (-1,), nullable=True),
@@ -76,7 +57,7 @@ def test_a_category_may_be_declared_as_an_integer(tmp_path: Path) -> None:
     declared = Signature.from_json({"inputs": [{"name": "seats", "datatype": "INT64"}]})
     signature = complete(runtime.signature, declared)
 
-    outputs = score(runtime, as_sent(trained.rows), signature)
+    outputs = score(runtime, as_json_rows(trained.rows), signature)
 
     assert [tensor.datatype for tensor in signature.inputs] == ["FP32", "BYTES", "BYTES", "INT64"]
     expected = trained.estimator.predict_proba(trained.rows)
@@ -103,6 +84,19 @@ def test_a_category_of_booleans_is_the_one_that_the_library_makes_of_them(tmp_pa
 
     np.testing.assert_allclose(outputs["probabilities"], model.predict_proba(rows), atol=1e-12)
     assert outputs["label"].astype(bool).tolist() == (SPECIES == 1).tolist()
+
+
+def test_a_category_may_be_an_integer_of_64_bits_without_sign(tmp_path: Path) -> None:
+    rows = np.empty((150, 2), object)
+    rows[:, 0], rows[:, 1] = np.where(SPECIES == 1, "9223372036854775809", "7"), ROWS[:, 0]
+    model = classifier(cat_features=[0]).fit(rows, SPECIES == 1)
+    runtime = reload(model, tmp_path)
+    declared = Signature.from_json({"inputs": [{"name": "0", "datatype": "UINT64"}]})
+
+    sent = [[int(category), number] for category, number in rows]
+    outputs = score(runtime, sent, complete(runtime.signature, declared))
+
+    np.testing.assert_allclose(outputs["probabilities"], model.predict_proba(rows), atol=1e-12)
 
 
 def test_numbers_declared_as_booleans_and_integers_are_columns(tmp_path: Path) -> None:
@@ -175,7 +169,7 @@ def test_missing_numbers_are_accepted_as_in_training(
     given = [tensor.nullable for tensor in runtime.signature.inputs]
     assert given == (nullable if len(set(nullable)) > 1 else nullable[:1])
     if is_missing_in_training:
-        outputs = score(runtime, as_sent(rows.tolist()))
+        outputs = score(runtime, as_json_rows(rows.tolist()))
         np.testing.assert_allclose(outputs["probabilities"], model.predict_proba(rows), atol=1e-12)
 
 
@@ -190,7 +184,14 @@ def test_missing_categories_and_texts_are_refused_as_by_the_library(
 
     with pytest.raises(catboost.CatBoostError):
         trained.estimator.predict(row)
-    assert not load(trained.path).signature.inputs[position].nullable
+    runtime = load(trained.path)
+    assert not runtime.signature.inputs[position].nullable
+    # MLflow may declare the column optional.
+    declared = Signature.from_json({"inputs": [{"name": column, "nullable": True}]})
+    sent = as_json_rows([[*row[0, :3], str(row[0, 3])]])
+    sent[0][position] = None
+    with pytest.raises(InferenceError, match=f"CatBoost takes no missing value in '{column}'"):
+        score(runtime, sent, complete(runtime.signature, declared))
 
 
 # -- the file
@@ -214,7 +215,7 @@ def test_the_runtime_writes_nothing(
 def test_concurrent_predictions_are_the_librarys_own(tmp_path: Path) -> None:
     trained = trained_models.reviews_catboost(tmp_path / "m.cbm")
     runtime = load(trained.path)
-    rows = as_sent([*row[:3], str(row[3])] for row in trained.rows)
+    rows = as_json_rows([*row[:3], str(row[3])] for row in trained.rows)
     expected = trained.estimator.predict_proba(trained.rows)
 
     def score_one(i: int) -> np.ndarray:

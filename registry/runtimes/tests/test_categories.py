@@ -14,35 +14,14 @@ import xgboost
 from registry.runtimes import lightgbm as lightgbm_runtime
 from registry.runtimes import xgboost as xgboost_runtime
 from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Runtime
-from registry.runtimes.tests.scoring import as_sent, score
+from registry.runtimes.tests.scoring import score
 from registry.signatures.completion import complete
 from registry.signatures.signature import Input, Signature
+from registry.testing.trained_models import as_json_rows
+from registry.testing.trained_models import category_frame as frame
 
 N_ROWS = 300
-TYPES = {
-    "size": "FP32",
-    "city": "BYTES",
-    "zone": "INT64",
-    "member": "BOOL",
-}
-
-
-def frame(**columns: Any) -> pandas.DataFrame:
-    """Numbers, categories of texts and of integers, some of them missing, and booleans."""
-    random = np.random.default_rng(0)
-    city = random.choice(["Oslo", "Bern", "Wien"], N_ROWS).astype(object)
-    city[::11] = None
-    size = random.normal(size=N_ROWS)
-    size[::7] = np.nan
-    return pandas.DataFrame(
-        {
-            "size": size,
-            "city": pandas.Categorical(city),
-            "zone": pandas.Categorical(random.integers(10, 14, N_ROWS)),
-            "member": random.random(N_ROWS) < 0.5,
-            **columns,
-        }
-    )
+TYPES = {"size": "FP32", "city": "BYTES", "zone": "INT64", "member": "BOOL"}
 
 
 def target(rows: pandas.DataFrame) -> Any:
@@ -53,7 +32,7 @@ def target(rows: pandas.DataFrame) -> Any:
 def as_rows(rows: pandas.DataFrame) -> list[list[Any]]:
     """The frame as JSON holds it, with the frame's own types."""
     columns = [rows[name].astype(object).tolist() for name in rows]
-    return as_sent(zip(*columns, strict=True))
+    return as_json_rows(zip(*columns, strict=True))
 
 
 def load_xgboost(model: Any, folder: Path, suffix: str = ".ubj") -> Runtime:
@@ -239,10 +218,7 @@ def test_a_declaration_restores_the_spaces_in_names(tmp_path: Path) -> None:
     [
         (frame(), {"categorical_feature": ["city"]}),
         # One list of categories and one categorical column, which is another one.
-        (
-            frame(zone=np.arange(N_ROWS) % 4).assign(),
-            {"categorical_feature": ["zone"]},
-        ),
+        (frame(zone=np.arange(N_ROWS) % 4), {"categorical_feature": ["zone"]}),
         (
             frame(
                 city=np.arange(N_ROWS) % 3,

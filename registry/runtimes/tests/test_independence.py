@@ -56,6 +56,15 @@ def test_chance_that_changes_few_rows_is_found() -> None:
     assert find_dependence(predict, ROWS) is Dependence.ON_CHANCE
 
 
+def test_rounding_that_differs_each_time_is_no_chance() -> None:
+    random = np.random.default_rng(0)
+
+    def predict(rows: Arrays) -> Outputs:
+        return {"y": rows["x"] * (1 + random.normal(scale=1e-9, size=rows["x"].shape))}
+
+    assert find_dependence(predict, ROWS) is Dependence.NONE
+
+
 def test_rounding_is_no_dependence() -> None:
     def predict(rows: Arrays) -> Outputs:
         y = rows["x"].astype(np.float32)

@@ -285,6 +285,14 @@ def test_an_alternative_may_be_declared_or_shown_by_example_rows() -> None:
         complete(category, declared(column("zone", "FP64")))
 
 
+def test_example_rows_do_not_overrule_a_declared_alternative() -> None:
+    category = Signature((Input("zone", "BYTES", (-1,), alternatives=("INT64",)),))
+
+    signature = complete(category, declared(column("zone", "BYTES")), [{"zone": 3}])
+
+    assert datatypes(signature) == ["BYTES"]
+
+
 def test_spaces_in_the_names_of_inputs_are_restored() -> None:
     inputs = (
         Input("home_city", "BYTES", (-1,), has_spaces_replaced=True),
