@@ -70,6 +70,7 @@ KINDS: dict[str, Callable[[Path], Kind]] = {
     "scikit-learn": lambda path: classifier(trained_models.iris_skops(path)),
     "XGBoost": lambda path: classifier(trained_models.iris_xgboost(path.with_suffix(".ubj"))),
     "LightGBM": lambda path: classifier(trained_models.iris_lightgbm(path.with_suffix(".txt"))),
+    "CatBoost": lambda path: classifier(trained_models.iris_catboost(path.with_suffix(".cbm"))),
     "ONNX": lambda path: classifier(trained_models.iris_onnx(path)),
     "ONNX, batches of 4": lambda path: classifier(trained_models.iris_onnx(path, batch=4)),
     "quantized": lambda path: graph(onnx_graphs.quantized_graph(path), "x", (8,), "single"),
