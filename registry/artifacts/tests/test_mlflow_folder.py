@@ -120,7 +120,7 @@ def test_a_function_other_than_predict_causes_a_warning(tmp_path: Path) -> None:
             r"manage\.py convert_pickle \S+/sklearn_pickle/model\.pkl --to skops",
         ),
         ("lightgbm_pickle", (), r"convert_pickle \S+/lightgbm_pickle/model\.pkl --to skops"),
-        ("xgboost_booster", ("--framework=sklearn",), "this is a file of 'xgboost'"),
+        ("xgboost_booster", ("--framework=sklearn",), "the file is of 'xgboost'"),
         ("xgboost_booster", ('--tags={"mlflow": 1}',), "the tag mlflow is reserved"),
         (".", (), "not the folder of an MLflow model"),
     ],

@@ -91,7 +91,7 @@ def test_example_rows_and_a_signature_are_accepted(
         ("--signature={", "--signature is not valid JSON"),
         ('--signature={"input": 1}', "--signature: "),
         ("--example=[]", "--example: "),
-        ("--framework=onnx", "'onnx', but this is a file of 'sklearn'"),
+        ("--framework=onnx", "'onnx', but the file is of 'sklearn'"),
         ("--framework=keras", "invalid choice: 'keras'"),
     ],
 )

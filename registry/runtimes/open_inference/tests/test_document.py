@@ -195,5 +195,5 @@ def test_other_json_is_refused_with_both_alternatives(write: Write) -> None:
 
 
 def test_another_framework_than_the_document_is_refused(write: Write) -> None:
-    with pytest.raises(ArtifactRejected, match="this is a file of 'open-inference'"):
+    with pytest.raises(ArtifactRejected, match="the file is of 'open-inference'"):
         check_framework(write(FULL), "xgboost")
