@@ -99,14 +99,14 @@ def test_a_proxy_of_the_environment_is_not_used(
 def test_a_slow_server_is_unavailable_after_the_timeout(
     server: StubServer, open_remote: OpenRemote
 ) -> None:
-    runtime = open_remote(server, timeout_seconds=0.3)
-    server.delay = 1.0
+    runtime = open_remote(server, timeout_seconds=2)
+    server.delay = 20
     started = time.monotonic()
 
     with pytest.raises(RuntimeUnavailable, match="timeout"):
         runtime.predict({"x": ROWS})
 
-    assert time.monotonic() - started < 0.9
+    assert time.monotonic() - started < 15
     # No retry, since the server may have scored the rows.
     assert server.n_infer_calls == 1
 
@@ -114,14 +114,15 @@ def test_a_slow_server_is_unavailable_after_the_timeout(
 def test_a_response_in_small_pieces_cannot_exceed_the_timeout(
     server: StubServer, open_remote: OpenRemote
 ) -> None:
-    runtime = open_remote(server, timeout_seconds=0.3)
-    server.replies["infer"] = Reply(body=b" " * 1000, drip=0.05)
+    runtime = open_remote(server, timeout_seconds=2)
+    # Each piece comes within the timeout, and all of them in 100 s.
+    server.replies["infer"] = Reply(body=b" " * 1000, drip=0.1)
     started = time.monotonic()
 
     with pytest.raises(RuntimeUnavailable, match="timeout"):
         runtime.predict({"x": ROWS})
 
-    assert time.monotonic() - started < 0.9
+    assert time.monotonic() - started < 50
 
 
 def test_a_truncated_response_is_unavailable(
