@@ -155,10 +155,12 @@ def _prove_model(request: JSONObject) -> JSONObject:
     else:
         rows, outputs = _score_synthetic_rows(runtime, signature, synthetic)
     signature = replace(signature, batching=probes.proved_batching(runtime, signature, rows))
-    has_probabilities = any(output.kind == "probabilities" for output in signature.outputs)
-    if has_probabilities and isinstance(runtime, SignatureRefiner):
-        for answers in (outputs, *probes.single_answers(runtime, rows)):
-            signature = runtime.refine_signature(signature, answers)
+    if isinstance(runtime, SignatureRefiner):
+        signature = runtime.refine_signature(signature, outputs)
+        if any(output.kind == "probabilities" for output in signature.outputs):
+            # Scores may sum to 1 for one row, and for another not.
+            for answers in probes.single_answers(runtime, rows):
+                signature = runtime.refine_signature(signature, answers)
     document = signature.as_json()
     try:
         # It must survive being stored and parsed again, as serving does.

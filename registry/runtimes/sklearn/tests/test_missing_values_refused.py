@@ -5,15 +5,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import skops.io
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
 
-from registry.runtimes.base import InferenceError
+from registry.artifacts import proof
+from registry.runtimes.base import InferenceError, LoadOptions
 from registry.runtimes.sklearn.tests.estimators import reload
 from registry.runtimes.sklearn.tests.gaps import (
     NUMBER,
@@ -53,6 +55,27 @@ def refused(model: Any, name: str, folder: Path) -> bool:
     with pytest.raises(InvalidInput) as raised:
         arrange(signature, [{**row, name: None}])
     return list(raised.value.errors) == [name]
+
+
+def test_a_declared_null_is_refused_of_a_regressor_too(
+    in_process_sandbox: None, tmp_path: Path
+) -> None:
+    table = cells("Genf")
+    model = make_pipeline(columns((OneHotEncoder(), [TEXT])), Ridge())
+    skops.io.dump(model.fit(table[:, PAIR], target(table, "Genf")), tmp_path / "m.skops")
+
+    proved = proof.prove(
+        tmp_path / "m.skops",
+        framework="sklearn",
+        options=LoadOptions(),
+        declared={"inputs": [{"name": "x0", "nullable": True}, {"name": "x1", "datatype": "FP64"}]},
+        example=(),
+        timeout_seconds=60,
+        memory_bytes=2**30,
+    )
+
+    by_name = {tensor["name"]: tensor for tensor in proved.signature["inputs"]}
+    assert "nullable" not in by_name["x0"]
 
 
 def test_none_that_an_imputer_of_nan_let_through_is_refused(tmp_path: Path) -> None:
