@@ -15,7 +15,12 @@ from registry.runtimes.independence import (
 )
 from registry.signatures.arrangement import Arrays
 from registry.signatures.signature import Batching, Signature
-from registry.signatures.synthetic_rows import Guess, n_probe_rows, synthesize_sets
+from registry.signatures.synthetic_rows import (
+    N_PROBE_SETS,
+    Guess,
+    n_probe_rows,
+    synthesize_sets,
+)
 
 # Each row is a request to someone's server.
 MAX_REMOTE_ROWS = 3
@@ -33,25 +38,32 @@ _MEANINGLESS_ALONE = (
 )
 
 
-def synthetic_rows(runtime: Runtime, signature: Signature, framework: str) -> list[Arrays]:
-    """Sets of rows that fit the signature, from the most realistic to constant ones."""
-    if framework == "open-inference":
-        return list(synthesize_sets(signature, {}, MAX_REMOTE_ROWS, REMOTE_GUESSES))
-    return list(synthesize_sets(signature, profiles_of(runtime), n_probe_rows(signature)))
+def scorable_rows(runtime: Runtime, signature: Signature, framework: str) -> list[Arrays]:
+    """The first sets of synthetic rows of which the model can score the first row.
 
-
-def scorable(runtime: Runtime, sets: Sequence[Arrays]) -> list[Arrays]:
-    """The first two sets of rows of which the model can score the first row."""
+    Raises the last InferenceError if it can score none.
+    """
     found: list[Arrays] = []
-    for rows in sets:
+    failure: InferenceError | None = None
+    for rows in _synthetic_sets(runtime, signature, framework):
         try:
             runtime.predict(take(rows, [0]))
-        except InferenceError:
+        except InferenceError as error:
+            failure = error
             continue
         found.append(rows)
-        if len(found) == 2:
+        if len(found) == N_PROBE_SETS:
             break
+    if failure is not None and not found:
+        raise failure
     return found
+
+
+def _synthetic_sets(runtime: Runtime, signature: Signature, framework: str) -> Iterator[Arrays]:
+    """Sets of rows that fit the signature, from the most realistic to constant ones."""
+    if framework == "open-inference":
+        return synthesize_sets(signature, {}, MAX_REMOTE_ROWS, REMOTE_GUESSES)
+    return synthesize_sets(signature, profiles_of(runtime), n_probe_rows(signature))
 
 
 def single_answers(runtime: Runtime, sets: Sequence[Arrays]) -> Iterator[Outputs]:

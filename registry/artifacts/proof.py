@@ -5,6 +5,7 @@ the caller and, run as `-m registry.artifacts.proof`, the subprocess. No Django 
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -146,14 +147,14 @@ def _arrange_example(signature: Signature, example: Sequence[object]) -> Arrays:
 
 def _prove_model(request: JSONObject) -> JSONObject:
     runtime, signature = load_model(request)
-    synthetic = probes.synthetic_rows(runtime, signature, request["framework"])
-    rows: Sequence[Arrays]
+    framework = request["framework"]
     if request["example"]:
         outputs = score_example(runtime, signature, request["example"])
-        example = _arrange_example(signature, request["example"][: n_probe_rows(signature)])
-        rows = [example, *probes.scorable(runtime, synthetic)]
+        rows = [_arrange_example(signature, request["example"][: n_probe_rows(signature)])]
+        with suppress(InferenceError):
+            rows += probes.scorable_rows(runtime, signature, framework)
     else:
-        rows, outputs = _score_synthetic_rows(runtime, signature, synthetic)
+        rows, outputs = _score_synthetic_rows(runtime, signature, framework)
     signature = replace(signature, batching=probes.proved_batching(runtime, signature, rows))
     if isinstance(runtime, SignatureRefiner):
         signature = runtime.refine_signature(signature, outputs)
@@ -172,13 +173,12 @@ def _prove_model(request: JSONObject) -> JSONObject:
 
 
 def _score_synthetic_rows(
-    runtime: Runtime, signature: Signature, synthetic: Sequence[Arrays]
-) -> tuple[Sequence[Arrays], Outputs]:
+    runtime: Runtime, signature: Signature, framework: str
+) -> tuple[list[Arrays], Outputs]:
     """The synthetic rows that the model can score, and its outputs for the first of them."""
-    rows = probes.scorable(runtime, synthetic)
-    first = rows[0] if rows else synthetic[-1]
     try:
-        outputs = runtime.predict(take(first, [0]))
+        rows = probes.scorable_rows(runtime, signature, framework)
+        outputs = runtime.predict(take(rows[0], [0]))
         require_valid_outputs(signature, outputs, 1)
     except InferenceError as error:
         raise ArtifactRejected(

@@ -26,6 +26,8 @@ MAX_THRESHOLD = 1e30
 VARIABLE_SIZES = (2, 1, 8, 32, 64)
 
 MAX_PROBE_ROWS = 8
+# How many sets of rows that the model can score.
+N_PROBE_SETS = 2
 # A model of images may take a second for each.
 MAX_LARGE_PROBE_ROWS = 2
 LARGE_ROW_VALUES = 50_000

@@ -15,7 +15,7 @@ import numpy as np
 from registry.runtimes.base import InferenceError, LoadError
 from registry.runtimes.independence import Dependence, find_dependence
 from registry.signatures.signature import DTYPES, Batching, ClassLabel, Input, Signature
-from registry.signatures.synthetic_rows import n_probe_rows, synthesize_sets
+from registry.signatures.synthetic_rows import N_PROBE_SETS, n_probe_rows, synthesize_sets
 
 DATATYPES_BY_TYPE: Mapping[str, str] = {
     "tensor(float)": "FP32",
@@ -29,7 +29,6 @@ DATATYPES_BY_TYPE: Mapping[str, str] = {
 
 # Two numbers of rows, so that a fixed dimension is not mistaken for the rows.
 PROBE_ROWS = (2, 3, 1)
-N_PROBE_SETS = 2
 # How much of an answer's size a row may owe to the rows beside it.
 MIXTURE = 0.01
 
@@ -38,6 +37,7 @@ RawOutput: TypeAlias = np.ndarray | list[dict[ClassLabel, float]]
 probabilities for each row.
 """
 Run: TypeAlias = Callable[[Mapping[str, np.ndarray]], Sequence[RawOutput]]
+"""One run of the graph; raises InferenceError."""
 
 
 class TensorInfo(Protocol):
@@ -84,8 +84,7 @@ class Layout:
     def run(self, session: Run, arrays: Mapping[str, np.ndarray]) -> Sequence[RawOutput]:
         """Each output for n rows, from one array (n, ...) for each input.
 
-        `session` runs the graph once. Raises InferenceError if the outputs do not have its rows,
-        and what the session raises.
+        Raises InferenceError, also if the outputs do not have the rows.
         """
         feeds = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
         n_rows = len(next(iter(feeds.values())))
@@ -189,14 +188,11 @@ def _may_have_rows(infos: Sequence[TensorInfo]) -> bool:
 def _runs(session: Run, layout: Layout, numbers: Sequence[int]) -> Sequence[Sequence[RawOutput]]:
     """The outputs for each number of rows, from the first synthetic rows that can be scored."""
     for rows in synthesize_sets(Signature(layout.inputs), {}, max(numbers)):
-        try:
+        with suppress(InferenceError):
             return [
                 layout.run(session, {name: array[:n] for name, array in rows.items()})
                 for n in numbers
             ]
-        # The exceptions of onnxruntime have no common base class below Exception.
-        except Exception:  # noqa: S112 - other rows may fit the graph
-            continue
     return ()
 
 
@@ -232,10 +228,7 @@ def _dependences(session: Run, layout: Layout, tolerance: float | None) -> list[
     """The dependence between the rows of each of the first synthetic sets that can be scored."""
 
     def predict(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        try:
-            raws = layout.run(session, arrays)
-        except Exception as error:
-            raise InferenceError(str(error)) from error
+        raws = layout.run(session, arrays)
         return {str(i): np.asarray(raw) for i, raw in enumerate(raws)}
 
     found: list[Dependence] = []

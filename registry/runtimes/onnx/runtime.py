@@ -90,12 +90,17 @@ class OnnxRuntime:
             }
         except InferenceError:
             raise
-        # The exceptions of onnxruntime have no common base class below Exception.
+        # Reading an output that is not as described raises whatever numpy raises.
         except Exception as error:
             raise InferenceError(str(error)) from error
 
     def _run_once(self, feeds: Mapping[str, np.ndarray]) -> Sequence[RawOutput]:
-        return self._session.run(None, feeds)
+        """Every output of one run of the graph; raises InferenceError."""
+        try:
+            return self._session.run(None, feeds)
+        # The exceptions of onnxruntime have no common base class below Exception.
+        except Exception as error:
+            raise InferenceError(str(error)) from error
 
 
 def _require_input_shapes(infos: Sequence[TensorInfo], model: onnx.ModelProto) -> None:
