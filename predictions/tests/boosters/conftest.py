@@ -30,6 +30,11 @@ def as_sent(rows: Any) -> list[list[Any]]:
     return as_json_rows(np.asarray(rows)[:N_SENT_ROWS].tolist())
 
 
+def by_class(scores: np.ndarray) -> np.ndarray:
+    """Probabilities (n, k), of two classes if the scores (n,) are those of the second."""
+    return np.stack([1 - scores, scores], axis=1) if scores.ndim == 1 else scores
+
+
 def label_outputs(probabilities: Any, classes: Sequence[Any], name: str = "label") -> Any:
     """The outputs of a classifier with these probabilities (n, k)."""
     scores = "probabilities" if name == "label" else f"{name}_probabilities"

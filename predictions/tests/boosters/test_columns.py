@@ -116,12 +116,18 @@ def test_declared_booleans_and_integers_are_columns(
     assert set(response.json()["errors"]) == {"input_data.visits", "input_data.member"}
 
 
+def categorical_xgboost(path: Path) -> xgboost.XGBClassifier:
+    """A classifier of FRAME, saved to the path."""
+    model = xgboost.XGBClassifier(n_estimators=5, n_jobs=1, enable_categorical=True)
+    model.fit(FRAME, TARGET).save_model(path)
+    return model
+
+
 @pytest.mark.usefixtures("model_path", "in_process_sandbox")
 def test_csv_holds_categories_and_booleans(
     admin_api: APIClient, client: APIClient, tmp_path: Path
 ) -> None:
-    model = xgboost.XGBClassifier(n_estimators=5, n_jobs=1, enable_categorical=True)
-    model.fit(FRAME, TARGET).save_model(tmp_path / "m.ubj")
+    model = categorical_xgboost(tmp_path / "m.ubj")
     version = faces.register(admin_api, tmp_path / "m.ubj", name="csv", framework="xgboost")
 
     response: Any = client.generic(
@@ -139,8 +145,7 @@ def test_csv_holds_categories_and_booleans(
 def test_an_unknown_category_is_a_recorded_failure(
     admin_api: APIClient, client: APIClient, tmp_path: Path
 ) -> None:
-    model = xgboost.XGBClassifier(n_estimators=5, n_jobs=1, enable_categorical=True)
-    model.fit(FRAME, TARGET).save_model(tmp_path / "m.ubj")
+    categorical_xgboost(tmp_path / "m.ubj")
     version = faces.register(admin_api, tmp_path / "m.ubj", name="unknown", framework="xgboost")
     row = {"size": 0.5, "city": "Rome", "zone": 11, "member": True}
 

@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from predictions.testing.faces import Refused
-from predictions.tests.boosters.conftest import Check, label_outputs, matrix, value_outputs
+from predictions.tests.boosters.conftest import (
+    Check,
+    by_class,
+    label_outputs,
+    matrix,
+    value_outputs,
+)
 
 pytestmark = [
     pytest.mark.slow,
@@ -99,11 +105,9 @@ def test_a_value_is_the_boosters_own(name: str, check: Check, tmp_path: Path) ->
 def test_probabilities_are_the_boosters_own(name: str, check: Check, tmp_path: Path) -> None:
     booster = train(*LABELS[name])
     booster.save_model(tmp_path / "m.txt")
-    scores = predict(booster)
-    if scores.ndim == 1:
-        scores = np.stack([1 - scores, scores], axis=1)
+    probabilities = by_class(predict(booster))
 
-    check(tmp_path / "m.txt", ROWS, label_outputs(scores, range(scores.shape[1])))
+    check(tmp_path / "m.txt", ROWS, label_outputs(probabilities, range(probabilities.shape[1])))
 
 
 def test_a_score_of_the_training_is_not_added(check: Check, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import xgboost
 from predictions.testing.faces import Refused
 from predictions.tests.boosters.conftest import (
     Check,
+    by_class,
     label_outputs,
     matrix,
     value_outputs,
@@ -110,11 +111,9 @@ def test_a_value_is_the_boosters_own(name: str, check: Check, tmp_path: Path) ->
 def test_probabilities_are_the_boosters_own(name: str, check: Check, tmp_path: Path) -> None:
     booster = train(*LABELS[name])
     booster.save_model(tmp_path / "m.ubj")
-    scores = predict(booster)
-    if scores.ndim == 1:
-        scores = np.stack([1 - scores, scores], axis=1)
+    probabilities = by_class(predict(booster))
 
-    check(tmp_path / "m.ubj", ROWS, label_outputs(scores, range(scores.shape[1])))
+    check(tmp_path / "m.ubj", ROWS, label_outputs(probabilities, range(probabilities.shape[1])))
 
 
 @pytest.mark.parametrize("strategy", ["one_output_per_tree", "multi_output_tree"])
@@ -124,7 +123,7 @@ def test_each_label_is_the_boosters_own(strategy: str, check: Check, tmp_path: P
     scores = predict(booster)
     expected: dict[str, Any] = {}
     for i, positive in enumerate(scores.T):
-        expected |= label_outputs(np.stack([1 - positive, positive], axis=1), (0, 1), f"y{i}")
+        expected |= label_outputs(by_class(positive), (0, 1), f"y{i}")
 
     check(tmp_path / "m.ubj", ROWS, expected)
 

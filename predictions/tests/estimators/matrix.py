@@ -2,7 +2,7 @@
 
 import inspect
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -98,19 +98,20 @@ _OVER_REGRESSORS = {
 
 def fit(estimator: Estimator) -> Any:
     """Fit the estimator to the first of FITS that it takes, and return the rows, None for none."""
-    for rows, target in FITS:
-        try:
-            _fit_quietly(estimator, rows, target)
-        except Exception:  # noqa: S112 - of any kind; the next rows may suit it
-            continue
+    return _fit_first(estimator, FITS)
+
+
+def _fit_first(estimator: Estimator, choices: Iterable[tuple[Any, Any]]) -> Any:
+    """Fit to the first (rows, target) that the estimator takes, and return the rows or None."""
+    for rows, target in choices:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                estimator.fit(rows) if target is None else estimator.fit(rows, target)
+            except Exception:  # noqa: S112 - of any kind; the next choice may suit it
+                continue
         return rows
     return None
-
-
-def _fit_quietly(estimator: Estimator, rows: Any, target: Any) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        estimator.fit(rows) if target is None else estimator.fit(rows, target)
 
 
 # -- a pipeline
@@ -146,13 +147,9 @@ def in_pipeline(estimator: Estimator) -> Pipeline | None:
         ]
     )
     model = make_pipeline(encoder, estimator)
-    for target in (CLASSES, CLASSES + 0.5, TWO, NUMBERS[:, :2], None):
-        try:
-            _fit_quietly(model, MIXED, target)
-        except Exception:  # noqa: S112 - of any kind; the next target may suit it
-            continue
-        return model
-    return None
+    targets = (CLASSES, CLASSES + 0.5, TWO, NUMBERS[:, :2], None)
+    is_fitted = _fit_first(model, ((MIXED, target) for target in targets)) is not None
+    return model if is_fitted else None
 
 
 # -- what the library answers
