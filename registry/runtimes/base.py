@@ -34,6 +34,13 @@ class RuntimeUnavailable(InferenceError):
         self.retry_after = retry_after
 
 
+class DeadlineExceeded(InferenceError):
+    """The model did not answer in time, and its call was given up.
+
+    Do not score the rows one by one: there is no time left.
+    """
+
+
 # The document of a remote model may name only environment variables with this prefix. Otherwise
 # anyone who may register a model could send this service's own secrets to a server.
 SECRET_PREFIX = "MLAPI_REMOTE_"  # noqa: S105 - a name
@@ -82,6 +89,14 @@ class Runtime(Protocol):
         A "label" output is an INT64 array (n,) of indices into its classes, "probabilities" are
         (n, classes), "value" is (n,) or (n, k, ...). Raises InferenceError if the library fails.
         """
+
+
+@runtime_checkable
+class Interruptible(Protocol):
+    """A runtime whose call can be given up: a remote server, or a model in a process of its own."""
+
+    def predict_within(self, inputs: Mapping[str, np.ndarray], seconds: float) -> Outputs:
+        """Like `predict`; raises DeadlineExceeded if there is no answer after `seconds`."""
 
 
 @runtime_checkable
