@@ -18,6 +18,7 @@ from django.utils.functional import SimpleLazyObject
 from mlapi.configuration import logs
 from mlapi.metrics import observe_request, route_of
 from mlapi.problems import Problem
+from mlapi.server.in_flight import OVERLOADED
 
 access_logger = logging.getLogger("mlapi.access")
 
@@ -25,6 +26,8 @@ access_logger = logging.getLogger("mlapi.access")
 WELL_FORMED_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 ADMIN_PATH = "/admin"
+HEALTH_PATH = re.compile(r"/(v2/)?health(/|$)|/metrics/?$")
+OVERLOAD_RETRY_AFTER_SECONDS = 1
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
@@ -136,6 +139,22 @@ def _user_id(request: HttpRequest) -> object:
     """
     user = getattr(request, "_cached_user", None) or getattr(request, "user", None)
     return None if isinstance(user, SimpleLazyObject) else getattr(user, "pk", None)
+
+
+class OverloadMiddleware:
+    """Answers 503 to a request beyond what a worker takes at a time, except to health checks."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if OVERLOADED in request.META and not HEALTH_PATH.match(request.path_info):
+            return Problem(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "The service is working on as many requests as it can.",
+                headers={"Retry-After": str(OVERLOAD_RETRY_AFTER_SECONDS)},
+            ).response(request)
+        return self.get_response(request)
 
 
 class LengthRequiredMiddleware:

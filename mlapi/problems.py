@@ -21,6 +21,7 @@ from django.urls import Resolver404
 from rest_framework import exceptions
 from rest_framework.request import Request
 
+from mlapi.server.in_flight import BodyTooSlow
 from predictions.evaluation.outcomes.recording import OutcomesRefused
 from predictions.evaluation.quality.tasks import NoQuality
 from predictions.evaluation.replays.promotion_gate import InvalidRequirement, PromotionRefused
@@ -49,6 +50,7 @@ PROTOCOL_PATHS = ("/v1", "/v2")
 # (messages by field path), `retry_after` (seconds) and `extensions` (more members of the problem).
 # A subclass has the status of its nearest parent in this table.
 DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
+    BodyTooSlow: HTTPStatus.REQUEST_TIMEOUT,
     ModelNotFound: HTTPStatus.NOT_FOUND,
     PredictionNotFound: HTTPStatus.NOT_FOUND,
     VersionExists: HTTPStatus.CONFLICT,
@@ -190,6 +192,9 @@ def _handle(
 def _problem_of(error: Exception) -> Problem:
     if isinstance(error, exceptions.APIException):
         return _api_problem(error)
+    if isinstance(error, UnreadablePostError) and isinstance(error.__cause__, BodyTooSlow):
+        # Django wraps whatever goes wrong while a body is read.
+        error = error.__cause__
     for cls in type(error).__mro__:
         if status := DOMAIN_STATUSES.get(cls):
             return _domain_problem(error, cls, status)

@@ -59,6 +59,7 @@ MIDDLEWARE = [
     "mlapi.middleware.RequestIDMiddleware",
     "mlapi.middleware.AccessLogMiddleware",
     "corsheaders.middleware.CorsMiddleware",
+    "mlapi.middleware.OverloadMiddleware",
     "mlapi.middleware.LengthRequiredMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",

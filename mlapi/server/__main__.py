@@ -1,12 +1,14 @@
 """`python -m mlapi.server`: claims the address, prepares the run folder, and supervises workers."""
 
 import contextlib
+import logging
 import logging.config
 import os
 import resource
 import signal
 import sys
 import types
+from dataclasses import replace
 
 from mlapi.configuration.logs import logging_config
 from mlapi.server import addresses, run_folder
@@ -15,6 +17,11 @@ from mlapi.server.options import Options, parse
 from mlapi.server.supervisor import Supervisor
 
 EXPECTED_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+# Of a worker: for the database, models and log files.
+OTHER_DESCRIPTORS = 64
+MIN_CONNECTIONS = 16
+
+logger = logging.getLogger("mlapi.server")
 
 
 def main() -> None:
@@ -25,9 +32,9 @@ def main() -> None:
     options = parse(sys.argv[1:])
     for number in EXPECTED_SIGNALS:
         signal.signal(number, _stop_before_start)
-    raise_descriptor_limit()
+    max_connections = allowed_connections(options.max_connections)
     try:
-        serve(options)
+        serve(replace(options, max_connections=max_connections))
     except AddressError as error:
         sys.exit(f"Error: {error}")
 
@@ -53,12 +60,24 @@ def serve(options: Options) -> None:
         Supervisor(options, address, folder, health_socket).run()
 
 
-def raise_descriptor_limit() -> None:
-    """Allow as many descriptors as the system lets this user have; each connection needs one."""
+def allowed_connections(wanted: int) -> int:
+    """How many connections each worker may have, after allowing it all descriptors it may have."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            soft = hard
+    if soft == resource.RLIM_INFINITY or soft - OTHER_DESCRIPTORS >= wanted:
+        return wanted
+    allowed = max(soft - OTHER_DESCRIPTORS, MIN_CONNECTIONS)
+    logger.warning(
+        "Each worker accepts %d connections instead of %d, because it may open only %d files"
+        " (ulimit -n)",
+        allowed,
+        wanted,
+        soft,
+    )
+    return allowed
 
 
 def _stop_before_start(number: int, frame: types.FrameType | None) -> None:

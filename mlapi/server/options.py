@@ -1,7 +1,7 @@
 """What `manage.py serve` tells the server process, as command line arguments."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 
@@ -30,14 +30,17 @@ def parse(arguments: Sequence[str]) -> Options:
     """The options of a command line; exits with a message if they are wrong."""
     parser = argparse.ArgumentParser(prog="python -m mlapi.server", allow_abbrev=False)
     for field in fields(Options):
-        converter = {str: str, int: int, bool: _boolean}[field.type]  # type: ignore[index]
+        converter = CONVERTERS[field.type]
         parser.add_argument(f"--{field.name}", type=converter, required=True)
     return Options(**vars(parser.parse_args(arguments)))
 
 
-def _text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
 def _boolean(text: str) -> bool:
     return {"true": True, "false": False}[text]
+
+
+CONVERTERS: Mapping[object, Callable[[str], object]] = {str: str, int: int, bool: _boolean}
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

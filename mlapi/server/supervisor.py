@@ -5,17 +5,16 @@ import multiprocessing
 import os
 import signal
 import socket
-import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from granian import Granian
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.log import LogLevels
-from granian.server.mp import WorkerProcess
+from granian.server.mp import MPServer, WorkerProcess
 
 from mlapi.server import health_port, worker
 from mlapi.server.addresses import Address
@@ -34,7 +33,7 @@ MAX_FAILED_STARTS = 5
 logger = logging.getLogger(__name__)
 
 
-class Supervisor(Granian):
+class Supervisor(MPServer):
     """granian's server with a supervision of its own.
 
     granian ends the whole server if a worker dies twice within seconds: one client that repeats an
@@ -59,7 +58,10 @@ class Supervisor(Granian):
             port=address.port,
             interface=Interfaces.WSGI,
             workers=options.workers,
+            # Started when they are needed.
             blocking_threads=options.threads,
+            # Its name in granian: how many connections it accepts.
+            backpressure=options.max_connections,
             loop=Loops.asyncio,
             # A connection of HTTP/2 could hold hundreds of threads.
             http=HTTPModes.http1,
@@ -74,7 +76,7 @@ class Supervisor(Granian):
         self._options = options
         self._run_folder = run_folder
         self._health_socket = health_socket
-        self._health: multiprocessing.Process | None = None
+        self._health: BaseProcess | None = None
         self._board = Board(options.workers)
         self._failures = [0] * options.workers
         self._restart_at: list[float | None] = [None] * options.workers
@@ -95,9 +97,10 @@ class Supervisor(Granian):
 
     def signal_handler_reload(self, *args: object, **kwargs: object) -> None:
         if not self._ignores_hangup:
-            self.signal_handler_interrupt()
+            self.signal_handler_interrupt()  # type: ignore[no-untyped-call]
 
-    def _spawn_worker(
+    # With the parameters of MPServer, which differ from those of its base class.
+    def _spawn_worker(  # type: ignore[override]
         self, idx: int, target: Any, callback_loader: Callable[[int], Any]
     ) -> WorkerProcess:
         process: WorkerProcess = super()._spawn_worker(
@@ -124,23 +127,22 @@ class Supervisor(Granian):
 
     def _check_worker(self, slot: int, start: Callable[[int], None]) -> None:
         process = self.wrks[slot].inner
-        if self._restart_at[slot] is not None:
-            if time.monotonic() >= self._restart_at[slot]:
-                start(slot)
-        elif not process.is_alive():
-            self._note_death(slot, process)
-            if self._restart_at[slot] == 0:
-                start(slot)
-        else:
-            self._check_heartbeat(slot, process)
+        if self._restart_at[slot] is None:
+            if process.is_alive():
+                self._check_heartbeat(slot, process)
+            else:
+                self._restart_at[slot] = time.monotonic() + self._note_death(slot, process)
+        restart_at = self._restart_at[slot]
+        if restart_at is not None and time.monotonic() >= restart_at:
+            start(slot)
 
     def _start_worker(self, spawn_target: Any, target_loader: Any, slot: int) -> None:
         self._restart_at[slot] = None
         self.wrks[slot] = self._spawn_worker(slot, spawn_target, target_loader)
-        self.wrks[slot].start()
+        self.wrks[slot].start()  # type: ignore[no-untyped-call]
 
-    def _note_death(self, slot: int, process: multiprocessing.Process) -> None:
-        """Log how a worker ended, and decide when to start the next one."""
+    def _note_death(self, slot: int, process: BaseProcess) -> int:
+        """Log how a worker ended; in how many seconds to start the next one."""
         state = self._board.read(slot)
         lifetime_seconds = time.monotonic() - state.started
         self._has_lived |= bool(state.report)
@@ -149,7 +151,6 @@ class Supervisor(Granian):
             self._failures[slot] = 0
         self._failures[slot] += 1
         pause_seconds = _pause_seconds(self._failures[slot])
-        self._restart_at[slot] = time.monotonic() + pause_seconds if pause_seconds else 0
         logger.error(
             "Worker %d (process %d) %s after %.0f s; %s",
             slot + 1,
@@ -158,8 +159,9 @@ class Supervisor(Granian):
             lifetime_seconds,
             f"the next one starts in {pause_seconds} s" if pause_seconds else "restarting it",
         )
+        return pause_seconds
 
-    def _check_heartbeat(self, slot: int, process: multiprocessing.Process) -> None:
+    def _check_heartbeat(self, slot: int, process: BaseProcess) -> None:
         state = self._board.read(slot)
         self._has_lived |= bool(state.report)
         if state.pid == process.pid and state.silent_seconds > self._options.worker_timeout_seconds:
@@ -182,7 +184,7 @@ class Supervisor(Granian):
         """Runs in a new worker."""
         if self._health_socket is not None:
             self._health_socket.close()
-        return worker.load_application(self._board, slot, self._run_folder, pin=self._options.pin)
+        return worker.load_application(self._board, slot, self._run_folder, self._options)
 
     def _start_health_process(self) -> None:
         if self._health_socket is None:

@@ -11,18 +11,23 @@ from wsgiref.types import WSGIApplication
 
 from mlapi.configuration.environment import SECRET_NAMES
 from mlapi.server.board import Board
+from mlapi.server.options import Options
 
 HEARTBEAT_SECONDS = 1
+# For health checks, and to refuse requests that are too many.
+RESERVED_THREADS = 8
 BLACK_BOX = "MLAPI_BLACK_BOX"
 
 logger = logging.getLogger(__name__)
 
 
-def load_application(board: Board, slot: int, run_folder: Path, *, pin: bool) -> WSGIApplication:
+def load_application(
+    board: Board, slot: int, run_folder: Path, options: Options
+) -> WSGIApplication:
     """Load the WSGI application in a new worker; a thread loads its models in the background."""
     _set_signals()
     board.set_started(slot, os.getpid())
-    if pin:
+    if options.pin:
         _pin_to_cpu(slot)
     parent = os.getppid()
     threading.Thread(
@@ -39,6 +44,7 @@ def load_application(board: Board, slot: int, run_folder: Path, *, pin: bool) ->
     for name in SECRET_NAMES:
         os.environ.pop(name, None)
     _start_health_checks(board, slot)
+    _start_keeper(options)
     # Imported modules are never freed: exclude them from every full collection.
     gc.collect()
     gc.freeze()
@@ -84,6 +90,26 @@ def _start_health_checks(board: Board, slot: int) -> None:
     from mlapi.health import monitor  # noqa: PLC0415
 
     monitor.start(lambda report: board.report(slot, report))
+
+
+def _start_keeper(options: Options) -> None:
+    from django.conf import settings  # noqa: PLC0415
+
+    from mlapi.metrics import observe_closed_connections  # noqa: PLC0415
+    from mlapi.server.keeper import Keeper, Limits  # noqa: PLC0415
+    from mlapi.wsgi import in_flight  # noqa: PLC0415
+
+    in_flight.limit = options.threads - RESERVED_THREADS
+    in_flight.body_timeout_seconds = settings.BODY_TIMEOUT_SECONDS
+    limits = Limits(
+        port=options.port,
+        max_connections=options.max_connections,
+        max_readers=options.threads // 2,
+        body_timeout_seconds=settings.BODY_TIMEOUT_SECONDS,
+        body_min_bytes_per_second=settings.BODY_MIN_BYTES_PER_SECOND,
+        idle_timeout_seconds=settings.IDLE_TIMEOUT_SECONDS,
+    )
+    Keeper(in_flight, limits, observe_closed_connections).start()
 
 
 def _warm_models() -> None:
