@@ -2,13 +2,12 @@
 
 import hmac
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import cache, wraps
 from http import HTTPStatus
 
 from django.conf import settings
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, connections
+from django.db import DatabaseError, InterfaceError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
@@ -22,6 +21,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 from rest_framework_simplejwt.authentication import JWTAuthentication
 
+from mlapi.databases.probes import probe_connection, write_refusal
 from mlapi.metrics import exposition
 from mlapi.problems import Problem
 from predictions.open_inference.schema import LIVE, READY
@@ -29,7 +29,6 @@ from registry import loader
 
 logger = logging.getLogger(__name__)
 
-PROBE_TIMEOUT_SECONDS = 2
 RETRY_AFTER_SECONDS = 5
 SAFE_METHODS = ("GET", "HEAD")
 
@@ -62,7 +61,7 @@ def live(request: HttpRequest) -> HttpResponse:
 
 @probe
 def ready(request: HttpRequest) -> HttpResponse:
-    """200 if the database responds and its migrations are applied, else 503."""
+    """200 if the database can be written and its migrations are applied, else 503."""
     state = database_state()
     return _respond({"status": "ready" if _is_ready(state) else "not ready", **state}, state)
 
@@ -112,39 +111,27 @@ class OpenInferenceReadyView(APIView):
 
     @extend_schema(operation_id="v2_ready", responses={(200, "application/json"): READY})
     def get(self, request: Request) -> HttpResponse:
-        """200 if the database responds and its migrations are applied, else 503."""
+        """200 if the database can be written and its migrations are applied, else 503."""
         state = database_state()
         return _respond({"ready": _is_ready(state)}, state)
 
 
 def database_state() -> dict[str, str]:
-    """`database`: ok or unavailable; `migrations`: applied, pending or unknown."""
+    """`database`: ok, unavailable or read-only; `migrations`: applied, pending or unknown."""
     try:
         with probe_connection() as connection:
             applied = _applied_migrations(connection)
+            refusal = write_refusal(connection)
     except (DatabaseError, InterfaceError) as error:
         logger.warning("The database does not respond: %s", error)
         return {"database": "unavailable", "migrations": "unknown"}
     are_applied = all(migration in applied for migration in _latest_migrations())
-    return {"database": "ok", "migrations": "applied" if are_applied else "pending"}
-
-
-@contextmanager
-def probe_connection() -> Iterator[BaseDatabaseWrapper]:
-    """A connection outside the pool with short timeouts: an exhausted pool must not fail probes."""
-    connection = connections[DEFAULT_DB_ALIAS].copy()
-    options: dict[str, object] = connection.settings_dict["OPTIONS"]
-    if connection.vendor == "postgresql":
-        options.pop("pool", None)
-        options["connect_timeout"] = PROBE_TIMEOUT_SECONDS
-        configured = options.get("options", "")
-        options["options"] = f"{configured} -c statement_timeout={PROBE_TIMEOUT_SECONDS}s".strip()
-    else:
-        options["timeout"] = PROBE_TIMEOUT_SECONDS
-    try:
-        yield connection
-    finally:
-        connection.close()
+    if are_applied and refusal:
+        logger.warning("The database cannot be written: %s", refusal)
+    return {
+        "database": "read-only" if are_applied and refusal else "ok",
+        "migrations": "applied" if are_applied else "pending",
+    }
 
 
 def _applied_migrations(connection: BaseDatabaseWrapper) -> set[tuple[str, str]]:

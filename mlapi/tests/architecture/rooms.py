@@ -97,6 +97,7 @@ ROOMS: dict[str, set[str]] = {
     # Floor 3: the project.
     "mlapi": {
         "mlapi.configuration",
+        "mlapi.databases",
         "mlapi.rest",
         "predictions",
         "predictions.kserve_v1",
@@ -109,6 +110,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "mlapi.configuration": set(),
     "mlapi.configuration.postgresql": {"mlapi.metrics"},
+    "mlapi.databases": {"predictions.models"},
     "mlapi.rest": {"mlapi.problems", "registry.exact_json", "registry.artifacts"},
     "mlapi.management": SERVING | REGISTRY,
     # Outside the floors: measures the service from outside.
