@@ -5,72 +5,61 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import cache
 
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, connections
+from django.db import DatabaseError, InterfaceError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
+from mlapi.databases.probes import probe_connection, write_refusal
 from registry.models import Alias, ModelVersion
 
 logger = logging.getLogger(__name__)
 
-PROBE_TIMEOUT_SECONDS = 2
-# What changes with a deployment or a move of an alias is read less often than once a second.
+# What changes with a deployment or a move of an alias is read less often.
 REREAD_SECONDS = 5
 MAX_ARTIFACTS = 20
 
 
 class DatabaseProbe:
-    """Checks the database over a connection of its own, which belongs to the calling thread.
+    """Checks the database over a new connection each time.
 
-    The connection is outside the pool, since an exhausted pool must not fail probes, and kept open,
-    since opening one takes the server longer than the rest of the check.
+    It is outside the pool, since an exhausted pool must not fail probes.
     """
 
     def __init__(self) -> None:
-        self._connection: BaseDatabaseWrapper | None = None
         self._migrations = "unknown"
         self._reread_at = 0.0
+        self._refusal = ""
         self.live_artifacts: Sequence[str] = ()
 
     def state(self) -> Mapping[str, str]:
-        """`database`: ok or unavailable; `migrations`: applied, pending, inconsistent, unknown."""
+        """`database`: ok, unavailable or read-only; `migrations`: applied, pending, inconsistent
+        or unknown.
+        """
         try:
-            if self._connection is None:
-                self._connection = probe_connection()
-            with self._connection.cursor() as cursor:
-                cursor.execute("SELECT 1")
-            if time.monotonic() >= self._reread_at:
-                self._migrations = _migration_state(self._connection)
-                self.live_artifacts = _live_artifacts(self._connection)
-                # Until everything is applied, look each time: a start waits for it.
-                is_applied = self._migrations == "applied"
-                self._reread_at = time.monotonic() + REREAD_SECONDS if is_applied else 0.0
+            with probe_connection() as connection:
+                self._reread(connection)
+                refusal = write_refusal(connection) if self._migrations == "applied" else ""
         except (DatabaseError, InterfaceError) as error:
-            self.close()
-            logger.debug("The database does not respond: %s", error)
+            self._reread_at = 0.0
+            self._note_refusal(str(error))
             return {"database": "unavailable", "migrations": "unknown"}
-        return {"database": "ok", "migrations": self._migrations}
+        self._note_refusal(refusal)
+        return {"database": "read-only" if refusal else "ok", "migrations": self._migrations}
 
-    def close(self) -> None:
-        """Close the connection; the next check opens another."""
-        connection, self._connection, self._reread_at = self._connection, None, 0.0
-        if connection is not None:
-            connection.close()
+    def _reread(self, connection: BaseDatabaseWrapper) -> None:
+        if time.monotonic() < self._reread_at:
+            return
+        self._migrations = _migration_state(connection)
+        if self._migrations == "applied":
+            # Before that, look each time: a start waits for it, and a table may be missing.
+            self._reread_at = time.monotonic() + REREAD_SECONDS
+            self.live_artifacts = _live_artifacts(connection)
 
-
-def probe_connection() -> BaseDatabaseWrapper:
-    """A new connection outside the pool, with short timeouts."""
-    connection = connections[DEFAULT_DB_ALIAS].copy()
-    options: dict[str, object] = connection.settings_dict["OPTIONS"]
-    if connection.vendor == "postgresql":
-        options.pop("pool", None)
-        options["connect_timeout"] = PROBE_TIMEOUT_SECONDS
-        configured = options.get("options", "")
-        options["options"] = f"{configured} -c statement_timeout={PROBE_TIMEOUT_SECONDS}s".strip()
-    else:
-        options["timeout"] = PROBE_TIMEOUT_SECONDS
-    return connection
+    def _note_refusal(self, refusal: str) -> None:
+        if refusal and refusal != self._refusal:
+            logger.warning("The database cannot be used: %s", refusal)
+        self._refusal = refusal
 
 
 def _migration_state(connection: BaseDatabaseWrapper) -> str:

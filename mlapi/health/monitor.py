@@ -1,4 +1,4 @@
-"""The checks, made once a second by threads of each worker, so that a probe waits for none.
+"""The checks, made every second or two by threads of each worker, so that a probe waits for none.
 
 A check that hangs, such as on a file system of the network, is reported as stale; the others are
 not affected.
@@ -16,7 +16,7 @@ from django.db import connections
 from mlapi.health.database import DatabaseProbe
 from mlapi.health.storage import storage_state
 
-INTERVAL_SECONDS = 1
+PUBLISH_SECONDS = 1
 # Longer than the timeouts of one round of checks.
 STALE_SECONDS = 8
 UNKNOWN = "unknown"
@@ -33,6 +33,7 @@ class Check(NamedTuple):
 
     names: tuple[str, ...]
     run: Callable[[], State]
+    interval_seconds: float
 
 
 class Monitor:
@@ -41,15 +42,15 @@ class Monitor:
     def __init__(self) -> None:
         self._database = DatabaseProbe()
         self._checks = (
-            Check(("database", "migrations"), self._database.state),
-            Check(("artifacts", "disk"), lambda: storage_state(self._database.live_artifacts)),
+            Check(("database", "migrations"), self._database.state, 2),
+            Check(("artifacts", "disk"), lambda: storage_state(self._database.live_artifacts), 1),
         )
         self._states: dict[str, str] = {}
         self._checked_at: dict[str, float] = {}
         self._is_started = False
 
     def start(self, publish: Callable[[bytes], None]) -> None:
-        """Check once a second from now on, and hand each new state to `publish` as JSON."""
+        """Check from now on, and hand each new state to `publish` as JSON."""
         self._is_started = True
         for check in self._checks:
             name = f"check-{check.names[0]}"
@@ -62,10 +63,7 @@ class Monitor:
         """Each check's state: at once if `start` was called, else after checking now."""
         if self._is_started:
             return self._latest()
-        try:
-            return {name: state for check in self._checks for name, state in check.run().items()}
-        finally:
-            self._database.close()
+        return {name: state for check in self._checks for name, state in check.run().items()}
 
     def _latest(self) -> State:
         oldest = time.monotonic() - STALE_SECONDS
@@ -88,7 +86,7 @@ class Monitor:
             else:
                 self._states.update(states)
                 self._checked_at.update(dict.fromkeys(states, time.monotonic()))
-            time.sleep(INTERVAL_SECONDS)
+            time.sleep(check.interval_seconds)
 
     def _publish(self, publish: Callable[[bytes], None]) -> None:
         previous: State = {}
@@ -98,7 +96,7 @@ class Monitor:
             if state != previous:
                 _log_change(state)
             previous = state
-            time.sleep(INTERVAL_SECONDS)
+            time.sleep(PUBLISH_SECONDS)
 
 
 def is_ready(state: State) -> bool:

@@ -7,6 +7,7 @@ from django.db import OperationalError, connection, connections
 from rest_framework.test import APIClient
 
 from mlapi import health, metrics
+from mlapi.databases.probes import probe_connection
 from registry import loader
 from registry.testing.databases import pool_limits, postgresql
 
@@ -127,7 +128,9 @@ def authorized_pool_client(small_pool: None, authorized: APIClient) -> APIClient
 def test_dead_connections_in_the_pool_are_replaced(small_pool: None) -> None:
     with ExitStack() as stack:
         take_connections(stack, 2)
-    with health.probe_connection() as other, other.cursor() as cursor:
+    with probe_connection() as other, other.cursor() as cursor:
+        # In a transaction, pg_stat_activity would not change.
+        cursor.execute("ROLLBACK")
         cursor.execute(
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -135,6 +138,7 @@ def test_dead_connections_in_the_pool_are_replaced(small_pool: None) -> None:
         assert cursor.fetchone()[0] >= 1
         # Termination takes a moment. Once the backends are gone, their sockets are closed.
         while True:
+            cursor.execute("ROLLBACK")
             cursor.execute(
                 "SELECT count(*) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"

@@ -97,7 +97,10 @@ ROOMS: dict[str, set[str]] = {
     # Floor 3: the project.
     "mlapi": {
         "mlapi.configuration",
+        "mlapi.databases",
+        "mlapi.health",
         "mlapi.rest",
+        "mlapi.server",
         "predictions",
         "predictions.kserve_v1",
         "predictions.mlflow",
@@ -109,8 +112,25 @@ ROOMS: dict[str, set[str]] = {
     },
     "mlapi.configuration": set(),
     "mlapi.configuration.postgresql": {"mlapi.metrics"},
+    "mlapi.databases": {"predictions.models"},
+    "mlapi.health": {
+        "mlapi.databases",
+        "mlapi.metrics",
+        "mlapi.problems",
+        "predictions.open_inference.schema",
+        "registry",
+        "registry.models",
+    },
+    # Its workers load the application, and what watches over it.
+    "mlapi.server": {
+        "mlapi.configuration",
+        "mlapi.health",
+        "mlapi.metrics",
+        "mlapi.wsgi",
+        "registry.loader",
+    },
     "mlapi.rest": {"mlapi.problems", "registry.exact_json", "registry.artifacts"},
-    "mlapi.management": SERVING | REGISTRY,
+    "mlapi.management": SERVING | REGISTRY | {"mlapi.configuration", "mlapi.server"},
     # Outside the floors: measures the service from outside.
     "benchmarks": {
         "benchmarks.commits",
@@ -152,4 +172,5 @@ NO_DJANGO_ROOMS = [
     "registry.artifacts.foreign",
     "registry.conversion",
     "registry.conversion.pickles",
+    "mlapi.server",
 ]
