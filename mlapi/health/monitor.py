@@ -63,7 +63,9 @@ class Monitor:
         """Each check's state: at once if `start` was called, else after checking now."""
         if self._is_started:
             return self._latest()
-        return {name: state for check in self._checks for name, state in check.run().items()}
+        # Nothing remembered from an earlier time.
+        checks = Monitor()._checks
+        return {name: state for check in checks for name, state in check.run().items()}
 
     def _latest(self) -> State:
         oldest = time.monotonic() - STALE_SECONDS

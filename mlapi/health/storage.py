@@ -23,12 +23,17 @@ def storage_state(live_artifacts: Sequence[str]) -> Mapping[str, str]:
 def artifact_state(folder: Path, live_artifacts: Sequence[str]) -> str:
     if live_artifacts and not any((folder / path).exists() for path in live_artifacts):
         return "unavailable"
-    # A folder that does not exist yet is created by the first upload.
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
+    folder = _existing(folder)
     if not folder.is_dir():
         return "unavailable"
     return "ok" if os.access(folder, os.W_OK | os.X_OK) else "read-only"
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or what it will be created in: the first upload creates MODEL_PATH."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return folder
 
 
 def disk_state() -> str:
@@ -47,7 +52,7 @@ def _written_folders() -> Iterator[tuple[str, Path]]:
 
 def _is_full(folder: Path) -> bool:
     try:
-        free_bytes = shutil.disk_usage(folder).free
+        free_bytes = shutil.disk_usage(_existing(folder)).free
     except OSError:
         # Missing: `artifact_state` or the database's state says so.
         return False

@@ -2,6 +2,8 @@
 
 The server hands over a request as soon as its head is complete. Its thread then waits for the body,
 for as long as the client likes: see `keeper.py`.
+
+No Django here.
 """
 
 import contextlib

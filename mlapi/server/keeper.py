@@ -12,6 +12,8 @@ asks the kernel about each connection once a second and shuts down
 A request does not tell the port of its client. Which connection belongs to which request follows
 from the client's address and from times: a connection that may belong to a request that is being
 worked on is left alone.
+
+No Django here.
 """
 
 import logging

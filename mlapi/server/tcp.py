@@ -1,4 +1,5 @@
-"""What the kernel knows of a connection: when data came and went, and how much. Linux alone."""
+"""What the kernel knows of a connection: when data came and went, and how much. Linux alone.
+No Django here."""
 
 import contextlib
 import os

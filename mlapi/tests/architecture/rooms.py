@@ -172,5 +172,4 @@ NO_DJANGO_ROOMS = [
     "registry.artifacts.foreign",
     "registry.conversion",
     "registry.conversion.pickles",
-    "mlapi.server",
 ]
