@@ -48,7 +48,7 @@ from predictions.serializers import PredictionSerializer
 from predictions.serving import services
 from predictions.serving.questions import Caller, Question, password_claim
 from registry.exact_json.values import parse_json
-from registry.loader import release_connection
+from registry.loading.loader import release_connection
 from registry.open_inference.messages import read_request
 
 Environ: TypeAlias = dict[str, Any]

@@ -25,7 +25,7 @@ from rest_framework_simplejwt.authentication import JWTAuthentication
 from mlapi.metrics import exposition
 from mlapi.problems import Problem
 from predictions.open_inference.schema import LIVE, READY
-from registry import loader
+from registry.loading import loader
 
 logger = logging.getLogger(__name__)
 

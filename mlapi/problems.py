@@ -32,7 +32,7 @@ from predictions.serving.services import PredictionFailed, PredictionUnavailable
 from registry.aliases.recording import AliasMoved
 from registry.aliases.validation import MoveRefused
 from registry.artifacts.errors import ArtifactRejected, ArtifactTooLarge
-from registry.loader import ArtifactMissing, ModelNotReady
+from registry.loading.loader import ArtifactMissing, ModelNotReady
 from registry.models import ModelNotFound
 from registry.open_inference.binary import TensorError
 from registry.services import ArtifactExists, VersionExists, VersionInUse

@@ -126,7 +126,7 @@ def _stop_with_parent(parent: int) -> None:
 
 
 def _warm_models() -> None:
-    from registry import loader  # noqa: PLC0415
+    from registry.loading import loader  # noqa: PLC0415
 
     try:
         loader.preload()

@@ -21,8 +21,8 @@ from predictions.models import Prediction
 from predictions.serving import services
 from predictions.serving.questions import Question
 from predictions.serving.records import Record
-from registry import loader
 from registry.exact_json.values import JSONObject, parse_json
+from registry.loading import loader
 from registry.signatures.validation import InvalidInput
 
 logger = logging.getLogger(__name__)

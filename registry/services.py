@@ -18,7 +18,7 @@ from registry.artifacts.sniffing import check_framework
 from registry.artifacts.staging import StagedFile
 from registry.artifacts.upload_handler import StagedUpload
 from registry.exact_json.values import JSONObject
-from registry.loader import load_options
+from registry.loading.loader import load_options
 from registry.models import ModelVersion
 from registry.runtimes import FRAMEWORKS
 

@@ -11,9 +11,9 @@ from predictions.serving import routing
 from predictions.serving.idempotency import Claim
 from predictions.serving.records import Record
 from predictions.serving.routing import Target
-from registry import loader
 from registry.exact_json.values import JSONObject
-from registry.loader import LoadedModel
+from registry.loading import loader
+from registry.loading.loader import LoadedModel
 
 
 @dataclass(frozen=True, slots=True)

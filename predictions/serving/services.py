@@ -12,8 +12,8 @@ from predictions.serving.answers import Answer
 from predictions.serving.idempotency import AlreadyAnswered, Claim, KeyReused
 from predictions.serving.questions import Question
 from predictions.serving.records import Record
-from registry import loader
 from registry.exact_json.values import JSONObject
+from registry.loading import loader
 from registry.signatures.validation import InvalidInput
 
 # Nobody reads more of a batch's failures than this.

@@ -16,6 +16,7 @@ REGISTRY = REGISTRY_WITHOUT_DJANGO | {
     "registry.aliases",
     "registry.artifacts",
     "registry.exact_json",
+    "registry.loading",
     "registry.models",
 }
 # What the code that answers predictions uses. None of it is about evaluation.
@@ -47,6 +48,8 @@ ROOMS: dict[str, set[str]] = {
     "registry.artifacts": REGISTRY_WITHOUT_DJANGO
     | {"registry.artifacts.foreign", "registry.runtimes.open_inference.document"},
     "registry.artifacts.foreign": {"registry.artifacts", "registry.runtimes"},
+    "registry.loading": REGISTRY_WITHOUT_DJANGO
+    | {"registry.artifacts", "registry.metrics", "registry.models"},
     "registry.conversion": REGISTRY_WITHOUT_DJANGO | {"registry.artifacts"},
     "registry.conversion.pickles": REGISTRY_WITHOUT_DJANGO
     | {"registry.artifacts", "registry.conversion"},

@@ -17,8 +17,8 @@ from predictions.models import Prediction
 from predictions.serving import services
 from predictions.serving.questions import Caller, Question
 from predictions.serving.records import Record
-from registry import loader
 from registry.exact_json.values import JSONObject
+from registry.loading import loader
 from registry.models import ModelVersion
 from registry.testing.artifacts import Artifact
 from registry.testing.databases import pool_limits, postgresql
