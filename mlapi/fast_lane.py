@@ -46,6 +46,7 @@ from predictions.open_inference.infer import KEY_PARAMETER, infer
 from predictions.open_inference.views import specifier_of
 from predictions.serializers import PredictionSerializer
 from predictions.serving import services
+from predictions.serving.limits.deadlines import arrival, read_timeout
 from predictions.serving.questions import Caller, Question, password_claim
 from registry.exact_json.values import parse_json
 from registry.loading.loader import release_connection
@@ -124,15 +125,24 @@ def respond(environ: Environ) -> Response | None:
 
 
 def _caller(environ: Environ) -> Caller | None:
-    """The caller that the token names; None leaves it to Django to report an invalid token."""
+    """The caller that the token names; None leaves it to Django to report an invalid token or
+    timeout.
+    """
     try:
         verified = authentication.verify(environ.get("HTTP_AUTHORIZATION", ""))
+        timeout_seconds = read_timeout(environ)
     except Exception:
         return None
     if verified is None:
         return None
     user, token = verified
-    return Caller(int(user.pk), request_id_of(environ), password_claim(token))
+    return Caller(
+        int(user.pk),
+        request_id_of(environ),
+        password_claim(token),
+        arrival(environ),
+        timeout_seconds,
+    )
 
 
 def _answer(environ: Environ, route: Route, caller: Caller) -> Body | None:

@@ -27,8 +27,14 @@ from predictions.evaluation.replays.promotion_gate import InvalidRequirement, Pr
 from predictions.evaluation.replays.runner import ReplayBusy, ReplayTaken, ReplayTooLarge
 from predictions.models import PredictionNotFound, ReplayNotFound
 from predictions.serving.idempotency import InvalidKey, KeyReused
+from predictions.serving.limits.bulkheads import ModelOverloaded
+from predictions.serving.limits.deadlines import InvalidTimeout
 from predictions.serving.recorder import CallerInactive
-from predictions.serving.services import PredictionFailed, PredictionUnavailable
+from predictions.serving.services import (
+    PredictionFailed,
+    PredictionTimedOut,
+    PredictionUnavailable,
+)
 from registry.aliases.recording import AliasMoved
 from registry.aliases.validation import MoveRefused
 from registry.artifacts.errors import ArtifactRejected, ArtifactTooLarge
@@ -67,6 +73,9 @@ DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
     KeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     PredictionFailed: HTTPStatus.UNPROCESSABLE_ENTITY,
     PredictionUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    PredictionTimedOut: HTTPStatus.GATEWAY_TIMEOUT,
+    ModelOverloaded: HTTPStatus.SERVICE_UNAVAILABLE,
+    InvalidTimeout: HTTPStatus.BAD_REQUEST,
     ReplayNotFound: HTTPStatus.NOT_FOUND,
     ReplayTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     ReplayBusy: HTTPStatus.SERVICE_UNAVAILABLE,

@@ -98,6 +98,11 @@ MAX_BATCH_ROWS = environment.integer("MAX_BATCH_ROWS", "10000", minimum=1, maxim
 MAX_REPLAY_ROWS = environment.integer("MAX_REPLAY_ROWS", "10000", minimum=1, maximum=1_000_000)
 MAX_NDJSON_BYTES = environment.integer("MAX_NDJSON_BYTES", str(2**28), minimum=1024)
 IDEMPOTENCY_KEY_HOURS = environment.integer("IDEMPOTENCY_KEY_HOURS", "24", minimum=1, maximum=8760)
+PREDICTION_TIMEOUT_SECONDS = environment.integer(
+    "PREDICTION_TIMEOUT_SECONDS", "30", minimum=1, maximum=86_400
+)
+# `manage.py serve` replaces 0 by half of its threads.
+MAX_CONCURRENT_PER_MODEL = environment.integer("MAX_CONCURRENT_PER_MODEL", "0", maximum=10_000) or 8
 PROOF_TIMEOUT_SECONDS = environment.integer(
     "PROOF_TIMEOUT_SECONDS", "60", minimum=1, maximum=86_400
 )
@@ -173,6 +178,7 @@ CORS_ALLOW_HEADERS = [
     "inference-header-content-length",
     "x-csrftoken",
     "x-request-id",
+    "x-request-timeout-ms",
 ]
 CORS_EXPOSE_HEADERS = [
     "Inference-Header-Content-Length",

@@ -27,6 +27,7 @@ SERVING = {
     "predictions.ndjson",
     "predictions.serializers",
     "predictions.serving",
+    "predictions.serving.limits",
 }
 EVALUATION = {
     "predictions.evaluation",
@@ -78,7 +79,13 @@ ROOMS: dict[str, set[str]] = {
         *REGISTRY,
     },
     "predictions.models": {"registry.exact_json", "registry.models", "registry.statements"},
-    "predictions.serving": {"predictions.metrics", "predictions.models", *REGISTRY},
+    "predictions.serving": {
+        "predictions.metrics",
+        "predictions.models",
+        "predictions.serving.limits",
+        *REGISTRY,
+    },
+    "predictions.serving.limits": {"predictions.metrics", *REGISTRY},
     "predictions.open_inference": SERVING | REGISTRY,
     "predictions.mlflow": SERVING | REGISTRY,
     "predictions.kserve_v1": SERVING
