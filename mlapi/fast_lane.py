@@ -47,7 +47,7 @@ from predictions.open_inference.views import specifier_of
 from predictions.serializers import PredictionSerializer
 from predictions.serving import services
 from predictions.serving.questions import Caller, Question, password_claim
-from registry.exact_json.values import parse_json
+from registry.exact_json.values import parse_json_body
 from registry.loader import release_connection
 from registry.open_inference.messages import read_request
 
@@ -137,10 +137,14 @@ def _caller(environ: Environ) -> Caller | None:
 
 def _answer(environ: Environ, route: Route, caller: Caller) -> Body | None:
     """Status, body and headers; None leaves the request to Django, with the body rewound."""
+    length = int(environ["CONTENT_LENGTH"])
     try:
-        content = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+        content = environ["wsgi.input"].read(length)
     except OSError:
         # Django's own attempt fails as well, and becomes its response to a broken connection.
+        return None
+    if len(content) != length:
+        environ["wsgi.input"] = io.BytesIO(content)
         return None
     try:
         body = route.handler(environ, content, caller, route.parameters)
@@ -155,7 +159,9 @@ def _answer(environ: Environ, route: Route, caller: Caller) -> Body | None:
 def _problem(environ: Environ, error: Exception, caller: Caller) -> Body:
     request = WSGIRequest(environ)
     request.request_id = caller.request_id  # type: ignore[attr-defined]
-    response: HttpResponse = exception_handler(error, {"request": request})
+    response: HttpResponse = exception_handler(
+        authentication.error_for(caller, error), {"request": request}
+    )
     return HTTPStatus(response.status_code), response.content, dict(response.headers)
 
 
@@ -235,7 +241,7 @@ def _predict(
     if environ.get("CONTENT_TYPE") != "application/json":
         return None
     try:
-        data = parse_json(content)
+        data = parse_json_body(content)
     except ValueError:
         return None
     if not _is_plain_body(data):
