@@ -48,7 +48,7 @@ from predictions.serializers import PredictionSerializer
 from predictions.serving import services
 from predictions.serving.limits.deadlines import arrival, read_timeout
 from predictions.serving.questions import Caller, Question, password_claim
-from registry.exact_json.values import parse_json
+from registry.exact_json.values import parse_json_body
 from registry.loading.loader import release_connection
 from registry.open_inference.messages import read_request
 
@@ -147,10 +147,14 @@ def _caller(environ: Environ) -> Caller | None:
 
 def _answer(environ: Environ, route: Route, caller: Caller) -> Body | None:
     """Status, body and headers; None leaves the request to Django, with the body rewound."""
+    length = int(environ["CONTENT_LENGTH"])
     try:
-        content = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+        content = environ["wsgi.input"].read(length)
     except OSError:
         # Django's own attempt fails as well, and becomes its response to a broken connection.
+        return None
+    if len(content) != length:
+        environ["wsgi.input"] = io.BytesIO(content)
         return None
     try:
         body = route.handler(environ, content, caller, route.parameters)
@@ -165,7 +169,9 @@ def _answer(environ: Environ, route: Route, caller: Caller) -> Body | None:
 def _problem(environ: Environ, error: Exception, caller: Caller) -> Body:
     request = WSGIRequest(environ)
     request.request_id = caller.request_id  # type: ignore[attr-defined]
-    response: HttpResponse = exception_handler(error, {"request": request})
+    response: HttpResponse = exception_handler(
+        authentication.error_for(caller, error), {"request": request}
+    )
     return HTTPStatus(response.status_code), response.content, dict(response.headers)
 
 
@@ -245,7 +251,7 @@ def _predict(
     if environ.get("CONTENT_TYPE") != "application/json":
         return None
     try:
-        data = parse_json(content)
+        data = parse_json_body(content)
     except ValueError:
         return None
     if not _is_plain_body(data):

@@ -21,6 +21,8 @@ from django.urls import Resolver404
 from rest_framework import exceptions
 from rest_framework.request import Request
 
+from mlapi.bodies.streams import BodyDamaged, BodyError, BodyIncomplete, BodyTooLarge
+from predictions.authentication import CachedTokenAuthentication, error_for
 from predictions.evaluation.outcomes.recording import OutcomesRefused
 from predictions.evaluation.quality.tasks import NoQuality
 from predictions.evaluation.replays.promotion_gate import InvalidRequirement, PromotionRefused
@@ -29,6 +31,7 @@ from predictions.models import PredictionNotFound, ReplayNotFound
 from predictions.serving.idempotency import InvalidKey, KeyReused
 from predictions.serving.limits.bulkheads import ModelOverloaded
 from predictions.serving.limits.deadlines import InvalidTimeout
+from predictions.serving.questions import Caller
 from predictions.serving.recorder import CallerInactive
 from predictions.serving.services import (
     PredictionFailed,
@@ -48,6 +51,8 @@ logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 MAX_DETAIL_LENGTH = 1000
+# As simplejwt's, which DRF sends with the errors of authentication.
+CHALLENGE = 'Bearer realm="api"'
 NON_FIELD_ERRORS = "non_field_errors"
 PROTOCOL_PATHS = ("/v1", "/v2")
 
@@ -55,6 +60,9 @@ PROTOCOL_PATHS = ("/v1", "/v2")
 # (messages by field path), `retry_after` (seconds) and `extensions` (more members of the problem).
 # A subclass has the status of its nearest parent in this table.
 DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
+    BodyIncomplete: HTTPStatus.BAD_REQUEST,
+    BodyDamaged: HTTPStatus.BAD_REQUEST,
+    BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     ModelNotFound: HTTPStatus.NOT_FOUND,
     PredictionNotFound: HTTPStatus.NOT_FOUND,
     VersionExists: HTTPStatus.CONFLICT,
@@ -149,8 +157,12 @@ class HandlerContext(TypedDict):
 def exception_handler(error: Exception, context: HandlerContext) -> HttpResponse:
     """DRF's EXCEPTION_HANDLER. It handles every exception, so DEBUG does not change the API."""
     request = context["request"]
-    # The exception may be raised before DRF has wrapped the request.
-    return _handle(error, request._request if isinstance(request, Request) else request)
+    if not isinstance(request, Request):
+        # The exception was raised before DRF wrapped the request, or outside DRF.
+        return _handle(error, request)
+    if isinstance(request.successful_authenticator, CachedTokenAuthentication):
+        error = error_for(Caller.of(request), error)
+    return _handle(error, request._request)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -199,6 +211,7 @@ def _handle(
 def _problem_of(error: Exception) -> Problem:
     if isinstance(error, exceptions.APIException):
         return _api_problem(error)
+    error = _cause_of_unreadable_body(error)
     for cls in type(error).__mro__:
         if status := DOMAIN_STATUSES.get(cls):
             return _domain_problem(error, cls, status)
@@ -225,9 +238,20 @@ def _problem_of(error: Exception) -> Problem:
     )
 
 
+def _cause_of_unreadable_body(error: Exception) -> Exception:
+    """The BodyError that Django has wrapped, maybe twice; another error as it is."""
+    cause: BaseException | None = error
+    while isinstance(cause, UnreadablePostError):
+        cause = cause.__cause__
+    return cause if isinstance(cause, BodyError) else error
+
+
 def _domain_problem(error: Exception, cls: type[Exception], status: HTTPStatus) -> Problem:
     retry_after = getattr(error, "retry_after", None)
     errors: Mapping[str, list[str]] = getattr(error, "errors", {})
+    headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = CHALLENGE
     return Problem(
         status,
         str(error),
@@ -235,7 +259,7 @@ def _domain_problem(error: Exception, cls: type[Exception], status: HTTPStatus) 
         title=re.sub(r"(?<!^)(?=[A-Z])", " ", cls.__name__).capitalize(),
         errors={path or NON_FIELD_ERRORS: messages for path, messages in errors.items()},
         extensions=getattr(error, "extensions", {}),
-        headers={} if retry_after is None else {"Retry-After": str(retry_after)},
+        headers=headers,
     )
 
 

@@ -59,7 +59,7 @@ MIDDLEWARE = [
     "mlapi.middleware.RequestIDMiddleware",
     "mlapi.middleware.AccessLogMiddleware",
     "corsheaders.middleware.CorsMiddleware",
-    "mlapi.middleware.LengthRequiredMiddleware",
+    "mlapi.bodies.middleware.RequestBodyMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "mlapi.middleware.AdminSessionMiddleware",
@@ -134,9 +134,12 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 
+TOKEN_LEEWAY_SECONDS = environment.integer("TOKEN_LEEWAY_SECONDS", "10", maximum=300)
 SIMPLE_JWT = {
     "ALGORITHM": environment.choice("ALGORITHM", "HS256", ("HS256", "HS384", "HS512")),
     "SIGNING_KEY": SECRET_KEY,
+    "AUTH_TOKEN_CLASSES": ["predictions.authentication.AccessToken"],
+    "LEEWAY": TOKEN_LEEWAY_SECONDS,
     "ACCESS_TOKEN_LIFETIME": timedelta(
         minutes=environment.integer("ACCESS_TOKEN_EXPIRE_MINUTES", "30", minimum=1, maximum=525_600)
     ),
@@ -173,6 +176,7 @@ CORS_ALLOW_CREDENTIALS = True
 CORS_ALLOW_HEADERS = [
     "accept",
     "authorization",
+    "content-encoding",
     "content-type",
     "idempotency-key",
     "inference-header-content-length",
@@ -218,7 +222,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["mlapi.rest.parsers.JSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["mlapi.rest.renderers.JSONRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "mlapi.rest.renderers.FixedContentNegotiation",
-    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework_simplejwt.authentication.JWTAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["predictions.authentication.TokenAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_PAGINATION_CLASS": "registry.pagination.KeysetPagination",
     "DEFAULT_FILTER_BACKENDS": ["mlapi.rest.filters.StrictFilterBackend"],

@@ -39,17 +39,18 @@ PROTOCOL_ERROR_REFERENCE = {"$ref": "#/components/schemas/ProtocolError"}
 PROBLEM_REFERENCE = {"$ref": "#/components/schemas/Problem"}
 
 
-class StatelessTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    target_class = "predictions.authentication.TokenAuthentication"
+    name = "jwtAuth"
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> Document:
+        return {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+
+
+class StatelessTokenScheme(TokenScheme):  # type: ignore[no-untyped-call]
     """Documents views with stateless authentication like all others: they take the same token."""
 
     target_class = "predictions.authentication.CachedTokenAuthentication"
-    name: list[str] = []
-
-    def get_security_requirement(self, auto_schema: AutoSchema) -> dict[str, list[object]]:
-        return {"jwtAuth": []}
-
-    def get_security_definition(self, auto_schema: AutoSchema) -> list[Document]:
-        return []
 
 
 def document_problems(result: Document, **_: object) -> Document:

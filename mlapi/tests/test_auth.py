@@ -89,9 +89,9 @@ def test_verify_rejects_other_tokens(client: APIClient, token: str) -> None:
     assert client.post(VERIFY, {"token": token}).status_code == 401
 
 
-def test_expired_token_answers_401(client: APIClient, user: User) -> None:
+def test_expired_token_answers_401(client: APIClient, user: User, settings: Any) -> None:
     token = AccessToken.for_user(user)
-    token.set_exp(lifetime=-timedelta(seconds=1))
+    token.set_exp(lifetime=-timedelta(seconds=settings.TOKEN_LEEWAY_SECONDS + 1))
 
     assert client.get(MODELS, HTTP_AUTHORIZATION=f"Bearer {token}").status_code == 401
 

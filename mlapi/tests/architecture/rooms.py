@@ -106,6 +106,7 @@ ROOMS: dict[str, set[str]] = {
     "predictions.testing": SERVING | EVALUATION | REGISTRY,
     # Floor 3: the project.
     "mlapi": {
+        "mlapi.bodies",
         "mlapi.configuration",
         "mlapi.rest",
         "predictions",
@@ -117,6 +118,7 @@ ROOMS: dict[str, set[str]] = {
         *EVALUATION,
         *REGISTRY,
     },
+    "mlapi.bodies": {"mlapi.problems", "predictions.ndjson"},
     "mlapi.configuration": set(),
     "mlapi.configuration.postgresql": {"mlapi.metrics"},
     "mlapi.rest": {"mlapi.problems", "registry.exact_json", "registry.artifacts"},

@@ -111,6 +111,8 @@ def header_variants(
     return [
         {},
         {"Authorization": f"bearer {token}"},
+        {"Authorization": f"BEARER {token}"},
+        {"Authorization": f"Bearer\t{token}"},
         {"Authorization": f"Bearer  {token}"},
         {"Authorization": f"Bearer {token}x"},
         {"Authorization": f"Bearer {expired_token}"},
@@ -126,11 +128,13 @@ def header_variants(
         {**authorization, "Transfer-Encoding": "chunked"},
         {**authorization, "Content-Encoding": "gzip"},
         {**authorization, "Content-Encoding": "identity"},
+        {**authorization, "Content-Encoding": "br"},
         {**authorization, "Content-Length": "0"},
         {**authorization, "Content-Length": "x"},
         {**authorization, "Content-Length": ""},
         {**authorization, "Content-Length": "99999999"},
         {**authorization, "Content-Length": "10"},
+        {**authorization, "Content-Length": "5000"},
         {**authorization, "X-Forwarded-For": "10.0.0.1"},
         {**authorization, "X-Forwarded-Proto": "https"},
         {**authorization, "Inference-Header-Content-Length": "10"},
@@ -142,10 +146,10 @@ def header_variants(
 
 
 def test_headers_have_equal_effects_both_ways(
-    models: Mapping[str, int], authorization: dict[str, str], user: User
+    models: Mapping[str, int], authorization: dict[str, str], user: User, settings: LazySettings
 ) -> None:
     expired = AccessToken.for_user(user)
-    expired.set_exp(lifetime=-timedelta(seconds=1))
+    expired.set_exp(lifetime=-timedelta(seconds=settings.TOKEN_LEEWAY_SECONDS + 1))
     headers = header_variants(authorization, expired)
     predict, invalid = as_json(
         {"model": "iris", "input_data": ROW}, {"model": "iris", "input_data": {}}

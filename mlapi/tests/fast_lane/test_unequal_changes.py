@@ -97,7 +97,7 @@ def test_what_the_fast_lane_replaces_has_not_changed(settings: LazySettings) -> 
         "mlapi.middleware.RequestIDMiddleware",
         "mlapi.middleware.AccessLogMiddleware",
         "corsheaders.middleware.CorsMiddleware",
-        "mlapi.middleware.LengthRequiredMiddleware",
+        "mlapi.bodies.middleware.RequestBodyMiddleware",
         "django.middleware.security.SecurityMiddleware",
         "whitenoise.middleware.WhiteNoiseMiddleware",
         "mlapi.middleware.AdminSessionMiddleware",
