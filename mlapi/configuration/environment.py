@@ -16,6 +16,10 @@ BOOLEANS = dict.fromkeys(("true", "1", "yes", "on"), True) | dict.fromkeys(
 )
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 MAX_INTEGER = 2**63 - 1
+MAX_URL_PREFIX_LENGTH = 200
+URL_PREFIX_FORM = (
+    f"a path of at most {MAX_URL_PREFIX_LENGTH} letters, digits, and the characters /._~-"
+)
 
 # Their values never appear in a message: errors at start end up in logs and tickets.
 SECRET_NAMES = frozenset({"SECRET_KEY", "DATABASE_URL", "METRICS_TOKEN"})
@@ -110,6 +114,30 @@ class Environment:
             expected = "the name of an HTTP header, such as X-Forwarded-Proto"
             raise invalid_value(name, value, expected)
         return value
+
+    def url_prefix(self, name: str) -> str:
+        """The path below which the service is seen, such as `/ml`, or an empty string."""
+        value = self.text(name)
+        prefix = parse_url_prefix(value)
+        if prefix is None:
+            raise invalid_value(name, value, f"{URL_PREFIX_FORM}, such as /ml")
+        return prefix
+
+
+def parse_url_prefix(text: str) -> str | None:
+    """The prefix without a slash at the end, or None if it is not a plain path.
+
+    Links are made of it: `//host` would lead to another host.
+    """
+    path = text.strip()
+    if len(path) > MAX_URL_PREFIX_LENGTH or not re.fullmatch(r"(/[A-Za-z0-9._~-]+)*/?", path):
+        return None
+    return None if {".", ".."} & set(path.split("/")) else path.rstrip("/")
+
+
+def meta_name(header: str) -> str:
+    """The name of an HTTP header in a WSGI environment."""
+    return "HTTP_" + header.upper().replace("-", "_")
 
 
 def invalid_value(name: str, value: str, expected: str) -> ImproperlyConfigured:

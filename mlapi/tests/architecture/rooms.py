@@ -97,6 +97,8 @@ ROOMS: dict[str, set[str]] = {
     # Floor 3: the project.
     "mlapi": {
         "mlapi.configuration",
+        "mlapi.pages",
+        "mlapi.proxies",
         "mlapi.rest",
         "predictions",
         "predictions.kserve_v1",
@@ -109,6 +111,9 @@ ROOMS: dict[str, set[str]] = {
     },
     "mlapi.configuration": set(),
     "mlapi.configuration.postgresql": {"mlapi.metrics"},
+    # Pages and proxies share the middleware's types and the error format.
+    "mlapi.pages": {"mlapi.middleware"},
+    "mlapi.proxies": {"mlapi.configuration", "mlapi.middleware", "mlapi.problems"},
     "mlapi.rest": {"mlapi.problems", "registry.exact_json", "registry.artifacts"},
     "mlapi.management": SERVING | REGISTRY,
     # Outside the floors: measures the service from outside.
