@@ -16,6 +16,7 @@ import orjson
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.core.signals import got_request_exception
 from django.db import InterfaceError, OperationalError
+from django.db.models import ProtectedError
 from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from django.urls import Resolver404
 from rest_framework import exceptions
@@ -220,6 +221,10 @@ def _problem_of(error: Exception) -> Problem:
             return Problem(HTTPStatus.BAD_REQUEST, "The request is malformed.")
         case UnreadablePostError():
             return Problem(HTTPStatus.BAD_REQUEST, "The request body could not be read.")
+        case ProtectedError():
+            # The pages that delete check first: another request was faster.
+            detail = "Other records refer to this one by now, so that it was not deleted."
+            return Problem(HTTPStatus.CONFLICT, detail)
         case OperationalError() | InterfaceError():
             return Problem(
                 HTTPStatus.SERVICE_UNAVAILABLE,

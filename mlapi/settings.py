@@ -9,7 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 from mlapi.configuration.databases import read_database
 from mlapi.configuration.environment import LOG_LEVELS, load_environment, meta_name
 from mlapi.configuration.logs import logging_config
-from mlapi.configuration.secret_key import generated_secret_key
+from mlapi.configuration.secret_key import generated_secret_key, is_placeholder
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 environment = load_environment(BASE_DIR / ".env")
@@ -35,6 +35,11 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 _secret_key = environment.text("SECRET_KEY")
 SECRET_KEY_IS_GENERATED = not _secret_key
+if is_placeholder(_secret_key):
+    raise ImproperlyConfigured(
+        "SECRET_KEY is an example, with which anybody can forge tokens. Generate one:"
+        " python3 -c 'import secrets; print(secrets.token_urlsafe(64))'"
+    )
 SECRET_KEY = _secret_key or generated_secret_key(BASE_DIR / ".secret_key")
 
 INSTALLED_APPS = [
@@ -72,6 +77,9 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
 ]
+
+# It looks for the name of Django's SecurityMiddleware, of which HttpsMiddleware is a subclass.
+SILENCED_SYSTEM_CHECKS = ["security.W001"]
 
 TEMPLATES = [
     {
@@ -249,3 +257,6 @@ SPECTACULAR_SETTINGS = {
         "mlapi.rest.schema.document_prefix",
     ],
 }
+
+# Last, since it needs every setting's name. A system check reports them.
+VARIABLES_WITHOUT_EFFECT = environment.check_names()

@@ -18,7 +18,7 @@ API_POLICY = "default-src 'none'; frame-ancestors 'none'"
 
 
 def page_policy(**changes: str) -> str:
-    """The policy of an HTML page; `changes` replaces directives, with `_` for `-` in their names."""
+    """The policy of a page; `changes` replaces directives, with `_` for `-` in their names."""
     directives: Mapping[str, str] = {
         "default-src": "'none'",
         "script-src": "'self'",

@@ -18,7 +18,7 @@ def is_page_wanted(request: HttpRequest) -> bool:
 
 
 def error_page(*, status: int, title: str, detail: str, request_id: str) -> str:
-    """The HTML of an error; reads neither the session nor the database, which may be what failed."""
+    """The HTML of an error; reads neither session nor database, which may be what failed."""
     context = {
         "site_title": admin.site.site_title,
         "site_header": admin.site.site_header,

@@ -32,7 +32,7 @@ class Response:
         return next(value for key, value in self.headers if key == name)
 
 
-def send(path: str, body: bytes = b"", method: str = "GET", **environ: str) -> Response:
+def send(path: str, body: bytes = b"", method: str = "GET", /, **environ: str) -> Response:
     path, _, query = path.partition("?")
     started: list[tuple[str, list[tuple[str, str]]]] = []
     request: dict[str, Any] = {

@@ -96,6 +96,7 @@ ROOMS: dict[str, set[str]] = {
     "predictions.testing": SERVING | EVALUATION | REGISTRY,
     # Floor 3: the project.
     "mlapi": {
+        "mlapi.accounts",
         "mlapi.configuration",
         "mlapi.pages",
         "mlapi.proxies",
@@ -109,6 +110,7 @@ ROOMS: dict[str, set[str]] = {
         *EVALUATION,
         *REGISTRY,
     },
+    "mlapi.accounts": set(),
     "mlapi.configuration": set(),
     "mlapi.configuration.postgresql": {"mlapi.metrics"},
     # Pages and proxies share the middleware's types and the error format.
