@@ -1,7 +1,7 @@
 """The error format and the status of each exception.
 
 Errors are problem details (RFC 9457), except below /v1 and /v2, which have the format of KServe's
-protocols.
+protocols, and in a browser below /admin, where they are pages.
 """
 
 import logging
@@ -16,12 +16,14 @@ import orjson
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.core.signals import got_request_exception
 from django.db import InterfaceError, OperationalError
+from django.db.models import ProtectedError
 from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from django.urls import Resolver404
 from rest_framework import exceptions
 from rest_framework.request import Request
 
 from mlapi.bodies.streams import BodyDamaged, BodyError, BodyIncomplete, BodyTooLarge
+from mlapi.pages.errors import error_page, is_page_wanted
 from predictions.authentication import CachedTokenAuthentication, error_for
 from predictions.evaluation.outcomes.recording import OutcomesRefused
 from predictions.evaluation.quality.tasks import NoQuality
@@ -110,6 +112,8 @@ class Problem:
     def response(self, request: HttpRequest) -> HttpResponse:
         if has_protocol_errors(request.path_info):
             return self._protocol_response()
+        if is_page_wanted(request):
+            return self._page_response(request)
         body: dict[str, object] = {
             "type": self.type,
             "title": self.title or HTTPStatus(self.status).phrase,
@@ -126,6 +130,15 @@ class Problem:
             content_type=MEDIA_TYPE,
             headers=dict(self.headers),
         )
+
+    def _page_response(self, request: HttpRequest) -> HttpResponse:
+        page = error_page(
+            status=self.status,
+            title=self.title or HTTPStatus(self.status).phrase,
+            detail=self.detail,
+            request_id=getattr(request, "request_id", ""),
+        )
+        return HttpResponse(page, status=self.status, headers=dict(self.headers))
 
     def _protocol_response(self) -> HttpResponse:
         # This format has one text for the detail and all messages.
@@ -174,12 +187,16 @@ def permission_denied(request: HttpRequest, exception: Exception) -> HttpRespons
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    return Problem(HTTPStatus.FORBIDDEN, f"CSRF verification failed: {reason}").response(request)
+    detail = (
+        f"CSRF verification failed: {reason} Reload the page and send the form again. If that does"
+        " not help, the origin of this site is missing in CSRF_TRUSTED_ORIGINS."
+    )
+    return Problem(HTTPStatus.FORBIDDEN, detail).response(request)
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """Django's handler404, and the view of unknown URLs: DEBUG does not change the response."""
-    if exception is None or isinstance(exception, Resolver404):
+    if exception is None or isinstance(exception, Resolver404) or not str(exception):
         detail = f"There is nothing at {request.path}"
         return Problem(HTTPStatus.NOT_FOUND, detail).response(request)
     return _problem_of(exception).response(request)
@@ -226,6 +243,10 @@ def _problem_of(error: Exception) -> Problem:
             return Problem(HTTPStatus.BAD_REQUEST, "The request is malformed.")
         case UnreadablePostError():
             return Problem(HTTPStatus.BAD_REQUEST, "The request body could not be read.")
+        case ProtectedError():
+            # The pages that delete check first: another request was faster.
+            detail = "Other records refer to this one by now, so that it was not deleted."
+            return Problem(HTTPStatus.CONFLICT, detail)
         case OperationalError() | InterfaceError():
             return Problem(
                 HTTPStatus.SERVICE_UNAVAILABLE,

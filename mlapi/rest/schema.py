@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
+from rest_framework.request import Request
 
 from mlapi.problems import MEDIA_TYPE, has_protocol_errors
 
@@ -69,6 +70,14 @@ def document_problems(result: Document, **_: object) -> Document:
                 response["description"] = HTTPStatus(int(code)).phrase
                 response["content"] = _error_content(path)
         operation["responses"] = dict(sorted(responses.items()))
+    return result
+
+
+def document_prefix(result: Document, request: Request | None, **_: object) -> Document:
+    """A postprocessing hook that names the path below which a proxy serves the API."""
+    # There is no request if a command writes the schema.
+    if request is not None and (prefix := request.META.get("SCRIPT_NAME")):
+        result["servers"] = [{"url": prefix}]
     return result
 
 

@@ -107,7 +107,10 @@ ROOMS: dict[str, set[str]] = {
     # Floor 3: the project.
     "mlapi": {
         "mlapi.bodies",
+        "mlapi.accounts",
         "mlapi.configuration",
+        "mlapi.pages",
+        "mlapi.proxies",
         "mlapi.rest",
         "predictions",
         "predictions.kserve_v1",
@@ -119,8 +122,12 @@ ROOMS: dict[str, set[str]] = {
         *REGISTRY,
     },
     "mlapi.bodies": {"mlapi.problems", "predictions.ndjson"},
+    "mlapi.accounts": set(),
     "mlapi.configuration": set(),
     "mlapi.configuration.postgresql": {"mlapi.metrics"},
+    # Pages and proxies share the middleware's types and the error format.
+    "mlapi.pages": {"mlapi.middleware"},
+    "mlapi.proxies": {"mlapi.configuration", "mlapi.middleware", "mlapi.problems"},
     "mlapi.rest": {"mlapi.problems", "registry.exact_json", "registry.artifacts"},
     "mlapi.management": SERVING | REGISTRY,
     # Outside the floors: measures the service from outside.
