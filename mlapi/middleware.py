@@ -5,7 +5,6 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from http import HTTPStatus
 from typing import Any
 
 from django.contrib.auth.middleware import AuthenticationMiddleware
@@ -17,17 +16,12 @@ from django.utils.functional import SimpleLazyObject
 
 from mlapi.configuration import logs
 from mlapi.metrics import observe_request, route_of
-from mlapi.problems import Problem
-from mlapi.server.in_flight import OVERLOADED
+from mlapi.pages.errors import ADMIN_PATH
 
 access_logger = logging.getLogger("mlapi.access")
 
 # Short and plain enough for a log line, a database column and a header.
 WELL_FORMED_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
-
-ADMIN_PATH = "/admin"
-HEALTH_PATH = re.compile(r"/(v2/)?health(/|$)|/metrics/?$")
-OVERLOAD_RETRY_AFTER_SECONDS = 1
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
@@ -139,35 +133,6 @@ def _user_id(request: HttpRequest) -> object:
     """
     user = getattr(request, "_cached_user", None) or getattr(request, "user", None)
     return None if isinstance(user, SimpleLazyObject) else getattr(user, "pk", None)
-
-
-class OverloadMiddleware:
-    """Answers 503 to a request beyond what a worker takes at a time, except to health checks."""
-
-    def __init__(self, get_response: GetResponse) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if OVERLOADED in request.META and not HEALTH_PATH.match(request.path_info):
-            return Problem(
-                HTTPStatus.SERVICE_UNAVAILABLE,
-                "The service is working on as many requests as it can.",
-                headers={"Retry-After": str(OVERLOAD_RETRY_AFTER_SECONDS)},
-            ).response(request)
-        return self.get_response(request)
-
-
-class LengthRequiredMiddleware:
-    """Answers 411 to a chunked body, which WSGI would pass to the views as an empty one."""
-
-    def __init__(self, get_response: GetResponse) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if "HTTP_TRANSFER_ENCODING" in request.META and not request.META.get("CONTENT_LENGTH"):
-            detail = "A request body needs a Content-Length; chunked bodies are not supported."
-            return Problem(HTTPStatus.LENGTH_REQUIRED, detail).response(request)
-        return self.get_response(request)
 
 
 class _AdminOnly:

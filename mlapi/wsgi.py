@@ -15,6 +15,7 @@ django_application: WSGIHandler = get_wsgi_application()
 
 # Django must be set up before it is imported.
 from mlapi import fast_lane  # noqa: E402
+from mlapi.proxies import prefixes  # noqa: E402
 from mlapi.server.in_flight import (  # noqa: E402
     OVERLOADED,
     InFlight,
@@ -45,6 +46,7 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
 def _answer(
     environ: dict[str, Any], start_response: Callable[..., Any]
 ) -> bytes | HttpResponseBase:
+    prefixes.mount(environ)
     if in_flight.exceeds_limit():
         environ[OVERLOADED] = True
     else:
@@ -52,6 +54,8 @@ def _answer(
         if fast is not None:
             start_response(fast.status, list(fast.headers))
             return fast.body
+    # The server sets it, but lets a chunked body that was cut off look like a complete one.
+    environ["wsgi.input_terminated"] = False
     response: HttpResponseBase = django_application(environ, start_response)
     if not isinstance(response, HttpResponse):
         return response

@@ -12,16 +12,19 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from mlapi.bodies.streams import BodyError
+
 # A client that is still sending when its answer comes may never read it, or a proxy may report a
 # failure of its own. What it sends is read and discarded, up to these limits.
 DISCARD_BYTES = 64 * 2**20
 DISCARD_SECONDS = 10
 CHUNK_BYTES = 2**16
+TOO_SLOW = "The request's body arrived too slowly."
 # The key in a request's environment that tells Django to refuse it.
 OVERLOADED = "mlapi.is_overloaded"
 
 
-class BodyTooSlow(OSError):
+class BodyTooSlow(BodyError):
     """The body did not arrive in time. The message is for the caller."""
 
 
@@ -33,6 +36,7 @@ class RequestInFlight:
 
     __slots__ = (
         "_body_timeout_seconds",
+        "_is_too_slow",
         "_read",
         "address",
         "began_at",
@@ -55,9 +59,12 @@ class RequestInFlight:
         self.body_ended_at = None if self.remaining_bytes else self.began_at
         self.waiting_since: float | None = None
         self.waited_seconds = 0.0
+        self._is_too_slow = False
 
     def read(self, size: int = -1) -> bytes:
         """At most `size` bytes of the body; fewer only at its end. Raises BodyTooSlow."""
+        if self._is_too_slow:
+            raise BodyTooSlow(TOO_SLOW)
         if size is None or size < 0 or size > self.remaining_bytes:
             size = self.remaining_bytes
         if not size:
@@ -73,7 +80,8 @@ class RequestInFlight:
         if not self.remaining_bytes:
             self.body_ended_at = now
         if len(data) < size and self.waited_seconds >= self._body_timeout_seconds:
-            raise BodyTooSlow("The request's body arrived too slowly.")
+            self._is_too_slow = True
+            raise BodyTooSlow(TOO_SLOW)
         return data
 
     def readline(self, size: int = -1) -> bytes:

@@ -9,7 +9,7 @@ from rest_framework.test import APIClient
 from mlapi import metrics
 from mlapi.databases.probes import probe_connection
 from mlapi.health import database
-from registry import loader
+from registry.loading import loader
 from registry.testing.databases import pool_limits, postgresql
 
 READY = "/health/ready/"

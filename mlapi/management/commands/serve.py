@@ -77,6 +77,8 @@ class Command(BaseCommand):
             worker_timeout_seconds=settings.WORKER_TIMEOUT_SECONDS,
             max_connections=settings.MAX_CONNECTIONS,
         )
+        if not os.environ.get("MAX_CONCURRENT_PER_MODEL", "0").strip("0 "):
+            os.environ["MAX_CONCURRENT_PER_MODEL"] = str(threads // 2)
         command = [sys.executable, "-m", "mlapi.server", *server_options.arguments()]
         self.stdout.write(f"Serving on http://{address} (stop with Ctrl-C)")
         self.stdout.flush()
