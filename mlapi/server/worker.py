@@ -14,6 +14,8 @@ from mlapi.server.board import Board
 from mlapi.server.options import Options
 
 HEARTBEAT_SECONDS = 1
+# How long requests in flight may take to finish after a stop.
+STOP_SECONDS = 30
 # For health checks, and to refuse requests that are too many.
 RESERVED_THREADS = 8
 BLACK_BOX = "MLAPI_BLACK_BOX"
@@ -84,6 +86,9 @@ def _beat_and_stop_with_parent(board: Board, slot: int, parent: int) -> None:
         board.beat(slot)
         time.sleep(HEARTBEAT_SECONDS)
     os.kill(os.getpid(), signal.SIGTERM)
+    # As the parent would: requests that take longer than this are not waited for.
+    time.sleep(STOP_SECONDS)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _start_health_checks(board: Board, slot: int) -> None:
