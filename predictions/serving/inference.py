@@ -47,11 +47,11 @@ def answer_rows(
     `observe_seconds` receives the duration of each call.
     """
     call = _Scoring(model, max_call_rows, deadline, observe_seconds)
-    if all_must_fit:
+    if all_must_fit and not has_varying_shape(model.signature):
         return call.score(arrange(model.signature, rows))
     answers: list[Answer | None] = [None] * len(rows)
     groups: dict[tuple[tuple[int, ...], ...], tuple[list[int], list[Arrays]]] = {}
-    for places, arrays in _arrange_each(model.signature, rows, answers):
+    for places, arrays in _arrange_each(model.signature, rows, answers, all_must_fit):
         shape = tuple(array.shape[1:] for array in arrays.values())
         indexes, pieces = groups.setdefault(shape, ([], []))
         indexes += places
@@ -67,9 +67,13 @@ def answer_rows(
 
 
 def _arrange_each(
-    signature: Signature, rows: Sequence[object], answers: list[Answer | None]
+    signature: Signature,
+    rows: Sequence[object],
+    answers: list[Answer | None],
+    all_must_fit: bool,
 ) -> Iterator[tuple[range, Arrays]]:
-    """Yield runs of rows that fit, with their places; put the errors of the others in `answers`.
+    """Yield runs of rows that fit, with their places; put the errors of the others in `answers`,
+    or with `all_must_fit` raise the first.
 
     A row is arranged at most twice: `arrange` stops at the first that does not fit.
     """
@@ -82,6 +86,8 @@ def _arrange_each(
             yield range(start, end), arrange(signature, rows[start:end])
         except InvalidInput as error:
             end = start + error.row
+            if all_must_fit:
+                raise InvalidInput(end, error.errors) from error
             answers[end] = Answer(error=error)
             if end > start:
                 yield range(start, end), arrange(signature, rows[start:end])

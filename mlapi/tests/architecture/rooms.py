@@ -106,7 +106,11 @@ ROOMS: dict[str, set[str]] = {
     "predictions.testing": SERVING | EVALUATION | REGISTRY,
     # Floor 3: the project.
     "mlapi": {
+        "mlapi.bodies",
+        "mlapi.accounts",
         "mlapi.configuration",
+        "mlapi.pages",
+        "mlapi.proxies",
         "mlapi.rest",
         "predictions",
         "predictions.kserve_v1",
@@ -117,8 +121,13 @@ ROOMS: dict[str, set[str]] = {
         *EVALUATION,
         *REGISTRY,
     },
+    "mlapi.bodies": {"mlapi.problems", "predictions.ndjson"},
+    "mlapi.accounts": set(),
     "mlapi.configuration": set(),
     "mlapi.configuration.postgresql": {"mlapi.metrics"},
+    # Pages and proxies share the middleware's types and the error format.
+    "mlapi.pages": {"mlapi.middleware"},
+    "mlapi.proxies": {"mlapi.configuration", "mlapi.middleware", "mlapi.problems"},
     "mlapi.rest": {"mlapi.problems", "registry.exact_json", "registry.artifacts"},
     "mlapi.management": SERVING | REGISTRY,
     # Outside the floors: measures the service from outside.
