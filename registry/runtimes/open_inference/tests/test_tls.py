@@ -27,7 +27,7 @@ def certificate(tmp_path: Path) -> Path:
         [
             *["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"],
             *["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"],
-            *["-keyout", path, "-out", tmp_path / "public.pem"],
+            *["-keyout", str(path), "-out", str(tmp_path / "public.pem")],
         ],
         check=True,
         capture_output=True,
