@@ -83,6 +83,7 @@ def load_application(pids: "SynchronizedArray[int] | None" = None) -> WSGIApplic
     # After the fork: the parent must not load the application.
     from mlapi.wsgi import application  # noqa: PLC0415
 
+    _bound_requests()
     # The server copies the environment into each request, and the application has read these.
     for name in SECRET_NAMES:
         os.environ.pop(name, None)
@@ -123,6 +124,14 @@ def _stop_with_parent(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(PARENT_CHECK_SECONDS)
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _bound_requests() -> None:
+    from django.conf import settings  # noqa: PLC0415
+
+    from mlapi.configuration.databases import bound_requests  # noqa: PLC0415
+
+    bound_requests(settings.DATABASES["default"], statement_seconds=settings.DB_STATEMENT_TIMEOUT)
 
 
 def _warm_models() -> None:

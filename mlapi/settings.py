@@ -99,6 +99,7 @@ TEMPLATES = [
 # Data
 
 DATABASES = {"default": read_database(environment, base_dir=BASE_DIR)}
+DB_STATEMENT_TIMEOUT = environment.integer("DB_STATEMENT_TIMEOUT", "10", minimum=1, maximum=3600)
 
 MODEL_PATH = BASE_DIR / environment.text("MODEL_PATH", "models/")
 MODEL_CACHE_SIZE = environment.integer("MODEL_CACHE_SIZE", "3", minimum=1, maximum=10_000)

@@ -123,7 +123,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "mlapi.bodies": {"mlapi.problems", "predictions.ndjson"},
     "mlapi.accounts": set(),
-    "mlapi.configuration": set(),
+    "mlapi.configuration": {"mlapi.configuration.postgresql"},
     "mlapi.configuration.postgresql": {"mlapi.metrics"},
     # Pages and proxies share the middleware's types and the error format.
     "mlapi.pages": {"mlapi.middleware"},
