@@ -24,8 +24,6 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
     if fast is not None:
         start_response(fast.status, list(fast.headers))
         return [fast.body]
-    # The server sets it, but lets a chunked body that was cut off look like a complete one.
-    environ["wsgi.input_terminated"] = False
     response = django_application(environ, start_response)
     if not isinstance(response, HttpResponse):
         return response
