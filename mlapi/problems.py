@@ -24,6 +24,7 @@ from rest_framework.request import Request
 
 from mlapi.bodies.streams import BodyDamaged, BodyError, BodyIncomplete, BodyTooLarge
 from mlapi.pages.errors import error_page, is_page_wanted
+from mlapi.server.in_flight import BodyTooSlow
 from predictions.authentication import CachedTokenAuthentication, error_for
 from predictions.evaluation.outcomes.recording import OutcomesRefused
 from predictions.evaluation.quality.tasks import NoQuality
@@ -62,6 +63,7 @@ PROTOCOL_PATHS = ("/v1", "/v2")
 # (messages by field path), `retry_after` (seconds) and `extensions` (more members of the problem).
 # A subclass has the status of its nearest parent in this table.
 DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
+    BodyTooSlow: HTTPStatus.REQUEST_TIMEOUT,
     BodyIncomplete: HTTPStatus.BAD_REQUEST,
     BodyDamaged: HTTPStatus.BAD_REQUEST,
     BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,

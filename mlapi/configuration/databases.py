@@ -78,8 +78,17 @@ def _sqlite(rest: str, *, base_dir: Path) -> DatabaseSettings:
             "init_command": SQLITE_PRAGMAS,
         },
         # A file: an in-memory test database ignores the busy timeout.
-        "TEST": {"NAME": Path(tempfile.gettempdir()) / f"mlapi-test-{os.getpid()}.sqlite3"},
+        "TEST": {"NAME": _test_database()},
     }
+
+
+def _test_database() -> Path:
+    try:
+        folder = tempfile.gettempdir()
+    except FileNotFoundError:
+        # No folder is writable. Only tests need one for this.
+        folder = ""
+    return Path(folder) / f"mlapi-test-{os.getpid()}.sqlite3"
 
 
 def _postgresql(rest: str, *, pool: dict[str, object]) -> DatabaseSettings:
