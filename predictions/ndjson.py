@@ -7,6 +7,7 @@ it before it reads. It is then scored and committed chunk by chunk, in constant 
 import logging
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import IO, Any
 
 import orjson
@@ -22,6 +23,7 @@ from predictions.serving import services
 from predictions.serving.questions import Question
 from predictions.serving.records import Record
 from registry import loader
+from registry.artifacts.errors import TEMPORARY_FOLDER, storage_errors
 from registry.exact_json.values import JSONObject, parse_json
 from registry.signatures.validation import InvalidInput
 
@@ -71,15 +73,32 @@ class NDJSONParser(BaseParser):
     ) -> Any:
         request = (parser_context or {})["request"]
         length = body_length(request, limit_bytes=settings.MAX_NDJSON_BYTES)
-        # Closed with the response. It has no name, so a killed process leaves nothing behind.
-        file = tempfile.TemporaryFile()  # noqa: SIM115
-        while chunk := stream.read(COPY_BYTES):
-            file.write(chunk)
-        if file.tell() != length:
-            file.close()
-            raise ParseError("The body ended before its Content-Length.")
-        file.seek(0)
+        with storage_errors(TEMPORARY_FOLDER):
+            # Closed with the response. It has no name, so a killed process leaves nothing behind.
+            file = tempfile.TemporaryFile()  # noqa: SIM115
+        try:
+            _copy(stream, file, length)
+        except BaseException:
+            # Closing writes what is left in the buffer, for which a full disk has no room either.
+            with suppress(OSError):
+                file.close()
+            raise
         return file
+
+
+def _copy(stream: IO[bytes], file: IO[bytes], length: int) -> None:
+    """Copy the body to `file` and rewind it; raises ParseError for a body that was cut off.
+
+    Raises StorageUnavailable, or OSError if the disk is full.
+    """
+    while chunk := stream.read(COPY_BYTES):
+        with storage_errors(TEMPORARY_FOLDER):
+            file.write(chunk)
+    with storage_errors(TEMPORARY_FOLDER):
+        size = file.tell()
+        file.seek(0)
+    if size != length:
+        raise ParseError("The body ended before its Content-Length.")
 
 
 def stream_results(question: Question, body: IO[bytes]) -> Iterator[bytes]:
