@@ -26,6 +26,7 @@ from predictions.evaluation.outcomes.recording import OutcomesRefused
 from predictions.evaluation.quality.tasks import NoQuality
 from predictions.evaluation.replays.promotion_gate import InvalidRequirement, PromotionRefused
 from predictions.evaluation.replays.runner import ReplayBusy, ReplayTaken, ReplayTooLarge
+from predictions.following import LogRestored
 from predictions.models import PredictionNotFound, ReplayNotFound
 from predictions.serving.idempotency import InvalidKey, KeyReused
 from predictions.serving.recorder import CallerInactive
@@ -75,6 +76,7 @@ DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
     KeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     PredictionFailed: HTTPStatus.UNPROCESSABLE_ENTITY,
     PredictionUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    LogRestored: HTTPStatus.SERVICE_UNAVAILABLE,
     ReplayNotFound: HTTPStatus.NOT_FOUND,
     ReplayTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     ReplayBusy: HTTPStatus.SERVICE_UNAVAILABLE,

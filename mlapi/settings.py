@@ -175,6 +175,7 @@ CORS_ALLOW_HEADERS = [
     "x-request-id",
 ]
 CORS_EXPOSE_HEADERS = [
+    "At-End",
     "Inference-Header-Content-Length",
     "Link",
     "Retry-After",

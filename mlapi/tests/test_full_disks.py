@@ -106,7 +106,7 @@ def stream(client: APIClient, version: ModelVersion, artifact: Artifact) -> Any:
 
 
 def test_an_ndjson_body_without_room_is_507(
-    client: APIClient,
+    authorized: APIClient,
     iris: ModelVersion,
     iris_artifact: Artifact,
     monkeypatch: pytest.MonkeyPatch,
@@ -115,7 +115,7 @@ def test_an_ndjson_body_without_room_is_507(
     full = Path("/dev/full").open("r+b", buffering=0)  # noqa: SIM115 -- the view closes it
     monkeypatch.setattr(tempfile, "TemporaryFile", lambda: full)
 
-    response = stream(client, iris, iris_artifact)
+    response = stream(authorized, iris, iris_artifact)
 
     assert response.status_code == 507
     assert response["Retry-After"] == "30"
@@ -123,14 +123,14 @@ def test_an_ndjson_body_without_room_is_507(
 
 
 def test_without_a_temporary_folder_ndjson_is_503(
-    client: APIClient,
+    authorized: APIClient,
     iris: ModelVersion,
     iris_artifact: Artifact,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(tempfile, "TemporaryFile", fail_with(errno.ENOENT))
 
-    response = stream(client, iris, iris_artifact)
+    response = stream(authorized, iris, iris_artifact)
 
     assert response.status_code == 503
     assert response.json()["detail"] == "The temporary folder cannot be written. Try again later."

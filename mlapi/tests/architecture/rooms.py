@@ -21,6 +21,7 @@ REGISTRY = REGISTRY_WITHOUT_DJANGO | {
 # What the code that answers predictions uses. None of it is about evaluation.
 SERVING = {
     "predictions.authentication",
+    "predictions.following",
     "predictions.metrics",
     "predictions.models",
     "predictions.ndjson",
