@@ -5,16 +5,16 @@ position misses none and gets none twice, however many write at the same time.
 """
 
 import re
-from collections.abc import Sequence
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from predictions.models import Prediction, has_rows_from_the_future
+from predictions.models.predictions import PredictionQuerySet
 from registry.exact_json.values import JSONObject
 from registry.pagination import (
     MAX_ID,
@@ -89,9 +89,7 @@ class FollowablePagination(KeysetPagination):
         ]
 
 
-def _rows_after(
-    start: tuple[int, int], rows: "QuerySet[Prediction]", limit: int
-) -> Sequence[Prediction]:
+def _rows_after(start: tuple[int, int], rows: PredictionQuerySet, limit: int) -> list[Prediction]:
     if has_rows_from_the_future(Prediction._meta.db_table, rows.db):
         raise LogRestored("The database was restored: `manage.py migrate` must run first")
     transaction_id, pk = start

@@ -53,7 +53,7 @@ class RefusalWrapper(DatabaseErrorWrapper):
             self._connection.has_refused = True
             self._connection.errors_occurred = True
             raise OperationalError(*exc_value.args).with_traceback(traceback) from exc_value
-        super().__exit__(exc_type, exc_value, traceback)  # type: ignore[arg-type]
+        super().__exit__(exc_type, exc_value, traceback)
 
 
 class ReplacedWhenRefused(BaseDatabaseWrapper):

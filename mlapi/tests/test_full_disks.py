@@ -100,7 +100,7 @@ def test_the_admins_form_answers_507_too(
 
 def stream(client: APIClient, version: ModelVersion, artifact: Artifact) -> Any:
     client.raise_request_exception = False
-    line = json.dumps(dict(artifact.row)).encode() + b"\n"
+    line = json.dumps(dict(artifact.row)) + "\n"
     url = f"/api/v1/predictions/batch/?model_id={version.pk}"
     return client.generic("POST", url, line, content_type=NDJSON)
 

@@ -30,15 +30,15 @@ class _PostgreSQLNumber(Func):
     arity = 0
     output_field = BigIntegerField()
 
-    def as_sql(
+    def as_sql(  # type: ignore[override] -- the arguments of Func's templates are not used
         self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any
-    ) -> tuple[str, list[Any]]:
-        return "0", []
+    ) -> tuple[str, tuple[str | int, ...]]:
+        return "0", ()
 
     def as_postgresql(
         self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any
-    ) -> tuple[str, list[Any]]:
-        return self.sql, []
+    ) -> tuple[str, tuple[str | int, ...]]:
+        return self.sql, ()
 
 
 class CurrentTransaction(_PostgreSQLNumber):
@@ -74,10 +74,10 @@ def continue_numbers(model: type[models.Model], using: str) -> bool:
     """Raise the offset above the numbers of a restored table; returns whether that was necessary.
 
     Rows that were written since the restore are numbered anew, so that followers of the log get
-    them. Does nothing on SQLite.
+    them. Does nothing on SQLite, nor before the migration that adds the numbers.
     """
     table = model._meta.db_table
-    if not has_rows_from_the_future(table, using):
+    if not _has_numbers(using) or not has_rows_from_the_future(table, using):
         return False
     with transaction.atomic(using=using), connections[using].cursor() as cursor:
         cursor.execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
@@ -92,3 +92,11 @@ def continue_numbers(model: type[models.Model], using: str) -> bool:
             [last_restored],
         )
     return True
+
+
+def _has_numbers(using: str) -> bool:
+    if connections[using].vendor != "postgresql":
+        return False
+    with connections[using].cursor() as cursor:
+        cursor.execute("SELECT to_regprocedure(%s) IS NOT NULL", [f"{OFFSET_FUNCTION}()"])
+        return bool(cursor.fetchone()[0])

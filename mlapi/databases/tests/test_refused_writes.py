@@ -131,7 +131,7 @@ def test_a_stream_ends_with_a_summary_that_says_so(
     api: APIClient, writes: Requests, fault: Fault
 ) -> None:
     url = f"{PREDICTIONS}batch/?model_id={writes.iris.pk}"
-    lines = (json.dumps(dict(writes.row)) + "\n").encode() * 3
+    lines = (json.dumps(dict(writes.row)) + "\n") * 3
 
     with fault():
         response: Any = api.generic("POST", url, lines, content_type=NDJSON)

@@ -114,7 +114,7 @@ ROOMS: dict[str, set[str]] = {
     "mlapi.configuration.sqlite": {"mlapi.configuration.refusals"},
     "mlapi.databases": {"predictions.models"},
     "mlapi.rest": {"mlapi.problems", "registry.exact_json", "registry.artifacts"},
-    "mlapi.management": SERVING | REGISTRY,
+    "mlapi.management": {"mlapi.databases"} | SERVING | REGISTRY,
     # Outside the floors: measures the service from outside.
     "benchmarks": {
         "benchmarks.commits",
