@@ -213,6 +213,7 @@ CORS_ALLOW_HEADERS = [
     "x-request-timeout-ms",
 ]
 CORS_EXPOSE_HEADERS = [
+    "At-End",
     "Inference-Header-Content-Length",
     "Link",
     "Retry-After",

@@ -67,7 +67,7 @@ def _sqlite(rest: str, *, base_dir: Path) -> DatabaseSettings:
     if not path.startswith("/") or not name or name == ":memory:" or query:
         raise invalid_value("DATABASE_URL", rest, EXPECTED)
     return {
-        "ENGINE": "django.db.backends.sqlite3",
+        "ENGINE": "mlapi.configuration.sqlite",
         "NAME": base_dir / name,
         "CONN_MAX_AGE": None,
         "OPTIONS": {

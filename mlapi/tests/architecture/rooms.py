@@ -22,6 +22,7 @@ REGISTRY = REGISTRY_WITHOUT_DJANGO | {
 # What the code that answers predictions uses. None of it is about evaluation.
 SERVING = {
     "predictions.authentication",
+    "predictions.following",
     "predictions.metrics",
     "predictions.models",
     "predictions.ndjson",
@@ -127,7 +128,8 @@ ROOMS: dict[str, set[str]] = {
     "mlapi.bodies": {"mlapi.problems", "predictions.ndjson"},
     "mlapi.accounts": set(),
     "mlapi.configuration": {"mlapi.configuration.postgresql"},
-    "mlapi.configuration.postgresql": {"mlapi.metrics"},
+    "mlapi.configuration.postgresql": {"mlapi.configuration.refusals", "mlapi.metrics"},
+    "mlapi.configuration.sqlite": {"mlapi.configuration.refusals"},
     "mlapi.databases": {"predictions.models"},
     "mlapi.health": {
         "mlapi.databases",
@@ -154,7 +156,9 @@ ROOMS: dict[str, set[str]] = {
     "mlapi.pages": {"mlapi.middleware"},
     "mlapi.proxies": {"mlapi.configuration", "mlapi.middleware", "mlapi.problems"},
     "mlapi.rest": {"mlapi.problems", "registry.exact_json", "registry.artifacts"},
-    "mlapi.management": SERVING | REGISTRY | {"mlapi.configuration", "mlapi.server"},
+    "mlapi.management": SERVING
+    | REGISTRY
+    | {"mlapi.configuration", "mlapi.databases", "mlapi.server"},
     # Outside the floors: measures the service from outside.
     "benchmarks": {
         "benchmarks.commits",
