@@ -82,6 +82,7 @@ def load_application(pids: "SynchronizedArray[int] | None" = None) -> WSGIApplic
     ).start()
     # After the fork: the parent must not load the application.
     from mlapi.wsgi import application  # noqa: PLC0415
+    from registry.loading import warming  # noqa: PLC0415
 
     # The server copies the environment into each request, and the application has read these.
     for name in SECRET_NAMES:
@@ -89,8 +90,8 @@ def load_application(pids: "SynchronizedArray[int] | None" = None) -> WSGIApplic
     # Imported modules are never freed: exclude them from every full collection.
     gc.collect()
     gc.freeze()
-    # Neither readiness nor a stop may wait for the models.
-    threading.Thread(target=_warm_models, name="warm-models", daemon=True).start()
+    # A stop must not wait for the models.
+    warming.start()
     return application
 
 
@@ -123,16 +124,6 @@ def _stop_with_parent(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(PARENT_CHECK_SECONDS)
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _warm_models() -> None:
-    from registry.loading import loader  # noqa: PLC0415
-
-    try:
-        loader.preload()
-    except Exception:
-        # The request that needs a model tries again.
-        logger.exception("The models could not be loaded at start")
 
 
 if __name__ == "__main__":

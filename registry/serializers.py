@@ -148,5 +148,7 @@ class ModelVersionSerializer(serializers.ModelSerializer[ModelVersion]):
             "size_bytes",
             "libraries",
             "created_by",
+            "quarantined_at",
+            "quarantine_reason",
         ]
         read_only_fields = fields

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from predictions.serving.answers import Answer, targets_of
-from registry.loading.loader import LoadedModel
+from registry.loading.cache import LoadedModel
 from registry.runtimes.base import (
     InferenceError,
     Outputs,

@@ -76,14 +76,15 @@ class _Scorer:
 class IsolatedRuntime:
     """Scores one call at a time in its process, which is started again after it has ended.
 
-    `report_crash` receives how the process died, on the thread whose call it was.
+    `report_crash` receives how the process died, on the thread whose call it was, and returns
+    whether it may be started again.
     """
 
     def __init__(
         self,
         isolation: Isolation,
         libraries: Mapping[str, str],
-        report_crash: Callable[[str], None],
+        report_crash: Callable[[str], bool],
     ) -> None:
         """Start the process and wait until it has loaded the file; raises LoadError."""
         self.libraries = libraries
@@ -92,6 +93,7 @@ class IsolatedRuntime:
         # Held during a call: the process scores one at a time.
         self._lock = threading.Lock()
         self._scorer: _Scorer | None = None
+        self._may_start = True
         self.signature = Signature.from_json(isolation.signature)
         with self._lock:
             try:
@@ -148,6 +150,8 @@ class IsolatedRuntime:
             raise self._crashed(error) from error
 
     def _running(self, until: float) -> _Scorer:
+        if not self._may_start:
+            raise RuntimeUnavailable("The model crashed too often", retry_after=RETRY_AFTER_SECONDS)
         if self._scorer is None or not self._scorer.is_loaded:
             try:
                 self._start(until)
@@ -208,7 +212,7 @@ class IsolatedRuntime:
             reason = f"died of {_signal_name(-returncode)}"
         else:
             reason = f"ended with the exit code {returncode}"
-        self._report_crash(reason)
+        self._may_start = self._report_crash(reason)
         return ModelCrashed(f"The process that scored this input {reason}")
 
     def _end(self, wait_seconds: float = 0.0) -> int:
@@ -231,5 +235,3 @@ def _signal_name(number: int) -> str:
 
 def _late(seconds: float) -> DeadlineExceeded:
     return DeadlineExceeded(f"The model did not answer within {seconds:g} s")
-
-

@@ -9,7 +9,7 @@ from predictions.serializers import PredictionDetailSerializer
 from predictions.serving import services
 from predictions.serving.questions import Question
 from registry.exact_json.values import JSONObject, parse_json
-from registry.loading.loader import ArtifactMissing, ModelNotReady
+from registry.loading.errors import ArtifactMissing, ModelNotReady
 from registry.models import ModelNotFound
 from registry.signatures.validation import InvalidInput
 

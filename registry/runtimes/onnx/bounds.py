@@ -14,7 +14,6 @@ import onnx
 from registry.runtimes.base import LoadError
 from registry.runtimes.onnx.graph import all_nodes, subgraphs
 from registry.runtimes.trees.branches import check_branches, check_indexes, require
-from registry.signatures.signature import listed
 
 _TREES = ("TreeEnsembleClassifier", "TreeEnsembleRegressor")
 # Each repeats until a condition holds that it computes itself.
@@ -54,7 +53,7 @@ def unbounded_operators(model: onnx.ModelProto) -> str:
         if node.op_type in _TREES:
             reason = _check_trees(node, widths.get(node.input[0]) if node.input else None)
             reasons |= {reason} if reason else set()
-    return listed(sorted(reasons))
+    return "; ".join(sorted(reasons))
 
 
 # -- sizes that callers choose

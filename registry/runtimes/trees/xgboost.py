@@ -48,7 +48,10 @@ def _check_model(model: Mapping[str, Any], width: int, n_groups: int) -> str:
     trees = model["trees"]
     rounds = np.asarray(model["iteration_indptr"])
     require(
-        len(rounds) and rounds[0] == 0 and rounds[-1] == len(trees) and (np.diff(rounds) >= 0).all(),
+        len(rounds)
+        and rounds[0] == 0
+        and rounds[-1] == len(trees)
+        and (np.diff(rounds) >= 0).all(),
         "rounds of the wrong size",
     )
     groups = np.asarray(model["tree_info"], dtype=np.int64)
