@@ -25,7 +25,7 @@ MAX_DESCRIPTION_BYTES = 16 * 2**20
 # More than any answer to MAX_BATCH_ROWS rows that a caller could use.
 MAX_REPLY_BYTES = 2**30
 _NUMBERS = frozenset(
-    ["<f2", "<f4", "<f8", "|i1", "<i2", "<i4", "<i8", "|u1", "<u2", "<u4", "<u8", "|b1"]
+    ("<f2", "<f4", "<f8", "|i1", "<i2", "<i4", "<i8", "|u1", "<u2", "<u4", "<u8", "|b1")
 )
 
 

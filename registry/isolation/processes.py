@@ -92,7 +92,8 @@ def exchange(
     Raises subprocess.TimeoutExpired, or ReplyTooLarge for more than `max_bytes`: code that took
     over the process could fill the memory of this one. The process runs on then.
     """
-    assert child.stdin is not None and child.stdout is not None
+    assert child.stdin is not None
+    assert child.stdout is not None
     until = time.monotonic() + timeout_seconds
     unsent, reply = memoryview(request), bytearray()
     with selectors.DefaultSelector() as selector:

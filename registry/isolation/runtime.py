@@ -1,4 +1,4 @@
-"""A model that is scored in a process of its own, which can be killed and may crash. No Django here.
+"""A model that is scored in a process of its own, which may crash or be killed. No Django here.
 
 A call that no library can interrupt ends with its process, and what a poisonous input destroys is
 that process alone. The price is a trip of some ten microseconds for every call.

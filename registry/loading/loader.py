@@ -13,7 +13,8 @@ from registry.artifacts import store
 from registry.isolation.black_box import VARIABLE, BlackBox, WatchedRuntime
 from registry.isolation.runtime import IsolatedRuntime, Isolation
 from registry.loading import quarantine
-from registry.loading.cache import LoadedModel, ModelCache
+from registry.loading.cache import LoadedModel as LoadedModel
+from registry.loading.cache import ModelCache as ModelCache
 from registry.loading.cache import release_connection as release_connection
 from registry.loading.errors import ArtifactMissing as ArtifactMissing
 from registry.loading.errors import ModelNotReady as ModelNotReady

@@ -9,7 +9,6 @@ query for any of this.
 import logging
 import threading
 import time
-from collections.abc import Iterable
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
@@ -67,12 +66,8 @@ def preload() -> None:
     try:
         live = live_versions()
         _load_live(live)
-        in_memory = {model.version.pk: model.size_bytes for model in loader.cache.models()}
-        newest = ModelVersion.objects.active().exclude(artifact="").newest_first()
-        for version in newest.exclude(pk__in=in_memory)[: settings.MODEL_CACHE_SIZE]:
-            in_memory[version.pk] = expected_bytes(version)
-            if not loader.cache.fits(len(in_memory), sum(in_memory.values())):
-                break
+        # The newest one last: it is evicted last.
+        for version in reversed(_newest_that_fit()):
             _load(version)
     finally:
         connection.close()
@@ -90,13 +85,27 @@ def refresh() -> None:
 def live_versions() -> list[ModelVersion]:
     """The active versions that aliases use: those that answer, then canaries, then shadows."""
     usable = ModelVersion.objects.active().exclude(artifact="").filter(quarantined_at=None)
-    roles: tuple[Iterable[object], ...] = (
-        Alias.objects.values("version"),
-        Alias.objects.exclude(canary=None).values("canary"),
-        AliasShadow.objects.values("version"),
+    roles = (
+        Alias.objects.values_list("version"),
+        Alias.objects.exclude(canary=None).values_list("canary"),
+        AliasShadow.objects.values_list("version"),
     )
     rows = (row for ids in roles for row in usable.filter(pk__in=ids).order_by("-pk"))
     return list(dict.fromkeys(rows))
+
+
+def _newest_that_fit() -> list[ModelVersion]:
+    """The newest versions for which the cache has room beside what is in it."""
+    sizes = {model.version.pk: model.size_bytes for model in loader.cache.models()}
+    usable = ModelVersion.objects.active().exclude(artifact="").filter(quarantined_at=None)
+    newest = usable.exclude(pk__in=list(sizes)).newest_first()
+    fitting: list[ModelVersion] = []
+    for version in newest[: settings.MODEL_CACHE_SIZE]:
+        sizes[version.pk] = expected_bytes(version)
+        if not loader.cache.fits(len(sizes), sum(sizes.values())):
+            break
+        fitting.append(version)
+    return fitting
 
 
 def _run() -> None:

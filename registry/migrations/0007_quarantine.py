@@ -16,7 +16,8 @@ class Migration(migrations.Migration):
                 db_default=False,
                 default=False,
                 editable=False,
-                help_text="Scored in a process of its own, because a worker failed in one of its calls.",
+                help_text="Scored in a process of its own, because a worker failed in one of its "
+                "calls.",
             ),
         ),
         migrations.AddField(

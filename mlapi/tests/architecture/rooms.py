@@ -68,6 +68,7 @@ ROOMS: dict[str, set[str]] = {
     "registry.aliases": {
         "registry.exact_json",
         "registry.hooks",
+        "registry.loading",
         "registry.models",
         "registry.pagination",
         "registry.readonly_admin",

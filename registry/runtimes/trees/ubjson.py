@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-_NUMBERS = {
+_NUMBERS: dict[int, "np.dtype[Any]"] = {
     ord("i"): np.dtype("i1"),
     ord("U"): np.dtype("u1"),
     ord("I"): np.dtype(">i2"),
