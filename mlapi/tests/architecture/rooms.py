@@ -10,6 +10,7 @@ REGISTRY_WITHOUT_DJANGO = {
     "registry.signatures",
     "registry.open_inference",
     "registry.runtimes",
+    "registry.runtimes.trees",
 }
 REGISTRY = REGISTRY_WITHOUT_DJANGO | {
     "registry",
@@ -43,22 +44,33 @@ ROOMS: dict[str, set[str]] = {
     "registry.exact_json": set(),
     "registry.signatures": {"registry.exact_json.values"},
     "registry.open_inference": {"registry.exact_json.values", "registry.signatures"},
-    "registry.runtimes": {"registry.exact_json.values", "registry.signatures"},
+    "registry.runtimes": {
+        "registry.exact_json.values",
+        "registry.runtimes.trees",
+        "registry.signatures",
+    },
+    "registry.runtimes.trees": {"registry.runtimes"},
+    "registry.isolation": {"registry.runtimes", "registry.signatures"},
     "registry.runtimes.onnx": REGISTRY_WITHOUT_DJANGO,
     "registry.runtimes.sklearn": REGISTRY_WITHOUT_DJANGO,
     "registry.runtimes.open_inference": REGISTRY_WITHOUT_DJANGO,
     "registry.artifacts": REGISTRY_WITHOUT_DJANGO
-    | {"registry.artifacts.foreign", "registry.runtimes.open_inference.document"},
+    | {
+        "registry.artifacts.foreign",
+        "registry.isolation",
+        "registry.runtimes.open_inference.document",
+    },
     "registry.artifacts.foreign": {"registry.artifacts", "registry.runtimes"},
     "registry.loading": REGISTRY_WITHOUT_DJANGO
-    | {"registry.artifacts", "registry.metrics", "registry.models"},
+    | {"registry.artifacts", "registry.isolation", "registry.metrics", "registry.models"},
     "registry.conversion": REGISTRY_WITHOUT_DJANGO | {"registry.artifacts"},
     "registry.conversion.pickles": REGISTRY_WITHOUT_DJANGO
-    | {"registry.artifacts", "registry.conversion"},
+    | {"registry.artifacts", "registry.conversion", "registry.isolation"},
     "registry.models": {"registry.exact_json", "registry.statements"},
     "registry.aliases": {
         "registry.exact_json",
         "registry.hooks",
+        "registry.loading",
         "registry.models",
         "registry.pagination",
         "registry.readonly_admin",
@@ -197,6 +209,8 @@ NO_DJANGO_ROOMS = [
     "registry.runtimes.onnx",
     "registry.runtimes.sklearn",
     "registry.runtimes.open_inference",
+    "registry.runtimes.trees",
+    "registry.isolation",
     "registry.artifacts.foreign",
     "registry.conversion",
     "registry.conversion.pickles",
