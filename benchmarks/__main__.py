@@ -9,6 +9,7 @@ from types import FrameType
 from typing import NoReturn, Protocol
 
 from benchmarks import batch_copy, profiling
+from benchmarks.chaos import command as chaos
 from benchmarks.commits import comparison as commits
 from benchmarks.commits import crossing
 from benchmarks.consistency import deactivation, durability
@@ -37,6 +38,7 @@ COMMANDS: dict[str, tuple[str, Command]] = {
     "copy": ("compare a recorded batch with PostgreSQL's COPY of the same rows", batch_copy),
     "depth": ("time lists, single reads and writes at ten million rows", depth),
     "durability": ("kill servers and PostgreSQL: no acknowledged prediction is lost", durability),
+    "chaos": ("one fault after another under load, then two at a time", chaos),
     "deactivate": ("check that a deactivation holds in every process at once", deactivation),
     "shadows": ("measure what a slow and a failing shadow cost the callers", shadowing),
     "profile": ("show where the time of a prediction goes", profiling),

@@ -91,6 +91,12 @@ class Server:
             members |= more
         return members
 
+    def workers(self) -> list[int]:
+        """The parent's live children that run its own program: it forks them."""
+        program = _command_line(self.pid)
+        children = [pid for pid, (parent, _) in _parents() if parent == self.pid]
+        return sorted(pid for pid in children if _command_line(pid) == program)
+
     def memory_bytes(self) -> int:
         """Resident memory of all members; a page that they share is counted once (PSS)."""
         return sum(memory_bytes(pid) for pid in self.members())
@@ -142,6 +148,18 @@ def _parents() -> Iterator[tuple[int, tuple[int, int]]]:
             fields = Path(entry.path, "stat").read_text().rpartition(")")[2].split()
             if fields[0] not in "ZX":
                 yield int(entry.name), (int(fields[1]), int(fields[3]))
+
+
+def children(pid: int) -> list[int]:
+    """The live children of a process."""
+    return [child for child, (parent, _) in _parents() if parent == pid]
+
+
+def _command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def memory_bytes(pid: int) -> int:
