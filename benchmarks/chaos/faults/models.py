@@ -5,10 +5,10 @@ import os
 import signal
 
 from benchmarks.chaos.bad_inputs import ENDLESS, POISON
-from benchmarks.chaos.faults.asking import Askers
 from benchmarks.chaos.faults.base import Effects, Fault, NotPossible
 from benchmarks.harness import processes
 from benchmarks.harness.service import CommandFailed
+from benchmarks.traffic.asking import Askers
 from benchmarks.traffic.kinds import Row
 from benchmarks.traffic.stand_in import BAD_INPUT
 
