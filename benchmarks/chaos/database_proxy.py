@@ -42,7 +42,8 @@ class DatabaseProxy:
     def __exit__(self, *_: object) -> None:
         assert self._process is not None
         self._process.terminate()
-        self._process.wait()
+        # Closes the pipes too.
+        self._process.communicate()
 
     def tell(self, command: str) -> None:
         assert self._process is not None

@@ -29,7 +29,10 @@ FAILED = 422
 
 @dataclass(slots=True)
 class Outcome:
-    """A phase in figures. `skipped` is the reason of a fault that was not possible."""
+    """A phase in figures. `skipped` is the reason of a fault that was not possible.
+
+    `violations` are wrong on any machine; `delays` may come from a machine that is too busy.
+    """
 
     name: str
     skipped: str = ""
@@ -41,10 +44,15 @@ class Outcome:
     was_unready: bool = False
     recovery_seconds: float | None = None
     violations: list[str] = field(default_factory=list)
+    delays: list[str] = field(default_factory=list)
     examples: list[str] = field(default_factory=list)
 
+    @property
+    def is_good(self) -> bool:
+        return not self.violations and not self.delays
+
     def as_json(self) -> dict[str, object]:
-        return asdict(self)
+        return {**asdict(self), "is_good": self.is_good}
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +151,10 @@ def _judge(
     outcome.violations = [
         *_of_balance(outcome.balance),
         *_of_answers(outcome, faults, events, own),
-        *_of_health(outcome, faults),
+        *_of_readiness(outcome, faults),
         *[violation for fault in faults for violation in fault.violations()],
     ]
+    outcome.delays = [*_late_answers([*events, *own]), *_of_health(outcome, faults)]
 
 
 def _of_balance(found: Balance | None) -> list[str]:
@@ -166,11 +175,6 @@ def _of_answers(
         violations.append(f"{len(wrong)} wrong answers")
         seen = {f"{event.kind}: {event.status} {event.detail}" for event in wrong}
         outcome.examples = sorted(seen)[:5]
-    late = sum(event.seconds > ANSWER_SECONDS for event in [*events, *own])
-    if late:
-        violations.append(f"{late} answered after {ANSWER_SECONDS:.0f} s")
-    if outcome.recovery_seconds is None:
-        violations.append(f"no recovery within {RECOVERY_SECONDS:.0f} s")
     return violations
 
 
@@ -183,18 +187,30 @@ def is_allowed(event: Event, *, cuts: bool) -> bool:
     return 200 <= event.status < 300 or event.status in REFUSALS
 
 
-def _of_health(outcome: Outcome, faults: Sequence[Fault]) -> list[str]:
-    assert outcome.health is not None
-    stops = any(fault.effects.stops_service for fault in faults)
+def _of_readiness(outcome: Outcome, faults: Sequence[Fault]) -> list[str]:
     violations = []
-    if outcome.health.p99_ms > HEALTH_MS or outcome.health.timed_out:
-        violations.append("health is slow")
-    silent = SILENT_SECONDS_STOPPED if stops else SILENT_SECONDS
-    if outcome.health.silent_seconds > silent:
-        violations.append(f"no health for {outcome.health.silent_seconds:.1f} s")
+    if outcome.recovery_seconds is None:
+        violations.append(f"no recovery within {RECOVERY_SECONDS:.0f} s")
     if any(fault.effects.is_unready for fault in faults) and not outcome.was_unready:
         violations.append("always ready")
     return violations
+
+
+def _late_answers(events: Sequence[Event]) -> list[str]:
+    late = sum(event.seconds > ANSWER_SECONDS for event in events)
+    return [f"{late} answered after {ANSWER_SECONDS:.0f} s"] if late else []
+
+
+def _of_health(outcome: Outcome, faults: Sequence[Fault]) -> list[str]:
+    assert outcome.health is not None
+    delays = []
+    if outcome.health.p99_ms > HEALTH_MS or outcome.health.timed_out:
+        delays.append("health is slow")
+    stops = any(fault.effects.stops_service for fault in faults)
+    silent = SILENT_SECONDS_STOPPED if stops else SILENT_SECONDS
+    if outcome.health.silent_seconds > silent:
+        delays.append(f"no health for {outcome.health.silent_seconds:.1f} s")
+    return delays
 
 
 def count_statuses(events: Iterable[Event]) -> dict[str, int]:

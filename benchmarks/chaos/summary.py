@@ -33,16 +33,17 @@ def print_summary(outcomes: Sequence[Outcome], options: argparse.Namespace, seco
         options.markdown.write_text(text + "\n")
     raw = {"seconds": seconds, "outcomes": [outcome.as_json() for outcome in outcomes]}
     report.write_json(options.json, {"database": options.database, "seed": options.seed, **raw})
-    return int(any(outcome.violations for outcome in outcomes))
+    return int(not all(outcome.is_good for outcome in outcomes))
 
 
 def render(outcomes: Sequence[Outcome], database: str, seconds: float) -> str:
     """The table, the violations, the faults that were skipped, and the totals, in Markdown."""
     done = [outcome for outcome in outcomes if not outcome.skipped]
     parts = [report.table(HEAD, [_row(outcome) for outcome in done])]
-    bad = [outcome for outcome in done if outcome.violations]
+    bad = [outcome for outcome in done if not outcome.is_good]
     for outcome in bad:
-        details = [*outcome.violations, *(f"`{example}`" for example in outcome.examples)]
+        examples = [f"`{example}`" for example in outcome.examples]
+        details = [*outcome.violations, *outcome.delays, *examples]
         parts.append(f"**{outcome.name}**\n\n" + "\n".join(f"- {detail}" for detail in details))
     skipped = [f"- {outcome.name}: {outcome.skipped}" for outcome in outcomes if outcome.skipped]
     if skipped:
@@ -63,7 +64,7 @@ def line(outcome: Outcome) -> str:
     """One phase in one line."""
     if outcome.skipped:
         return f"{outcome.name}: skipped, {outcome.skipped}"
-    found = ", ".join(outcome.violations) or "ok"
+    found = ", ".join([*outcome.violations, *outcome.delays]) or "ok"
     statuses = _statuses(outcome)
     return f"{outcome.name}: {found} ({statuses}) {'; '.join(outcome.examples)[:500]}"
 
@@ -82,7 +83,7 @@ def _row(outcome: Outcome) -> list[str]:
         *map(format_figure, figures),
         "yes" if outcome.was_unready else "no",
         recovery,
-        "VIOLATED" if outcome.violations else "ok",
+        "ok" if outcome.is_good else "VIOLATED",
     ]
 
 

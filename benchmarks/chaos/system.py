@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,8 @@ READY_SECONDS = 60
 # Short, so that a run can wait for many of them. A service without this setting ignores it.
 PREDICTION_TIMEOUT_SECONDS = 5
 MODEL = "iris"
+REMOTE_MODELS = ("hangs", "drips")
+BAD_MODELS = (*REMOTE_MODELS, "endless", "poison")
 
 
 @dataclass(slots=True)
@@ -80,7 +82,11 @@ class SystemUnderTest:
 
 @contextlib.contextmanager
 def system_under_test(
-    *, database: str, checkout: Path = PROJECT, workers: int = 2
+    *,
+    database: str,
+    checkout: Path = PROJECT,
+    workers: int = 2,
+    bad_models: Sequence[str] = BAD_MODELS,
 ) -> Iterator[SystemUnderTest]:
     """A ready system; everything is stopped, unmounted and deleted at the end."""
     model = models.load(MODEL, CURRENT)
@@ -99,7 +105,7 @@ def system_under_test(
             direct_url = service_url = f"sqlite:///{folder / 'data' / 'db.sqlite3'}"
         origin = _start_stand_in(stack, folder)
         installation = _install(folder, checkout, service_url, origin)
-        refused = _register(installation, folder, model, origin)
+        refused = _register(installation, folder, model, origin, bad_models)
         service = SupervisedService(installation, workers=workers, port=free_port())
         system = SystemUnderTest(
             folder,
@@ -180,7 +186,11 @@ def _install(folder: Path, checkout: Path, database_url: str, origin: str) -> In
 
 
 def _register(
-    installation: Installation, folder: Path, model: TrainedModel, origin: str
+    installation: Installation,
+    folder: Path,
+    model: TrainedModel,
+    origin: str,
+    bad_models: Sequence[str],
 ) -> dict[str, str]:
     """Register the good model and the bad ones; the reasons of those that are refused, by name."""
     installation.register(model.file("onnx"), name=MODEL)
@@ -194,10 +204,12 @@ def _register(
         text=True,
         timeout=READY_SECONDS,
     )
-    for name in ("hangs", "drips"):
+    for name in REMOTE_MODELS:
         (bad / f"{name}.json").write_text(json.dumps({"url": origin, "model": name}))
     refused = {}
     for file in sorted(bad.iterdir()):
+        if file.stem not in bad_models:
+            continue
         try:
             installation.register(file, name=file.stem)
         except CommandFailed as error:

@@ -62,6 +62,8 @@ class HealthProbes:
         self._process.terminate()
         self._process.wait()
         self._thread.join()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
 
     def between(self, begin: float, end: float, path: str = LIVE) -> list[Probe]:
         return [p for p in list(self._probes) if p.path == path and begin <= p.sent_at <= end]
