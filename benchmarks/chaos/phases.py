@@ -85,6 +85,7 @@ def run_phase(
         return outcome
     last_id = records.last_id(system.database_url)
     with Traffic(system.subject(), rate=rate) as traffic:
+        seconds = max(seconds, *(fault.min_seconds for fault in faults))
         times = _disturb(system, probes, traffic, faults, seconds)
     for fault in faults:
         fault.restore()

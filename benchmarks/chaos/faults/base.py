@@ -33,6 +33,8 @@ class Fault:
     name: ClassVar[str]
     group: ClassVar[str]
     effects: ClassVar[Effects] = Effects()
+    # Lasts at least so long: a fault during which requests merely wait must outlast their deadline.
+    min_seconds: ClassVar[float] = 0.0
 
     def __init__(self, system: SystemUnderTest) -> None:
         self.system = system

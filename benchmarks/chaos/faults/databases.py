@@ -9,6 +9,7 @@ from benchmarks.chaos.faults.base import Effects, Fault, NotPossible
 from benchmarks.harness.postgresql import PostgreSQL
 
 CUT_PERIOD_SECONDS = 1.0
+HANG_SECONDS = 20.0
 CUT = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
@@ -35,6 +36,7 @@ class PostgreSQLFault(Fault):
 
 class Stopped(PostgreSQLFault):
     name = "PostgreSQL stopped (SIGSTOP)"
+    min_seconds = HANG_SECONDS
     effects = Effects(is_unready=True)
 
     def begin(self) -> None:
@@ -96,6 +98,7 @@ class Proxied(PostgreSQLFault):
 
 class Slow(Proxied):
     name = "PostgreSQL slow by 2 s a query"
+    min_seconds = HANG_SECONDS
     command = "delay 2"
 
 
@@ -103,6 +106,7 @@ class Unreachable(Proxied):
     """Packets are lost: connections open and carry nothing."""
 
     name = "PostgreSQL unreachable"
+    min_seconds = HANG_SECONDS
     command = "hold"
     effects = Effects(is_unready=True)
 
@@ -117,6 +121,7 @@ class Locked(Fault):
     """Another process holds SQLite's only lock for writing."""
 
     name = "SQLite locked"
+    min_seconds = HANG_SECONDS
     group = "database"
 
     def prepare(self) -> None:
