@@ -5,8 +5,8 @@ database stops or disks are full. After each fault, every acknowledged row must 
 was acknowledged, every request must have been answered or refused in time, health must have
 answered within 100 ms, and the service must be back by itself. A violation makes the exit status 1.
 
-A fault that this machine cannot have is skipped, with the reason: full disks need the rights of
-root, a clock that jumps needs libfaketime.
+A fault that this machine cannot have is skipped, with the reason: full disks need the rights to
+mount, a clock that jumps needs a C compiler.
 """
 
 import argparse

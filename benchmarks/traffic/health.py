@@ -91,7 +91,7 @@ def summarize(probes: Sequence[Probe], begin: float, end: float) -> Health:
     """The health between two times."""
     answered = [probe for probe in probes if probe.status > 0]
     milliseconds = sorted(probe.ms for probe in answered)
-    times = [begin, *(probe.sent_at + probe.ms / 1000 for probe in answered), end]
+    times = [begin, *sorted(probe.sent_at + probe.ms / 1000 for probe in answered), end]
     return Health(
         probes=len(probes),
         p99_ms=percentile(milliseconds, 99),

@@ -1,24 +1,24 @@
 """The service's clock jumps. The machine's own clock is never changed."""
 
+import os
+import shutil
+import struct
+import subprocess
 from pathlib import Path
 
 from benchmarks.chaos.faults.base import Fault, NotPossible
 
-LIBRARIES = (
-    "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",
-    "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1",
-    "/usr/lib/faketime/libfaketime.so.1",
-    "/usr/lib64/faketime/libfaketime.so.1",
-)
+SOURCE = Path(__file__).with_name("moved_clock.c")
+COMPILE_SECONDS = 60
 HOUR_SECONDS = 3600
-SECOND_JUMP_SECONDS = 4.0
+BACK_AFTER_SECONDS = 4.0
 
 
 class ClockMoved(Fault):
-    """The clock jumps an hour ahead, then an hour back, by libfaketime.
+    """The clock jumps an hour ahead, then two hours back, then to the right time.
 
-    The service runs under the library, and its token is two hours old: a token from the future is
-    rightly refused.
+    The service's processes load a small library that moves what they read as the time of day. The
+    token is two hours old: one from the future is rightly refused.
     """
 
     name = "the clock jumps by an hour, ahead and back"
@@ -26,18 +26,10 @@ class ClockMoved(Fault):
     _has_jumped_back = False
 
     def prepare(self) -> None:
-        library = next((path for path in LIBRARIES if Path(path).is_file()), None)
-        if library is None:
-            raise NotPossible("libfaketime is not installed (Debian: apt install faketime)")
+        library = _compile(self.system.folder)
         self._file = self.system.folder / "clock"
-        self._set(-2 * HOUR_SECONDS)
-        self._variables = {
-            "LD_PRELOAD": library,
-            "FAKETIME_TIMESTAMP_FILE": str(self._file),
-            "FAKETIME_CACHE_DURATION": "1",
-            # Timeouts are measured by a clock that never jumps.
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        }
+        self._file.write_bytes(struct.pack("=q", -2 * HOUR_SECONDS))
+        self._variables = {"LD_PRELOAD": str(library), "MOVED_CLOCK_FILE": str(self._file)}
         self.system.installation.environment.update(self._variables)
         self._restart()
         self._set(0)
@@ -46,7 +38,7 @@ class ClockMoved(Fault):
         self._set(HOUR_SECONDS)
 
     def proceed(self, elapsed_seconds: float) -> None:
-        if elapsed_seconds > SECOND_JUMP_SECONDS and not self._has_jumped_back:
+        if elapsed_seconds > BACK_AFTER_SECONDS and not self._has_jumped_back:
             self._has_jumped_back = True
             self._set(-HOUR_SECONDS)
 
@@ -63,7 +55,23 @@ class ClockMoved(Fault):
         self.system.service.restart()
 
     def _set(self, offset_seconds: int) -> None:
-        # Replaced at once: the library may read it at any time.
-        new = self._file.with_suffix(".new")
-        new.write_text(f"{offset_seconds:+d}\n")
-        new.replace(self._file)
+        # In place, by one write: the processes have mapped the file.
+        file = os.open(self._file, os.O_WRONLY)
+        os.pwrite(file, struct.pack("=q", offset_seconds), 0)
+        os.close(file)
+
+
+def _compile(folder: Path) -> Path:
+    """The library; raises NotPossible."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        raise NotPossible("there is no C compiler (cc)")
+    library = folder / "moved_clock.so"
+    command = [compiler, "-shared", "-fPIC", "-O2", "-o", str(library), str(SOURCE)]
+    try:
+        subprocess.run(  # noqa: S603
+            command, check=True, capture_output=True, text=True, timeout=COMPILE_SECONDS
+        )
+    except subprocess.SubprocessError as error:
+        raise NotPossible(f"cc failed: {getattr(error, 'stderr', '') or error}") from error
+    return library
