@@ -20,12 +20,12 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 from rest_framework.views import APIView
-from rest_framework_simplejwt.authentication import JWTAuthentication
 
 from mlapi.metrics import exposition
 from mlapi.problems import Problem
+from predictions.authentication import TokenAuthentication
 from predictions.open_inference.schema import LIVE, READY
-from registry import loader
+from registry.loading import loader
 
 logger = logging.getLogger(__name__)
 
@@ -185,6 +185,6 @@ def _may_read_metrics(request: HttpRequest) -> bool:
     if expected and scheme.lower() == "bearer" and is_expected:
         return True
     try:
-        return JWTAuthentication().authenticate(Request(request)) is not None
+        return TokenAuthentication().authenticate(Request(request)) is not None
     except AuthenticationFailed:
         return False

@@ -126,13 +126,15 @@ def _stop_with_parent(parent: int) -> None:
 
 
 def _warm_models() -> None:
-    from registry import loader  # noqa: PLC0415
+    from registry.loading import loader  # noqa: PLC0415
+    from registry.loading.limits import keep_limits_fresh  # noqa: PLC0415
 
     try:
         loader.preload()
     except Exception:
         # The request that needs a model tries again.
         logger.exception("The models could not be loaded at start")
+    keep_limits_fresh()
 
 
 if __name__ == "__main__":

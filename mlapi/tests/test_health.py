@@ -7,7 +7,7 @@ from django.db import OperationalError, connection, connections
 from rest_framework.test import APIClient
 
 from mlapi import health, metrics
-from registry import loader
+from registry.loading import loader
 from registry.testing.databases import pool_limits, postgresql
 
 READY = "/health/ready/"

@@ -22,8 +22,8 @@ from predictions.metrics import SHADOWS_DROPPED
 from predictions.models import Prediction
 from predictions.serving import lanes
 from predictions.serving.records import Record
-from registry import loader
-from registry.loader import ArtifactMissing, LoadedModel, ModelNotReady
+from registry.loading import loader
+from registry.loading.loader import ArtifactMissing, LoadedModel, ModelNotReady
 from registry.models import ModelNotFound
 
 logger = logging.getLogger(__name__)

@@ -16,6 +16,7 @@ REGISTRY = REGISTRY_WITHOUT_DJANGO | {
     "registry.aliases",
     "registry.artifacts",
     "registry.exact_json",
+    "registry.loading",
     "registry.models",
 }
 # What the code that answers predictions uses. None of it is about evaluation.
@@ -26,6 +27,7 @@ SERVING = {
     "predictions.ndjson",
     "predictions.serializers",
     "predictions.serving",
+    "predictions.serving.limits",
 }
 EVALUATION = {
     "predictions.evaluation",
@@ -47,6 +49,8 @@ ROOMS: dict[str, set[str]] = {
     "registry.artifacts": REGISTRY_WITHOUT_DJANGO
     | {"registry.artifacts.foreign", "registry.runtimes.open_inference.document"},
     "registry.artifacts.foreign": {"registry.artifacts", "registry.runtimes"},
+    "registry.loading": REGISTRY_WITHOUT_DJANGO
+    | {"registry.artifacts", "registry.metrics", "registry.models"},
     "registry.conversion": REGISTRY_WITHOUT_DJANGO | {"registry.artifacts"},
     "registry.conversion.pickles": REGISTRY_WITHOUT_DJANGO
     | {"registry.artifacts", "registry.conversion"},
@@ -75,7 +79,13 @@ ROOMS: dict[str, set[str]] = {
         *REGISTRY,
     },
     "predictions.models": {"registry.exact_json", "registry.models", "registry.statements"},
-    "predictions.serving": {"predictions.metrics", "predictions.models", *REGISTRY},
+    "predictions.serving": {
+        "predictions.metrics",
+        "predictions.models",
+        "predictions.serving.limits",
+        *REGISTRY,
+    },
+    "predictions.serving.limits": {"predictions.metrics", *REGISTRY},
     "predictions.open_inference": SERVING | REGISTRY,
     "predictions.mlflow": SERVING | REGISTRY,
     "predictions.kserve_v1": SERVING
@@ -96,7 +106,11 @@ ROOMS: dict[str, set[str]] = {
     "predictions.testing": SERVING | EVALUATION | REGISTRY,
     # Floor 3: the project.
     "mlapi": {
+        "mlapi.bodies",
+        "mlapi.accounts",
         "mlapi.configuration",
+        "mlapi.pages",
+        "mlapi.proxies",
         "mlapi.rest",
         "predictions",
         "predictions.kserve_v1",
@@ -107,8 +121,13 @@ ROOMS: dict[str, set[str]] = {
         *EVALUATION,
         *REGISTRY,
     },
+    "mlapi.bodies": {"mlapi.problems", "predictions.ndjson"},
+    "mlapi.accounts": set(),
     "mlapi.configuration": set(),
     "mlapi.configuration.postgresql": {"mlapi.metrics"},
+    # Pages and proxies share the middleware's types and the error format.
+    "mlapi.pages": {"mlapi.middleware"},
+    "mlapi.proxies": {"mlapi.configuration", "mlapi.middleware", "mlapi.problems"},
     "mlapi.rest": {"mlapi.problems", "registry.exact_json", "registry.artifacts"},
     "mlapi.management": SERVING | REGISTRY,
     # Outside the floors: measures the service from outside.

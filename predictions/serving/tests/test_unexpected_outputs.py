@@ -11,7 +11,7 @@ import pytest
 from rest_framework.test import APIClient
 
 from predictions.models import Prediction
-from registry import loader
+from registry.loading import loader
 from registry.models import Alias, ModelVersion
 from registry.runtimes.base import LoadOptions, Outputs
 from registry.signatures.signature import Signature

@@ -11,9 +11,9 @@ import pytest
 from django.db import connections
 from rest_framework.test import APIClient
 
-from registry import loader
 from registry.artifacts import store
-from registry.loader import ArtifactMissing, LoadedModel, ModelCache, ModelNotReady
+from registry.loading import loader
+from registry.loading.loader import ArtifactMissing, LoadedModel, ModelCache, ModelNotReady
 from registry.models import ModelNotFound, ModelVersion
 from registry.testing.artifacts import Artifact
 

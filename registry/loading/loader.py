@@ -6,8 +6,9 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from django.conf import settings
@@ -19,6 +20,7 @@ from registry.models import ModelNotFound, ModelVersion
 from registry.runtimes import runtime_module
 from registry.runtimes.base import (
     SECRET_PREFIX,
+    Interruptible,
     LoadError,
     LoadOptions,
     RemoteOptions,
@@ -43,12 +45,18 @@ class ModelNotReady(Exception):
 class LoadedModel:
     """A version's runtime, with the signature that was proved when its artifact was attached.
 
-    `version` is a copy from the time of loading. Use only its fields that never change.
+    `version` is a copy from the time of loading. Use only its fields that never change, and its
+    limits, which `refresh_limits` keeps up to date.
     """
 
     version: ModelVersion
     runtime: Runtime
     signature: Signature
+
+    @cached_property
+    def interruptible(self) -> Interruptible | None:
+        """The runtime, if its calls can be given up. Cached: the check is slower than a model."""
+        return self.runtime if isinstance(self.runtime, Interruptible) else None
 
 
 class ModelCache:
@@ -65,12 +73,25 @@ class ModelCache:
         self._loaded: OrderedDict[int, LoadedModel] = OrderedDict()
         self._loading: dict[int, Future[LoadedModel]] = {}
 
-    def get(self, model_id: int) -> LoadedModel:
-        """The version's model, loaded now if necessary; raises what loading raises."""
+    def find(self, model_id: int) -> LoadedModel | None:
+        """The version's model if it is in memory."""
         with self._lock:
             model = self._loaded.get(model_id)
             if model is not None:
                 self._loaded.move_to_end(model_id)
+            return model
+
+    def get(self, model_id: int, *, wait_seconds: float | None = None) -> LoadedModel:
+        """The version's model, loaded now if necessary; raises what loading raises.
+
+        A thread that waits for another's load raises ModelNotReady after `wait_seconds`. The load
+        itself cannot be interrupted.
+        """
+        if (model := self.find(model_id)) is not None:
+            return model
+        with self._lock:
+            # It may have been loaded since.
+            if (model := self._loaded.get(model_id)) is not None:
                 return model
             future = self._loading.get(model_id)
             if is_first := future is None:
@@ -79,6 +100,8 @@ class ModelCache:
             return self._load_for_all(model_id, future)
         # The loading thread may need a connection, and the pool may have no other.
         release_connection()
+        if not wait([future], wait_seconds).done:
+            raise ModelNotReady(f"Model {model_id} is still being loaded")
         return future.result()
 
     def models(self) -> list[LoadedModel]:
@@ -177,15 +200,21 @@ def _is_same_output(found: Output, stored: Output) -> bool:
 cache = ModelCache(_load_active, settings.MODEL_CACHE_SIZE)
 
 
-def get(model_id: int) -> LoadedModel:
-    """The loaded model of an active version.
+def find(model_id: int) -> LoadedModel | None:
+    """The model of a version if it is in memory, without a query.
 
-    For a model in memory this takes no query, so the version may have been deactivated since:
-    recording a prediction checks that again.
-
-    Raises ModelNotFound, ArtifactMissing or ModelNotReady.
+    The version may have been deactivated since: recording a prediction checks that again.
     """
-    return cache.get(model_id)
+    return cache.find(model_id)
+
+
+def get(model_id: int, *, wait_seconds: float | None = None) -> LoadedModel:
+    """The loaded model of an active version; in memory or not, as of `find`.
+
+    Raises ModelNotFound, ArtifactMissing or ModelNotReady; the latter also if another thread's load
+    takes longer than `wait_seconds`.
+    """
+    return cache.get(model_id, wait_seconds=wait_seconds)
 
 
 def loaded_specifiers() -> list[str]:
