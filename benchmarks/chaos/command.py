@@ -11,6 +11,7 @@ mount, a clock that jumps needs a C compiler.
 
 import argparse
 import random
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -39,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checkout", type=Path, default=PROJECT, help="serve this checkout of mlapi instead"
     )
+    parser.add_argument("--log", type=Path, metavar="FILE", help="keep the service's log there")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there")
     add_json(parser)
 
@@ -66,6 +68,8 @@ def run(options: argparse.Namespace) -> int:
             if time.monotonic() - began_at > 60 * options.minutes:
                 break
             outcomes.append(_run(system, probes, list(pair), options))
+        if options.log:
+            shutil.copyfile(system.installation.folder / "server.log", options.log)
     return summary.print_summary(outcomes, options, time.monotonic() - began_at)
 
 
