@@ -100,9 +100,13 @@ TEMPLATES = [
 # Data
 
 DATABASES = {"default": read_database(environment, base_dir=BASE_DIR)}
+DB_STATEMENT_TIMEOUT = environment.integer("DB_STATEMENT_TIMEOUT", "10", minimum=1, maximum=3600)
 
 MODEL_PATH = BASE_DIR / environment.text("MODEL_PATH", "models/")
 MODEL_CACHE_SIZE = environment.integer("MODEL_CACHE_SIZE", "3", minimum=1, maximum=10_000)
+MODEL_CACHE_BYTES = environment.integer("MODEL_CACHE_BYTES", str(2**32))
+MODEL_ISOLATION = environment.choice("MODEL_ISOLATION", "auto", ("auto", "always", "never"))
+HUNG_CALL_SECONDS = environment.integer("HUNG_CALL_SECONDS", "120", maximum=86_400)
 MAX_ARTIFACT_BYTES = environment.integer("MAX_ARTIFACT_BYTES", str(2**30), minimum=1)
 MAX_REQUEST_BYTES = environment.integer("MAX_REQUEST_BYTES", str(10 * 2**20), minimum=1024)
 MAX_BATCH_ROWS = environment.integer("MAX_BATCH_ROWS", "10000", minimum=1, maximum=1_000_000)
@@ -212,6 +216,7 @@ CORS_ALLOW_HEADERS = [
     "x-request-timeout-ms",
 ]
 CORS_EXPOSE_HEADERS = [
+    "At-End",
     "Inference-Header-Content-Length",
     "Link",
     "Retry-After",

@@ -35,23 +35,38 @@ def probe_connection(
     limits the statements behind PgBouncer, which refuses `options` at the start of a connection.
     Raises Django's database errors.
     """
-    connection = connections[DEFAULT_DB_ALIAS].copy()
-    options: dict[str, object] = connection.settings_dict["OPTIONS"]
-    if connection.vendor == "postgresql":
-        options.pop("pool", None)
-        options["connect_timeout"] = timeout_seconds
-    else:
-        options["timeout"] = timeout_seconds
-    try:
+    default = connections[DEFAULT_DB_ALIAS]
+    with separate_connection(default, timeout_seconds=timeout_seconds) as connection:
         if connection.vendor == "postgresql":
-            connection.set_autocommit(False)
             with connection.cursor() as cursor:
                 cursor.execute(f"SET LOCAL statement_timeout = '{int(timeout_seconds)}s'")
         yield connection
+
+
+@contextmanager
+def separate_connection(
+    connection: BaseDatabaseWrapper, *, timeout_seconds: int | None = None
+) -> Iterator[BaseDatabaseWrapper]:
+    """Another connection to the same database, outside the pool, closed at the end.
+
+    On PostgreSQL it is in a transaction, which is rolled back. `timeout_seconds` limits how long
+    connecting takes and, on SQLite, how long a statement waits for another writer.
+    """
+    other = connection.copy()
+    options: dict[str, object] = other.settings_dict["OPTIONS"]
+    is_postgresql = other.vendor == "postgresql"
+    if is_postgresql:
+        options.pop("pool", None)
+    if timeout_seconds is not None:
+        options["connect_timeout" if is_postgresql else "timeout"] = timeout_seconds
+    try:
+        if is_postgresql:
+            other.set_autocommit(False)
+        yield other
     finally:
-        # The rollback of a connection that the server has closed fails as well.
+        # A connection that the server has closed cannot be closed properly.
         with suppress(DatabaseError):
-            connection.close()
+            other.close()
 
 
 def write_refusal(connection: BaseDatabaseWrapper) -> str:

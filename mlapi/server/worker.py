@@ -1,7 +1,6 @@
 """A worker: loads the WSGI application in its process, and reports to the board."""
 
 import gc
-import logging
 import os
 import signal
 import threading
@@ -19,8 +18,6 @@ STOP_SECONDS = 30
 # For health checks, and to refuse requests that are too many.
 RESERVED_THREADS = 8
 BLACK_BOX = "MLAPI_BLACK_BOX"
-
-logger = logging.getLogger(__name__)
 
 
 def load_application(
@@ -41,17 +38,19 @@ def load_application(
     os.environ[BLACK_BOX] = str(run_folder / "black-boxes" / str(slot + 1))
     # After the fork: the parent must not load the application.
     from mlapi.wsgi import application  # noqa: PLC0415
+    from registry.loading import warming  # noqa: PLC0415
 
     # The server copies the environment into each request, and the application has read these.
     for name in SECRET_NAMES:
         os.environ.pop(name, None)
+    _bound_requests()
     _start_health_checks(board, slot)
     _start_keeper(options)
     # Imported modules are never freed: exclude them from every full collection.
     gc.collect()
     gc.freeze()
-    # Neither readiness nor a stop may wait for the models.
-    threading.Thread(target=_warm_models, name="warm-models", daemon=True).start()
+    # A stop must not wait for the models.
+    warming.start()
     return application
 
 
@@ -91,6 +90,14 @@ def _beat_and_stop_with_parent(board: Board, slot: int, parent: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def _bound_requests() -> None:
+    from django.conf import settings  # noqa: PLC0415
+
+    from mlapi.configuration.databases import bound_requests  # noqa: PLC0415
+
+    bound_requests(settings.DATABASES["default"], statement_seconds=settings.DB_STATEMENT_TIMEOUT)
+
+
 def _start_health_checks(board: Board, slot: int) -> None:
     from mlapi.health import monitor  # noqa: PLC0415
 
@@ -115,15 +122,3 @@ def _start_keeper(options: Options) -> None:
         idle_timeout_seconds=settings.IDLE_TIMEOUT_SECONDS,
     )
     Keeper(in_flight, limits, observe_closed_connections).start()
-
-
-def _warm_models() -> None:
-    from registry.loading import loader  # noqa: PLC0415
-    from registry.loading.limits import keep_limits_fresh  # noqa: PLC0415
-
-    try:
-        loader.preload()
-    except Exception:
-        # The request that needs a model tries again.
-        logger.exception("The models could not be loaded at start")
-    keep_limits_fresh()

@@ -6,21 +6,15 @@ import pytest
 from django.db import connection
 
 from mlapi.databases.probes import probe_connection, write_refusal
+from mlapi.databases.tests import faults
 from registry.testing.databases import postgresql
 
 sqlite = pytest.mark.skipif(connection.vendor != "sqlite", reason="needs SQLite")
-ROLE = "mlapi_test_reader"
 
 
 def refusal() -> str:
     with probe_connection() as probe:
         return write_refusal(probe)
-
-
-def execute(*statements: str) -> None:
-    with connection.cursor() as cursor:
-        for statement in statements:
-            cursor.execute(statement)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -38,35 +32,21 @@ def test_statements_of_a_probe_have_a_timeout() -> None:
 
 
 @pytest.fixture
-def read_only_database(transactional_db: None) -> Iterator[None]:
-    name = connection.ops.quote_name(connection.settings_dict["NAME"])
-    execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+def own_connections(transactional_db: None) -> Iterator[None]:
     yield
-    execute(
-        "SET default_transaction_read_only = off",
-        f"ALTER DATABASE {name} RESET default_transaction_read_only",
-    )
+    faults.reconnect()
 
 
 @postgresql
-def test_a_read_only_database_is_refused(read_only_database: None) -> None:
-    assert refusal() == "it is read-only"
-
-
-@pytest.fixture
-def reader(transactional_db: None) -> Iterator[None]:
-    """A role that may read everything, for the probes."""
-    execute(f"CREATE ROLE {ROLE} LOGIN", f"GRANT pg_read_all_data TO {ROLE}")
-    user = connection.settings_dict["USER"]
-    connection.settings_dict["USER"] = ROLE
-    yield
-    connection.settings_dict["USER"] = user
-    execute(f"REVOKE pg_read_all_data FROM {ROLE}", f"DROP ROLE {ROLE}")
+def test_a_read_only_database_is_refused(own_connections: None) -> None:
+    with faults.read_only():
+        assert refusal() == "it is read-only"
 
 
 @postgresql
-def test_a_role_without_insert_is_refused(reader: None) -> None:
-    assert refusal() == "its role may not insert into predictions"
+def test_a_role_without_insert_is_refused(own_connections: None) -> None:
+    with faults.role_without_insert():
+        assert refusal() == "its role may not insert into predictions"
 
 
 @postgresql

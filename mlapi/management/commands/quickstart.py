@@ -13,7 +13,9 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DEFAULT_DB_ALIAS
 
+from mlapi.databases.locks import process_lock
 from mlapi.server import addresses
 from mlapi.server.addresses import AddressError
 from predictions.serving import services
@@ -55,10 +57,11 @@ class Command(BaseCommand):
         if not no_serve:
             # Before the work of minutes, not after it.
             _require_free(port)
-        self._print_step("Applying migrations")
-        call_command("migrate", verbosity=0, stdout=self.stdout)
-        password = self._create_user()
-        registered = self._register_examples()
+        with process_lock("quickstart", using=DEFAULT_DB_ALIAS, on_wait=self._say_that_it_waits):
+            self._print_step("Applying migrations")
+            call_command("migrate", verbosity=0, stdout=self.stdout)
+            password = self._create_user()
+            registered = self._register_examples()
         for version, row in registered:
             if version.is_active and version.has_artifact:
                 self._predict(version, row)
@@ -68,6 +71,10 @@ class Command(BaseCommand):
         if not no_serve:
             self.stdout.flush()
             call_command("serve", port=port)
+
+    def _say_that_it_waits(self) -> None:
+        self._print_step("Waiting for another quickstart to set up the same database")
+        self.stdout.flush()
 
     def _print_step(self, text: str) -> None:
         self.stdout.write(self.style.MIGRATE_HEADING(text))
