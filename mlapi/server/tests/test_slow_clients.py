@@ -41,10 +41,11 @@ def port(database_url: str) -> Iterator[int]:
 
 
 def read_all(client: socket.socket) -> bytes:
-    """What the server sends until it closes the connection."""
+    """What the server sends until it closes the connection; closes it too."""
     received = b""
-    while data := client.recv(65536):
-        received += data
+    with client:
+        while data := client.recv(65536):
+            received += data
     return received
 
 
@@ -93,12 +94,10 @@ def test_health_answers_while_slow_clients_hold_all_threads(port: int) -> None:
 
 def test_requests_beyond_the_limit_are_refused_at_once(port: int) -> None:
     clients = [begin_login(port, b"{", 1000) for _ in range(40)]
-    statuses = {client.recv(12) for client in clients}
+    statuses = {read_all(client)[:12] for client in clients}
 
     # The first are waited for, the others refused.
     assert statuses == {b"HTTP/1.1 408", b"HTTP/1.1 503"}
-    for client in clients:
-        client.close()
     wait_until(lambda: get(port, "/api/v1/models/")[0] == 401, STOP_SECONDS)
 
 
@@ -122,7 +121,8 @@ def test_body_over_the_limit_is_answered_413_to_a_client_that_sends_it_all(port:
     with pytest.raises(urllib.error.HTTPError) as raised:
         urllib.request.urlopen(request, timeout=STOP_SECONDS)  # noqa: S310
 
-    assert raised.value.code == 413
+    with raised.value as answer:
+        assert answer.code == 413
 
 
 def test_idle_connections_do_not_exhaust_the_descriptors(database_url: str) -> None:
