@@ -9,6 +9,7 @@ query for any of this.
 import logging
 import threading
 import time
+from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
@@ -85,7 +86,7 @@ def refresh() -> None:
 def live_versions() -> list[ModelVersion]:
     """The active versions that aliases use: those that answer, then canaries, then shadows."""
     usable = ModelVersion.objects.active().exclude(artifact="").filter(quarantined_at=None)
-    roles = (
+    roles: tuple[Any, ...] = (
         Alias.objects.values_list("version"),
         Alias.objects.exclude(canary=None).values_list("canary"),
         AliasShadow.objects.values_list("version"),

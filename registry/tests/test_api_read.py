@@ -13,7 +13,16 @@ from registry.models import ModelVersion
 URL = "/api/v1/models/"
 NEW = {"name": "new", "version": "1", "framework": "sklearn"}
 CHANGEABLE = ["description", "metrics", "tags", "is_active"]
-FIXED = ["id", "name", "version", "framework", "created_at", "created_by"]
+FIXED = [
+    "quarantine_reason",
+    "quarantined_at",
+    "id",
+    "name",
+    "version",
+    "framework",
+    "created_at",
+    "created_by",
+]
 FROM_THE_FILE = ["signature", "sha256", "size_bytes", "libraries"]
 
 MakeVersion = Callable[..., ModelVersion]

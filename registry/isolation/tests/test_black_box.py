@@ -1,0 +1,88 @@
+"""What outlives a worker: the versions that were in a call when it died."""
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from registry.isolation import processes
+from registry.isolation.black_box import BlackBox, WatchedRuntime, read_suspects
+
+DYING_WORKER = """
+import os, signal, sys
+from pathlib import Path
+from types import SimpleNamespace
+from registry.isolation.black_box import BlackBox, WatchedRuntime
+
+def die(inputs):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+box = BlackBox(Path(sys.argv[1]))
+WatchedRuntime(SimpleNamespace(signature=None, libraries={}, predict=len), 7, box).predict({})
+WatchedRuntime(SimpleNamespace(signature=None, libraries={}, predict=die), 8, box).predict({})
+"""
+
+
+def watched(box: BlackBox, predict: Any, version_id: int = 5) -> WatchedRuntime:
+    runtime: Any = SimpleNamespace(signature=None, libraries={}, predict=predict)
+    return WatchedRuntime(runtime, version_id, box)
+
+
+def test_the_version_in_whose_call_a_worker_died_is_read_once(tmp_path: Path) -> None:
+    path = tmp_path / "box"
+
+    subprocess.run(
+        [sys.executable, "-c", DYING_WORKER, str(path)], cwd=processes.PROJECT_ROOT, check=False
+    )
+
+    assert read_suspects(path) == [8]
+    assert read_suspects(path) == []
+
+
+def test_a_call_is_noted_while_it_runs() -> None:
+    box = BlackBox()
+    seen: list[list[int]] = []
+
+    def predict(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        seen.append([call.version_id for call in box.calls()])
+        return inputs
+
+    watched(box, predict).predict({})
+
+    assert seen == [[5]]
+    assert box.calls() == []
+
+
+def test_a_call_that_fails_is_not_noted_any_longer() -> None:
+    box = BlackBox()
+
+    with pytest.raises(ZeroDivisionError):
+        watched(box, lambda inputs: 1 / 0).predict({})
+
+    assert box.calls() == []
+
+
+def test_threads_that_end_give_their_places_back() -> None:
+    box = BlackBox()
+    n_free = len(box._free)
+
+    for _ in range(20):
+        thread = threading.Thread(target=watched(box, len).predict, args=[{}])
+        thread.start()
+        thread.join()
+
+    assert len(box._free) == n_free
+
+
+@pytest.mark.parametrize("content", [None, b"", b"short", b"\0" * 16384])
+def test_a_box_without_calls_names_nobody(content: bytes | None, tmp_path: Path) -> None:
+    path = tmp_path / "box"
+    if content is not None:
+        path.write_bytes(content)
+
+    assert read_suspects(path) == []
