@@ -73,9 +73,11 @@ def test_a_call_that_hangs_is_given_up(hostile: IsolatedRuntime, crashes: list[s
 
 
 def test_waiting_for_another_call_counts(hostile: IsolatedRuntime) -> None:
-    hanging = threading.Thread(
-        target=lambda: pytest.raises(DeadlineExceeded, hostile.predict_within, row(HANG), 5.0)
-    )
+    def hang() -> None:
+        with pytest.raises(DeadlineExceeded):
+            hostile.predict_within(row(HANG), 5.0)
+
+    hanging = threading.Thread(target=hang)
     hanging.start()
     while not hostile._lock.locked():
         time.sleep(0.01)

@@ -67,6 +67,7 @@ def test_a_file_that_cannot_be_proved_gets_a_process_of_its_own(
     assert isinstance(loader.get(version.pk).runtime, IsolatedRuntime)
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_call_that_hangs_in_a_worker_ends_the_worker(
     iris: ModelVersion, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
