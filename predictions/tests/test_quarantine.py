@@ -1,6 +1,5 @@
 """A version whose process crashes: what callers see, and how it is refused and released."""
 
-import json
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -80,12 +79,7 @@ def test_a_batch_with_poison_ends_after_the_second_crash(
     assert suspect.crashes == quarantine.MAX_CRASHES
 
 
-def ask(client: APIClient, path: str, body: object, content_type: str = "application/json") -> Any:
-    return client.generic("POST", path, _bytes(body), content_type=content_type)
-
-
-def _bytes(body: object) -> bytes:
-    return body if isinstance(body, bytes) else json.dumps(body).encode()
+V2_BODY = {"inputs": [{"name": "features", "datatype": "FP64", "shape": [1, 4], "data": FLOWER}]}
 
 
 @pytest.mark.parametrize(
@@ -96,11 +90,18 @@ def _bytes(body: object) -> bytes:
         lambda c, pk: c.post(
             f"{PREDICTIONS}batch/", {"model_id": pk, "inputs": [{"features": FLOWER}]}
         ),
-        lambda c, pk: ask(c, "/v2/models/iris/versions/1/infer", V2_BODY),
-        lambda c, pk: ask(c, "/v1/models/iris:1:predict", {"instances": [FLOWER]}),
+        lambda c, pk: c.post("/v2/models/iris/versions/1/infer", V2_BODY),
+        lambda c, pk: c.post("/v1/models/iris:1:predict", {"instances": [FLOWER]}),
+        lambda c, pk: c.post(f"/api/v1/models/{pk}/invocations/", {"inputs": [FLOWER]}),
+        lambda c, pk: c.generic(
+            "POST",
+            f"{PREDICTIONS}batch/?model_id={pk}",
+            '{"features": [5.1, 3.5, 1.4, 0.2]}\n',
+            content_type="application/x-ndjson",
+        ),
         lambda c, pk: c.get("/v2/models/iris/versions/1/ready"),
     ],
-    ids=["predict", "specifier", "batch", "v2", "v1", "v2-ready"],
+    ids=["predict", "specifier", "batch", "v2", "v1", "invocations", "ndjson", "v2-ready"],
 )
 def test_a_version_in_quarantine_is_refused(
     send: Callable[[APIClient, int], Any], client: APIClient, quarantined: ModelVersion
@@ -109,9 +110,6 @@ def test_a_version_in_quarantine_is_refused(
 
     assert response.status_code == 503, response.content
     assert not Prediction.objects.exists()
-
-
-V2_BODY = {"inputs": [{"name": "features", "datatype": "FP64", "shape": [1, 4], "data": FLOWER}]}
 
 
 def test_the_command_releases_a_version(
@@ -168,6 +166,7 @@ def test_other_workers_forget_a_version_in_quarantine(
 def test_an_alias_does_not_move_to_a_version_in_quarantine(
     admin_api: APIClient, quarantined: ModelVersion
 ) -> None:
-    response = admin_api.put("/api/v1/models/iris/aliases/champion/", {"version": "1"})
+    response = admin_api.put("/api/v1/aliases/iris/champion/", {"version": "1"})
 
-    assert response.status_code in (404, 409)
+    assert response.status_code == 409
+    assert "is in quarantine: its process died of SIGSEGV" in response.json()["detail"]

@@ -1,5 +1,7 @@
 """What follows from the death of a worker."""
 
+import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -75,10 +77,10 @@ def test_a_call_that_hangs_in_a_worker_ends_the_worker(
     stopped: list[str] = []
     monkeypatch.setattr(loader, "black_box", box := BlackBox())
     monkeypatch.setattr(watchdog, "GRACE_SECONDS", 0)
-    monkeypatch.setattr(watchdog.os, "kill", lambda pid, number: stopped.append("asked"))
-    monkeypatch.setattr(watchdog.os, "_exit", lambda code: stopped.append("ended"))
+    monkeypatch.setattr(os, "kill", lambda pid, number: stopped.append("asked"))
+    monkeypatch.setattr(os, "_exit", lambda code: stopped.append("ended"))
 
-    box.cells[0], box.cells[1] = iris.pk, watchdog.time.monotonic_ns()
+    box.cells[0], box.cells[1] = iris.pk, time.monotonic_ns()
     watchdog.check()
     assert stopped == []
 

@@ -8,6 +8,7 @@ import pytest
 from rest_framework.test import APIClient
 
 from registry.aliases import moves
+from registry.aliases.validation import MoveRefused
 from registry.loading import loader, warming
 from registry.loading.cache import LoadedModel, ModelCache
 from registry.models import ModelVersion
@@ -73,8 +74,8 @@ def test_live_versions_are_loaded_before_newer_ones(
     for number in ("1", "2", "3"):
         make_version("iris", iris_artifact, version=number)
     moves.set_alias(name="iris", alias="champion", version="1", canary=("2", 10.0), shadows=["3"])
-    for number in range(3):
-        make_version(f"newer{number}", iris_artifact)
+    for name in ("newer", "newest"):
+        make_version(name, iris_artifact)
     loader.cache.drop([model.version.pk for model in loader.cache.models()])
 
     warming.preload()
@@ -144,7 +145,7 @@ def test_an_alias_does_not_move_to_a_version_that_cannot_be_loaded(
 ) -> None:
     (model_path / iris.artifact).unlink()
 
-    with pytest.raises(moves.MoveRefused, match="its artifact is missing"):
+    with pytest.raises(MoveRefused, match="its artifact is missing"):
         moves.set_alias(name="iris", alias="champion", version="1")
 
 

@@ -26,7 +26,8 @@ def graph(*nodes: Any) -> onnx.ModelProto:
 
 def forest() -> onnx.ModelProto:
     model = RandomForestClassifier(3, max_depth=3, random_state=0).fit(ROWS, CLASSES)
-    return to_onnx(model, ROWS[:1])
+    converted: onnx.ModelProto = to_onnx(model, ROWS[:1])
+    return converted
 
 
 @pytest.fixture
