@@ -5,6 +5,7 @@ file in memory before it calls a library, and takes it out afterwards: two store
 the kernel keeps.
 """
 
+import contextlib
 import mmap
 import os
 import threading
@@ -23,6 +24,7 @@ VARIABLE = "MLAPI_BLACK_BOX"
 N_PLACES = 1024
 _PLACE_CELLS = 2
 SIZE_BYTES = N_PLACES * _PLACE_CELLS * 8
+_KEPT = ".dead"
 _NANOSECONDS = 10**9
 
 
@@ -99,6 +101,11 @@ class WatchedRuntime:
             cells[place] = 0
 
 
+def left_behind(path: Path) -> list[Path]:
+    """The boxes of earlier processes that had this path, which their successors kept."""
+    return sorted(path.parent.glob(f"{path.name}.*{_KEPT}"))
+
+
 def read_suspects(path: Path) -> list[int]:
     """The ids of the versions that were in a call when the process of this black box ended.
 
@@ -123,6 +130,9 @@ def _calls(cells: "memoryview[int]") -> list[Call]:
 
 
 def _file(path: Path) -> mmap.mmap:
+    # A worker takes the place of one that died: what the dead one was doing is not known yet.
+    with contextlib.suppress(FileNotFoundError):
+        path.rename(path.with_name(f"{path.name}.{time.time_ns()}{_KEPT}"))
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         os.ftruncate(descriptor, SIZE_BYTES)

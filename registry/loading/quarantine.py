@@ -89,12 +89,15 @@ def note_death(black_box: Path) -> None:
             suspect(version_ids)
 
 
-def release(version: ModelVersion) -> bool:
+def release(version: ModelVersion, *, is_trusted: bool = False) -> bool:
     """End the quarantine and forget the crashes; whether there was anything to end.
 
-    The version is still scored in a process of its own.
+    The version stays a suspect, and is scored in a process of its own, unless it is trusted.
     """
-    changed = ModelVersion.objects.filter(pk=version.pk, crashes__gt=0).update(
+    rows = ModelVersion.objects.filter(pk=version.pk)
+    changed = rows.filter(crashes__gt=0).update(
         crashes=0, quarantined_at=None, quarantine_reason=""
     )
+    if is_trusted:
+        changed += rows.filter(is_suspect=True).update(is_suspect=False)
     return bool(changed)

@@ -110,6 +110,8 @@ def _newest_that_fit() -> list[ModelVersion]:
 
 
 def _run() -> None:
+    # Before any model is loaded: it may be the one that ended the worker before this one.
+    loader.note_earlier_deaths()
     is_first = True
     next_pass = 0.0
     while True:
@@ -136,7 +138,7 @@ def _forget_unusable() -> None:
         [
             pk
             for pk, model in models.items()
-            if pk not in suspects or suspects[pk] > model.version.is_suspect
+            if pk not in suspects or suspects[pk] != model.version.is_suspect
         ]
     )
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from registry.isolation import processes
-from registry.isolation.black_box import BlackBox, WatchedRuntime, read_suspects
+from registry.isolation.black_box import BlackBox, WatchedRuntime, left_behind, read_suspects
 
 DYING_WORKER = """
 import os, signal, sys
@@ -26,6 +26,16 @@ box = BlackBox(Path(sys.argv[1]))
 WatchedRuntime(SimpleNamespace(signature=None, libraries={}, predict=len), 7, box).predict({})
 WatchedRuntime(SimpleNamespace(signature=None, libraries={}, predict=die), 8, box).predict({})
 """
+
+
+def test_a_worker_keeps_the_box_whose_place_it_takes(tmp_path: Path) -> None:
+    path = tmp_path / "box"
+    BlackBox(path).cells[0] = 7
+
+    BlackBox(path)
+
+    assert [read_suspects(kept) for kept in left_behind(path)] == [[7]]
+    assert left_behind(path) == []
 
 
 def watched(box: BlackBox, predict: Any, version_id: int = 5) -> WatchedRuntime:

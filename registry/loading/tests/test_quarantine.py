@@ -32,6 +32,19 @@ def test_a_version_that_was_alone_in_a_call_has_crashed(iris: ModelVersion, tmp_
     assert (iris.crashes, iris.is_suspect, iris.quarantined_at) == (1, True, None)
 
 
+def test_the_next_worker_draws_the_conclusions(
+    iris: ModelVersion, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = box_of_a_dead_worker(tmp_path / "box", iris.pk)
+    BlackBox(path)
+    monkeypatch.setattr(loader, "black_box_path", str(path))
+
+    loader.note_earlier_deaths()
+
+    iris.refresh_from_db()
+    assert iris.crashes == 1
+
+
 def test_of_several_versions_each_is_suspected(
     iris: ModelVersion, diabetes: ModelVersion, tmp_path: Path
 ) -> None:
