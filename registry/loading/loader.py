@@ -10,7 +10,13 @@ from pathlib import Path
 from django.conf import settings
 
 from registry.artifacts import store
-from registry.isolation.black_box import VARIABLE, BlackBox, WatchedRuntime, left_behind
+from registry.isolation.black_box import (
+    VARIABLE,
+    BlackBox,
+    WatchedRuntime,
+    left_behind,
+    watch_signals,
+)
 from registry.isolation.runtime import IsolatedRuntime, Isolation
 from registry.loading import quarantine
 from registry.loading.cache import LoadedModel as LoadedModel
@@ -158,6 +164,8 @@ def _is_same_output(found: Output, stored: Output) -> bool:
 cache = ModelCache(_load_active, settings.MODEL_CACHE_SIZE, settings.MODEL_CACHE_BYTES)
 black_box_path = os.environ.get(VARIABLE)
 black_box = BlackBox(Path(black_box_path) if black_box_path else None)
+if black_box_path:
+    watch_signals(Path(black_box_path))
 
 
 def note_earlier_deaths() -> None:

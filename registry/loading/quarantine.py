@@ -76,17 +76,25 @@ def suspect(version_ids: Collection[int]) -> None:
 
 
 def note_death(black_box: Path) -> None:
-    """Draw the conclusions from the death of the worker with this black box, once. Never raises.
+    """Draw the conclusions from the death of the worker with this black box, once.
 
     A version that alone was in a call has crashed the worker; of several, any may have.
     """
     match read_suspects(black_box):
         case []:
             return
-        case [version_id]:
-            count_crash(version_id, "ended while only this version was in a call")
+        case [version_id] if _is_new_suspect(version_id):
+            count_crash(version_id, "crashed a worker")
         case version_ids:
             suspect(version_ids)
+
+
+def _is_new_suspect(version_id: int) -> bool:
+    """Several workers may have died at once, before anyone suspected the version: that is one."""
+    try:
+        return ModelVersion.objects.filter(pk=version_id, is_suspect=False).exists()
+    except (DatabaseError, InterfaceError):
+        return False
 
 
 def release(version: ModelVersion, *, is_trusted: bool = False) -> bool:

@@ -182,4 +182,4 @@ def test_an_endless_loop_in_a_graph_is_given_up(
 
     assert "Loop may repeat without end" in hazard_of(in_process)
     found = isolated.predict_within({"x": np.array([[2.0]], np.float32)}, LONG_SECONDS)
-    assert found["y"].tolist() == [2.0]
+    assert found["y"].tolist() == [[2.0]]

@@ -19,6 +19,7 @@ def box_of_a_dead_worker(path: Path, *version_ids: int) -> Path:
     box = BlackBox(path)
     for place, version_id in enumerate(version_ids):
         box.cells[2 * place] = version_id
+    path.with_name(f"{path.name}.trace").write_text("Fatal Python error: Segmentation fault")
     return path
 
 
