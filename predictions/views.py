@@ -19,6 +19,7 @@ from rest_framework.viewsets import GenericViewSet
 
 from predictions import ndjson
 from predictions.authentication import CachedTokenAuthentication
+from predictions.following import FollowablePagination
 from predictions.models import MAX_KEY_LENGTH, Prediction
 from predictions.serializers import (
     BatchRequest,
@@ -59,6 +60,7 @@ class PredictionViewSet(ListModelMixin, GenericViewSet[Prediction]):
     queryset = Prediction.objects.listed().newest_first()
     serializer_class = PredictionSerializer
     query_serializer_class = PredictionQuery
+    pagination_class = FollowablePagination
     lookup_value_regex = "[0-9]{1,19}"
 
     def get_authenticators(self) -> list[BaseAuthentication]:
@@ -68,7 +70,7 @@ class PredictionViewSet(ListModelMixin, GenericViewSet[Prediction]):
         if (
             self.request is not None
             and self.request.method == "POST"
-            and self.request.content_type != ndjson.MEDIA_TYPE
+            and self.request.content_type not in ndjson.MEDIA_TYPES
             and IDEMPOTENCY_KEY not in self.request.META
         ):
             return [CachedTokenAuthentication()]
@@ -118,12 +120,12 @@ class PredictionViewSet(ListModelMixin, GenericViewSet[Prediction]):
     @action(
         detail=False,
         methods=["post"],
-        parser_classes=[*api_settings.DEFAULT_PARSER_CLASSES, ndjson.NDJSONParser],
+        parser_classes=[*api_settings.DEFAULT_PARSER_CLASSES, *ndjson.PARSERS],
         pagination_class=None,
     )
     def batch(self, request: Request) -> HttpResponseBase:
         """Score many inputs: as JSON all or none of them, as NDJSON line by line."""
-        if request.content_type.partition(";")[0].strip().lower() == ndjson.MEDIA_TYPE:
+        if request._request.content_type in ndjson.MEDIA_TYPES:
             return self._stream(request)
         claim = _claim(request)
         payload = BATCH_REQUEST.run_validation(request.data)

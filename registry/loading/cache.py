@@ -4,15 +4,17 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
+from functools import cached_property
 
 from django.db import connection
 
 from registry.isolation.runtime import IsolatedRuntime
+from registry.loading.errors import ModelNotReady
 from registry.metrics import LOADED_MODELS
 from registry.models import ModelVersion
-from registry.runtimes.base import Runtime
+from registry.runtimes.base import Interruptible, Runtime
 from registry.signatures.signature import Signature
 
 logger = logging.getLogger(__name__)
@@ -26,12 +28,18 @@ MEMORY_FACTOR = 2
 class LoadedModel:
     """A version's runtime, with the signature that was proved when its artifact was attached.
 
-    `version` is a copy from the time of loading. Use only its fields that never change.
+    `version` is a copy from the time of loading. Use only its fields that never change, and its
+    limits, which `refresh_limits` keeps up to date.
     """
 
     version: ModelVersion
     runtime: Runtime
     signature: Signature
+
+    @cached_property
+    def interruptible(self) -> Interruptible | None:
+        """The runtime, if its calls can be given up. Cached: the check is slower than a model."""
+        return self.runtime if isinstance(self.runtime, Interruptible) else None
 
     @property
     def size_bytes(self) -> int:
@@ -67,12 +75,25 @@ class ModelCache:
         self._live: frozenset[int] = frozenset()
         self._has_warned = False
 
-    def get(self, model_id: int) -> LoadedModel:
-        """The version's model, loaded now if necessary; raises what loading raises."""
+    def find(self, model_id: int) -> LoadedModel | None:
+        """The version's model if it is in memory."""
         with self._lock:
             model = self._loaded.get(model_id)
             if model is not None:
                 self._loaded.move_to_end(model_id)
+            return model
+
+    def get(self, model_id: int, *, wait_seconds: float | None = None) -> LoadedModel:
+        """The version's model, loaded now if necessary; raises what loading raises.
+
+        A thread that waits for another's load raises ModelNotReady after `wait_seconds`. The load
+        itself cannot be interrupted.
+        """
+        if (model := self.find(model_id)) is not None:
+            return model
+        with self._lock:
+            # It may have been loaded since.
+            if (model := self._loaded.get(model_id)) is not None:
                 return model
             future = self._loading.get(model_id)
             if is_first := future is None:
@@ -81,6 +102,8 @@ class ModelCache:
             return self._load_for_all(model_id, future)
         # The loading thread may need a connection, and the pool may have no other.
         release_connection()
+        if not wait([future], wait_seconds).done:
+            raise ModelNotReady(f"Model {model_id} is still being loaded")
         return future.result()
 
     def models(self) -> list[LoadedModel]:

@@ -176,15 +176,21 @@ def note_earlier_deaths() -> None:
     release_connection()
 
 
-def get(model_id: int) -> LoadedModel:
-    """The loaded model of an active version.
+def find(model_id: int) -> LoadedModel | None:
+    """The model of a version if it is in memory, without a query.
 
-    For a model in memory this takes no query, so the version may have been deactivated since:
-    recording a prediction checks that again.
-
-    Raises ModelNotFound, ArtifactMissing, ModelQuarantined or ModelNotReady.
+    The version may have been deactivated since: recording a prediction checks that again.
     """
-    return cache.get(model_id)
+    return cache.find(model_id)
+
+
+def get(model_id: int, *, wait_seconds: float | None = None) -> LoadedModel:
+    """The loaded model of an active version; in memory or not, as of `find`.
+
+    Raises ModelNotFound, ArtifactMissing, ModelQuarantined or ModelNotReady; the last also if
+    another thread's load takes longer than `wait_seconds`.
+    """
+    return cache.get(model_id, wait_seconds=wait_seconds)
 
 
 def loaded_specifiers() -> list[str]:

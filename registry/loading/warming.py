@@ -17,6 +17,7 @@ from django.db import DatabaseError, InterfaceError, connection
 from registry.loading import loader, watchdog
 from registry.loading.cache import LoadedModel, expected_bytes
 from registry.loading.errors import ArtifactMissing, ModelNotReady, ModelQuarantined
+from registry.loading.limits import refresh_limits
 from registry.metrics import QUARANTINED_MODELS
 from registry.models import Alias, AliasShadow, ModelNotFound, ModelVersion
 from registry.runtimes.base import InferenceError, Interruptible
@@ -78,6 +79,7 @@ def refresh() -> None:
     """One pass of the thread."""
     try:
         _forget_unusable()
+        refresh_limits()
         _load_live(live_versions())
     finally:
         connection.close()

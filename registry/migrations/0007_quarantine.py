@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("registry", "0005_help_texts"),
+        ("registry", "0006_limits_per_version"),
     ]
 
     operations = [

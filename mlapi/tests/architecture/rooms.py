@@ -23,11 +23,13 @@ REGISTRY = REGISTRY_WITHOUT_DJANGO | {
 # What the code that answers predictions uses. None of it is about evaluation.
 SERVING = {
     "predictions.authentication",
+    "predictions.following",
     "predictions.metrics",
     "predictions.models",
     "predictions.ndjson",
     "predictions.serializers",
     "predictions.serving",
+    "predictions.serving.limits",
 }
 EVALUATION = {
     "predictions.evaluation",
@@ -90,7 +92,13 @@ ROOMS: dict[str, set[str]] = {
         *REGISTRY,
     },
     "predictions.models": {"registry.exact_json", "registry.models", "registry.statements"},
-    "predictions.serving": {"predictions.metrics", "predictions.models", *REGISTRY},
+    "predictions.serving": {
+        "predictions.metrics",
+        "predictions.models",
+        "predictions.serving.limits",
+        *REGISTRY,
+    },
+    "predictions.serving.limits": {"predictions.metrics", *REGISTRY},
     "predictions.open_inference": SERVING | REGISTRY,
     "predictions.mlflow": SERVING | REGISTRY,
     "predictions.kserve_v1": SERVING
@@ -111,8 +119,15 @@ ROOMS: dict[str, set[str]] = {
     "predictions.testing": SERVING | EVALUATION | REGISTRY,
     # Floor 3: the project.
     "mlapi": {
+        "mlapi.bodies",
+        "mlapi.accounts",
         "mlapi.configuration",
+        "mlapi.databases",
+        "mlapi.health",
+        "mlapi.pages",
+        "mlapi.proxies",
         "mlapi.rest",
+        "mlapi.server",
         "predictions",
         "predictions.kserve_v1",
         "predictions.mlflow",
@@ -122,15 +137,47 @@ ROOMS: dict[str, set[str]] = {
         *EVALUATION,
         *REGISTRY,
     },
-    "mlapi.configuration": set(),
-    "mlapi.configuration.postgresql": {"mlapi.metrics"},
+    "mlapi.bodies": {"mlapi.problems", "predictions.ndjson"},
+    "mlapi.accounts": set(),
+    "mlapi.configuration": {"mlapi.configuration.postgresql"},
+    "mlapi.configuration.postgresql": {"mlapi.configuration.refusals", "mlapi.metrics"},
+    "mlapi.configuration.sqlite": {"mlapi.configuration.refusals"},
+    "mlapi.databases": {"predictions.models"},
+    "mlapi.health": {
+        "mlapi.databases",
+        "mlapi.metrics",
+        "mlapi.problems",
+        "predictions.authentication",
+        "predictions.open_inference.schema",
+        "registry",
+        "registry.loading",
+        "registry.models",
+    },
+    # Its workers load the application, and what watches over it.
+    "mlapi.server": {
+        "mlapi.bodies",
+        "mlapi.configuration",
+        "mlapi.health",
+        "mlapi.metrics",
+        "mlapi.problems",
+        "mlapi.proxies",
+        "mlapi.wsgi",
+        "registry.loading",
+    },
+    # Pages and proxies share the middleware's types and the error format.
+    "mlapi.pages": {"mlapi.middleware"},
+    "mlapi.proxies": {"mlapi.configuration", "mlapi.middleware", "mlapi.problems"},
     "mlapi.rest": {"mlapi.problems", "registry.exact_json", "registry.artifacts"},
-    "mlapi.management": SERVING | REGISTRY,
+    "mlapi.management": SERVING
+    | REGISTRY
+    | {"mlapi.configuration", "mlapi.databases", "mlapi.server"},
     # Outside the floors: measures the service from outside.
     "benchmarks": {
+        "benchmarks.chaos",
         "benchmarks.commits",
         "benchmarks.consistency",
         "benchmarks.depth",
+        "benchmarks.endurance",
         "benchmarks.harness",
         "benchmarks.peers",
         "benchmarks.shadowing",
@@ -141,6 +188,22 @@ ROOMS: dict[str, set[str]] = {
         "benchmarks.options",
         "benchmarks.peers",
         "benchmarks.report",
+    },
+    "benchmarks.traffic": {"benchmarks.harness"},
+    "benchmarks.chaos": {
+        "benchmarks.chaos.faults",
+        "benchmarks.harness",
+        "benchmarks.options",
+        "benchmarks.report",
+        "benchmarks.traffic",
+    },
+    "benchmarks.chaos.faults": {"benchmarks.chaos", "benchmarks.harness", "benchmarks.traffic"},
+    "benchmarks.endurance": {
+        "benchmarks.chaos",
+        "benchmarks.harness",
+        "benchmarks.options",
+        "benchmarks.report",
+        "benchmarks.traffic",
     },
     "benchmarks.consistency": {"benchmarks.harness", "benchmarks.options", "benchmarks.report"},
     "benchmarks.depth": {"benchmarks.harness", "benchmarks.options", "benchmarks.report"},
