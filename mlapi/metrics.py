@@ -52,6 +52,12 @@ POOL_WAITING = Gauge(
     "mlapi_db_pool_waiting", "Requests waiting for a connection.", multiprocess_mode="livesum"
 )
 
+CLOSED_CONNECTIONS = Counter(
+    "mlapi_connections_closed",
+    "Connections closed because their clients were too slow or idle for too long.",
+    ["reason"],
+)
+
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 UNMATCHED = "unmatched"
 
@@ -78,6 +84,10 @@ def observe_pool(stats: Mapping[str, int]) -> None:
     POOL_SIZE.set(stats.get("pool_size", 0))
     POOL_AVAILABLE.set(stats.get("pool_available", 0))
     POOL_WAITING.set(stats.get("requests_waiting", 0))
+
+
+def observe_closed_connections(reason: str, count: int) -> None:
+    CLOSED_CONNECTIONS.labels(reason).inc(count)
 
 
 def route_of(request: HttpRequest) -> str:

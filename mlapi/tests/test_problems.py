@@ -113,7 +113,7 @@ def test_response_to_an_unexpected_exception_hides_internals(
     def fail(*args: Any, **kwargs: Any) -> None:
         raise RuntimeError("password=hunter2")
 
-    monkeypatch.setattr("mlapi.health.database_state", fail)
+    monkeypatch.setattr("mlapi.health.monitor.state", fail)
     monkeypatch.setattr("mlapi.auth.VerifyView.get_serializer", fail)
 
     response = client.post(url, {"token": "x"}) if "auth" in url else client.get(url)

@@ -131,7 +131,8 @@ class RuntimeModule(Protocol):
 
 def require_valid_outputs(signature: Signature, outputs: Outputs, n_rows: int) -> None:
     """Raise InferenceError unless the model returned each output of the signature, with `n_rows`
-    rows of the output's shape, and labels are indices into their classes.
+    rows of the output's shape, probabilities are numbers, and labels are indices into their
+    classes.
     """
     for output in signature.outputs:
         values = outputs.get(output.name)
@@ -143,6 +144,8 @@ def require_valid_outputs(signature: Signature, outputs: Outputs, n_rows: int) -
                 f"The model returned '{output.name}' with the shape {list(shape)} for {n_rows} "
                 f"rows, instead of {[n_rows, *row_shape]}"
             )
+        if output.kind == "probabilities" and values.dtype.kind not in "fiu":
+            raise InferenceError(f"The model returned '{output.name}' without numbers")
         if output.kind == "label":
             # For a few rows, a list is several times faster than numpy.
             indexes = values.tolist()

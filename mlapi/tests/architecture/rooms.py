@@ -22,6 +22,7 @@ REGISTRY = REGISTRY_WITHOUT_DJANGO | {
 # What the code that answers predictions uses. None of it is about evaluation.
 SERVING = {
     "predictions.authentication",
+    "predictions.following",
     "predictions.metrics",
     "predictions.models",
     "predictions.ndjson",
@@ -109,9 +110,12 @@ ROOMS: dict[str, set[str]] = {
         "mlapi.bodies",
         "mlapi.accounts",
         "mlapi.configuration",
+        "mlapi.databases",
+        "mlapi.health",
         "mlapi.pages",
         "mlapi.proxies",
         "mlapi.rest",
+        "mlapi.server",
         "predictions",
         "predictions.kserve_v1",
         "predictions.mlflow",
@@ -123,13 +127,38 @@ ROOMS: dict[str, set[str]] = {
     },
     "mlapi.bodies": {"mlapi.problems", "predictions.ndjson"},
     "mlapi.accounts": set(),
-    "mlapi.configuration": set(),
-    "mlapi.configuration.postgresql": {"mlapi.metrics"},
+    "mlapi.configuration": {"mlapi.configuration.postgresql"},
+    "mlapi.configuration.postgresql": {"mlapi.configuration.refusals", "mlapi.metrics"},
+    "mlapi.configuration.sqlite": {"mlapi.configuration.refusals"},
+    "mlapi.databases": {"predictions.models"},
+    "mlapi.health": {
+        "mlapi.databases",
+        "mlapi.metrics",
+        "mlapi.problems",
+        "predictions.authentication",
+        "predictions.open_inference.schema",
+        "registry",
+        "registry.loading",
+        "registry.models",
+    },
+    # Its workers load the application, and what watches over it.
+    "mlapi.server": {
+        "mlapi.bodies",
+        "mlapi.configuration",
+        "mlapi.health",
+        "mlapi.metrics",
+        "mlapi.problems",
+        "mlapi.proxies",
+        "mlapi.wsgi",
+        "registry.loading",
+    },
     # Pages and proxies share the middleware's types and the error format.
     "mlapi.pages": {"mlapi.middleware"},
     "mlapi.proxies": {"mlapi.configuration", "mlapi.middleware", "mlapi.problems"},
     "mlapi.rest": {"mlapi.problems", "registry.exact_json", "registry.artifacts"},
-    "mlapi.management": SERVING | REGISTRY,
+    "mlapi.management": SERVING
+    | REGISTRY
+    | {"mlapi.configuration", "mlapi.databases", "mlapi.server"},
     # Outside the floors: measures the service from outside.
     "benchmarks": {
         "benchmarks.commits",
