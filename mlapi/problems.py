@@ -51,7 +51,7 @@ from registry.artifacts.errors import (
     ArtifactTooLarge,
     StorageUnavailable,
 )
-from registry.loading.loader import ArtifactMissing, ModelNotReady
+from registry.loading.errors import ArtifactMissing, ModelNotReady, ModelQuarantined
 from registry.models import ModelNotFound
 from registry.open_inference.binary import TensorError
 from registry.services import ArtifactExists, VersionExists, VersionInUse
@@ -87,6 +87,7 @@ DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
     ArtifactTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     ArtifactRejected: HTTPStatus.BAD_REQUEST,
     ModelNotReady: HTTPStatus.SERVICE_UNAVAILABLE,
+    ModelQuarantined: HTTPStatus.SERVICE_UNAVAILABLE,
     InvalidInput: HTTPStatus.BAD_REQUEST,
     TensorError: HTTPStatus.BAD_REQUEST,
     CallerInactive: HTTPStatus.UNAUTHORIZED,

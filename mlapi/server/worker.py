@@ -1,7 +1,6 @@
 """A worker: loads the WSGI application in its process, and reports to the board."""
 
 import gc
-import logging
 import os
 import signal
 import threading
@@ -17,8 +16,6 @@ HEARTBEAT_SECONDS = 1
 # For health checks, and to refuse requests that are too many.
 RESERVED_THREADS = 8
 BLACK_BOX = "MLAPI_BLACK_BOX"
-
-logger = logging.getLogger(__name__)
 
 
 def load_application(
@@ -39,6 +36,7 @@ def load_application(
     os.environ[BLACK_BOX] = str(run_folder / "black-boxes" / str(slot + 1))
     # After the fork: the parent must not load the application.
     from mlapi.wsgi import application  # noqa: PLC0415
+    from registry.loading import warming  # noqa: PLC0415
 
     # The server copies the environment into each request, and the application has read these.
     for name in SECRET_NAMES:
@@ -49,8 +47,8 @@ def load_application(
     # Imported modules are never freed: exclude them from every full collection.
     gc.collect()
     gc.freeze()
-    # Neither readiness nor a stop may wait for the models.
-    threading.Thread(target=_warm_models, name="warm-models", daemon=True).start()
+    # A stop must not wait for the models.
+    warming.start()
     return application
 
 
@@ -119,15 +117,3 @@ def _start_keeper(options: Options) -> None:
         idle_timeout_seconds=settings.IDLE_TIMEOUT_SECONDS,
     )
     Keeper(in_flight, limits, observe_closed_connections).start()
-
-
-def _warm_models() -> None:
-    from registry.loading import loader  # noqa: PLC0415
-    from registry.loading.limits import keep_limits_fresh  # noqa: PLC0415
-
-    try:
-        loader.preload()
-    except Exception:
-        # The request that needs a model tries again.
-        logger.exception("The models could not be loaded at start")
-    keep_limits_fresh()

@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.test import APIClient
 
 from mlapi import problems
-from registry.loading.loader import ModelNotReady
+from registry.loading.errors import ModelNotReady
 from registry.models import ModelNotFound
 
 MODELS = "/api/v1/models/"
