@@ -7,6 +7,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 from django.db.migrations.executor import MigrationExecutor
 
+from mlapi.databases import pooler
+
 
 class Command(BaseCommand):
     help = "Run the production server until SIGTERM or Ctrl-C. Requests in flight are completed."
@@ -42,6 +44,7 @@ class Command(BaseCommand):
         **options: object,
     ) -> None:
         check_migrations()
+        check_pooler()
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         command = [sys.executable, "-m", "mlapi.server"]
         command += ["--host", host, "--port", str(port)]
@@ -78,6 +81,16 @@ def check_migrations() -> None:
         raise CommandError(
             f"{len(pending)} migrations are not applied. Run `python manage.py migrate` first."
         )
+
+
+def check_pooler() -> None:
+    """Raise CommandError if a connection pooler would mix the statements of its clients."""
+    try:
+        pooler.check_pooler(connections[DEFAULT_DB_ALIAS])
+    except pooler.PoolerMisconfigured as error:
+        raise CommandError(str(error)) from error
+    except DatabaseError as error:
+        raise CommandError(f"The database is unavailable: {error}") from error
 
 
 def server_environment(workers: int) -> dict[str, str]:
