@@ -110,7 +110,10 @@ class OpenInferenceReadyView(APIView):
     authentication_classes = []
     permission_classes = []
 
-    @extend_schema(operation_id="v2_ready", responses={(200, "application/json"): READY})
+    @extend_schema(
+        operation_id="v2_ready",
+        responses={(200, "application/json"): READY, (503, "application/json"): READY},
+    )
     def get(self, request: Request) -> HttpResponse:
         """200 if the database responds and its migrations are applied, else 503."""
         state = database_state()
