@@ -185,5 +185,7 @@ class ModelVersionSerializer(serializers.ModelSerializer[ModelVersion]):
             "created_by",
             "max_concurrency",
             "timeout_seconds",
+            "quarantined_at",
+            "quarantine_reason",
         ]
         read_only_fields = fields

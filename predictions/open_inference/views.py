@@ -30,7 +30,7 @@ from predictions.open_inference.statistics import statistics_of
 from predictions.serving.questions import Caller
 from registry.artifacts import store
 from registry.exact_json.values import parse_json_body
-from registry.loading.loader import ArtifactMissing
+from registry.loading.errors import ArtifactMissing
 from registry.models import ModelVersion
 from registry.open_inference.binary import LENGTH_HEADER, TensorError
 from registry.open_inference.messages import BINARY, read_request

@@ -10,6 +10,7 @@ REGISTRY_WITHOUT_DJANGO = {
     "registry.signatures",
     "registry.open_inference",
     "registry.runtimes",
+    "registry.runtimes.trees",
 }
 REGISTRY = REGISTRY_WITHOUT_DJANGO | {
     "registry",
@@ -22,6 +23,7 @@ REGISTRY = REGISTRY_WITHOUT_DJANGO | {
 # What the code that answers predictions uses. None of it is about evaluation.
 SERVING = {
     "predictions.authentication",
+    "predictions.following",
     "predictions.metrics",
     "predictions.models",
     "predictions.ndjson",
@@ -42,22 +44,33 @@ ROOMS: dict[str, set[str]] = {
     "registry.exact_json": set(),
     "registry.signatures": {"registry.exact_json.values"},
     "registry.open_inference": {"registry.exact_json.values", "registry.signatures"},
-    "registry.runtimes": {"registry.exact_json.values", "registry.signatures"},
+    "registry.runtimes": {
+        "registry.exact_json.values",
+        "registry.runtimes.trees",
+        "registry.signatures",
+    },
+    "registry.runtimes.trees": {"registry.runtimes"},
+    "registry.isolation": {"registry.runtimes", "registry.signatures"},
     "registry.runtimes.onnx": REGISTRY_WITHOUT_DJANGO,
     "registry.runtimes.sklearn": REGISTRY_WITHOUT_DJANGO,
     "registry.runtimes.open_inference": REGISTRY_WITHOUT_DJANGO,
     "registry.artifacts": REGISTRY_WITHOUT_DJANGO
-    | {"registry.artifacts.foreign", "registry.runtimes.open_inference.document"},
+    | {
+        "registry.artifacts.foreign",
+        "registry.isolation",
+        "registry.runtimes.open_inference.document",
+    },
     "registry.artifacts.foreign": {"registry.artifacts", "registry.runtimes"},
     "registry.loading": REGISTRY_WITHOUT_DJANGO
-    | {"registry.artifacts", "registry.metrics", "registry.models"},
+    | {"registry.artifacts", "registry.isolation", "registry.metrics", "registry.models"},
     "registry.conversion": REGISTRY_WITHOUT_DJANGO | {"registry.artifacts"},
     "registry.conversion.pickles": REGISTRY_WITHOUT_DJANGO
-    | {"registry.artifacts", "registry.conversion"},
+    | {"registry.artifacts", "registry.conversion", "registry.isolation"},
     "registry.models": {"registry.exact_json", "registry.statements"},
     "registry.aliases": {
         "registry.exact_json",
         "registry.hooks",
+        "registry.loading",
         "registry.models",
         "registry.pagination",
         "registry.readonly_admin",
@@ -109,9 +122,12 @@ ROOMS: dict[str, set[str]] = {
         "mlapi.bodies",
         "mlapi.accounts",
         "mlapi.configuration",
+        "mlapi.databases",
+        "mlapi.health",
         "mlapi.pages",
         "mlapi.proxies",
         "mlapi.rest",
+        "mlapi.server",
         "predictions",
         "predictions.kserve_v1",
         "predictions.mlflow",
@@ -123,13 +139,38 @@ ROOMS: dict[str, set[str]] = {
     },
     "mlapi.bodies": {"mlapi.problems", "predictions.ndjson"},
     "mlapi.accounts": set(),
-    "mlapi.configuration": set(),
-    "mlapi.configuration.postgresql": {"mlapi.metrics"},
+    "mlapi.configuration": {"mlapi.configuration.postgresql"},
+    "mlapi.configuration.postgresql": {"mlapi.configuration.refusals", "mlapi.metrics"},
+    "mlapi.configuration.sqlite": {"mlapi.configuration.refusals"},
+    "mlapi.databases": {"predictions.models"},
+    "mlapi.health": {
+        "mlapi.databases",
+        "mlapi.metrics",
+        "mlapi.problems",
+        "predictions.authentication",
+        "predictions.open_inference.schema",
+        "registry",
+        "registry.loading",
+        "registry.models",
+    },
+    # Its workers load the application, and what watches over it.
+    "mlapi.server": {
+        "mlapi.bodies",
+        "mlapi.configuration",
+        "mlapi.health",
+        "mlapi.metrics",
+        "mlapi.problems",
+        "mlapi.proxies",
+        "mlapi.wsgi",
+        "registry.loading",
+    },
     # Pages and proxies share the middleware's types and the error format.
     "mlapi.pages": {"mlapi.middleware"},
     "mlapi.proxies": {"mlapi.configuration", "mlapi.middleware", "mlapi.problems"},
     "mlapi.rest": {"mlapi.problems", "registry.exact_json", "registry.artifacts"},
-    "mlapi.management": SERVING | REGISTRY,
+    "mlapi.management": SERVING
+    | REGISTRY
+    | {"mlapi.configuration", "mlapi.databases", "mlapi.server"},
     # Outside the floors: measures the service from outside.
     "benchmarks": {
         "benchmarks.chaos",
@@ -186,6 +227,8 @@ NO_DJANGO_ROOMS = [
     "registry.runtimes.onnx",
     "registry.runtimes.sklearn",
     "registry.runtimes.open_inference",
+    "registry.runtimes.trees",
+    "registry.isolation",
     "registry.artifacts.foreign",
     "registry.conversion",
     "registry.conversion.pickles",

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from predictions.metrics import MODEL_OVERLOADED
 from predictions.serving.limits import bulkheads
 from predictions.serving.limits.bulkheads import Bulkhead, ModelOverloaded, loading_place
 from registry.models import ModelNotFound
@@ -57,7 +58,7 @@ def test_a_caller_beyond_the_limit_of_a_slow_version_is_refused(
 
 
 def test_a_refusal_is_counted(bulkhead: Bulkhead) -> None:
-    counter = bulkheads.MODEL_OVERLOADED.labels("7")
+    counter = MODEL_OVERLOADED.labels("7")
     before = counter._value.get()
 
     bulkhead.overloaded(2)
