@@ -64,6 +64,19 @@ def test_rest_of_a_body_is_discarded_after_the_answer(monkeypatch: pytest.Monkey
     assert too_long.remaining_bytes == 200_000
 
 
+def test_chunked_body_is_read_and_discarded_without_its_length(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "DISCARD_BYTES", 100_000)
+    environ = environ_of(b"x" * 300_000, HTTP_TRANSFER_ENCODING="chunked") | {"CONTENT_LENGTH": ""}
+    request = RequestInFlight(environ, 1000)
+
+    assert len(request.read(150_000)) == 150_000
+    request.discard()
+    assert 0 < len(request.read(300_000)) < 60_000
+    assert (request.read(1), request.remaining_bytes) == (b"", 0)
+
+
 @pytest.fixture
 def overloaded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A worker that takes no request at all."""
