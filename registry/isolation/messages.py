@@ -8,6 +8,7 @@ bytes of arrays of numbers, its size is bounded, and every description is checke
 
 import math
 import pickle
+import select
 import socket
 import struct
 import time
@@ -21,6 +22,8 @@ from registry.runtimes.base import Outputs
 
 # The lengths of the two parts of a body.
 _HEAD = struct.Struct("<IQ")
+PIECE_BYTES = 2**16
+MAX_PIECE_BYTES = 2**20
 MAX_DESCRIPTION_BYTES = 16 * 2**20
 # More than any answer to MAX_BATCH_ROWS rows that a caller could use.
 MAX_REPLY_BYTES = 2**30
@@ -37,48 +40,82 @@ class Closed(Exception):
     """The other side has ended."""
 
 
-def receive_exactly(connection: socket.socket, size: int, until: float | None) -> bytearray:
-    """Raises Closed, or TimeoutError at the monotonic time `until`."""
-    content = bytearray(size)
-    view, place = memoryview(content), 0
+def _receive(
+    connection: socket.socket, until: float | None, *, is_trusted: bool = False
+) -> tuple[int, memoryview]:
+    """A message: the length of its description, and the description with what follows it.
+
+    A small message takes one system call. Raises Closed, InvalidMessage, or TimeoutError at the
+    monotonic time `until`.
+    """
+    received = bytearray(_read(connection, until))
+    while len(received) < _HEAD.size:
+        received += _read(connection, until)
+    text_size, content_size = _HEAD.unpack_from(received)
+    size = text_size + content_size
+    is_too_large = text_size > MAX_DESCRIPTION_BYTES or content_size > MAX_REPLY_BYTES
+    if is_too_large and not is_trusted:
+        raise InvalidMessage(f"a reply of {size} bytes")
+    place = len(received) - _HEAD.size
+    if place > size:
+        raise InvalidMessage("more than one reply")
+    if place == size:
+        return text_size, memoryview(received)[_HEAD.size :]
+    body = memoryview(bytearray(size))
+    body[:place] = received[_HEAD.size :]
     while place < size:
-        _set_timeout(connection, until)
-        received = connection.recv_into(view[place:])
-        if not received:
-            raise Closed
-        place += received
-    return content
+        piece = _read(connection, until, size - place)
+        body[place : place + len(piece)] = piece
+        place += len(piece)
+    return text_size, body
 
 
-def _set_timeout(connection: socket.socket, until: float | None) -> None:
+def _read(connection: socket.socket, until: float | None, at_most: int = PIECE_BYTES) -> bytes:
     if until is not None:
-        remaining = until - time.monotonic()
-        if remaining <= 0:
-            raise TimeoutError
-        connection.settimeout(remaining)
+        _wait(connection, select.POLLIN, until)
+    piece = connection.recv(min(at_most, MAX_PIECE_BYTES))
+    if not piece:
+        raise Closed
+    return piece
+
+
+def _send(connection: socket.socket, message: bytes, until: float) -> None:
+    """Send by a connection that does not block; raises OSError or TimeoutError."""
+    unsent = memoryview(message)
+    while unsent:
+        try:
+            unsent = unsent[connection.send(unsent) :]
+        except BlockingIOError:
+            _wait(connection, select.POLLOUT, until)
+
+
+def _wait(connection: socket.socket, event: int, until: float) -> None:
+    # Not the timeout of the socket: setting it is a system call of its own.
+    poll = select.poll()
+    poll.register(connection, event)
+    remaining = until - time.monotonic()
+    if remaining <= 0 or not poll.poll(remaining * 1000):
+        raise TimeoutError
 
 
 # -- from the worker to the scorer
 
 
-def send_request(
-    connection: socket.socket, content: Mapping[str, Any], seconds: float, until: float
-) -> None:
-    """Send arrays to be scored within `seconds`, or the first time what to load.
+def send_request(connection: socket.socket, content: Mapping[str, Any], until: float) -> None:
+    """Send arrays to be scored, or the first time what to load.
 
     Raises OSError, or TimeoutError at the monotonic time `until`.
     """
-    message = pickle.dumps((dict(content), seconds), protocol=pickle.HIGHEST_PROTOCOL)
-    _set_timeout(connection, until)
-    connection.sendall(_HEAD.pack(0, len(message)) + message)
+    message = pickle.dumps(dict(content), protocol=pickle.HIGHEST_PROTOCOL)
+    _send(connection, _HEAD.pack(0, len(message)) + message, until)
 
 
-def receive_request(connection: socket.socket) -> tuple[dict[str, Any], float]:
-    """What the worker sent, and the seconds that it allows; raises Closed."""
-    _, size = _HEAD.unpack(receive_exactly(connection, _HEAD.size, None))
+def receive_request(connection: socket.socket) -> dict[str, Any]:
+    """What the worker sent; raises Closed."""
+    _, message = _receive(connection, None, is_trusted=True)
     # From the process that started this one.
-    content, seconds = pickle.loads(receive_exactly(connection, size, None))  # noqa: S301
-    return content, seconds
+    content: dict[str, Any] = pickle.loads(message)  # noqa: S301
+    return content
 
 
 # -- from the scorer to the worker
@@ -110,11 +147,7 @@ def receive_reply(connection: socket.socket, until: float) -> tuple[dict[str, An
 
     Raises Closed, InvalidMessage, or TimeoutError at the monotonic time `until`.
     """
-    head = receive_exactly(connection, _HEAD.size, until)
-    text_size, size = _HEAD.unpack(head)
-    if text_size > MAX_DESCRIPTION_BYTES or size > MAX_REPLY_BYTES:
-        raise InvalidMessage(f"a reply of {text_size + size} bytes")
-    body = memoryview(receive_exactly(connection, text_size + size, until))
+    text_size, body = _receive(connection, until)
     try:
         description = orjson.loads(body[:text_size])
     except ValueError as error:
