@@ -147,7 +147,11 @@ def _tensor(tensor: Input | Output, signature: Signature) -> dict[str, object]:
 
 class ModelReadyView(APIView):
     @extend_schema(
-        operation_id="v2_model_ready", responses={(200, "application/json"): schema.MODEL_READY}
+        operation_id="v2_model_ready",
+        responses={
+            (200, "application/json"): schema.MODEL_READY,
+            (503, "application/json"): schema.MODEL_READY,
+        },
     )
     def get(self, request: Request, name: str, version: str | None = None) -> Response:
         """200 if the model is available, else 503. Does not load it."""
