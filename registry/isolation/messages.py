@@ -1,9 +1,9 @@
 """What a worker and a scorer send each other. No Django here.
 
-A message is a head of fixed size and a body. The scorer trusts the worker and unpickles what it
-sends: pickle's fifth protocol is the fastest way for arrays, also for those of texts. The worker
-does not trust the scorer, whose library a crafted file may have taken over: a reply is JSON and the
-bytes of arrays of numbers, its size is bounded, and every description is checked before it is used.
+A message is a head of fixed size, a description in JSON, and the bytes of arrays of numbers. That is
+several times faster than pickle. Only texts for the scorer are pickled, since it trusts the worker.
+The worker does not trust the scorer, whose library a crafted file may have taken over: the size of
+a reply is bounded, and every description is checked before it is used.
 """
 
 import math
@@ -106,13 +106,23 @@ def send_request(connection: socket.socket, content: Mapping[str, Any], until: f
 
     Raises OSError, or TimeoutError at the monotonic time `until`.
     """
-    message = pickle.dumps(dict(content), protocol=pickle.HIGHEST_PROTOCOL)
-    _send(connection, _HEAD.pack(0, len(message)) + message, until)
+    if all(
+        isinstance(value, np.ndarray) and value.dtype.str in _NUMBERS for value in content.values()
+    ):
+        message = _packed(*_described(content))
+    else:
+        # Texts and missing values: JSON would turn NaN into null.
+        pickled = pickle.dumps(dict(content), protocol=pickle.HIGHEST_PROTOCOL)
+        message = _HEAD.pack(0, len(pickled)) + pickled
+    _send(connection, message, until)
 
 
 def receive_request(connection: socket.socket) -> dict[str, Any]:
     """What the worker sent; raises Closed."""
-    _, message = _receive(connection, None, is_trusted=True)
+    text_size, message = _receive(connection, None, is_trusted=True)
+    if text_size:
+        described = orjson.loads(message[:text_size])["arrays"]
+        return read_arrays(described, message[text_size:])
     # From the process that started this one.
     content: dict[str, Any] = pickle.loads(message)  # noqa: S301
     return content
@@ -123,23 +133,29 @@ def receive_request(connection: socket.socket) -> dict[str, Any]:
 
 def send_outputs(connection: socket.socket, outputs: Outputs) -> None:
     """Raises TypeError for an array that holds anything but numbers and what JSON has."""
+    connection.sendall(_packed(*_described(outputs)))
+
+
+def send_reply(connection: socket.socket, description: Mapping[str, object]) -> None:
+    connection.sendall(_packed(description, b""))
+
+
+def _described(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, object], bytes]:
     described: list[Sequence[object]] = []
     parts: list[bytes] = []
-    for name, values in outputs.items():
+    for name, values in arrays.items():
         array = np.ascontiguousarray(values)
         if array.dtype.str in _NUMBERS:
-            described.append((name, array.dtype.str, array.shape))
+            described.append((name, array.dtype.str, values.shape))
             parts.append(array.tobytes())
         else:
-            described.append((name, "O", array.shape, array.ravel().tolist()))
-    send_reply(connection, {"outputs": described}, b"".join(parts))
+            described.append((name, "O", values.shape, array.ravel().tolist()))
+    return {"arrays": described}, b"".join(parts)
 
 
-def send_reply(
-    connection: socket.socket, description: Mapping[str, object], content: bytes = b""
-) -> None:
+def _packed(description: Mapping[str, object], content: bytes) -> bytes:
     text = orjson.dumps(description)
-    connection.sendall(_HEAD.pack(len(text), len(content)) + text + content)
+    return b"".join((_HEAD.pack(len(text), len(content)), text, content))
 
 
 def receive_reply(connection: socket.socket, until: float) -> tuple[dict[str, Any], memoryview]:
@@ -157,23 +173,23 @@ def receive_reply(connection: socket.socket, until: float) -> tuple[dict[str, An
     return description, body[text_size:]
 
 
-def read_outputs(described: object, content: memoryview) -> Outputs:
+def read_arrays(described: object, content: memoryview) -> Outputs:
     """The arrays of a reply; raises InvalidMessage."""
-    outputs: Outputs = {}
+    arrays: Outputs = {}
     place = 0
     try:
         for name, kind, shape, *values in described:  # type: ignore[attr-defined]
             if kind == "O":
-                outputs[str(name)] = _array_of(values[0]).reshape(shape)
+                arrays[str(name)] = _array_of(values[0]).reshape(shape)
                 continue
             end = place + _size_bytes(kind, shape)
             if end > len(content):
                 raise InvalidMessage("an array that is longer than its reply")
-            outputs[str(name)] = np.ndarray(shape, kind, content[place:end])
+            arrays[str(name)] = np.ndarray(shape, kind, content[place:end])
             place = end
     except (TypeError, ValueError, IndexError) as error:
         raise InvalidMessage(f"a reply that cannot be read: {error}") from error
-    return outputs
+    return arrays
 
 
 def _size_bytes(kind: str, shape: Sequence[int]) -> int:

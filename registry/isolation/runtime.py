@@ -22,7 +22,7 @@ from registry.isolation import processes
 from registry.isolation.messages import (
     Closed,
     InvalidMessage,
-    read_outputs,
+    read_arrays,
     receive_reply,
     send_request,
 )
@@ -142,7 +142,7 @@ class IsolatedRuntime:
             reply, content = receive_reply(scorer.connection, until)
             if "failed" in reply:
                 raise InferenceError(str(reply["failed"]))
-            return read_outputs(reply.get("outputs"), content)
+            return read_arrays(reply.get("arrays"), content)
         except TimeoutError:
             self._end()
             raise _late(seconds) from None
