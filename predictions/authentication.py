@@ -150,7 +150,8 @@ def error_for(caller: Caller, error: Exception) -> Exception:
     CallerInactive if the caller's user is inactive or the token was revoked, and the database's
     error if that cannot be found out.
     """
-    if isinstance(error, CallerInactive):
+    if isinstance(error, CallerInactive | OperationalError | InterfaceError):
+        # The database has answered already, or would be waited for twice.
         return error
     try:
         is_active = _is_active(caller)
