@@ -23,12 +23,15 @@ from rest_framework import exceptions
 from rest_framework.request import Request
 
 from mlapi.bodies.streams import BodyDamaged, BodyError, BodyIncomplete, BodyTooLarge
+from mlapi.configuration.refusals import public_message
 from mlapi.pages.errors import error_page, is_page_wanted
+from mlapi.server.in_flight import BodyTooSlow
 from predictions.authentication import CachedTokenAuthentication, error_for
 from predictions.evaluation.outcomes.recording import OutcomesRefused
 from predictions.evaluation.quality.tasks import NoQuality
 from predictions.evaluation.replays.promotion_gate import InvalidRequirement, PromotionRefused
 from predictions.evaluation.replays.runner import ReplayBusy, ReplayTaken, ReplayTooLarge
+from predictions.following import LogRestored
 from predictions.models import PredictionNotFound, ReplayNotFound
 from predictions.serving.idempotency import InvalidKey, KeyReused
 from predictions.serving.limits.bulkheads import ModelOverloaded
@@ -42,8 +45,13 @@ from predictions.serving.services import (
 )
 from registry.aliases.recording import AliasMoved
 from registry.aliases.validation import MoveRefused
-from registry.artifacts.errors import ArtifactRejected, ArtifactTooLarge
-from registry.loading.loader import ArtifactMissing, ModelNotReady
+from registry.artifacts.errors import (
+    DISK_FULL_CODES,
+    ArtifactRejected,
+    ArtifactTooLarge,
+    StorageUnavailable,
+)
+from registry.loading.errors import ArtifactMissing, ModelNotReady, ModelQuarantined
 from registry.models import ModelNotFound
 from registry.open_inference.binary import TensorError
 from registry.services import ArtifactExists, VersionExists, VersionInUse
@@ -57,11 +65,13 @@ MAX_DETAIL_LENGTH = 1000
 CHALLENGE = 'Bearer realm="api"'
 NON_FIELD_ERRORS = "non_field_errors"
 PROTOCOL_PATHS = ("/v1", "/v2")
+DISK_RETRY_SECONDS = 30
 
 # The exceptions of the apps; str(error) is the message for the caller. They may have `errors`
 # (messages by field path), `retry_after` (seconds) and `extensions` (more members of the problem).
 # A subclass has the status of its nearest parent in this table.
 DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
+    BodyTooSlow: HTTPStatus.REQUEST_TIMEOUT,
     BodyIncomplete: HTTPStatus.BAD_REQUEST,
     BodyDamaged: HTTPStatus.BAD_REQUEST,
     BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
@@ -73,9 +83,11 @@ DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
     AliasMoved: HTTPStatus.CONFLICT,
     ArtifactExists: HTTPStatus.CONFLICT,
     ArtifactMissing: HTTPStatus.CONFLICT,
+    StorageUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     ArtifactTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     ArtifactRejected: HTTPStatus.BAD_REQUEST,
     ModelNotReady: HTTPStatus.SERVICE_UNAVAILABLE,
+    ModelQuarantined: HTTPStatus.SERVICE_UNAVAILABLE,
     InvalidInput: HTTPStatus.BAD_REQUEST,
     TensorError: HTTPStatus.BAD_REQUEST,
     CallerInactive: HTTPStatus.UNAUTHORIZED,
@@ -86,6 +98,7 @@ DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
     PredictionTimedOut: HTTPStatus.GATEWAY_TIMEOUT,
     ModelOverloaded: HTTPStatus.SERVICE_UNAVAILABLE,
     InvalidTimeout: HTTPStatus.BAD_REQUEST,
+    LogRestored: HTTPStatus.SERVICE_UNAVAILABLE,
     ReplayNotFound: HTTPStatus.NOT_FOUND,
     ReplayTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     ReplayBusy: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -216,6 +229,8 @@ def _handle(
     problem = _problem_of(error)
     if isinstance(error, OperationalError | InterfaceError):
         logger.error("The database is unavailable", exc_info=error)
+    elif problem.status == HTTPStatus.INSUFFICIENT_STORAGE:
+        logger.error("The disk is full", exc_info=error)
     elif problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("Unexpected exception", exc_info=error)
         if not is_signal_sent:
@@ -249,9 +264,14 @@ def _problem_of(error: Exception) -> Problem:
             return Problem(HTTPStatus.CONFLICT, detail)
         case OperationalError() | InterfaceError():
             return Problem(
-                HTTPStatus.SERVICE_UNAVAILABLE,
-                "The database is unavailable. Try again later.",
-                headers={"Retry-After": "1"},
+                HTTPStatus.SERVICE_UNAVAILABLE, public_message(error), headers={"Retry-After": "1"}
+            )
+        case OSError() if error.errno in DISK_FULL_CODES:
+            # The files of uploads and of NDJSON bodies; a write that failed has removed its file.
+            return Problem(
+                HTTPStatus.INSUFFICIENT_STORAGE,
+                "The disk of the service has no room left. Try again later.",
+                headers={"Retry-After": str(DISK_RETRY_SECONDS)},
             )
     return Problem(
         HTTPStatus.INTERNAL_SERVER_ERROR,

@@ -65,6 +65,7 @@ MIDDLEWARE = [
     "mlapi.middleware.AccessLogMiddleware",
     "mlapi.pages.content_security.ContentSecurityPolicyMiddleware",
     "corsheaders.middleware.CorsMiddleware",
+    "mlapi.server.overload.OverloadMiddleware",
     "mlapi.bodies.middleware.RequestBodyMiddleware",
     "mlapi.proxies.probes.HttpsMiddleware",
     "mlapi.proxies.prefixes.CookiePathMiddleware",
@@ -103,6 +104,9 @@ DB_STATEMENT_TIMEOUT = environment.integer("DB_STATEMENT_TIMEOUT", "10", minimum
 
 MODEL_PATH = BASE_DIR / environment.text("MODEL_PATH", "models/")
 MODEL_CACHE_SIZE = environment.integer("MODEL_CACHE_SIZE", "3", minimum=1, maximum=10_000)
+MODEL_CACHE_BYTES = environment.integer("MODEL_CACHE_BYTES", str(2**32))
+MODEL_ISOLATION = environment.choice("MODEL_ISOLATION", "auto", ("auto", "always", "never"))
+HUNG_CALL_SECONDS = environment.integer("HUNG_CALL_SECONDS", "120", maximum=86_400)
 MAX_ARTIFACT_BYTES = environment.integer("MAX_ARTIFACT_BYTES", str(2**30), minimum=1)
 MAX_REQUEST_BYTES = environment.integer("MAX_REQUEST_BYTES", str(10 * 2**20), minimum=1024)
 MAX_BATCH_ROWS = environment.integer("MAX_BATCH_ROWS", "10000", minimum=1, maximum=1_000_000)
@@ -120,6 +124,7 @@ PROOF_TIMEOUT_SECONDS = environment.integer(
 PROOF_MEMORY_BYTES = environment.integer("PROOF_MEMORY_BYTES", str(2**32), minimum=2**20)
 SKLEARN_TRUSTED_TYPES = environment.strings("SKLEARN_TRUSTED_TYPES")
 REMOTE_ORIGINS = environment.origins("REMOTE_ORIGINS")
+MIN_FREE_DISK_BYTES = environment.integer("MIN_FREE_DISK_BYTES", str(100 * 2**20))
 
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_REQUEST_BYTES
 # Streams uploads of any size into MODEL_PATH, where artifacts are proved and kept.
@@ -184,6 +189,17 @@ AXES_DISABLE_ACCESS_LOG = True
 
 METRICS_TOKEN = environment.text("METRICS_TOKEN")
 
+# The server: connections and workers
+
+MAX_CONNECTIONS = environment.integer("MAX_CONNECTIONS", "1000", minimum=16, maximum=1_000_000)
+BODY_TIMEOUT_SECONDS = environment.integer("BODY_TIMEOUT_SECONDS", "20", minimum=1, maximum=3600)
+BODY_MIN_BYTES_PER_SECOND = environment.integer("BODY_MIN_BYTES_PER_SECOND", "1000", minimum=1)
+IDLE_TIMEOUT_SECONDS = environment.integer("IDLE_TIMEOUT_SECONDS", "75", minimum=1, maximum=86_400)
+WORKER_TIMEOUT_SECONDS = environment.integer(
+    "WORKER_TIMEOUT_SECONDS", "60", minimum=5, maximum=86_400
+)
+HEALTH_PORT = environment.integer("HEALTH_PORT", "0", maximum=65_535)
+
 # HTTP: browsers and proxies
 
 CORS_ALLOWED_ORIGINS = environment.origins("CORS_ORIGINS", '["http://localhost:3000"]')
@@ -200,6 +216,7 @@ CORS_ALLOW_HEADERS = [
     "x-request-timeout-ms",
 ]
 CORS_EXPOSE_HEADERS = [
+    "At-End",
     "Inference-Header-Content-Length",
     "Link",
     "Retry-After",
@@ -240,6 +257,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_PAGINATION_CLASS": "registry.pagination.KeysetPagination",
     "DEFAULT_FILTER_BACKENDS": ["mlapi.rest.filters.StrictFilterBackend"],
+    "DEFAULT_METADATA_CLASS": "mlapi.rest.metadata.Metadata",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "mlapi.problems.exception_handler",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
@@ -251,6 +269,7 @@ SPECTACULAR_SETTINGS = {
     "VERSION": VERSION,
     "SCHEMA_PATH_PREFIX": "/api/v[0-9]+/",
     "COMPONENT_SPLIT_REQUEST": False,
+    "ENFORCE_NON_BLANK_FIELDS": True,
     "SERVE_AUTHENTICATION": [],
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",

@@ -9,7 +9,8 @@ from drf_spectacular.views import SpectacularAPIView
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.routers import SimpleRouter
 
-from mlapi import auth, health, problems
+from mlapi import auth, problems
+from mlapi.health import views as health
 from mlapi.metrics import UNMATCHED
 from mlapi.pages.documentation import RedocView, SwaggerView
 from mlapi.rest import schema as schema  # registers its extension of drf-spectacular

@@ -7,10 +7,14 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from mlapi.bodies.codings import CODINGS, UnknownCoding, read_content_encoding
+from mlapi.bodies.codings import CODINGS, Coding, UnknownCoding, read_content_encoding
 from mlapi.bodies.streams import body_stream
 from mlapi.problems import Problem
 from predictions import ndjson
+
+# The server does not tell a chunked body that was cut off from a complete one. These show it
+# themselves: their JSON is not closed, or their tensors are too short.
+TYPES_WITH_AN_END = frozenset({"application/json", "application/octet-stream"})
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
@@ -33,15 +37,17 @@ class RequestBodyMiddleware:
         length = _content_length(request)
         if length == 0:
             return None
-        if length is None and not request.META.get("wsgi.input_terminated"):
-            detail = "A request body needs a Content-Length; chunked bodies are not supported."
-            return Problem(HTTPStatus.LENGTH_REQUIRED, detail)
         try:
             coding = read_content_encoding(request.META.get("HTTP_CONTENT_ENCODING", ""))
         except UnknownCoding as error:
             # RFC 9110, section 12.5.3.
             headers = {"Accept-Encoding": ", ".join(CODINGS)}
             return Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, str(error), headers=headers)
+        if length is None and not _has_end(request, coding):
+            detail = (
+                "The body needs a Content-Length; only JSON and compressed bodies may be chunked."
+            )
+            return Problem(HTTPStatus.LENGTH_REQUIRED, detail)
         limit_bytes = _limit_bytes(request.content_type or "")
         stream = body_stream(
             request.META["wsgi.input"], length=length, coding=coding, limit_bytes=limit_bytes
@@ -60,6 +66,13 @@ def _content_length(request: HttpRequest) -> int | None:
     if not text and "HTTP_TRANSFER_ENCODING" in request.META:
         return None
     return int(text) if text.isdecimal() else 0
+
+
+def _has_end(request: HttpRequest, coding: Coding | None) -> bool:
+    """Whether a body of unknown length can be read to its end, and cannot be cut off unnoticed."""
+    return bool(request.META.get("wsgi.input_terminated")) and (
+        coding is not None or request.content_type in TYPES_WITH_AN_END
+    )
 
 
 def _limit_bytes(content_type: str) -> int:

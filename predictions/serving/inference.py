@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from predictions.serving.answers import Answer, targets_of
 from predictions.serving.limits.deadlines import Deadline
-from registry.loading.loader import LoadedModel
+from registry.loading.cache import LoadedModel
 from registry.runtimes.base import (
     DeadlineExceeded,
     InferenceError,

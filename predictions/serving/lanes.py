@@ -15,7 +15,7 @@ from predictions.serving import inference, recorder
 from predictions.serving.batching import Batcher
 from predictions.serving.limits.deadlines import Deadline, latest
 from predictions.serving.records import Record
-from registry.loading.loader import LoadedModel
+from registry.loading.cache import LoadedModel
 from registry.signatures.validation import InvalidInput
 
 # Bounds the size of the statement. No sensible server runs more threads.

@@ -17,7 +17,7 @@ from predictions.serving.records import Record
 from predictions.serving.routing import Target
 from registry.exact_json.values import JSONObject
 from registry.loading import loader
-from registry.loading.loader import LoadedModel
+from registry.loading.cache import LoadedModel
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,130 +1,50 @@
-"""The loaded models of this process: verified before loading, and kept in a small cache."""
+"""Loads the models of versions, after verifying their files, and keeps them in this process."""
 
-import contextlib
 import logging
 import os
-import threading
-from collections import OrderedDict
-from collections.abc import Callable
-from concurrent.futures import Future, wait
-from dataclasses import dataclass, replace
-from functools import cached_property
+import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from django.conf import settings
-from django.db import connection
 
 from registry.artifacts import store
-from registry.metrics import LOAD_SECONDS, LOADED_MODELS
-from registry.models import ModelNotFound, ModelVersion
+from registry.isolation.black_box import (
+    VARIABLE,
+    BlackBox,
+    WatchedRuntime,
+    left_behind,
+    watch_signals,
+)
+from registry.isolation.runtime import IsolatedRuntime, Isolation
+from registry.loading import quarantine
+from registry.loading.cache import LoadedModel as LoadedModel
+from registry.loading.cache import ModelCache as ModelCache
+from registry.loading.cache import release_connection as release_connection
+from registry.loading.errors import ArtifactMissing as ArtifactMissing
+from registry.loading.errors import ModelNotReady as ModelNotReady
+from registry.loading.errors import ModelQuarantined as ModelQuarantined
+from registry.metrics import LOAD_SECONDS
+from registry.models import ModelVersion
 from registry.runtimes import runtime_module
 from registry.runtimes.base import (
     SECRET_PREFIX,
-    Interruptible,
     LoadError,
     LoadOptions,
     RemoteOptions,
     Runtime,
+    hazard_of,
 )
 from registry.signatures.signature import Output, Signature
 
 logger = logging.getLogger(__name__)
 
-
-class ArtifactMissing(Exception):
-    """The version has no artifact yet. The message can be shown to the caller."""
-
-
-class ModelNotReady(Exception):
-    """The version's artifact cannot be loaded now. The message can be shown to the caller."""
-
-    retry_after = 10
-
-
-@dataclass(frozen=True, eq=False)
-class LoadedModel:
-    """A version's runtime, with the signature that was proved when its artifact was attached.
-
-    `version` is a copy from the time of loading. Use only its fields that never change, and its
-    limits, which `refresh_limits` keeps up to date.
-    """
-
-    version: ModelVersion
-    runtime: Runtime
-    signature: Signature
-
-    @cached_property
-    def interruptible(self) -> Interruptible | None:
-        """The runtime, if its calls can be given up. Cached: the check is slower than a model."""
-        return self.runtime if isinstance(self.runtime, Interruptible) else None
-
-
-class ModelCache:
-    """At most `capacity` loaded models by version id; the least recently used one is evicted.
-
-    Threads that request a model while it is being loaded wait for that one load. A model is evicted
-    only once the new one is in memory, so that it serves requests until then.
-    """
-
-    def __init__(self, load: Callable[[int], LoadedModel], capacity: int) -> None:
-        self._load = load
-        self._capacity = capacity
-        self._lock = threading.Lock()
-        self._loaded: OrderedDict[int, LoadedModel] = OrderedDict()
-        self._loading: dict[int, Future[LoadedModel]] = {}
-
-    def find(self, model_id: int) -> LoadedModel | None:
-        """The version's model if it is in memory."""
-        with self._lock:
-            model = self._loaded.get(model_id)
-            if model is not None:
-                self._loaded.move_to_end(model_id)
-            return model
-
-    def get(self, model_id: int, *, wait_seconds: float | None = None) -> LoadedModel:
-        """The version's model, loaded now if necessary; raises what loading raises.
-
-        A thread that waits for another's load raises ModelNotReady after `wait_seconds`. The load
-        itself cannot be interrupted.
-        """
-        if (model := self.find(model_id)) is not None:
-            return model
-        with self._lock:
-            # It may have been loaded since.
-            if (model := self._loaded.get(model_id)) is not None:
-                return model
-            future = self._loading.get(model_id)
-            if is_first := future is None:
-                future = self._loading[model_id] = Future()
-        if is_first:
-            return self._load_for_all(model_id, future)
-        # The loading thread may need a connection, and the pool may have no other.
-        release_connection()
-        if not wait([future], wait_seconds).done:
-            raise ModelNotReady(f"Model {model_id} is still being loaded")
-        return future.result()
-
-    def models(self) -> list[LoadedModel]:
-        """The models in memory, least recently used first."""
-        with self._lock:
-            return list(self._loaded.values())
-
-    def _load_for_all(self, model_id: int, future: Future[LoadedModel]) -> LoadedModel:
-        try:
-            model = self._load(model_id)
-        except BaseException as error:
-            with self._lock:
-                del self._loading[model_id]
-            future.set_exception(error)
-            raise
-        with self._lock:
-            self._loaded[model_id] = model
-            while len(self._loaded) > self._capacity:
-                self._loaded.popitem(last=False)
-            LOADED_MODELS.set(len(self._loaded))
-            del self._loading[model_id]
-        future.set_result(model)
-        return model
+# For a call in a process of its own, if nothing else limits it.
+MAX_CALL_SECONDS = 24 * 3600.0
+LOG_AGAIN_SECONDS = 60.0
+# When the failure to load a version was last logged, by id.
+_failures_logged: dict[int, float] = {}
 
 
 def load_options() -> LoadOptions:
@@ -136,36 +56,80 @@ def load_options() -> LoadOptions:
     )
 
 
-def release_connection() -> None:
-    """Return this thread's database connection to the pool before a long wait.
-
-    The next query takes one again. Inside a transaction the connection is kept.
-    """
-    if not connection.in_atomic_block:
-        connection.close_if_unusable_or_obsolete()
-
-
 def _load_active(model_id: int) -> LoadedModel:
     """Load the model of an active version, after checking that its file has not changed."""
     version = ModelVersion.objects.resolve(model_id)
     release_connection()
     if not version.has_artifact:
         raise ArtifactMissing(f"Model {model_id} has no artifact yet")
+    quarantine.require_released(version)
     try:
         path = store.resolve(Path(settings.MODEL_PATH), version.artifact)
         if store.digest(path) != version.sha256:
-            logger.error("Artifact of %s has changed on disk and is not loaded", version)
+            _log_failure(version, "has changed on disk and is not loaded")
             raise ModelNotReady(f"Model {model_id}: its artifact has changed on disk")
         signature = Signature.from_json(version.signature)
-        options = replace(load_options(), proven=signature)
         with LOAD_SECONDS.labels(version.framework).time():
-            runtime = runtime_module(version.framework).load(path, options)
+            runtime = _load_runtime(version, path, signature)
         _require_same_outputs(runtime.signature, signature)
+    except FileNotFoundError as error:
+        _log_failure(version, f"is missing: there is no {version.artifact} in MODEL_PATH")
+        raise ModelNotReady(f"Model {model_id}: its artifact is missing") from error
     except (LoadError, OSError, ValueError) as error:
-        logger.exception("Artifact of %s cannot be loaded", version)
+        _log_failure(version, "cannot be loaded", error)
         raise ModelNotReady(f"Model {model_id}: its artifact cannot be loaded") from error
     logger.info("Loaded %s", version)
     return LoadedModel(version, runtime, signature)
+
+
+def _load_runtime(version: ModelVersion, path: Path, signature: Signature) -> Runtime:
+    """The version's runtime: in this process if it is known to do no harm; raises LoadError.
+
+    Every other one gets a process that can be killed. A call of a remote model can be given up.
+    """
+    policy, framework = settings.MODEL_ISOLATION, version.framework
+    options = replace(load_options(), proven=signature)
+    if framework == "open-inference":
+        return runtime_module(framework).load(path, options)
+    hazard = "a worker failed in its call" if version.is_suspect else ""
+    if policy == "never" or (policy == "auto" and not hazard):
+        runtime = runtime_module(framework).load(path, options)
+        hazard = hazard_of(runtime)
+        if policy == "never" or not hazard:
+            return WatchedRuntime(runtime, version.pk, black_box)
+        # Before its own process needs the memory for the model.
+        del runtime
+    logger.info("%s is scored in a process of its own: %s", version, hazard or "MODEL_ISOLATION")
+    return IsolatedRuntime(
+        Isolation(
+            path=path,
+            framework=framework,
+            signature=version.signature,
+            trusted_types=options.trusted_types,
+            memory_bytes=settings.PROOF_MEMORY_BYTES,
+            load_seconds=settings.PROOF_TIMEOUT_SECONDS,
+            call_seconds=settings.HUNG_CALL_SECONDS or MAX_CALL_SECONDS,
+        ),
+        version.libraries,
+        partial(_count_crash, version.pk),
+    )
+
+
+def _count_crash(version_id: int, reason: str) -> bool:
+    """Whether the version may be scored again."""
+    is_quarantined = quarantine.count_crash(version_id, reason)
+    # The next call finds out whether it is in quarantine now.
+    cache.drop([version_id])
+    release_connection()
+    return not is_quarantined
+
+
+def _log_failure(version: ModelVersion, problem: str, error: Exception | None = None) -> None:
+    """Log why a version cannot be loaded, but not again for every request that needs it."""
+    now = time.monotonic()
+    if now - _failures_logged.get(version.pk, -LOG_AGAIN_SECONDS) >= LOG_AGAIN_SECONDS:
+        _failures_logged[version.pk] = now
+        logger.error("Artifact of %s %s", version, problem, exc_info=error)
 
 
 def _require_same_outputs(found: Signature, stored: Signature) -> None:
@@ -197,7 +161,19 @@ def _is_same_output(found: Output, stored: Output) -> bool:
     return found.kind == stored.kind and (is_numbered or found.classes == stored.classes)
 
 
-cache = ModelCache(_load_active, settings.MODEL_CACHE_SIZE)
+cache = ModelCache(_load_active, settings.MODEL_CACHE_SIZE, settings.MODEL_CACHE_BYTES)
+black_box_path = os.environ.get(VARIABLE)
+black_box = BlackBox(Path(black_box_path) if black_box_path else None)
+if black_box_path:
+    watch_signals(Path(black_box_path))
+
+
+def note_earlier_deaths() -> None:
+    """Draw the conclusions from the deaths of the workers whose place this one has taken."""
+    if black_box_path:
+        for path in left_behind(Path(black_box_path)):
+            quarantine.note_death(path)
+    release_connection()
 
 
 def find(model_id: int) -> LoadedModel | None:
@@ -211,8 +187,8 @@ def find(model_id: int) -> LoadedModel | None:
 def get(model_id: int, *, wait_seconds: float | None = None) -> LoadedModel:
     """The loaded model of an active version; in memory or not, as of `find`.
 
-    Raises ModelNotFound, ArtifactMissing or ModelNotReady; the latter also if another thread's load
-    takes longer than `wait_seconds`.
+    Raises ModelNotFound, ArtifactMissing, ModelQuarantined or ModelNotReady; the last also if
+    another thread's load takes longer than `wait_seconds`.
     """
     return cache.get(model_id, wait_seconds=wait_seconds)
 
@@ -220,21 +196,6 @@ def get(model_id: int, *, wait_seconds: float | None = None) -> LoadedModel:
 def loaded_specifiers() -> list[str]:
     """The models in this process's memory, as `name:version`, least recently used first."""
     return [str(model.version) for model in cache.models()]
-
-
-def preload() -> None:
-    """Fill the cache with the newest active versions, so that the first requests do not wait.
-
-    A model that cannot be loaded is logged and skipped.
-    """
-    try:
-        newest = ModelVersion.objects.active().exclude(artifact="").newest_first()
-        ids = list(newest.values_list("pk", flat=True)[: settings.MODEL_CACHE_SIZE])
-        for model_id in reversed(ids):
-            with contextlib.suppress(ModelNotFound, ModelNotReady):
-                get(model_id)
-    finally:
-        connection.close()
 
 
 def load_uncached(model_id: int) -> LoadedModel:

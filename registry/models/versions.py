@@ -151,6 +151,19 @@ class ModelVersion(models.Model):
     signature = ExactJSONField(null=True, blank=True, editable=False)
     libraries = ExactJSONField(default=dict, blank=True, editable=False)
 
+    # Database defaults, so that a process of the release before can still insert rows.
+    is_suspect = models.BooleanField(
+        default=False,
+        db_default=False,
+        editable=False,
+        help_text="Scored in a process of its own, because a worker failed in one of its calls.",
+    )
+    crashes = models.PositiveIntegerField(default=0, db_default=0, editable=False)
+    quarantined_at = models.DateTimeField(null=True, blank=True, editable=False)
+    quarantine_reason = models.CharField(
+        max_length=200, default="", db_default="", blank=True, editable=False
+    )
+
     objects = ModelVersionQuerySet.as_manager()
 
     class Meta:

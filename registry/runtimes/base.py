@@ -115,6 +115,19 @@ class Profiled(Protocol):
         """The values of each column, by the position of a value in a row's `features` list."""
 
 
+@runtime_checkable
+class Hazardous(Protocol):
+    """A runtime whose file passes every check, but on some input might still do harm."""
+
+    hazard: str
+    """Why a call may never end, or end the process; "" if it is known that none can."""
+
+
+def hazard_of(runtime: Runtime) -> str:
+    """The runtime's hazard; "" for one that knows of none."""
+    return runtime.hazard if isinstance(runtime, Hazardous) else ""
+
+
 def profiles_of(runtime: Runtime) -> Profiles:
     """What the runtime's file reveals about the columns; empty if it reveals nothing."""
     return runtime.profiles() if isinstance(runtime, Profiled) else {}

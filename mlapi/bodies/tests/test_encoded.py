@@ -8,7 +8,15 @@ from django.conf import LazySettings
 from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 from rest_framework.test import APIClient
 
-from mlapi.bodies.tests.calls import CALLS, COMPRESS, assert_answered, encoded, error_of, send
+from mlapi.bodies.tests.calls import (
+    CALLS,
+    COMPRESS,
+    NDJSON,
+    assert_answered,
+    encoded,
+    error_of,
+    send,
+)
 from predictions.models import Prediction
 from registry.models import ModelVersion
 from registry.testing.artifacts import Artifact
@@ -96,23 +104,61 @@ def test_a_compressed_form_registers_its_file(
 # -- without a length
 
 
+CHUNKED: dict[str, Any] = {
+    "HTTP_TRANSFER_ENCODING": "chunked",
+    "CONTENT_LENGTH": "",
+    "wsgi.input_terminated": True,
+}
+
+
 @pytest.mark.parametrize("name", CALLS)
-def test_a_chunked_body_is_refused_if_its_end_cannot_be_known(
+def test_a_chunked_body_is_answered_if_it_cannot_be_cut_off_unnoticed(
     client: APIClient, model: ModelVersion, name: str
 ) -> None:
-    environ = {"HTTP_TRANSFER_ENCODING": "chunked", "CONTENT_LENGTH": ""}
+    call = CALLS[name]
+
+    response = send(client, call, model, **CHUNKED)
+
+    if call.content_type in (NDJSON, "text/csv"):
+        assert response.status_code == 411
+        response = send(client, encoded(call, "gzip"), model, **CHUNKED)
+    assert_answered(name, response)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_chunked_body_that_is_cut_off_is_refused(
+    client: APIClient, model: ModelVersion, name: str
+) -> None:
+    call = CALLS[name]
+    calls = [encoded(call, "gzip")]
+    if call.content_type not in (NDJSON, "text/csv"):
+        calls.append(call)
+
+    for sent in calls:
+        response = send(client, sent._replace(body=sent.body[:-1]), model, **CHUNKED)
+
+        assert response.status_code == 400
+    assert not Prediction.objects.exists()
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_chunked_body_over_the_limit_answers_413(
+    client: APIClient, model: ModelVersion, settings: LazySettings, name: str
+) -> None:
+    call = CALLS[name]
+    settings.MAX_REQUEST_BYTES = settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 5000
+    settings.MAX_NDJSON_BYTES = 5000
+    body = call.body + b" " * 5000
+
+    response = send(client, encoded(call, "gzip", gzip.compress(body)), model, **CHUNKED)
+
+    assert response.status_code == 413
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_chunked_body_is_refused_if_the_server_does_not_end_it(
+    client: APIClient, model: ModelVersion, name: str
+) -> None:
+    environ = {**CHUNKED, "wsgi.input_terminated": False}
 
     assert send(client, CALLS[name], model, **environ).status_code == 411
-
-
-@pytest.mark.parametrize("name", CALLS)
-def test_a_chunked_body_is_answered_if_the_server_ends_it(
-    client: APIClient, model: ModelVersion, name: str
-) -> None:
-    environ = {
-        "HTTP_TRANSFER_ENCODING": "chunked",
-        "CONTENT_LENGTH": "",
-        "wsgi.input_terminated": True,
-    }
-
-    assert_answered(name, send(client, CALLS[name], model, **environ))

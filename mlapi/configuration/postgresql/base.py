@@ -10,17 +10,21 @@ from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 
 from mlapi.configuration.postgresql.bounded import BoundedConnection, NotResponding
+from mlapi.configuration.refusals import ReplacedWhenRefused
 from mlapi.metrics import observe_pool
 
 # A connection that was in use this recently is not checked with a query.
 TRUSTED_SECONDS = 1.0
 # For that query.
 CHECK_SECONDS = 2.0
+# A database may refuse every request for minutes, and each drained pool connects anew.
+DRAIN_PAUSE_SECONDS = 1.0
 
 _last_used: WeakKeyDictionary[Connection[TupleRow], float] = WeakKeyDictionary()
+_last_drained: WeakKeyDictionary[ConnectionPool[Connection[TupleRow]], float] = WeakKeyDictionary()
 
 
-class DatabaseWrapper(base.DatabaseWrapper):
+class DatabaseWrapper(ReplacedWhenRefused, base.DatabaseWrapper):
     """Checks each connection from the pool once.
 
     With Django's CONN_HEALTH_CHECKS, the pool tries its connections one after the other, with a
@@ -47,10 +51,15 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return connection
 
     def _close(self) -> None:
+        pool = self.pool
         if self.connection is not None:
             _last_used[self.connection] = time.monotonic()
+            if pool and self.has_refused:
+                # The pool replaces a closed connection. The others are as old as this one.
+                self.connection.close()
+                _drain(pool)
         super()._close()  # type: ignore[misc]
-        if pool := self.pool:
+        if pool:
             observe_pool(pool.get_stats())
 
 
@@ -76,3 +85,11 @@ def _is_surely_alive(connection: Connection[TupleRow]) -> bool:
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
     return not poll.poll(0)
+
+
+def _drain(pool: ConnectionPool[Connection[TupleRow]]) -> None:
+    """Replace all connections of a pool: the idle ones at once, the others when they return."""
+    now = time.monotonic()
+    if now - _last_drained.get(pool, -DRAIN_PAUSE_SECONDS) >= DRAIN_PAUSE_SECONDS:
+        _last_drained[pool] = now
+        pool.drain()

@@ -98,6 +98,7 @@ def test_what_the_fast_lane_replaces_has_not_changed(settings: LazySettings) -> 
         "mlapi.middleware.AccessLogMiddleware",
         "mlapi.pages.content_security.ContentSecurityPolicyMiddleware",
         "corsheaders.middleware.CorsMiddleware",
+        "mlapi.server.overload.OverloadMiddleware",
         "mlapi.bodies.middleware.RequestBodyMiddleware",
         "mlapi.proxies.probes.HttpsMiddleware",
         "mlapi.proxies.prefixes.CookiePathMiddleware",

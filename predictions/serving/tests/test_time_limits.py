@@ -86,10 +86,7 @@ def test_a_late_answer_is_a_recorded_failure_on_every_face(
         return values(n_rows)
 
     version = fake_version([VALUE], predict, batching=batching)
-    client.credentials(
-        HTTP_AUTHORIZATION=client._credentials["HTTP_AUTHORIZATION"],
-        HTTP_X_REQUEST_TIMEOUT_MS="250",
-    )
+    client.defaults["HTTP_X_REQUEST_TIMEOUT_MS"] = "250"
 
     responses = all_faces(client, version, 2)
 

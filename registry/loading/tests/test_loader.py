@@ -12,7 +12,7 @@ from django.db import connections
 from rest_framework.test import APIClient
 
 from registry.artifacts import store
-from registry.loading import loader
+from registry.loading import loader, warming
 from registry.loading.loader import ArtifactMissing, LoadedModel, ModelCache, ModelNotReady
 from registry.models import ModelNotFound, ModelVersion
 from registry.testing.artifacts import Artifact
@@ -284,7 +284,7 @@ def test_preload_loads_the_newest_active_versions_and_skips_broken_ones(
     make_version("without-file")
     (model_path / "broken/1/model.skops").unlink()
 
-    loader.preload()
+    warming.preload()
 
     # The cache holds three. The newest is evicted last.
     assert loader.loaded_specifiers() == ["old:1", "newest:1"]

@@ -6,7 +6,9 @@ import pytest
 from django.db import OperationalError, connection, connections
 from rest_framework.test import APIClient
 
-from mlapi import health, metrics
+from mlapi import metrics
+from mlapi.databases.probes import probe_connection
+from mlapi.health import database
 from registry.loading import loader
 from registry.testing.databases import pool_limits, postgresql
 
@@ -32,20 +34,42 @@ def test_ready_with_a_migrated_database(client: APIClient) -> None:
     response = client.get(READY)
 
     assert response.status_code == 200
-    assert response.json() == {"status": "ready", "database": "ok", "migrations": "applied"}
+    assert response.json() == {
+        "status": "ready",
+        "database": "ok",
+        "migrations": "applied",
+        "artifacts": "ok",
+        "disk": "ok",
+        "models": "ok",
+    }
 
 
 @pytest.mark.django_db
 def test_not_ready_while_migrations_are_missing(
     client: APIClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(health, "_latest_migrations", lambda: (("registry", "9999_later"),))
+    later = {("registry", "9999_later")}
+    monkeypatch.setattr(database, "_migrations_on_disk", lambda: (later, later))
 
     response = client.get(READY)
 
     assert response.status_code == 503
     assert response.json()["migrations"] == "pending"
     assert response["Retry-After"]
+
+
+@pytest.mark.django_db
+def test_not_ready_while_an_earlier_migration_is_missing(
+    client: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    latest, known = database._migrations_on_disk()
+    known = known | {("registry", "0002_forgotten")}
+    monkeypatch.setattr(database, "_migrations_on_disk", lambda: (latest, known))
+
+    response = client.get(READY)
+
+    assert response.status_code == 503
+    assert response.json()["migrations"] == "inconsistent"
 
 
 @pytest.mark.django_db
@@ -71,8 +95,45 @@ def test_health_shows_version_and_loaded_models(
         "version": settings.VERSION,
         "database": "ok",
         "migrations": "applied",
+        "artifacts": "ok",
+        "disk": "ok",
+        "models": "ok",
         "loaded_models": ["iris:1"],
     }
+
+
+@pytest.mark.django_db
+def test_not_ready_without_room_on_the_disk(client: APIClient, settings: Any) -> None:
+    settings.MIN_FREE_DISK_BYTES = 2**62
+
+    response = client.get(READY)
+
+    assert response.status_code == 503
+    assert response.json()["disk"].startswith("full: MODEL_PATH, TMPDIR")
+
+
+@pytest.mark.django_db
+def test_not_ready_while_live_versions_are_loaded(
+    client: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlapi.health.monitor.unloaded_live_versions", lambda: ["iris:1"])
+
+    response = client.get(READY)
+
+    assert response.status_code == 503
+    assert response.json()["models"] == "loading"
+
+
+@pytest.mark.django_db
+def test_not_ready_while_the_artifacts_are_gone(
+    client: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_live_artifacts", lambda connection: ["iris/1/gone.onnx"])
+
+    response = client.get(READY)
+
+    assert response.status_code == 503
+    assert response.json()["artifacts"] == "unavailable"
 
 
 def test_probes_accept_no_other_methods(client: APIClient) -> None:
@@ -127,7 +188,9 @@ def authorized_pool_client(small_pool: None, authorized: APIClient) -> APIClient
 def test_dead_connections_in_the_pool_are_replaced(small_pool: None) -> None:
     with ExitStack() as stack:
         take_connections(stack, 2)
-    with health.probe_connection() as other, other.cursor() as cursor:
+    with probe_connection() as other, other.cursor() as cursor:
+        # In a transaction, pg_stat_activity would not change.
+        cursor.execute("ROLLBACK")
         cursor.execute(
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -135,6 +198,7 @@ def test_dead_connections_in_the_pool_are_replaced(small_pool: None) -> None:
         assert cursor.fetchone()[0] >= 1
         # Termination takes a moment. Once the backends are gone, their sockets are closed.
         while True:
+            cursor.execute("ROLLBACK")
             cursor.execute(
                 "SELECT count(*) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"

@@ -3,88 +3,32 @@
 import http.client
 import os
 import signal
-import socket
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from mlapi import server
-from registry.testing.processes import MANAGE, free_port, manage
+from mlapi.server import worker
+from mlapi.server.tests.serving import (
+    LOGIN,
+    STOP_SECONDS,
+    begin_login,
+    get,
+    serving,
+    wait_until_alive,
+    workers_of,
+)
+from registry.testing.processes import free_port
 
 pytestmark = pytest.mark.slow
-START_SECONDS = 30
-STOP_SECONDS = 15
 BODY = b'{"username": "nobody", "password": "wrong"}'
-
-
-@pytest.fixture(scope="module")
-def database_url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A migrated database that other processes see: no transaction of a test hides its rows."""
-    url = f"sqlite:///{tmp_path_factory.mktemp('serve') / 'db.sqlite3'}"
-    assert manage("migrate", "-v0", DATABASE_URL=url).returncode == 0
-    return url
-
-
-@contextmanager
-def serving(
-    database_url: str, port: int, *options: str, **environment: str
-) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(
-        [sys.executable, MANAGE, "serve", "--port", str(port), "--workers", "2", *options],
-        env={**os.environ, "DATABASE_URL": database_url, **environment},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
-
-
-def wait_until_alive(port: int) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            if get(port, "/health/live")[0] == 200:
-                return
-        except OSError:
-            time.sleep(0.05)
-    raise AssertionError("The server did not start")
-
-
-def get(port: int, path: str, **headers: str) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    try:
-        connection.request("GET", path, headers=headers)
-        response = connection.getresponse()
-        return response.status, response.read()
-    finally:
-        connection.close()
-
-
-def begin_login(port: int) -> socket.socket:
-    """Send a login request without the end of its body: it stays in flight."""
-    client = socket.create_connection(("127.0.0.1", port), timeout=STOP_SECONDS)
-    head = (
-        "POST /api/v1/auth/token/ HTTP/1.1\r\nHost: localhost\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(BODY)}\r\n\r\n"
-    )
-    client.sendall(head.encode() + BODY[:10])
-    return client
 
 
 def test_stop_completes_the_request_in_flight(database_url: str) -> None:
     port = free_port()
     with serving(database_url, port) as process:
         wait_until_alive(port)
-        client = begin_login(port)
+        client = begin_login(port, BODY[:10], len(BODY))
         time.sleep(0.5)
         process.send_signal(signal.SIGTERM)
         time.sleep(1)
@@ -105,7 +49,7 @@ def test_stop_during_start_ends_the_server(database_url: str, delay_seconds: flo
         process.send_signal(signal.SIGTERM)
 
         # A worker that has just been forked may miss the signal, and is killed after the limit.
-        process.wait(server.STOP_SECONDS + STOP_SECONDS)
+        process.wait(worker.STOP_SECONDS + STOP_SECONDS)
 
 
 def test_workers_end_when_their_parent_is_killed(database_url: str) -> None:
@@ -120,14 +64,53 @@ def test_workers_end_when_their_parent_is_killed(database_url: str) -> None:
         assert process.communicate(timeout=STOP_SECONDS)
 
 
-def test_interrupt_stops_the_server(database_url: str) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_interrupt_and_closed_terminal_stop_the_server(
+    database_url: str, number: signal.Signals
+) -> None:
     port = free_port()
     with serving(database_url, port) as process:
         wait_until_alive(port)
 
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
 
         assert process.wait(STOP_SECONDS) == 0
+
+
+def test_server_that_ignores_a_closed_terminal_goes_on(database_url: str) -> None:
+    port = free_port()
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with serving(database_url, port, workers=1) as process:
+            wait_until_alive(port)
+            # As a terminal does: to the whole group.
+            for pid in (process.pid, *workers_of(process)):
+                os.kill(pid, signal.SIGHUP)
+            time.sleep(1)
+
+            assert get(port, "/health/live")[0] == 200
+            assert process.poll() is None
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_folder_of_a_killed_server_is_removed_at_the_next_start(
+    database_url: str, tmp_path: Path
+) -> None:
+    port = free_port()
+    with serving(database_url, port, TMPDIR=str(tmp_path)) as process:
+        wait_until_alive(port)
+        process.kill()
+        process.communicate(timeout=STOP_SECONDS)
+    (abandoned,) = tmp_path.glob("mlapi-run-*")
+    # Younger ones may belong to a server that is just starting.
+    os.utime(abandoned, (0, 0))
+
+    with serving(database_url, port, TMPDIR=str(tmp_path)):
+        wait_until_alive(port)
+
+        assert not abandoned.exists()
+        assert list(tmp_path.glob("mlapi-run-*"))
 
 
 def test_metrics_cover_all_workers_in_a_temporary_folder(database_url: str, tmp_path: Path) -> None:
@@ -141,10 +124,10 @@ def test_metrics_cover_all_workers_in_a_temporary_folder(database_url: str, tmp_
 
         count = 'mlapi_requests_total{method="GET",route="/health/live/",status="200"} 21.0'
         assert count in exposition.decode()
-        assert list(tmp_path.glob("mlapi-metrics-*"))
+        assert list(tmp_path.glob("mlapi-run-*"))
         process.terminate()
         assert process.wait(STOP_SECONDS) == 0
-        assert not list(tmp_path.glob("mlapi-metrics-*"))
+        assert not list(tmp_path.glob("mlapi-run-*"))
 
 
 def test_chunked_body_answers_411(database_url: str) -> None:
@@ -152,7 +135,7 @@ def test_chunked_body_answers_411(database_url: str) -> None:
     with serving(database_url, port):
         wait_until_alive(port)
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-        connection.request("POST", "/api/v1/auth/token/", iter([BODY]), encode_chunked=True)
+        connection.request("POST", LOGIN, iter([BODY]), encode_chunked=True)
 
         response = connection.getresponse()
 
@@ -170,8 +153,7 @@ def test_each_pinned_worker_runs_on_its_own_processor(
     port = free_port()
     with serving(database_url, port, option) as process:
         wait_until_alive(port)
-        folder = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-        affinities = [os.sched_getaffinity(int(pid)) for pid in folder.read_text().split()]
+        affinities = [os.sched_getaffinity(pid) for pid in workers_of(process)]
 
     available = os.sched_getaffinity(0)
     assert {len(processors) for processors in affinities} == (sizes or {len(available)})
