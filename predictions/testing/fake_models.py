@@ -10,7 +10,7 @@ from rest_framework.test import APIClient
 
 from registry.loading import loader
 from registry.models import Alias, ModelVersion
-from registry.runtimes.base import LoadOptions, Outputs, Runtime
+from registry.runtimes.base import Outputs
 from registry.signatures.signature import Signature
 from registry.testing.artifacts import Artifact
 from registry.testing.versions import MakeVersion
@@ -54,16 +54,6 @@ class FakeRuntime:
         return self._predict(len(inputs["features"]))
 
 
-class FakeLibrary:
-    """A runtime module, at the edge of the process."""
-
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-
-    def load(self, path: object, options: LoadOptions) -> Runtime:
-        return self._runtime
-
-
 class MakeFake(Protocol):
     def __call__(
         self,
@@ -92,8 +82,8 @@ def fake_version(
         version = make_version("odd", iris_artifact)
         ModelVersion.objects.filter(pk=version.pk).update(signature=document)
         Alias.objects.create(name="odd", alias="champion", version=version)
-        library = FakeLibrary(runtime(Signature.from_json(document), predict))
-        monkeypatch.setattr(loader, "runtime_module", lambda framework: library)
+        fake = runtime(Signature.from_json(document), predict)
+        monkeypatch.setattr(loader, "_load_runtime", lambda *_: fake)
         return version
 
     return make

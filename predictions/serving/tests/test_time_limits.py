@@ -231,11 +231,11 @@ def test_a_hung_model_costs_only_its_share_of_the_threads(
         # Those that came before it was known give up as well.
         refused = [future for future in calls if _is_done_soon(future, 4, calls)]
         responses = all_faces(client, version, 2)
+        *lines, end = results_of(responses.pop("ndjson"))
         hanging.release()
         codes = [future.result(TIMEOUT_SECONDS).status_code for future in calls]
 
     assert len(refused) >= 3
-    *lines, end = results_of(responses.pop("ndjson"))
     assert end["summary"]["rejected"] == len(lines) == 2
     assert all("is overloaded" in line["error"] for line in lines)
     assert {name: r.status_code for name, r in responses.items()} == dict.fromkeys(responses, 503)
