@@ -145,12 +145,8 @@ class Problem:
         )
 
     def _page_response(self, request: HttpRequest) -> HttpResponse:
-        page = error_page(
-            status=self.status,
-            title=self.title or HTTPStatus(self.status).phrase,
-            detail=self.detail,
-            request_id=getattr(request, "request_id", ""),
-        )
+        title = self.title or HTTPStatus(self.status).phrase
+        page = error_page(request, status=self.status, title=title, detail=self.detail)
         return HttpResponse(page, status=self.status, headers=dict(self.headers))
 
     def _protocol_response(self) -> HttpResponse:

@@ -17,7 +17,7 @@ def is_page_wanted(request: HttpRequest) -> bool:
     return request.get_preferred_type(MEDIA_TYPES) == "text/html"
 
 
-def error_page(*, status: int, title: str, detail: str, request_id: str) -> str:
+def error_page(request: HttpRequest, *, status: int, title: str, detail: str) -> str:
     """The HTML of an error; reads neither session nor database, which may be what failed."""
     context = {
         "site_title": admin.site.site_title,
@@ -25,6 +25,6 @@ def error_page(*, status: int, title: str, detail: str, request_id: str) -> str:
         "title": title,
         "status": status,
         "detail": detail,
-        "request_id": request_id,
+        "request_id": getattr(request, "request_id", ""),
     }
     return render_to_string("admin/problem.html", context)
