@@ -106,6 +106,14 @@ CONTENT_TYPES = (
 OTHER_PATHS = (f"{PREDICT}?limit=1", f"{PREDICT}1/", f"{PREDICT}batch/", "/api/v1/nothing")
 
 
+TIMEOUTS = (
+    {"X-Request-Timeout-Ms": "60000"},
+    {"X-Request-Timeout-Ms": "0"},
+    {"X-Envoy-Expected-Rq-Timeout-Ms": "60000"},
+    {"X-Envoy-Expected-Rq-Timeout-Ms": "soon"},
+)
+
+
 def header_variants(
     authorization: dict[str, str], expired_token: AccessToken
 ) -> list[dict[str, str]]:
@@ -145,10 +153,7 @@ def header_variants(
         {**authorization, "Accept": "text/html"},
         {**authorization, "Cookie": f"sessionid=abc; csrftoken={'a' * 32}"},
         {**authorization, "X-HTTP-Method-Override": "GET"},
-        {**authorization, "X-Request-Timeout-Ms": "60000"},
-        {**authorization, "X-Request-Timeout-Ms": "0"},
-        {**authorization, "X-Envoy-Expected-Rq-Timeout-Ms": "60000"},
-        {**authorization, "X-Envoy-Expected-Rq-Timeout-Ms": "soon"},
+        *({**authorization, **timeout} for timeout in TIMEOUTS),
     ]
 
 
