@@ -183,7 +183,7 @@ def exception_handler(error: Exception, context: HandlerContext) -> HttpResponse
         # The exception was raised before DRF wrapped the request, or outside DRF.
         return _handle(error, request)
     if isinstance(request.successful_authenticator, CachedTokenAuthentication):
-        error = error_for(Caller.of(request), error)
+        error = error_for(Caller.identified_by(request), error)
     return _handle(error, request._request)
 
 

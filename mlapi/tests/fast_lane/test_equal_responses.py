@@ -107,6 +107,14 @@ CONTENT_TYPES = (
 OTHER_PATHS = (f"{PREDICT}?limit=1", f"{PREDICT}1/", f"{PREDICT}batch/", "/api/v1/nothing")
 
 
+TIMEOUTS = (
+    {"X-Request-Timeout-Ms": "60000"},
+    {"X-Request-Timeout-Ms": "0"},
+    {"X-Envoy-Expected-Rq-Timeout-Ms": "60000"},
+    {"X-Envoy-Expected-Rq-Timeout-Ms": "soon"},
+)
+
+
 def header_variants(
     authorization: dict[str, str], expired_token: AccessToken
 ) -> list[dict[str, str]]:
@@ -146,6 +154,7 @@ def header_variants(
         {**authorization, "Accept": "text/html"},
         {**authorization, "Cookie": f"sessionid=abc; csrftoken={'a' * 32}"},
         {**authorization, "X-HTTP-Method-Override": "GET"},
+        *({**authorization, **timeout} for timeout in TIMEOUTS),
     ]
 
 
@@ -212,8 +221,10 @@ def test_a_deactivated_user_gets_equal_responses_both_ways(
         },
         {"MAX_REQUEST_BYTES": 60, "DATA_UPLOAD_MAX_MEMORY_SIZE": 60},
         {"ALLOWED_HOSTS": ["ml.example.com"]},
+        # So short that every answer is late.
+        {"PREDICTION_TIMEOUT_SECONDS": 1e-9},
     ],
-    ids=["hsts", "redirect", "redirect-behind-proxy", "small-bodies", "other-host"],
+    ids=["hsts", "redirect", "redirect-behind-proxy", "small-bodies", "other-host", "late"],
 )
 def test_settings_have_equal_effects_both_ways(
     models: Mapping[str, int],
