@@ -1,6 +1,5 @@
 """Token endpoints, and the lock-out that they share with the admin's login."""
 
-import ipaddress
 from datetime import timedelta
 from http import HTTPStatus
 from typing import Any
@@ -22,6 +21,7 @@ from rest_framework_simplejwt.serializers import (
 from rest_framework_simplejwt.views import TokenObtainPairView, TokenRefreshView, TokenVerifyView
 
 from mlapi.problems import Problem
+from mlapi.proxies.addresses import client_address
 from mlapi.rest.parsers import JSONParser
 from predictions.authentication import RefreshToken, UntypedToken
 
@@ -139,28 +139,6 @@ class VerifyView(TokenVerifyView):
         """Check that this service issued a token and that it has not expired."""
         AnyToken(data=request.data).is_valid(raise_exception=True)
         return super().post(request, *args, **kwargs)
-
-
-def client_address(request: HttpRequest) -> str | None:
-    """The client's IP address, or None on a Unix socket.
-
-    Each trusted proxy appends the address of its peer to X-Forwarded-For. With n proxies, the n-th
-    entry from the right is the client; the client itself may have sent any entries before it.
-    """
-    count: int = settings.TRUSTED_PROXY_COUNT
-    forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")
-    remote = _address(request.META.get("REMOTE_ADDR", ""))
-    if not count or len(forwarded) < count:
-        return remote
-    return _address(forwarded[-count]) or remote
-
-
-def _address(text: str) -> str | None:
-    try:
-        # A zone (`fe80::1%eth0`) is local to this machine, and PostgreSQL cannot store it.
-        return str(ipaddress.ip_address(text.strip().partition("%")[0]))
-    except ValueError:
-        return None
 
 
 def lockout_response(

@@ -16,13 +16,12 @@ from django.utils.functional import SimpleLazyObject
 
 from mlapi.configuration import logs
 from mlapi.metrics import observe_request, route_of
+from mlapi.pages.errors import ADMIN_PATH
 
 access_logger = logging.getLogger("mlapi.access")
 
 # Short and plain enough for a log line, a database column and a header.
 WELL_FORMED_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
-
-ADMIN_PATH = "/admin"
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 

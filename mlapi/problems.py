@@ -1,7 +1,7 @@
 """The error format and the status of each exception.
 
 Errors are problem details (RFC 9457), except below /v1 and /v2, which have the format of KServe's
-protocols.
+protocols, and in a browser below /admin, where they are pages.
 """
 
 import logging
@@ -16,26 +16,42 @@ import orjson
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.core.signals import got_request_exception
 from django.db import InterfaceError, OperationalError
+from django.db.models import ProtectedError
 from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from django.urls import Resolver404
 from rest_framework import exceptions
 from rest_framework.request import Request
 
 from mlapi.bodies.streams import BodyDamaged, BodyError, BodyIncomplete, BodyTooLarge
+from mlapi.configuration.refusals import public_message
+from mlapi.pages.errors import error_page, is_page_wanted
+from mlapi.server.in_flight import BodyTooSlow
 from predictions.authentication import CachedTokenAuthentication, error_for
 from predictions.evaluation.outcomes.recording import OutcomesRefused
 from predictions.evaluation.quality.tasks import NoQuality
 from predictions.evaluation.replays.promotion_gate import InvalidRequirement, PromotionRefused
 from predictions.evaluation.replays.runner import ReplayBusy, ReplayTaken, ReplayTooLarge
+from predictions.following import LogRestored
 from predictions.models import PredictionNotFound, ReplayNotFound
 from predictions.serving.idempotency import InvalidKey, KeyReused
+from predictions.serving.limits.bulkheads import ModelOverloaded
+from predictions.serving.limits.deadlines import InvalidTimeout
 from predictions.serving.questions import Caller
 from predictions.serving.recorder import CallerInactive
-from predictions.serving.services import PredictionFailed, PredictionUnavailable
+from predictions.serving.services import (
+    PredictionFailed,
+    PredictionTimedOut,
+    PredictionUnavailable,
+)
 from registry.aliases.recording import AliasMoved
 from registry.aliases.validation import MoveRefused
-from registry.artifacts.errors import ArtifactRejected, ArtifactTooLarge
-from registry.loader import ArtifactMissing, ModelNotReady
+from registry.artifacts.errors import (
+    DISK_FULL_CODES,
+    ArtifactRejected,
+    ArtifactTooLarge,
+    StorageUnavailable,
+)
+from registry.loading.errors import ArtifactMissing, ModelNotReady, ModelQuarantined
 from registry.models import ModelNotFound
 from registry.open_inference.binary import TensorError
 from registry.services import ArtifactExists, VersionExists, VersionInUse
@@ -49,11 +65,13 @@ MAX_DETAIL_LENGTH = 1000
 CHALLENGE = 'Bearer realm="api"'
 NON_FIELD_ERRORS = "non_field_errors"
 PROTOCOL_PATHS = ("/v1", "/v2")
+DISK_RETRY_SECONDS = 30
 
 # The exceptions of the apps; str(error) is the message for the caller. They may have `errors`
 # (messages by field path), `retry_after` (seconds) and `extensions` (more members of the problem).
 # A subclass has the status of its nearest parent in this table.
 DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
+    BodyTooSlow: HTTPStatus.REQUEST_TIMEOUT,
     BodyIncomplete: HTTPStatus.BAD_REQUEST,
     BodyDamaged: HTTPStatus.BAD_REQUEST,
     BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
@@ -65,9 +83,11 @@ DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
     AliasMoved: HTTPStatus.CONFLICT,
     ArtifactExists: HTTPStatus.CONFLICT,
     ArtifactMissing: HTTPStatus.CONFLICT,
+    StorageUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     ArtifactTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     ArtifactRejected: HTTPStatus.BAD_REQUEST,
     ModelNotReady: HTTPStatus.SERVICE_UNAVAILABLE,
+    ModelQuarantined: HTTPStatus.SERVICE_UNAVAILABLE,
     InvalidInput: HTTPStatus.BAD_REQUEST,
     TensorError: HTTPStatus.BAD_REQUEST,
     CallerInactive: HTTPStatus.UNAUTHORIZED,
@@ -75,6 +95,10 @@ DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
     KeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     PredictionFailed: HTTPStatus.UNPROCESSABLE_ENTITY,
     PredictionUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    PredictionTimedOut: HTTPStatus.GATEWAY_TIMEOUT,
+    ModelOverloaded: HTTPStatus.SERVICE_UNAVAILABLE,
+    InvalidTimeout: HTTPStatus.BAD_REQUEST,
+    LogRestored: HTTPStatus.SERVICE_UNAVAILABLE,
     ReplayNotFound: HTTPStatus.NOT_FOUND,
     ReplayTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     ReplayBusy: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -101,6 +125,8 @@ class Problem:
     def response(self, request: HttpRequest) -> HttpResponse:
         if has_protocol_errors(request.path_info):
             return self._protocol_response()
+        if is_page_wanted(request):
+            return self._page_response(request)
         body: dict[str, object] = {
             "type": self.type,
             "title": self.title or HTTPStatus(self.status).phrase,
@@ -117,6 +143,15 @@ class Problem:
             content_type=MEDIA_TYPE,
             headers=dict(self.headers),
         )
+
+    def _page_response(self, request: HttpRequest) -> HttpResponse:
+        page = error_page(
+            status=self.status,
+            title=self.title or HTTPStatus(self.status).phrase,
+            detail=self.detail,
+            request_id=getattr(request, "request_id", ""),
+        )
+        return HttpResponse(page, status=self.status, headers=dict(self.headers))
 
     def _protocol_response(self) -> HttpResponse:
         # This format has one text for the detail and all messages.
@@ -165,12 +200,16 @@ def permission_denied(request: HttpRequest, exception: Exception) -> HttpRespons
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    return Problem(HTTPStatus.FORBIDDEN, f"CSRF verification failed: {reason}").response(request)
+    detail = (
+        f"CSRF verification failed: {reason} Reload the page and send the form again. If that does"
+        " not help, the origin of this site is missing in CSRF_TRUSTED_ORIGINS."
+    )
+    return Problem(HTTPStatus.FORBIDDEN, detail).response(request)
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """Django's handler404, and the view of unknown URLs: DEBUG does not change the response."""
-    if exception is None or isinstance(exception, Resolver404):
+    if exception is None or isinstance(exception, Resolver404) or not str(exception):
         detail = f"There is nothing at {request.path}"
         return Problem(HTTPStatus.NOT_FOUND, detail).response(request)
     return _problem_of(exception).response(request)
@@ -190,6 +229,8 @@ def _handle(
     problem = _problem_of(error)
     if isinstance(error, OperationalError | InterfaceError):
         logger.error("The database is unavailable", exc_info=error)
+    elif problem.status == HTTPStatus.INSUFFICIENT_STORAGE:
+        logger.error("The disk is full", exc_info=error)
     elif problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("Unexpected exception", exc_info=error)
         if not is_signal_sent:
@@ -217,11 +258,20 @@ def _problem_of(error: Exception) -> Problem:
             return Problem(HTTPStatus.BAD_REQUEST, "The request is malformed.")
         case UnreadablePostError():
             return Problem(HTTPStatus.BAD_REQUEST, "The request body could not be read.")
+        case ProtectedError():
+            # The pages that delete check first: another request was faster.
+            detail = "Other records refer to this one by now, so that it was not deleted."
+            return Problem(HTTPStatus.CONFLICT, detail)
         case OperationalError() | InterfaceError():
             return Problem(
-                HTTPStatus.SERVICE_UNAVAILABLE,
-                "The database is unavailable. Try again later.",
-                headers={"Retry-After": "1"},
+                HTTPStatus.SERVICE_UNAVAILABLE, public_message(error), headers={"Retry-After": "1"}
+            )
+        case OSError() if error.errno in DISK_FULL_CODES:
+            # The files of uploads and of NDJSON bodies; a write that failed has removed its file.
+            return Problem(
+                HTTPStatus.INSUFFICIENT_STORAGE,
+                "The disk of the service has no room left. Try again later.",
+                headers={"Retry-After": str(DISK_RETRY_SECONDS)},
             )
     return Problem(
         HTTPStatus.INTERNAL_SERVER_ERROR,

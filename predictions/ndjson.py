@@ -7,6 +7,7 @@ it before it reads. It is then scored and committed chunk by chunk, in constant 
 import logging
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import IO, Any
 
 import orjson
@@ -21,8 +22,9 @@ from predictions.models import Prediction
 from predictions.serving import services
 from predictions.serving.questions import Question
 from predictions.serving.records import Record
-from registry import loader
+from registry.artifacts.errors import TEMPORARY_FOLDER, storage_errors
 from registry.exact_json.values import BYTE_ORDER_MARK, JSONObject, parse_json
+from registry.loading import loader
 from registry.signatures.validation import InvalidInput
 
 logger = logging.getLogger(__name__)
@@ -82,16 +84,15 @@ class NDJSONParser(BaseParser):
     ) -> Any:
         request = (parser_context or {})["request"]
         body_length(request, limit_bytes=settings.MAX_NDJSON_BYTES)
-        # Closed with the response. It has no name, so a killed process leaves nothing behind.
-        file = tempfile.TemporaryFile()  # noqa: SIM115
+        with storage_errors(TEMPORARY_FOLDER):
+            # Closed with the response. It has no name, so a killed process leaves nothing behind.
+            file = tempfile.TemporaryFile()  # noqa: SIM115
         try:
-            while chunk := stream.read(COPY_BYTES):
-                file.write(chunk)
-            file.seek(0)
-            if file.read(len(BYTE_ORDER_MARK)) != BYTE_ORDER_MARK:
-                file.seek(0)
+            _copy(stream, file)
         except BaseException:
-            file.close()
+            # Closing writes what is left in the buffer, for which a full disk has no room either.
+            with suppress(OSError):
+                file.close()
             raise
         return file
 
@@ -101,6 +102,20 @@ PARSERS: list[type[BaseParser]] = [
     type("NDJSONParser", (NDJSONParser,), {"media_type": media_type})
     for media_type in sorted(MEDIA_TYPES)
 ]
+
+
+def _copy(stream: IO[bytes], file: IO[bytes]) -> None:
+    """Copy the body to `file` and rewind it, past a byte order mark.
+
+    Raises StorageUnavailable, or OSError if the disk is full.
+    """
+    while chunk := stream.read(COPY_BYTES):
+        with storage_errors(TEMPORARY_FOLDER):
+            file.write(chunk)
+    with storage_errors(TEMPORARY_FOLDER):
+        file.seek(0)
+        if file.read(len(BYTE_ORDER_MARK)) != BYTE_ORDER_MARK:
+            file.seek(0)
 
 
 def stream_results(question: Question, body: IO[bytes]) -> Iterator[bytes]:

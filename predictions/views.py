@@ -19,6 +19,7 @@ from rest_framework.viewsets import GenericViewSet
 
 from predictions import ndjson
 from predictions.authentication import CachedTokenAuthentication
+from predictions.following import FollowablePagination
 from predictions.models import MAX_KEY_LENGTH, Prediction
 from predictions.serializers import (
     BatchRequest,
@@ -59,6 +60,7 @@ class PredictionViewSet(ListModelMixin, GenericViewSet[Prediction]):
     queryset = Prediction.objects.listed().newest_first()
     serializer_class = PredictionSerializer
     query_serializer_class = PredictionQuery
+    pagination_class = FollowablePagination
     lookup_value_regex = "[0-9]{1,19}"
 
     def get_authenticators(self) -> list[BaseAuthentication]:

@@ -74,7 +74,7 @@ class KeysetPagination(BasePagination):
     ) -> list[Item]:
         """One page; raises ValidationError with a message for each invalid parameter."""
         assert isinstance(queryset, QuerySet)
-        limit = _integer(request, "limit", DEFAULT_LIMIT, minimum=1, maximum=MAX_LIMIT)
+        limit = page_limit(request)
         skip = _skip(request) if self.takes_skip else 0
         rows = self.sort(queryset)
         if (cursor := request.query_params.get("cursor")) is not None:
@@ -83,7 +83,7 @@ class KeysetPagination(BasePagination):
         page = list(rows[skip : skip + limit + 1])
         if len(page) > limit:
             page.pop()
-            self._next_link = _link(request, self.encode_cursor(page[-1], rows))
+            self._next_link = link_to(request, "cursor", self.encode_cursor(page[-1], rows))
         return page
 
     def get_paginated_response(self, data: object) -> Response:
@@ -97,9 +97,9 @@ class KeysetPagination(BasePagination):
         limit = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}
         skip = {"type": "integer", "minimum": 0, "maximum": MAX_SKIP, "default": 0}
         parameters = [
-            _parameter("limit", "Rows per page.", limit),
-            _parameter("skip", "Rows to skip; to go deeper, follow the Link header.", skip),
-            _parameter("cursor", "Where the page begins; use the Link header.", {"type": "string"}),
+            parameter("limit", "Rows per page.", limit),
+            parameter("skip", "Rows to skip; to go deeper, follow the Link header.", skip),
+            parameter("cursor", "Where the page begins; use the Link header.", {"type": "string"}),
         ]
         return [item for item in parameters if item["name"] in self.parameter_names]
 
@@ -110,21 +110,35 @@ def invalid_cursor() -> ValidationError:
 
 def encode_cursor(created_at: datetime, pk: int) -> str:
     """The position after a row. Both databases store times in whole microseconds."""
-    key = f"{(created_at - EPOCH) // MICROSECOND}.{pk}"
+    return encode_key((created_at - EPOCH) // MICROSECOND, pk)
+
+
+def encode_key(*numbers: int) -> str:
+    """The numbers of a position, for a URL; not meant to be read by callers."""
+    key = ".".join(map(str, numbers))
     return base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")
 
 
-def _decode_cursor(cursor: str) -> tuple[datetime, int]:
+def decode_key(text: str) -> str:
+    """What `encode_key` encoded, with points between the numbers; empty for a forged text."""
     try:
-        key = base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4)).decode()
+        return base64.urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4)).decode()
     except (binascii.Error, UnicodeError):
-        key = ""
-    match = re.fullmatch(r"(-?[0-9]{1,18})\.([0-9]{1,19})", key)
+        return ""
+
+
+def _decode_cursor(cursor: str) -> tuple[datetime, int]:
+    match = re.fullmatch(r"(-?[0-9]{1,18})\.([0-9]{1,19})", decode_key(cursor))
     if match:
         microseconds, pk = int(match[1]), int(match[2])
         if MIN_MICROSECONDS <= microseconds <= MAX_MICROSECONDS and pk <= MAX_ID:
             return EPOCH + timedelta(microseconds=microseconds), pk
     raise invalid_cursor()
+
+
+def page_limit(request: Request) -> int:
+    """The rows of a page that the request asks for; raises ValidationError."""
+    return _integer(request, "limit", DEFAULT_LIMIT, minimum=1, maximum=MAX_LIMIT)
 
 
 def _skip(request: Request) -> int:
@@ -149,15 +163,15 @@ def _integer(request: Request, name: str, default: int, *, minimum: int, maximum
     raise ValidationError({name: [f"Must be a whole number from {minimum} to {maximum}."]})
 
 
-def _link(request: Request, cursor: str) -> str:
-    """The address of the next page: the same path and filters, and the cursor instead of `skip`."""
+def link_to(request: Request, name: str, position: str) -> str:
+    """The address of another page: the same path and filters, and a position instead of `skip`."""
     query = request.query_params.copy()
     query.pop("skip", None)
-    query["cursor"] = cursor
+    query[name] = position
     return request.build_absolute_uri(f"{request._request.path}?{query.urlencode()}")
 
 
-def _parameter(name: str, description: str, schema: JSONObject) -> JSONObject:
+def parameter(name: str, description: str, schema: JSONObject) -> JSONObject:
     return {
         "name": name,
         "in": "query",

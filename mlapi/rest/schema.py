@@ -10,6 +10,7 @@ from drf_spectacular.extensions import (
 )
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import Direction
+from rest_framework.request import Request
 
 from mlapi.problems import MEDIA_TYPE, has_protocol_errors
 
@@ -94,6 +95,14 @@ def document_problems(result: Document, **_: object) -> Document:
                 own = response.get("content", {}).get("application/json", {}).get("schema")
                 response["content"] = _error_content(path, own)
         operation["responses"] = dict(sorted(responses.items()))
+    return result
+
+
+def document_prefix(result: Document, request: Request | None, **_: object) -> Document:
+    """A postprocessing hook that names the path below which a proxy serves the API."""
+    # There is no request if a command writes the schema.
+    if request is not None and (prefix := request.META.get("SCRIPT_NAME")):
+        result["servers"] = [{"url": prefix}]
     return result
 
 

@@ -1,5 +1,6 @@
 """The tables of the prediction log, its outcomes and its replays."""
 
+from predictions.models.commit_order import continue_numbers, has_rows_from_the_future
 from predictions.models.idempotency_keys import MAX_KEY_LENGTH, IdempotencyKey
 from predictions.models.outcomes import (
     MAX_OUTCOME_VALUE,
@@ -34,5 +35,7 @@ __all__ = [
     "Replay",
     "ReplayNotFound",
     "ReplayResult",
+    "continue_numbers",
+    "has_rows_from_the_future",
     "protect_by_sample",
 ]

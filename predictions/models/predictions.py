@@ -5,11 +5,12 @@ from datetime import datetime
 from typing import Any, Self
 
 from django.conf import settings
-from django.db import models
+from django.db import connections, models
 from django.db.models import F, ProtectedError, Q
 from django.db.models.deletion import Collector
 from django.utils import timezone
 
+from predictions.models.commit_order import CurrentTransaction, Horizon
 from registry.exact_json.fields import AnnotationField, ExactJSONField
 from registry.models import ModelVersion
 
@@ -63,6 +64,13 @@ class PredictionQuerySet(models.QuerySet["Prediction"]):
             "reference": reference,
         }
         return self.filter(**{key: value for key, value in filters.items() if value is not None})
+
+    def in_commit_order(self) -> Self:
+        """The rows below the horizon: those among which no row can appear later."""
+        rows = self.order_by("transaction_id", "id")
+        if connections[self.db].vendor == "sqlite":
+            return rows
+        return rows.filter(transaction_id__lt=Horizon())
 
     def listed(self) -> Self:
         """The columns of a list: with the name of the version, without the input."""
@@ -141,6 +149,12 @@ class Prediction(models.Model):
         help_text="For a shadow's row: the answered prediction that it copies.",
     )
 
+    transaction_id = models.BigIntegerField(
+        editable=False,
+        db_default=CurrentTransaction(),
+        help_text="The transaction that inserted the row; 0 on SQLite.",
+    )
+
     objects = PredictionQuerySet.as_manager()
 
     class Meta:
@@ -194,6 +208,8 @@ class Prediction(models.Model):
             models.Index(
                 "primary", condition=Q(primary__isnull=False), name="prediction_shadows_of"
             ),
+            # GET /predictions/?after=: the log in the order of commits.
+            models.Index(F("transaction_id"), F("id"), name="prediction_commit_order"),
         ]
 
     def __str__(self) -> str:
@@ -216,4 +232,5 @@ LISTED_FIELDS: Sequence[str] = [
     "arm",
     "primary_id",
     "created_at",
+    "transaction_id",
 ]

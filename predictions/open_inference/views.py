@@ -30,7 +30,7 @@ from predictions.open_inference.statistics import statistics_of
 from predictions.serving.questions import Caller
 from registry.artifacts import store
 from registry.exact_json.values import parse_json_body
-from registry.loader import ArtifactMissing
+from registry.loading.errors import ArtifactMissing
 from registry.models import ModelVersion
 from registry.open_inference.binary import LENGTH_HEADER, TensorError
 from registry.open_inference.messages import BINARY, read_request
@@ -156,7 +156,7 @@ class ModelReadyView(APIView):
     def get(self, request: Request, name: str, version: str | None = None) -> Response:
         """200 if the model is available, else 503. Does not load it."""
         row = _find(name, version)
-        is_ready = _has_file(row)
+        is_ready = _is_ready(row)
         body = {"name": row.name, "ready": is_ready}
         return Response(body, status=None if is_ready else HTTP_503_SERVICE_UNAVAILABLE)
 
@@ -166,8 +166,8 @@ class VersionReadyView(ModelReadyView):
     """The same for one version."""
 
 
-def _has_file(row: ModelVersion) -> bool:
-    if not row.has_artifact:
+def _is_ready(row: ModelVersion) -> bool:
+    if not row.has_artifact or row.quarantined_at is not None:
         return False
     try:
         path = store.resolve(Path(settings.MODEL_PATH), row.artifact)

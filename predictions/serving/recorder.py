@@ -22,7 +22,9 @@ from registry.models import ModelNotFound, ModelVersion
 logger = logging.getLogger(__name__)
 
 FIELDS: Sequence["models.Field[Any, Any]"] = [
-    field for field in Prediction._meta.concrete_fields if not field.primary_key
+    field
+    for field in Prediction._meta.concrete_fields
+    if not field.primary_key and not field.has_db_default()
 ]
 # For these fields, attribute and column have the same name.
 NAMES = [field.attname for field in FIELDS]

@@ -1,4 +1,15 @@
-"""Why a file is not accepted as a model. No Django here."""
+"""Why a file is not accepted as a model, or cannot be stored. No Django here."""
+
+import errno
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+logger = logging.getLogger(__name__)
+
+DISK_FULL_CODES = (errno.ENOSPC, errno.EDQUOT)
+ARTIFACTS_FOLDER = "folder of the artifacts"
+TEMPORARY_FOLDER = "temporary folder"
 
 
 class ArtifactRejected(ValueError):
@@ -15,3 +26,29 @@ class ArtifactRejected(ValueError):
 
 class ArtifactTooLarge(ArtifactRejected):
     """The file is larger than the limit."""
+
+
+class StorageUnavailable(OSError):
+    """A folder for files is missing or cannot be written; the message is for the caller.
+
+    A full disk is an OSError with one of DISK_FULL_CODES instead.
+    """
+
+    retry_after = 30
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(f"The {folder} cannot be written. Try again later.")
+
+
+@contextmanager
+def storage_errors(folder: str) -> Iterator[None]:
+    """Raise StorageUnavailable for an OSError, except for a full disk and a file that exists."""
+    try:
+        yield
+    except (FileExistsError, StorageUnavailable):
+        raise
+    except OSError as error:
+        if error.errno in DISK_FULL_CODES:
+            raise
+        logger.error("The %s cannot be written: %s", folder, error)
+        raise StorageUnavailable(folder) from error

@@ -14,7 +14,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from registry.artifacts.errors import ArtifactRejected, ArtifactTooLarge
+from registry.artifacts.errors import (
+    ARTIFACTS_FOLDER,
+    ArtifactRejected,
+    ArtifactTooLarge,
+    storage_errors,
+)
 
 INCOMING = ".incoming"
 LEFTOVER_AGE_SECONDS = 24 * 3600
@@ -37,26 +42,24 @@ class StagingWriter:
     """Writes one incoming file below `root` and hashes it.
 
     End it with `finish` or `discard`. If an exception prevents both, the file is removed with the
-    writer.
+    writer. Raises StorageUnavailable, or OSError if the disk is full.
     """
 
     def __init__(self, root: Path, *, limit_bytes: int) -> None:
         incoming = root / INCOMING
-        incoming.mkdir(mode=0o750, parents=True, exist_ok=True)
-        _remove_leftovers(incoming)
         self._path = incoming / secrets.token_hex(16)
         self._limit_bytes = limit_bytes
         self._sha256 = hashlib.sha256()
         self._size_bytes = 0
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-        self._descriptor = os.open(self._path, flags, 0o640)
+        with storage_errors(ARTIFACTS_FOLDER):
+            incoming.mkdir(mode=0o750, parents=True, exist_ok=True)
+            _remove_leftovers(incoming)
+            self._descriptor = os.open(self._path, flags, 0o640)
         self._abandon = weakref.finalize(self, _close_and_remove, self._descriptor, self._path)
 
     def write(self, chunk: bytes) -> None:
-        """Append a chunk; raises ArtifactTooLarge above the limit, OSError if the disk fails.
-
-        Either error discards the file.
-        """
+        """Append a chunk; raises ArtifactTooLarge above the limit. Any error discards the file."""
         self._size_bytes += len(chunk)
         if self._size_bytes > self._limit_bytes:
             self.discard()
@@ -65,20 +68,19 @@ class StagingWriter:
             )
         self._sha256.update(chunk)
         try:
-            _write_all(self._descriptor, chunk)
+            with storage_errors(ARTIFACTS_FOLDER):
+                _write_all(self._descriptor, chunk)
         except OSError:
             self.discard()
             raise
 
     def finish(self) -> StagedFile:
-        """Flush the file to disk; raises ArtifactRejected if it is empty, OSError if that fails.
-
-        Either error discards the file.
-        """
+        """Flush the file to disk; raises ArtifactRejected if it is empty. Any error discards it."""
         try:
             if self._size_bytes == 0:
                 raise ArtifactRejected("The file is empty.")
-            os.fsync(self._descriptor)
+            with storage_errors(ARTIFACTS_FOLDER):
+                os.fsync(self._descriptor)
         except (ArtifactRejected, OSError):
             self.discard()
             raise
@@ -94,8 +96,9 @@ class StagingWriter:
 def receive(chunks: Iterable[bytes], root: Path, *, limit_bytes: int) -> StagedFile:
     """Stage a file from its chunks; it is flushed to disk on return.
 
-    Raises ArtifactTooLarge above `limit_bytes`, ArtifactRejected for an empty file, and OSError if
-    the disk fails. Any failure, including one of `chunks`, leaves no file behind.
+    Raises ArtifactTooLarge above `limit_bytes`, ArtifactRejected for an empty file,
+    StorageUnavailable, and OSError if the disk is full. Any failure, including one of `chunks`,
+    leaves no file behind.
     """
     writer = StagingWriter(root, limit_bytes=limit_bytes)
     try:

@@ -5,7 +5,7 @@ import os
 import secrets
 from pathlib import Path
 
-from registry.artifacts.errors import ArtifactRejected
+from registry.artifacts.errors import ARTIFACTS_FOLDER, ArtifactRejected, storage_errors
 from registry.artifacts.staging import INCOMING, StagedFile
 
 
@@ -23,17 +23,19 @@ def new_path(name: str, version: str, suffix: str) -> str:
 def place(staged: StagedFile, root: Path, relative: str) -> None:
     """Move a staged file to a path from `new_path`; it is there durably on return.
 
-    Never overwrites: raises FileExistsError if the path is taken, OSError if the disk fails.
+    Never overwrites: raises FileExistsError if the path is taken. Raises StorageUnavailable, or
+    OSError if the disk is full.
     """
     target = root / relative
-    _link(staged.path, target)
-    try:
-        for folder in (target.parent, target.parent.parent, root):
-            _fsync_folder(folder)
-        staged.discard()
-    except OSError:
-        target.unlink(missing_ok=True)
-        raise
+    with storage_errors(ARTIFACTS_FOLDER):
+        _link(staged.path, target)
+        try:
+            for folder in (target.parent, target.parent.parent, root):
+                _fsync_folder(folder)
+            staged.discard()
+        except OSError:
+            target.unlink(missing_ok=True)
+            raise
 
 
 def resolve(root: Path, relative: str) -> Path:

@@ -9,15 +9,22 @@ from psycopg import Connection, OperationalError
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 
+from mlapi.configuration.postgresql.bounded import BoundedConnection, NotResponding
+from mlapi.configuration.refusals import ReplacedWhenRefused
 from mlapi.metrics import observe_pool
 
 # A connection that was in use this recently is not checked with a query.
 TRUSTED_SECONDS = 1.0
+# For that query.
+CHECK_SECONDS = 2.0
+# A database may refuse every request for minutes, and each drained pool connects anew.
+DRAIN_PAUSE_SECONDS = 1.0
 
 _last_used: WeakKeyDictionary[Connection[TupleRow], float] = WeakKeyDictionary()
+_last_drained: WeakKeyDictionary[ConnectionPool[Connection[TupleRow]], float] = WeakKeyDictionary()
 
 
-class DatabaseWrapper(base.DatabaseWrapper):
+class DatabaseWrapper(ReplacedWhenRefused, base.DatabaseWrapper):
     """Checks each connection from the pool once.
 
     With Django's CONN_HEALTH_CHECKS, the pool tries its connections one after the other, with a
@@ -31,7 +38,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
             return connection
         try:
             if not _is_surely_alive(connection):
-                ConnectionPool.check_connection(connection)
+                _check(connection)
+        except NotResponding:
+            # Checking the others, one after the other, would take as long for each.
+            pool.putconn(connection)
+            raise
         except OperationalError:
             pool.putconn(connection)
             pool.check()
@@ -40,11 +51,28 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return connection
 
     def _close(self) -> None:
+        pool = self.pool
         if self.connection is not None:
             _last_used[self.connection] = time.monotonic()
+            if pool and self.has_refused:
+                # The pool replaces a closed connection. The others are as old as this one.
+                self.connection.close()
+                _drain(pool)
         super()._close()  # type: ignore[misc]
-        if pool := self.pool:
+        if pool:
             observe_pool(pool.get_stats())
+
+
+def _check(connection: Connection[TupleRow]) -> None:
+    """Raise OperationalError unless the server answers on this connection."""
+    assert isinstance(connection, BoundedConnection)
+    limit = connection.statement_seconds
+    # On the instance: the limit of its class is for all statements.
+    connection.statement_seconds = CHECK_SECONDS if limit is None else min(limit, CHECK_SECONDS)  # type: ignore[misc]
+    try:
+        ConnectionPool.check_connection(connection)
+    finally:
+        del connection.statement_seconds
 
 
 def _is_surely_alive(connection: Connection[TupleRow]) -> bool:
@@ -57,3 +85,11 @@ def _is_surely_alive(connection: Connection[TupleRow]) -> bool:
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
     return not poll.poll(0)
+
+
+def _drain(pool: ConnectionPool[Connection[TupleRow]]) -> None:
+    """Replace all connections of a pool: the idle ones at once, the others when they return."""
+    now = time.monotonic()
+    if now - _last_drained.get(pool, -DRAIN_PAUSE_SECONDS) >= DRAIN_PAUSE_SECONDS:
+        _last_drained[pool] = now
+        pool.drain()

@@ -13,7 +13,11 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DEFAULT_DB_ALIAS
 
+from mlapi.databases.locks import process_lock
+from mlapi.server import addresses
+from mlapi.server.addresses import AddressError
 from predictions.serving import services
 from predictions.serving.questions import Question
 from registry.exact_json.values import JSONObject
@@ -50,10 +54,14 @@ class Command(BaseCommand):
         parser.add_argument("--no-serve", action="store_true", help="Set up without serving.")
 
     def handle(self, *, port: int, no_serve: bool, **options: object) -> None:
-        self._print_step("Applying migrations")
-        call_command("migrate", verbosity=0, stdout=self.stdout)
-        password = self._create_user()
-        registered = self._register_examples()
+        if not no_serve:
+            # Before the work of minutes, not after it.
+            _require_free(port)
+        with process_lock("quickstart", using=DEFAULT_DB_ALIAS, on_wait=self._say_that_it_waits):
+            self._print_step("Applying migrations")
+            call_command("migrate", verbosity=0, stdout=self.stdout)
+            password = self._create_user()
+            registered = self._register_examples()
         for version, row in registered:
             if version.is_active and version.has_artifact:
                 self._predict(version, row)
@@ -63,6 +71,10 @@ class Command(BaseCommand):
         if not no_serve:
             self.stdout.flush()
             call_command("serve", port=port)
+
+    def _say_that_it_waits(self) -> None:
+        self._print_step("Waiting for another quickstart to set up the same database")
+        self.stdout.flush()
 
     def _print_step(self, text: str) -> None:
         self.stdout.write(self.style.MIGRATE_HEADING(text))
@@ -152,3 +164,10 @@ API documentation {base}/api/docs/
 Admin             {base}/admin/  (user {USERNAME})
 """
         )
+
+
+def _require_free(port: int) -> None:
+    try:
+        addresses.require_free(addresses.resolve("127.0.0.1", port))
+    except AddressError as error:
+        raise CommandError(f"{error} with --port") from None

@@ -9,7 +9,7 @@ from predictions.serializers import PredictionDetailSerializer
 from predictions.serving import services
 from predictions.serving.questions import Question
 from registry.exact_json.values import JSONObject, parse_json_body
-from registry.loader import ArtifactMissing, ModelNotReady
+from registry.loading.errors import ArtifactMissing, ModelNotReady, ModelQuarantined
 from registry.models import ModelNotFound
 from registry.signatures.validation import InvalidInput
 
@@ -39,6 +39,7 @@ class Command(BaseCommand):
             InvalidInput,
             ModelNotFound,
             ModelNotReady,
+            ModelQuarantined,
             services.PredictionFailed,
         ) as error:
             raise CommandError(str(error)) from error

@@ -6,6 +6,7 @@ import pytest
 
 from registry.artifacts import proof, sandbox
 from registry.artifacts.errors import ArtifactRejected
+from registry.isolation import processes
 from registry.runtimes.base import LoadOptions
 from registry.testing import trained_models
 
@@ -20,7 +21,29 @@ def test_the_subprocess_inherits_no_secret(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("SECRET_KEY", "hidden")
     monkeypatch.setenv("DATABASE_URL", "hidden")
 
-    assert "hidden" not in sandbox._environment().values()
+    assert "hidden" not in processes.environment().values()
+
+
+def test_a_reply_without_end_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "MAX_REPLY_BYTES", 10)
+    trained = trained_models.diabetes_skops(tmp_path / "model.skops")
+
+    with pytest.raises(ArtifactRejected, match="gave no valid reply"):
+        proof.prove(
+            trained.path,
+            framework="sklearn",
+            options=LoadOptions(),
+            declared=None,
+            example=[],
+            timeout_seconds=120.0,
+            memory_bytes=2**32,
+        )
+
+
+@pytest.mark.parametrize("reply", [b"", b"[", b"[" * 100_000, b"7", b'{"rejected": [1, 2]}'])
+def test_a_reply_that_is_none_is_a_rejection(reply: bytes) -> None:
+    with pytest.raises(ArtifactRejected, match="gave no valid reply"):
+        sandbox._read_reply(reply)
 
 
 @pytest.mark.usefixtures("in_process_sandbox")

@@ -1,5 +1,6 @@
 """Incoming files: hashed, bounded, and removed on any failure."""
 
+import errno
 import gc
 import os
 import stat
@@ -64,7 +65,7 @@ def test_a_full_disk_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     def fail(*args: object) -> None:
-        raise OSError("No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, call, fail)
 
