@@ -46,6 +46,12 @@ def project(session: nox.Session) -> None:
     session.run(*manage, "spectacular", "--validate", "--fail-on-warn", "--file", os.devnull)
 
 
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Generated requests to every operation of the OpenAPI schema; minutes. Takes its options."""
+    session.run(sys.executable, ".ci/fuzz.py", *session.posargs)
+
+
 def pytest(session: nox.Session, *arguments: str) -> None:
     python(session, "pytest", "-q", *arguments, *session.posargs)
 

@@ -9,10 +9,12 @@ from types import FrameType
 from typing import NoReturn, Protocol
 
 from benchmarks import batch_copy, profiling
+from benchmarks.chaos import command as chaos
 from benchmarks.commits import comparison as commits
 from benchmarks.commits import crossing
 from benchmarks.consistency import deactivation, durability
 from benchmarks.depth import comparison as depth
+from benchmarks.endurance import bystanders, soak
 from benchmarks.harness.environments import NotInstallable
 from benchmarks.harness.load import HOW_TO_GET_WRK, WrkMissing
 from benchmarks.harness.processes import ServerFailed
@@ -32,11 +34,14 @@ class Command(Protocol):
 
 COMMANDS: dict[str, tuple[str, Command]] = {
     "peers": ("compare the service with its peers in interleaved rounds (the default)", peers),
-    "commits": ("compare two commits of the service in interleaved rounds", commits),
+    "commits": ("compare two commits of the service in pairs of short runs", commits),
     "files": ("list the project's files that one POST of a prediction runs through", crossing),
     "copy": ("compare a recorded batch with PostgreSQL's COPY of the same rows", batch_copy),
     "depth": ("time lists, single reads and writes at ten million rows", depth),
     "durability": ("kill servers and PostgreSQL: no acknowledged prediction is lost", durability),
+    "chaos": ("one fault after another under load, then two at a time", chaos),
+    "soak": ("minutes of load: memory, threads, descriptors and latency stay flat", soak),
+    "bystanders": ("what callers of good models notice of bad models and clients", bystanders),
     "deactivate": ("check that a deactivation holds in every process at once", deactivation),
     "shadows": ("measure what a slow and a failing shadow cost the callers", shadowing),
     "profile": ("show where the time of a prediction goes", profiling),

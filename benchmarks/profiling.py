@@ -41,7 +41,7 @@ PARTS = [
     (
         "inference",
         r"/onnxruntime/|/sklearn/|/skops/|/scipy/|/registry/(runtimes|signatures)/"
-        r"|/registry/loader\.py|/predictions/serving/inference\.py",
+        r"|/registry/loading/|/predictions/serving/inference\.py",
     ),
     ("JSON", r"/orjson/|/json/|/mlapi/rest/(parsers|renderers)\.py|/registry/exact_json/"),
     ("joining of calls", r"/predictions/serving/batching\.py"),

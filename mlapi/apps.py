@@ -6,5 +6,7 @@ class MlapiConfig(AppConfig):
     verbose_name = "ML API"
 
     def ready(self) -> None:
-        # Imported here: it needs the settings, and registers the system checks.
+        # Imported here: they need the settings. The first replaces Django's admin of users, which
+        # is registered by now, and the second registers the system checks.
+        from mlapi.accounts import admin  # noqa: F401
         from mlapi.configuration import checks  # noqa: F401

@@ -1,8 +1,8 @@
 """Token endpoints, and the lock-out that they share with the admin's login."""
 
-import ipaddress
 from datetime import timedelta
 from http import HTTPStatus
+from typing import Any
 
 from axes.handlers.proxy import AxesProxyHandler
 from django.conf import settings
@@ -21,7 +21,9 @@ from rest_framework_simplejwt.serializers import (
 from rest_framework_simplejwt.views import TokenObtainPairView, TokenRefreshView, TokenVerifyView
 
 from mlapi.problems import Problem
+from mlapi.proxies.addresses import client_address
 from mlapi.rest.parsers import JSONParser
+from predictions.authentication import RefreshToken, UntypedToken
 
 MAX_USERNAME_LENGTH = 150  # As in Django's User.
 MAX_PASSWORD_LENGTH = 4096
@@ -40,7 +42,7 @@ class TokenPair(serializers.Serializer[object]):
     refresh = serializers.CharField(help_text="Exchange it for a new access token.")
 
 
-class RefreshToken(serializers.Serializer[object]):
+class RefreshRequest(serializers.Serializer[object]):
     refresh = serializers.CharField(max_length=MAX_TOKEN_LENGTH)
 
 
@@ -67,12 +69,20 @@ class LoginSerializer(TokenObtainPairSerializer):
 class RefreshSerializer(TokenRefreshSerializer):
     """Exchanges a refresh token for an access token; 401 if the user no longer exists."""
 
+    token_class = RefreshToken
+
     def validate(self, attrs: dict[str, str]) -> dict[str, str]:
         try:
             tokens: dict[str, str] = super().validate(attrs)
         except ObjectDoesNotExist as error:
             raise AuthenticationFailed(self.error_messages["no_active_account"]) from error
         return tokens
+
+
+class VerifySerializer(TokenVerifySerializer):
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        UntypedToken(attrs["token"])
+        return {}
 
 
 class TokenView(TokenObtainPairView):
@@ -105,18 +115,18 @@ class RefreshView(TokenRefreshView):
 
     @extend_schema(
         operation_id="auth_refresh",
-        request=RefreshToken,
+        request=RefreshRequest,
         responses={200: AccessToken, 401: OpenApiResponse()},
         auth=[],
     )
     def post(self, request: Request, *args: object, **kwargs: object) -> Response:
         """Exchange a refresh token for a new access token."""
-        RefreshToken(data=request.data).is_valid(raise_exception=True)
+        RefreshRequest(data=request.data).is_valid(raise_exception=True)
         return super().post(request, *args, **kwargs)
 
 
 class VerifyView(TokenVerifyView):
-    serializer_class = TokenVerifySerializer
+    serializer_class = VerifySerializer
     parser_classes = [JSONParser]
 
     @extend_schema(
@@ -129,28 +139,6 @@ class VerifyView(TokenVerifyView):
         """Check that this service issued a token and that it has not expired."""
         AnyToken(data=request.data).is_valid(raise_exception=True)
         return super().post(request, *args, **kwargs)
-
-
-def client_address(request: HttpRequest) -> str | None:
-    """The client's IP address, or None on a Unix socket.
-
-    Each trusted proxy appends the address of its peer to X-Forwarded-For. With n proxies, the n-th
-    entry from the right is the client; the client itself may have sent any entries before it.
-    """
-    count: int = settings.TRUSTED_PROXY_COUNT
-    forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")
-    remote = _address(request.META.get("REMOTE_ADDR", ""))
-    if not count or len(forwarded) < count:
-        return remote
-    return _address(forwarded[-count]) or remote
-
-
-def _address(text: str) -> str | None:
-    try:
-        # A zone (`fe80::1%eth0`) is local to this machine, and PostgreSQL cannot store it.
-        return str(ipaddress.ip_address(text.strip().partition("%")[0]))
-    except ValueError:
-        return None
 
 
 def lockout_response(

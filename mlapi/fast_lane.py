@@ -33,22 +33,24 @@ from django.core.exceptions import DisallowedHost
 from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpResponse
 from django.middleware.clickjacking import XFrameOptionsMiddleware
-from django.middleware.security import SecurityMiddleware
 from django.urls import Resolver404, resolve
 from django.utils.cache import patch_vary_headers
 
 from mlapi.configuration import logs
 from mlapi.metrics import observe_request, readable_route
 from mlapi.middleware import log_access, request_id_of
+from mlapi.pages import content_security
 from mlapi.problems import exception_handler
+from mlapi.proxies.probes import HttpsMiddleware
 from predictions import authentication
 from predictions.open_inference.infer import KEY_PARAMETER, infer
 from predictions.open_inference.views import specifier_of
 from predictions.serializers import PredictionSerializer
 from predictions.serving import services
+from predictions.serving.limits.deadlines import arrival, read_timeout
 from predictions.serving.questions import Caller, Question, password_claim
-from registry.exact_json.values import parse_json
-from registry.loader import release_connection
+from registry.exact_json.values import parse_json_body
+from registry.loading.loader import release_connection
 from registry.open_inference.messages import read_request
 
 Environ: TypeAlias = dict[str, Any]
@@ -106,7 +108,8 @@ def respond(environ: Environ) -> Response | None:
         status, content, headers = body
         seconds = time.perf_counter() - started
         observe_request(route.label, "POST", status, seconds)
-        log_access("POST", environ["PATH_INFO"], status, seconds, caller.user_id)
+        path = environ.get("SCRIPT_NAME", "") + environ["PATH_INFO"]
+        log_access("POST", path, status, seconds, caller.user_id)
         return Response(
             f"{status.value} {status.phrase}",
             [
@@ -124,23 +127,36 @@ def respond(environ: Environ) -> Response | None:
 
 
 def _caller(environ: Environ) -> Caller | None:
-    """The caller that the token names; None leaves it to Django to report an invalid token."""
+    """The caller that the token names; None leaves it to Django to report an invalid token or
+    timeout.
+    """
     try:
         verified = authentication.verify(environ.get("HTTP_AUTHORIZATION", ""))
+        timeout_seconds = read_timeout(environ)
     except Exception:
         return None
     if verified is None:
         return None
     user, token = verified
-    return Caller(int(user.pk), request_id_of(environ), password_claim(token))
+    return Caller(
+        int(user.pk),
+        request_id_of(environ),
+        password_claim(token),
+        arrival(environ),
+        timeout_seconds,
+    )
 
 
 def _answer(environ: Environ, route: Route, caller: Caller) -> Body | None:
     """Status, body and headers; None leaves the request to Django, with the body rewound."""
+    length = int(environ["CONTENT_LENGTH"])
     try:
-        content = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+        content = environ["wsgi.input"].read(length)
     except OSError:
         # Django's own attempt fails as well, and becomes its response to a broken connection.
+        return None
+    if len(content) != length:
+        environ["wsgi.input"] = io.BytesIO(content)
         return None
     try:
         body = route.handler(environ, content, caller, route.parameters)
@@ -155,7 +171,9 @@ def _answer(environ: Environ, route: Route, caller: Caller) -> Body | None:
 def _problem(environ: Environ, error: Exception, caller: Caller) -> Body:
     request = WSGIRequest(environ)
     request.request_id = caller.request_id  # type: ignore[attr-defined]
-    response: HttpResponse = exception_handler(error, {"request": request})
+    response: HttpResponse = exception_handler(
+        authentication.error_for(caller, error), {"request": request}
+    )
     return HTTPStatus(response.status_code), response.content, dict(response.headers)
 
 
@@ -216,9 +234,10 @@ def _common_headers(is_secure: bool) -> list[tuple[str, str]]:
     request = _bare_request(**environ)
     response = HttpResponse()
     del response.headers["Content-Type"]
-    SecurityMiddleware(lambda _: response).process_response(request, response)
+    HttpsMiddleware(lambda _: response).process_response(request, response)
     XFrameOptionsMiddleware(lambda _: response).process_response(request, response)
     patch_vary_headers(response, ["origin"])
+    response.headers[content_security.HEADER] = content_security.API_POLICY
     return list(response.headers.items())
 
 
@@ -235,7 +254,7 @@ def _predict(
     if environ.get("CONTENT_TYPE") != "application/json":
         return None
     try:
-        data = parse_json(content)
+        data = parse_json_body(content)
     except ValueError:
         return None
     if not _is_plain_body(data):

@@ -5,7 +5,6 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from http import HTTPStatus
 from typing import Any
 
 from django.contrib.auth.middleware import AuthenticationMiddleware
@@ -17,14 +16,12 @@ from django.utils.functional import SimpleLazyObject
 
 from mlapi.configuration import logs
 from mlapi.metrics import observe_request, route_of
-from mlapi.problems import Problem
+from mlapi.pages.errors import ADMIN_PATH
 
 access_logger = logging.getLogger("mlapi.access")
 
 # Short and plain enough for a log line, a database column and a header.
 WELL_FORMED_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
-
-ADMIN_PATH = "/admin"
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
@@ -136,19 +133,6 @@ def _user_id(request: HttpRequest) -> object:
     """
     user = getattr(request, "_cached_user", None) or getattr(request, "user", None)
     return None if isinstance(user, SimpleLazyObject) else getattr(user, "pk", None)
-
-
-class LengthRequiredMiddleware:
-    """Answers 411 to a chunked body, which WSGI would pass to the views as an empty one."""
-
-    def __init__(self, get_response: GetResponse) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if "HTTP_TRANSFER_ENCODING" in request.META and not request.META.get("CONTENT_LENGTH"):
-            detail = "A request body needs a Content-Length; chunked bodies are not supported."
-            return Problem(HTTPStatus.LENGTH_REQUIRED, detail).response(request)
-        return self.get_response(request)
 
 
 class _AdminOnly:

@@ -1,7 +1,7 @@
 """The error format and the status of each exception.
 
 Errors are problem details (RFC 9457), except below /v1 and /v2, which have the format of KServe's
-protocols.
+protocols, and in a browser below /admin, where they are pages.
 """
 
 import logging
@@ -16,12 +16,17 @@ import orjson
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.core.signals import got_request_exception
 from django.db import InterfaceError, OperationalError
+from django.db.models import ProtectedError
 from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from django.urls import Resolver404
 from rest_framework import exceptions
 from rest_framework.request import Request
 
+from mlapi.bodies.streams import BodyDamaged, BodyError, BodyIncomplete, BodyTooLarge
 from mlapi.configuration.refusals import public_message
+from mlapi.pages.errors import error_page, is_page_wanted
+from mlapi.server.in_flight import BodyTooSlow
+from predictions.authentication import CachedTokenAuthentication, error_for
 from predictions.evaluation.outcomes.recording import OutcomesRefused
 from predictions.evaluation.quality.tasks import NoQuality
 from predictions.evaluation.replays.promotion_gate import InvalidRequirement, PromotionRefused
@@ -29,8 +34,15 @@ from predictions.evaluation.replays.runner import ReplayBusy, ReplayTaken, Repla
 from predictions.following import LogRestored
 from predictions.models import PredictionNotFound, ReplayNotFound
 from predictions.serving.idempotency import InvalidKey, KeyReused
+from predictions.serving.limits.bulkheads import ModelOverloaded
+from predictions.serving.limits.deadlines import InvalidTimeout
+from predictions.serving.questions import Caller
 from predictions.serving.recorder import CallerInactive
-from predictions.serving.services import PredictionFailed, PredictionUnavailable
+from predictions.serving.services import (
+    PredictionFailed,
+    PredictionTimedOut,
+    PredictionUnavailable,
+)
 from registry.aliases.recording import AliasMoved
 from registry.aliases.validation import MoveRefused
 from registry.artifacts.errors import (
@@ -39,7 +51,7 @@ from registry.artifacts.errors import (
     ArtifactTooLarge,
     StorageUnavailable,
 )
-from registry.loader import ArtifactMissing, ModelNotReady
+from registry.loading.errors import ArtifactMissing, ModelNotReady, ModelQuarantined
 from registry.models import ModelNotFound
 from registry.open_inference.binary import TensorError
 from registry.services import ArtifactExists, VersionExists, VersionInUse
@@ -49,6 +61,8 @@ logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 MAX_DETAIL_LENGTH = 1000
+# As simplejwt's, which DRF sends with the errors of authentication.
+CHALLENGE = 'Bearer realm="api"'
 NON_FIELD_ERRORS = "non_field_errors"
 PROTOCOL_PATHS = ("/v1", "/v2")
 DISK_RETRY_SECONDS = 30
@@ -57,6 +71,10 @@ DISK_RETRY_SECONDS = 30
 # (messages by field path), `retry_after` (seconds) and `extensions` (more members of the problem).
 # A subclass has the status of its nearest parent in this table.
 DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
+    BodyTooSlow: HTTPStatus.REQUEST_TIMEOUT,
+    BodyIncomplete: HTTPStatus.BAD_REQUEST,
+    BodyDamaged: HTTPStatus.BAD_REQUEST,
+    BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     ModelNotFound: HTTPStatus.NOT_FOUND,
     PredictionNotFound: HTTPStatus.NOT_FOUND,
     VersionExists: HTTPStatus.CONFLICT,
@@ -69,6 +87,7 @@ DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
     ArtifactTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     ArtifactRejected: HTTPStatus.BAD_REQUEST,
     ModelNotReady: HTTPStatus.SERVICE_UNAVAILABLE,
+    ModelQuarantined: HTTPStatus.SERVICE_UNAVAILABLE,
     InvalidInput: HTTPStatus.BAD_REQUEST,
     TensorError: HTTPStatus.BAD_REQUEST,
     CallerInactive: HTTPStatus.UNAUTHORIZED,
@@ -76,6 +95,9 @@ DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
     KeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     PredictionFailed: HTTPStatus.UNPROCESSABLE_ENTITY,
     PredictionUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    PredictionTimedOut: HTTPStatus.GATEWAY_TIMEOUT,
+    ModelOverloaded: HTTPStatus.SERVICE_UNAVAILABLE,
+    InvalidTimeout: HTTPStatus.BAD_REQUEST,
     LogRestored: HTTPStatus.SERVICE_UNAVAILABLE,
     ReplayNotFound: HTTPStatus.NOT_FOUND,
     ReplayTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
@@ -103,6 +125,8 @@ class Problem:
     def response(self, request: HttpRequest) -> HttpResponse:
         if has_protocol_errors(request.path_info):
             return self._protocol_response()
+        if is_page_wanted(request):
+            return self._page_response(request)
         body: dict[str, object] = {
             "type": self.type,
             "title": self.title or HTTPStatus(self.status).phrase,
@@ -119,6 +143,15 @@ class Problem:
             content_type=MEDIA_TYPE,
             headers=dict(self.headers),
         )
+
+    def _page_response(self, request: HttpRequest) -> HttpResponse:
+        page = error_page(
+            status=self.status,
+            title=self.title or HTTPStatus(self.status).phrase,
+            detail=self.detail,
+            request_id=getattr(request, "request_id", ""),
+        )
+        return HttpResponse(page, status=self.status, headers=dict(self.headers))
 
     def _protocol_response(self) -> HttpResponse:
         # This format has one text for the detail and all messages.
@@ -150,8 +183,12 @@ class HandlerContext(TypedDict):
 def exception_handler(error: Exception, context: HandlerContext) -> HttpResponse:
     """DRF's EXCEPTION_HANDLER. It handles every exception, so DEBUG does not change the API."""
     request = context["request"]
-    # The exception may be raised before DRF has wrapped the request.
-    return _handle(error, request._request if isinstance(request, Request) else request)
+    if not isinstance(request, Request):
+        # The exception was raised before DRF wrapped the request, or outside DRF.
+        return _handle(error, request)
+    if isinstance(request.successful_authenticator, CachedTokenAuthentication):
+        error = error_for(Caller.of(request), error)
+    return _handle(error, request._request)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -163,12 +200,16 @@ def permission_denied(request: HttpRequest, exception: Exception) -> HttpRespons
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    return Problem(HTTPStatus.FORBIDDEN, f"CSRF verification failed: {reason}").response(request)
+    detail = (
+        f"CSRF verification failed: {reason} Reload the page and send the form again. If that does"
+        " not help, the origin of this site is missing in CSRF_TRUSTED_ORIGINS."
+    )
+    return Problem(HTTPStatus.FORBIDDEN, detail).response(request)
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """Django's handler404, and the view of unknown URLs: DEBUG does not change the response."""
-    if exception is None or isinstance(exception, Resolver404):
+    if exception is None or isinstance(exception, Resolver404) or not str(exception):
         detail = f"There is nothing at {request.path}"
         return Problem(HTTPStatus.NOT_FOUND, detail).response(request)
     return _problem_of(exception).response(request)
@@ -202,6 +243,7 @@ def _handle(
 def _problem_of(error: Exception) -> Problem:
     if isinstance(error, exceptions.APIException):
         return _api_problem(error)
+    error = _cause_of_unreadable_body(error)
     for cls in type(error).__mro__:
         if status := DOMAIN_STATUSES.get(cls):
             return _domain_problem(error, cls, status)
@@ -216,6 +258,10 @@ def _problem_of(error: Exception) -> Problem:
             return Problem(HTTPStatus.BAD_REQUEST, "The request is malformed.")
         case UnreadablePostError():
             return Problem(HTTPStatus.BAD_REQUEST, "The request body could not be read.")
+        case ProtectedError():
+            # The pages that delete check first: another request was faster.
+            detail = "Other records refer to this one by now, so that it was not deleted."
+            return Problem(HTTPStatus.CONFLICT, detail)
         case OperationalError() | InterfaceError():
             return Problem(
                 HTTPStatus.SERVICE_UNAVAILABLE, public_message(error), headers={"Retry-After": "1"}
@@ -233,9 +279,20 @@ def _problem_of(error: Exception) -> Problem:
     )
 
 
+def _cause_of_unreadable_body(error: Exception) -> Exception:
+    """The BodyError that Django has wrapped, maybe twice; another error as it is."""
+    cause: BaseException | None = error
+    while isinstance(cause, UnreadablePostError):
+        cause = cause.__cause__
+    return cause if isinstance(cause, BodyError) else error
+
+
 def _domain_problem(error: Exception, cls: type[Exception], status: HTTPStatus) -> Problem:
     retry_after = getattr(error, "retry_after", None)
     errors: Mapping[str, list[str]] = getattr(error, "errors", {})
+    headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = CHALLENGE
     return Problem(
         status,
         str(error),
@@ -243,7 +300,7 @@ def _domain_problem(error: Exception, cls: type[Exception], status: HTTPStatus) 
         title=re.sub(r"(?<!^)(?=[A-Z])", " ", cls.__name__).capitalize(),
         errors={path or NON_FIELD_ERRORS: messages for path, messages in errors.items()},
         extensions=getattr(error, "extensions", {}),
-        headers={} if retry_after is None else {"Retry-After": str(retry_after)},
+        headers=headers,
     )
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from django.core.exceptions import ImproperlyConfigured
 
 from mlapi.configuration.databases import read_database
-from mlapi.configuration.environment import LOG_LEVELS, load_environment
+from mlapi.configuration.environment import LOG_LEVELS, load_environment, meta_name
 from mlapi.configuration.logs import logging_config
-from mlapi.configuration.secret_key import generated_secret_key
+from mlapi.configuration.secret_key import generated_secret_key, is_placeholder
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 environment = load_environment(BASE_DIR / ".env")
@@ -35,6 +35,11 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 _secret_key = environment.text("SECRET_KEY")
 SECRET_KEY_IS_GENERATED = not _secret_key
+if is_placeholder(_secret_key):
+    raise ImproperlyConfigured(
+        "SECRET_KEY is an example, with which anybody can forge tokens. Generate one:"
+        " python3 -c 'import secrets; print(secrets.token_urlsafe(64))'"
+    )
 SECRET_KEY = _secret_key or generated_secret_key(BASE_DIR / ".secret_key")
 
 INSTALLED_APPS = [
@@ -54,22 +59,28 @@ INSTALLED_APPS = [
     "mlapi",
 ]
 
-# The id, the access log and the CORS headers come first, so that errors carry them too.
+# The id, the access log, the policy and the CORS headers come first, so that errors carry them too.
 MIDDLEWARE = [
     "mlapi.middleware.RequestIDMiddleware",
     "mlapi.middleware.AccessLogMiddleware",
+    "mlapi.pages.content_security.ContentSecurityPolicyMiddleware",
     "corsheaders.middleware.CorsMiddleware",
-    "mlapi.middleware.LengthRequiredMiddleware",
-    "django.middleware.security.SecurityMiddleware",
+    "mlapi.server.overload.OverloadMiddleware",
+    "mlapi.bodies.middleware.RequestBodyMiddleware",
+    "mlapi.proxies.probes.HttpsMiddleware",
+    "mlapi.proxies.prefixes.CookiePathMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "mlapi.middleware.AdminSessionMiddleware",
-    "django.middleware.common.CommonMiddleware",
+    "mlapi.proxies.probes.HostMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "mlapi.middleware.AdminAuthenticationMiddleware",
     "mlapi.middleware.AdminMessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
 ]
+
+# It looks for the name of Django's SecurityMiddleware, of which HttpsMiddleware is a subclass.
+SILENCED_SYSTEM_CHECKS = ["security.W001"]
 
 TEMPLATES = [
     {
@@ -89,27 +100,41 @@ TEMPLATES = [
 # Data
 
 DATABASES = {"default": read_database(environment, base_dir=BASE_DIR)}
+DB_STATEMENT_TIMEOUT = environment.integer("DB_STATEMENT_TIMEOUT", "10", minimum=1, maximum=3600)
 
 MODEL_PATH = BASE_DIR / environment.text("MODEL_PATH", "models/")
 MODEL_CACHE_SIZE = environment.integer("MODEL_CACHE_SIZE", "3", minimum=1, maximum=10_000)
+MODEL_CACHE_BYTES = environment.integer("MODEL_CACHE_BYTES", str(2**32))
+MODEL_ISOLATION = environment.choice("MODEL_ISOLATION", "auto", ("auto", "always", "never"))
+HUNG_CALL_SECONDS = environment.integer("HUNG_CALL_SECONDS", "120", maximum=86_400)
 MAX_ARTIFACT_BYTES = environment.integer("MAX_ARTIFACT_BYTES", str(2**30), minimum=1)
 MAX_REQUEST_BYTES = environment.integer("MAX_REQUEST_BYTES", str(10 * 2**20), minimum=1024)
 MAX_BATCH_ROWS = environment.integer("MAX_BATCH_ROWS", "10000", minimum=1, maximum=1_000_000)
 MAX_REPLAY_ROWS = environment.integer("MAX_REPLAY_ROWS", "10000", minimum=1, maximum=1_000_000)
 MAX_NDJSON_BYTES = environment.integer("MAX_NDJSON_BYTES", str(2**28), minimum=1024)
 IDEMPOTENCY_KEY_HOURS = environment.integer("IDEMPOTENCY_KEY_HOURS", "24", minimum=1, maximum=8760)
+PREDICTION_TIMEOUT_SECONDS = environment.integer(
+    "PREDICTION_TIMEOUT_SECONDS", "30", minimum=1, maximum=86_400
+)
+# `manage.py serve` replaces 0 by half of its threads.
+MAX_CONCURRENT_PER_MODEL = environment.integer("MAX_CONCURRENT_PER_MODEL", "0", maximum=10_000) or 8
 PROOF_TIMEOUT_SECONDS = environment.integer(
     "PROOF_TIMEOUT_SECONDS", "60", minimum=1, maximum=86_400
 )
 PROOF_MEMORY_BYTES = environment.integer("PROOF_MEMORY_BYTES", str(2**32), minimum=2**20)
 SKLEARN_TRUSTED_TYPES = environment.strings("SKLEARN_TRUSTED_TYPES")
 REMOTE_ORIGINS = environment.origins("REMOTE_ORIGINS")
+MIN_FREE_DISK_BYTES = environment.integer("MIN_FREE_DISK_BYTES", str(100 * 2**20))
 
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_REQUEST_BYTES
 # Streams uploads of any size into MODEL_PATH, where artifacts are proved and kept.
 FILE_UPLOAD_HANDLERS = ["registry.artifacts.upload_handler.StagingUploadHandler"]
 
-STATIC_URL = "static/"
+STATIC_URL = "/static/"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "mlapi.proxies.prefixes.PrefixedStaticFilesStorage"},
+}
 # Served from the apps' own folders, so that a fresh clone needs no collectstatic.
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
@@ -129,9 +154,12 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 
+TOKEN_LEEWAY_SECONDS = environment.integer("TOKEN_LEEWAY_SECONDS", "10", maximum=300)
 SIMPLE_JWT = {
     "ALGORITHM": environment.choice("ALGORITHM", "HS256", ("HS256", "HS384", "HS512")),
     "SIGNING_KEY": SECRET_KEY,
+    "AUTH_TOKEN_CLASSES": ["predictions.authentication.AccessToken"],
+    "LEEWAY": TOKEN_LEEWAY_SECONDS,
     "ACCESS_TOKEN_LIFETIME": timedelta(
         minutes=environment.integer("ACCESS_TOKEN_EXPIRE_MINUTES", "30", minimum=1, maximum=525_600)
     ),
@@ -151,7 +179,7 @@ AXES_FAILURE_LIMIT = environment.integer("LOGIN_FAILURE_LIMIT", "5", minimum=1, 
 AXES_COOLOFF_TIME = timedelta(
     minutes=environment.integer("LOGIN_COOLOFF_MINUTES", "15", minimum=1, maximum=525_600)
 )
-AXES_CLIENT_IP_CALLABLE = "mlapi.auth.client_address"
+AXES_CLIENT_IP_CALLABLE = "mlapi.proxies.addresses.client_address"
 AXES_LOCKOUT_CALLABLE = "mlapi.auth.lockout_response"
 AXES_RESET_ON_SUCCESS = True
 # Otherwise each attempt during the lock-out would restart it, and Retry-After would be wrong.
@@ -161,6 +189,17 @@ AXES_DISABLE_ACCESS_LOG = True
 
 METRICS_TOKEN = environment.text("METRICS_TOKEN")
 
+# The server: connections and workers
+
+MAX_CONNECTIONS = environment.integer("MAX_CONNECTIONS", "1000", minimum=16, maximum=1_000_000)
+BODY_TIMEOUT_SECONDS = environment.integer("BODY_TIMEOUT_SECONDS", "20", minimum=1, maximum=3600)
+BODY_MIN_BYTES_PER_SECOND = environment.integer("BODY_MIN_BYTES_PER_SECOND", "1000", minimum=1)
+IDLE_TIMEOUT_SECONDS = environment.integer("IDLE_TIMEOUT_SECONDS", "75", minimum=1, maximum=86_400)
+WORKER_TIMEOUT_SECONDS = environment.integer(
+    "WORKER_TIMEOUT_SECONDS", "60", minimum=5, maximum=86_400
+)
+HEALTH_PORT = environment.integer("HEALTH_PORT", "0", maximum=65_535)
+
 # HTTP: browsers and proxies
 
 CORS_ALLOWED_ORIGINS = environment.origins("CORS_ORIGINS", '["http://localhost:3000"]')
@@ -168,11 +207,13 @@ CORS_ALLOW_CREDENTIALS = True
 CORS_ALLOW_HEADERS = [
     "accept",
     "authorization",
+    "content-encoding",
     "content-type",
     "idempotency-key",
     "inference-header-content-length",
     "x-csrftoken",
     "x-request-id",
+    "x-request-timeout-ms",
 ]
 CORS_EXPOSE_HEADERS = [
     "At-End",
@@ -185,12 +226,11 @@ CSRF_TRUSTED_ORIGINS = environment.origins("CSRF_TRUSTED_ORIGINS", wildcard=True
 CSRF_FAILURE_VIEW = "mlapi.problems.csrf_failure"
 
 _proto_header = environment.header("FORWARDED_PROTO_HEADER")
-SECURE_PROXY_SSL_HEADER = (
-    ("HTTP_" + _proto_header.upper().replace("-", "_"), "https") if _proto_header else None
-)
+SECURE_PROXY_SSL_HEADER = (meta_name(_proto_header), "https") if _proto_header else None
+URL_PREFIX = environment.url_prefix("URL_PREFIX")
+_prefix_header = environment.header("FORWARDED_PREFIX_HEADER")
+FORWARDED_PREFIX_META = meta_name(_prefix_header) if _prefix_header else ""
 SECURE_SSL_REDIRECT = environment.boolean("SSL_REDIRECT", "false")
-# An orchestrator's probes bypass the proxy and use plain http.
-SECURE_REDIRECT_EXEMPT = [r"^(v2/)?health(/|$)"]
 SECURE_HSTS_SECONDS = environment.integer("HSTS_SECONDS", "0", maximum=2**31 - 1)
 SECURE_HSTS_INCLUDE_SUBDOMAINS = environment.boolean("HSTS_INCLUDE_SUBDOMAINS", "false")
 SECURE_HSTS_PRELOAD = environment.boolean("HSTS_PRELOAD", "false")
@@ -213,7 +253,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["mlapi.rest.parsers.JSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["mlapi.rest.renderers.JSONRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "mlapi.rest.renderers.FixedContentNegotiation",
-    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework_simplejwt.authentication.JWTAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["predictions.authentication.TokenAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_PAGINATION_CLASS": "registry.pagination.KeysetPagination",
     "DEFAULT_FILTER_BACKENDS": ["mlapi.rest.filters.StrictFilterBackend"],
@@ -242,5 +282,9 @@ SPECTACULAR_SETTINGS = {
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "mlapi.rest.schema.document_problems",
+        "mlapi.rest.schema.document_prefix",
     ],
 }
+
+# Last, since it needs every setting's name. A system check reports them.
+VARIABLES_WITHOUT_EFFECT = environment.check_names()

@@ -5,12 +5,14 @@ from django.contrib import admin
 from django.urls import path, re_path
 from django.views.decorators.csrf import csrf_exempt
 from django.views.generic import RedirectView
-from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.routers import SimpleRouter
 
-from mlapi import auth, health, problems
+from mlapi import auth, problems
+from mlapi.health import views as health
 from mlapi.metrics import UNMATCHED
+from mlapi.pages.documentation import RedocView, SwaggerView
 from mlapi.rest import schema as schema  # registers its extension of drf-spectacular
 from predictions.evaluation.outcomes.views import OutcomeViewSet
 from predictions.evaluation.quality.views import AliasComparisonViewSet, ModelQualityViewSet
@@ -128,8 +130,8 @@ urlpatterns = [
         SpectacularAPIView.as_view(content_negotiation_class=DefaultContentNegotiation),
         name="schema",
     ),
-    re_path(r"^api/docs/?$", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
-    re_path(r"^api/redoc/?$", SpectacularRedocView.as_view(url_name="schema"), name="redoc"),
+    re_path(r"^api/docs/?$", SwaggerView.as_view(url_name="schema"), name="docs"),
+    re_path(r"^api/redoc/?$", RedocView.as_view(url_name="schema"), name="redoc"),
     # A view, because with DEBUG Django shows its own page instead of calling handler404. Exempt
     # from CSRF: otherwise a POST to an unknown path would get a 403.
     re_path(r"", csrf_exempt(problems.not_found), name=UNMATCHED),

@@ -7,6 +7,7 @@ from typing import Any
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.wsgi import get_wsgi_application
 from django.http import HttpResponse
+from django.http.response import HttpResponseBase
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mlapi.settings")
 
@@ -14,18 +15,69 @@ django_application: WSGIHandler = get_wsgi_application()
 
 # Django must be set up before it is imported.
 from mlapi import fast_lane  # noqa: E402
+from mlapi.proxies import prefixes  # noqa: E402
+from mlapi.server.in_flight import (  # noqa: E402
+    OVERLOADED,
+    InFlight,
+    PendingAnswer,
+    RequestInFlight,
+    answer_then_discard,
+)
+
+in_flight = InFlight()
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     """Answer by the fast lane if it takes the request, else by Django."""
-    fast = fast_lane.respond(environ)
-    if fast is not None:
-        start_response(fast.status, list(fast.headers))
-        return [fast.body]
-    response = django_application(environ, start_response)
+    request = in_flight.begin(environ)
+    pending = None
+    try:
+        answer = _answer(environ, start_response)
+        if isinstance(answer, bytes) and _is_body_read(request, environ):
+            # The server sends a list at once but an iterator piece by piece.
+            return [answer]
+        pending = _pending(answer, request)
+        return pending
+    finally:
+        if pending is None:
+            in_flight.end(request)
+
+
+def _answer(
+    environ: dict[str, Any], start_response: Callable[..., Any]
+) -> bytes | HttpResponseBase:
+    prefixes.mount(environ)
+    if in_flight.exceeds_limit():
+        environ[OVERLOADED] = True
+    else:
+        fast = fast_lane.respond(environ)
+        if fast is not None:
+            start_response(fast.status, list(fast.headers))
+            return fast.body
+    # The server sets it, but lets a chunked body that was cut off look like a complete one.
+    environ["wsgi.input_terminated"] = False
+    response: HttpResponseBase = django_application(environ, start_response)
     if not isinstance(response, HttpResponse):
         return response
-    # The server sends a list at once but an iterator piece by piece. Closing the response here
-    # returns the database connection before the body is sent, not after.
+    # Closing the response here returns the database connection before the body is sent, not after.
     response.close()
-    return [response.content]
+    return response.content
+
+
+def _is_body_read(request: RequestInFlight, environ: dict[str, Any]) -> bool:
+    """Whether the client has sent all it will: one that asks before sending a body has not."""
+    return not request.remaining_bytes or ("HTTP_EXPECT" in environ and request.waited_seconds == 0)
+
+
+def _pending(answer: bytes | HttpResponseBase, request: RequestInFlight) -> PendingAnswer:
+    if isinstance(answer, bytes):
+        pieces: Iterable[bytes] = answer_then_discard(request, answer)
+        return PendingAnswer(pieces, close=lambda: in_flight.end(request))
+
+    def close() -> None:
+        try:
+            answer.close()
+        finally:
+            in_flight.end(request)
+
+    return PendingAnswer(answer, close)

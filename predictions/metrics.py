@@ -16,6 +16,11 @@ RECORDING_SECONDS = Histogram(
     "Time to commit a prediction.",
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30),
 )
+MODEL_OVERLOADED = Counter(
+    "mlapi_model_overloaded",
+    "Requests refused because their version held its share of the threads, by model ID.",
+    ["model_id"],
+)
 SHADOWS_DROPPED = Counter(
     "mlapi_shadow_dropped",
     "Inputs that a shadow did not score, by the shadow's model ID and the reason.",

@@ -22,14 +22,23 @@ from predictions.models import Prediction
 from predictions.serving import services
 from predictions.serving.questions import Question
 from predictions.serving.records import Record
-from registry import loader
 from registry.artifacts.errors import TEMPORARY_FOLDER, storage_errors
-from registry.exact_json.values import JSONObject, parse_json
+from registry.exact_json.values import BYTE_ORDER_MARK, JSONObject, parse_json
+from registry.loading import loader
 from registry.signatures.validation import InvalidInput
 
 logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/x-ndjson"
+# None of these is registered, and libraries differ in which they send.
+MEDIA_TYPES = frozenset({
+    MEDIA_TYPE,
+    "application/ndjson",
+    "application/jsonl",
+    "application/x-jsonl",
+    "application/jsonlines",
+    "application/x-jsonlines",
+})  # fmt: skip
 CHUNK_LINES = 1000
 COPY_BYTES = 2**16
 
@@ -61,7 +70,9 @@ def body_length(request: HttpRequest | Request, *, limit_bytes: int) -> int:
 
 
 class NDJSONParser(BaseParser):
-    """Copies the body, up to MAX_NDJSON_BYTES, to a temporary file and returns that, rewound."""
+    """Copies the body, up to MAX_NDJSON_BYTES, to a temporary file and returns that, at the first
+    line's beginning.
+    """
 
     media_type = MEDIA_TYPE
 
@@ -72,12 +83,12 @@ class NDJSONParser(BaseParser):
         parser_context: Mapping[str, Any] | None = None,
     ) -> Any:
         request = (parser_context or {})["request"]
-        length = body_length(request, limit_bytes=settings.MAX_NDJSON_BYTES)
+        body_length(request, limit_bytes=settings.MAX_NDJSON_BYTES)
         with storage_errors(TEMPORARY_FOLDER):
             # Closed with the response. It has no name, so a killed process leaves nothing behind.
             file = tempfile.TemporaryFile()  # noqa: SIM115
         try:
-            _copy(stream, file, length)
+            _copy(stream, file)
         except BaseException:
             # Closing writes what is left in the buffer, for which a full disk has no room either.
             with suppress(OSError):
@@ -86,8 +97,15 @@ class NDJSONParser(BaseParser):
         return file
 
 
-def _copy(stream: IO[bytes], file: IO[bytes], length: int) -> None:
-    """Copy the body to `file` and rewind it; raises ParseError for a body that was cut off.
+# DRF chooses a parser by its one media type.
+PARSERS: list[type[BaseParser]] = [
+    type("NDJSONParser", (NDJSONParser,), {"media_type": media_type})
+    for media_type in sorted(MEDIA_TYPES)
+]
+
+
+def _copy(stream: IO[bytes], file: IO[bytes]) -> None:
+    """Copy the body to `file` and rewind it, past a byte order mark.
 
     Raises StorageUnavailable, or OSError if the disk is full.
     """
@@ -95,10 +113,9 @@ def _copy(stream: IO[bytes], file: IO[bytes], length: int) -> None:
         with storage_errors(TEMPORARY_FOLDER):
             file.write(chunk)
     with storage_errors(TEMPORARY_FOLDER):
-        size = file.tell()
         file.seek(0)
-    if size != length:
-        raise ParseError("The body ended before its Content-Length.")
+        if file.read(len(BYTE_ORDER_MARK)) != BYTE_ORDER_MARK:
+            file.seek(0)
 
 
 def stream_results(question: Question, body: IO[bytes]) -> Iterator[bytes]:

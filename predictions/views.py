@@ -70,7 +70,7 @@ class PredictionViewSet(ListModelMixin, GenericViewSet[Prediction]):
         if (
             self.request is not None
             and self.request.method == "POST"
-            and self.request.content_type != ndjson.MEDIA_TYPE
+            and self.request.content_type not in ndjson.MEDIA_TYPES
             and IDEMPOTENCY_KEY not in self.request.META
         ):
             return [CachedTokenAuthentication()]
@@ -120,12 +120,12 @@ class PredictionViewSet(ListModelMixin, GenericViewSet[Prediction]):
     @action(
         detail=False,
         methods=["post"],
-        parser_classes=[*api_settings.DEFAULT_PARSER_CLASSES, ndjson.NDJSONParser],
+        parser_classes=[*api_settings.DEFAULT_PARSER_CLASSES, *ndjson.PARSERS],
         pagination_class=None,
     )
     def batch(self, request: Request) -> HttpResponseBase:
         """Score many inputs: as JSON all or none of them, as NDJSON line by line."""
-        if request.content_type.partition(";")[0].strip().lower() == ndjson.MEDIA_TYPE:
+        if request._request.content_type in ndjson.MEDIA_TYPES:
             return self._stream(request)
         claim = _claim(request)
         payload = BATCH_REQUEST.run_validation(request.data)

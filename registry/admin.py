@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.defaultfilters import filesizeformat
 from django.template.loader import render_to_string
 from django.urls import reverse
+from django.utils import formats
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -20,6 +21,7 @@ from registry.aliases import activation
 from registry.aliases import admin as alias_admin  # noqa: F401 -- registers its pages
 from registry.aliases.recording import Attribution
 from registry.forms import CHANGEABLE_FIELDS, UPLOAD_FIELDS, ModelVersionForm
+from registry.loading import quarantine
 from registry.models import ModelNotFound, ModelVersion
 from registry.signatures.signature import BATCHING_EXPLANATIONS
 
@@ -32,7 +34,7 @@ else:
     _ModelVersionAdmin = admin.ModelAdmin
 
 FIXED_FIELDS = ("name", "version", "framework", "created_at", "created_by", "links")
-MODEL_FIELDS = ("file", "signature_table", "libraries_table", "metrics_table")
+MODEL_FIELDS = ("state", "file", "signature_table", "libraries_table", "metrics_table")
 
 
 @admin.register(ModelVersion)
@@ -43,7 +45,7 @@ class ModelVersionAdmin(_ModelVersionAdmin):
     list_filter = ("is_active", "framework")
     search_fields = ("name", "version")
     ordering = ("-created_at", "-id")
-    actions = ("activate", "deactivate")
+    actions = ("activate", "deactivate", "release")
     show_full_result_count = False
 
     class Media:
@@ -147,6 +149,25 @@ class ModelVersionAdmin(_ModelVersionAdmin):
             noun = "version" if changed == 1 else "versions"
             action = "activated" if is_active else "deactivated"
             self.message_user(request, f"{changed} {noun} {action}.", messages.SUCCESS)
+
+    @admin.action(description="Release from quarantine", permissions=["change"])
+    def release(self, request: HttpRequest, queryset: QuerySet[ModelVersion]) -> None:
+        released = [version for version in queryset if quarantine.release(version)]
+        for version in released:
+            self.log_change(request, version, "Released from quarantine.")
+        noun = "version" if len(released) == 1 else "versions"
+        level = messages.SUCCESS if released else messages.WARNING
+        self.message_user(request, f"{len(released)} {noun} released from quarantine.", level)
+
+    @admin.display(description="health")
+    def state(self, version: ModelVersion) -> str:
+        if version.quarantined_at is not None:
+            since = formats.date_format(version.quarantined_at, "DATETIME_FORMAT")
+            return f"in quarantine since {since}: {version.quarantine_reason}"
+        if version.is_suspect:
+            crashes = f"{version.crashes} crash{'' if version.crashes == 1 else 'es'} counted"
+            return f"scored in a process of its own, since a worker failed; {crashes}"
+        return "no crash known"
 
     @admin.display(description="file size", ordering="size_bytes")
     def size(self, version: ModelVersion) -> str:

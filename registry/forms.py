@@ -16,9 +16,21 @@ from registry.artifacts.errors import ArtifactRejected
 from registry.exact_json.fields import ExactJSONFormField
 from registry.models import ModelNotFound, ModelVersion
 from registry.runtimes import FRAMEWORKS
-from registry.serializers import ExampleField, ModelVersionRequest, SignatureField
+from registry.serializers import (
+    ExampleField,
+    LimitsRequest,
+    ModelVersionRequest,
+    SignatureField,
+)
 
-CHANGEABLE_FIELDS = ("description", "metrics", "tags", "is_active")
+CHANGEABLE_FIELDS = (
+    "description",
+    "metrics",
+    "tags",
+    "is_active",
+    "max_concurrency",
+    "timeout_seconds",
+)
 UPLOAD_FIELDS = ("model_file", "declared_signature", "example")
 # These form fields must not be named like the model fields, which nobody edits.
 FORM_FIELD_BY_REQUEST_FIELD = {"artifact": "model_file", "signature": "declared_signature"}
@@ -80,6 +92,12 @@ class ModelVersionForm(_ModelForm):
 
     def clean_tags(self) -> object:
         return self.cleaned_data["tags"] or {}
+
+    def clean_max_concurrency(self) -> object:
+        return self._validate("max_concurrency", _limit("max_concurrency"))
+
+    def clean_timeout_seconds(self) -> object:
+        return self._validate("timeout_seconds", _limit("timeout_seconds"))
 
     def clean_declared_signature(self) -> object:
         return self._validate("declared_signature", SignatureField().run_validation)
@@ -158,3 +176,8 @@ class ModelVersionForm(_ModelForm):
             return validate(value)
         except serializers.ValidationError as error:
             raise ValidationError([str(message) for message in error.detail]) from error
+
+
+def _limit(name: str) -> Callable[[object], object]:
+    validate: Callable[[object], object] = LimitsRequest().fields[name].run_validation
+    return validate

@@ -1,6 +1,6 @@
 """The registry's Prometheus metrics."""
 
-from prometheus_client import Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 LOADED_MODELS = Gauge(
     "mlapi_loaded_models",
@@ -12,4 +12,14 @@ LOAD_SECONDS = Histogram(
     "Time to verify and load a model.",
     ["framework"],
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+)
+MODEL_CRASHES = Counter(
+    "mlapi_model_crashes_total",
+    "Crashes of the process that scored a version.",
+    ["model"],
+)
+QUARANTINED_MODELS = Gauge(
+    "mlapi_quarantined_models",
+    "Active versions that are refused because they crashed their process.",
+    multiprocess_mode="livemax",
 )

@@ -1,5 +1,6 @@
 """Request bodies and responses of the model endpoints."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,12 @@ from rest_framework import serializers
 
 from registry.exact_json.serializers import JSONObjectField, JSONValueField, StrictSerializer
 from registry.exact_json.values import JSONObject
-from registry.models import NAME_PATTERN, ModelVersion
+from registry.models import (
+    MAX_CONCURRENCY,
+    MAX_TIMEOUT_SECONDS,
+    NAME_PATTERN,
+    ModelVersion,
+)
 from registry.runtimes import FRAMEWORKS
 from registry.signatures.signature import Signature, SignatureError
 
@@ -80,7 +86,36 @@ def safe_name(
     )
 
 
-class ModelVersionRequest(ArtifactRequest):
+class FiniteFloatField(serializers.FloatField):
+    """A number. Its base class reads the texts "nan" and "inf" as well, which no column accepts."""
+
+    def to_internal_value(self, data: Any) -> float:
+        value: float = super().to_internal_value(data)
+        if not math.isfinite(value):
+            self.fail("invalid")
+        return value
+
+
+class LimitsRequest(StrictSerializer):
+    """A version's own limits; null leaves them to the settings."""
+
+    max_concurrency = serializers.IntegerField(
+        required=False,
+        allow_null=True,
+        min_value=1,
+        max_value=MAX_CONCURRENCY,
+        help_text="Callers that each worker may keep waiting for the version while it is slow.",
+    )
+    timeout_seconds = FiniteFloatField(
+        required=False,
+        allow_null=True,
+        min_value=0.001,
+        max_value=MAX_TIMEOUT_SECONDS,
+        help_text="Seconds within which the version must answer a request.",
+    )
+
+
+class ModelVersionRequest(ArtifactRequest, LimitsRequest):
     name = safe_name(100)
     version = safe_name(50, required=False, help_text="Defaults to the name's next whole number.")
     framework = serializers.ChoiceField(
@@ -104,7 +139,7 @@ class ModelVersionRequest(ArtifactRequest):
         return attrs
 
 
-class ModelVersionChange(StrictSerializer):
+class ModelVersionChange(LimitsRequest):
     """The fields of a version that can change after registration."""
 
     metrics = JSONObjectField(required=False, allow_null=True)
@@ -148,5 +183,9 @@ class ModelVersionSerializer(serializers.ModelSerializer[ModelVersion]):
             "size_bytes",
             "libraries",
             "created_by",
+            "max_concurrency",
+            "timeout_seconds",
+            "quarantined_at",
+            "quarantine_reason",
         ]
         read_only_fields = fields

@@ -18,7 +18,7 @@ from registry.artifacts.sniffing import check_framework
 from registry.artifacts.staging import StagedFile
 from registry.artifacts.upload_handler import StagedUpload
 from registry.exact_json.values import JSONObject
-from registry.loader import load_options
+from registry.loading.loader import load_options
 from registry.models import ModelVersion
 from registry.runtimes import FRAMEWORKS
 
@@ -80,6 +80,8 @@ def register_model(
     description: str = "",
     tags: JSONObject | None = None,
     is_active: bool = True,
+    max_concurrency: int | None = None,
+    timeout_seconds: float | None = None,
     attribution: Attribution = SYSTEM,
     upload: Upload | None = None,
 ) -> ModelVersion:
@@ -98,6 +100,8 @@ def register_model(
         description=description,
         tags=tags or {},
         is_active=is_active,
+        max_concurrency=max_concurrency,
+        timeout_seconds=timeout_seconds,
         created_by=attribution.user,
     )
     if upload is None:

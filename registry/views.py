@@ -65,6 +65,8 @@ class ModelVersionViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Mod
             metrics=fields.get("metrics"),
             description=fields.get("description", ""),
             tags=fields.get("tags"),
+            max_concurrency=fields.get("max_concurrency"),
+            timeout_seconds=fields.get("timeout_seconds"),
             attribution=Attribution.from_request(request),
             upload=_upload(fields) if "artifact" in fields else None,
         )

@@ -1,9 +1,12 @@
-"""`python -m benchmarks commits OLD NEW`: two commits of mlapi in interleaved rounds.
+"""`python -m benchmarks commits OLD NEW`: two commits of mlapi, compared in pairs of short runs.
 
-Each commit is checked out into a temporary worktree and served from it, with its own database and
-the same Python environment. Every round loads one after the other OLD, NEW and a bare Django view,
-with three kinds of requests: one prediction, a batch, and /v2 infer. The order of the commits
-alternates. Only manage.py and the HTTP API are used, so that the commits may differ in layout.
+Each commit is checked out into a temporary worktree and served from it, with its own database, in
+the Python environment that runs the benchmarks. Both servers run all the time. For each kind of
+request (one prediction, a batch, /v2 infer), a short run on one commit is followed at once by the
+same run on the other, in alternating order, and each pair gives a ratio: a machine that is slow for
+a while is slow for both. The medians of the ratios are what counts, and the processor time of each
+request, which does not depend on who else uses the machine. Only manage.py and the HTTP API are
+used, so that the commits may differ in layout.
 """
 
 import argparse
@@ -11,17 +14,19 @@ import contextlib
 import json
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.commits.summary import BARE, KINDS, Runs, print_summary
+from benchmarks.commits.summary import BARE, KINDS, Run, Runs, print_summary
 from benchmarks.commits.worktrees import short_name, worktree
 from benchmarks.harness import load, models, postgresql, service
 from benchmarks.harness.client import Client
-from benchmarks.harness.load import Figures, Target
+from benchmarks.harness.environments import CURRENT
+from benchmarks.harness.load import Target
 from benchmarks.harness.models import TrainedModel
-from benchmarks.harness.service import Installation
+from benchmarks.harness.processes import Server
+from benchmarks.harness.service import Installation, RunningService
 from benchmarks.options import add_integer, add_json
 from benchmarks.peers.base import Launch, Workspace
 from benchmarks.peers.serving import prepare_django
@@ -32,15 +37,14 @@ WARM_UP_SECONDS = 1
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One commit, installed: its database stays for all rounds, its server runs in turn."""
+    """One commit, served."""
 
     name: str
-    installation: Installation
+    running: RunningService
 
-    def targets(
-        self, port: int, model_id: int, model: TrainedModel, batch_rows: int
-    ) -> dict[str, Target]:
+    def targets(self, model: TrainedModel, batch_rows: int) -> dict[str, Target]:
         """What to load, by kind of request."""
+        model_id = self.running.model_id(model.name)
         batch = [model.rows[i % len(model.rows)] for i in range(batch_rows)]
         requests = {
             "predict": (
@@ -52,8 +56,8 @@ class Side:
         }
         return {
             kind: Target(
-                f"http://127.0.0.1:{port}{path}",
-                self.installation.headers,
+                f"http://127.0.0.1:{self.running.port}{path}",
+                self.running.installation.headers,
                 [json.dumps(body) for body in bodies],
             )
             for kind, (path, bodies) in requests.items()
@@ -63,71 +67,83 @@ class Side:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("old", metavar="OLD", help="the commit to compare with")
     parser.add_argument("new", metavar="NEW", help="the commit that is compared")
-    add_integer(parser, "--rounds", 5, "rounds over both commits")
-    add_integer(parser, "--seconds", 3, "length of a run")
+    add_integer(parser, "--rounds", 10, "pairs of runs of each kind")
+    add_integer(parser, "--seconds", 2, "length of a run")
     add_integer(parser, "--connections", 16, "kept-alive connections")
     add_integer(parser, "--rows", 100, "rows per batch")
+    add_integer(parser, "--workers", 1, "processes of each server")
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     load.require_wrk()
-    model = models.load("iris")
+    model = models.load("iris", CURRENT)
     names = {"old": short_name(options.old), "new": short_name(options.new)}
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mlapi-benchmark-")))
         database = stack.enter_context(postgresql.server())
         sides = [
-            _install(
-                side,
-                stack.enter_context(worktree(commit, folder / f"checkout-{side}")),
-                folder / side,
-                database,
-                model,
+            stack.enter_context(
+                _serve(
+                    side,
+                    stack.enter_context(worktree(commit, folder / f"checkout-{side}")),
+                    folder / side,
+                    database,
+                    model,
+                    options.workers,
+                )
             )
             for side, commit in names.items()
         ]
-        launch_bare = prepare_django(model, Workspace(folder, database))
-        runs: Runs = {(name, kind): [] for name in names for kind in KINDS}
-        runs[BARE, "predict"] = []
-        for number in range(1, options.rounds + 1):
-            # Alternating: drift within a round favours neither commit.
-            for side in sides if number % 2 else reversed(sides):
-                _load_side(side, model, options, runs)
-            _load_bare(launch_bare, options, runs)
-            print(f"round {number} of {options.rounds} done", file=sys.stderr, flush=True)
+        bare = prepare_django(model, Workspace(folder, database), CURRENT)()
+        stack.enter_context(bare.server)
+        bare.server.wait_until(bare.is_ready, seconds=START_SECONDS)
+        runs = _run_pairs(sides, bare, model, options)
     return print_summary(runs, names, options)
 
 
-def _install(
+@contextlib.contextmanager
+def _serve(
     side: str,
     checkout: Path,
     folder: Path,
     database: postgresql.PostgreSQL,
     model: TrainedModel,
-) -> Side:
+    workers: int,
+) -> Iterator[Side]:
     name = f"benchmark_commits_{side}"
     database.recreate(name)
-    installation = Installation(database.database_url(name), folder, checkout=checkout)
+    url = database.database_url(name)
+    installation = Installation(url, folder, checkout=checkout, interpreter=CURRENT)
     installation.set_up()
     installation.register(model.file("onnx"), name=model.name)
-    return Side(side, installation)
+    with installation.server(workers=workers) as running:
+        yield Side(side, running)
 
 
-def _load_side(side: Side, model: TrainedModel, options: argparse.Namespace, runs: Runs) -> None:
-    with side.installation.server() as running:
-        model_id = running.model_id(model.name)
-        targets = side.targets(running.port, model_id, model, options.rows)
-        for kind, target in targets.items():
-            _check_once(target)
-            runs[side.name, kind].append(_measure(target, options))
-
-
-def _load_bare(launch_bare: Callable[[], Launch], options: argparse.Namespace, runs: Runs) -> None:
-    launch = launch_bare()
-    with launch.server:
-        launch.server.wait_until(launch.is_ready, seconds=START_SECONDS)
-        runs[BARE, "predict"].append(_measure(launch.target, options))
+def _run_pairs(
+    sides: Sequence[Side], bare: Launch, model: TrainedModel, options: argparse.Namespace
+) -> Runs:
+    targets = {side.name: side.targets(model, options.rows) for side in sides}
+    runs: Runs = {(side.name, kind): [] for side in sides for kind in KINDS}
+    runs[BARE, "predict"] = []
+    for kind in KINDS:
+        for side in sides:
+            _check_once(targets[side.name][kind])
+            load.run(
+                targets[side.name][kind],
+                connections=options.connections,
+                seconds=WARM_UP_SECONDS,
+            )
+    for number in range(1, options.rounds + 1):
+        for kind in KINDS:
+            # Alternating: the second run of a pair must not always be the same commit's.
+            for side in sides if number % 2 else reversed(sides):
+                target = targets[side.name][kind]
+                runs[side.name, kind].append(_measure(side.running.server, target, options))
+        runs[BARE, "predict"].append(_measure(bare.server, bare.target, options))
+        print(f"round {number} of {options.rounds} done", file=sys.stderr, flush=True)
+    return runs
 
 
 def _check_once(target: Target) -> None:
@@ -140,9 +156,10 @@ def _check_once(target: Target) -> None:
         sys.exit(f"POST {target.url} responded {response.status}: {response.body[:300]!r}")
 
 
-def _measure(target: Target, options: argparse.Namespace) -> Figures:
-    load.run(target, connections=options.connections, seconds=WARM_UP_SECONDS)
+def _measure(server: Server, target: Target, options: argparse.Namespace) -> Run:
+    before = server.cpu_seconds()
     figures = load.run(target, connections=options.connections, seconds=options.seconds)
+    used = server.cpu_seconds() - before
     if figures.has_failed:
         sys.exit(f"Some requests to {target.url} failed: {figures}")
-    return figures
+    return Run(figures, 1e6 * used / figures.responses)

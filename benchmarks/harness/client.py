@@ -19,6 +19,14 @@ class Response:
         return json.loads(self.body)
 
 
+class CutOff(ConnectionError):
+    """The connection ended in the middle of a response; `body` is what arrived of it."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        super().__init__(f"A response with status {status} ended after {len(body)} bytes")
+        self.status, self.body = status, body
+
+
 class Client:
     """Sends requests to one port on loopback. Not thread-safe."""
 
@@ -46,7 +54,10 @@ class Client:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Response:
-        """The response; raises OSError if none arrives, and then the next call reconnects."""
+        """The response; raises OSError if none arrives, and then the next call reconnects.
+
+        CutOff, an OSError, is raised if a part of it arrives.
+        """
         connection = self._connection or http.client.HTTPConnection(
             "127.0.0.1", self.port, timeout=self.timeout
         )
@@ -55,6 +66,9 @@ class Client:
             connection.request(method, path, body, {**self.headers, **(headers or {})})
             response = connection.getresponse()
             content = response.read()
+        except http.client.IncompleteRead as error:
+            self.close()
+            raise CutOff(response.status, error.partial) from error
         except http.client.HTTPException as error:
             self.close()
             raise ConnectionError(str(error)) from error

@@ -9,6 +9,7 @@ import tomllib
 import venv
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 PROJECT = Path(__file__).resolve().parents[2]
 CACHE = PROJECT / "benchmarks" / ".cache"
@@ -18,6 +19,30 @@ MARKER = "benchmark-environment.json"
 
 class NotInstallable(Exception):
     """pip could not install an environment; the message ends with pip's last output."""
+
+
+class Interpreter(Protocol):
+    """A Python with the packages that a program needs."""
+
+    @property
+    def python(self) -> str: ...
+
+    def variables(self, **more: str) -> dict[str, str]: ...
+
+    def build(self) -> None: ...
+
+
+class CurrentEnvironment:
+    """The Python that runs the benchmarks; it needs the development environment's packages."""
+
+    python = sys.executable
+
+    def variables(self, **more: str) -> dict[str, str]:
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+        return {**inherited, **more}
+
+    def build(self) -> None:
+        """Nothing to install."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +130,7 @@ def _checkout_dependencies() -> list[object]:
     return [project["dependencies"], project["optional-dependencies"]]
 
 
+CURRENT = CurrentEnvironment()
 MLAPI = Environment(
     "mlapi",
     (f"{PROJECT}[sklearn,onnx,remote]", "joblib", "skl2onnx==1.20.0", "protobuf>=6.31.1,<7"),

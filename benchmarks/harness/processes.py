@@ -7,6 +7,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 STOP_SECONDS = 20
@@ -91,9 +92,19 @@ class Server:
             members |= more
         return members
 
+    def workers(self) -> list[int]:
+        """The parent's live children that run its own program: it forks them."""
+        program = _command_line(self.pid)
+        children = [pid for pid, (parent, _) in _parents() if parent == self.pid]
+        return sorted(pid for pid in children if _command_line(pid) == program)
+
     def memory_bytes(self) -> int:
         """Resident memory of all members; a page that they share is counted once (PSS)."""
         return sum(memory_bytes(pid) for pid in self.members())
+
+    def cpu_seconds(self) -> float:
+        """The processor time that all live members have used."""
+        return sum(cpu_seconds(pid) for pid in self.members())
 
     def stop(self) -> None:
         """Send SIGTERM; SIGKILL follows after STOP_SECONDS."""
@@ -142,6 +153,46 @@ def _parents() -> Iterator[tuple[int, tuple[int, int]]]:
             fields = Path(entry.path, "stat").read_text().rpartition(")")[2].split()
             if fields[0] not in "ZX":
                 yield int(entry.name), (int(fields[1]), int(fields[3]))
+
+
+def children(pid: int) -> list[int]:
+    """The live children of a process."""
+    return [child for child, (parent, _) in _parents() if parent == pid]
+
+
+def _command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a process holds."""
+
+    memory_bytes: int
+    threads: int
+    descriptors: int
+
+
+def usage(pid: int) -> Usage | None:
+    """What a process holds now; None if it is gone."""
+    try:
+        descriptors = len(os.listdir(f"/proc/{pid}/fd"))
+        threads = len(os.listdir(f"/proc/{pid}/task"))
+    except OSError:
+        return None
+    return Usage(memory_bytes(pid), threads, descriptors)
+
+
+def cpu_seconds(pid: int) -> float:
+    """The processor time of a process, in user and system mode; 0 if it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def memory_bytes(pid: int) -> int:

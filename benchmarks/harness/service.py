@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.harness.client import TIMEOUT_SECONDS, Client
-from benchmarks.harness.environments import MLAPI, PROJECT
+from benchmarks.harness.environments import MLAPI, PROJECT, Interpreter
 from benchmarks.harness.models import TrainedModel
 from benchmarks.harness.processes import Server, free_port
 
 COMMAND_TIMEOUT_SECONDS = 300
-READY_SECONDS = 60
+READY_SECONDS = 120
 USERNAME = "benchmark"
 PASSWORD = "only-for-benchmarks-on-loopback"  # noqa: S105
 SECRET_KEY = "a key for benchmarks alone, and long enough for every algorithm"  # noqa: S105
@@ -39,12 +39,14 @@ class Installation:
         *,
         checkout: Path = PROJECT,
         settings: Mapping[str, str] | None = None,
+        interpreter: Interpreter = MLAPI,
     ) -> None:
         self.folder, self.database_url, self.checkout = folder, database_url, checkout
+        self.interpreter = interpreter
         folder.mkdir(parents=True, exist_ok=True)
-        MLAPI.build()
+        interpreter.build()
         self.environment = {
-            **MLAPI.variables(),
+            **interpreter.variables(),
             # The environment has this project installed; another checkout must win over it.
             "PYTHONPATH": str(checkout),
             # A variable that is set, even to nothing, wins over a developer's .env file.
@@ -66,7 +68,7 @@ class Installation:
     def python(self, script: str, *arguments: str, **variables: str) -> str:
         """The output of a script, run with the installation's settings; raises CommandFailed."""
         completed = subprocess.run(  # noqa: S603
-            [MLAPI.python, script, *arguments],
+            [self.interpreter.python, script, *arguments],
             cwd=self.checkout,
             env={**self.environment, **variables},
             capture_output=True,
@@ -100,7 +102,7 @@ class Installation:
     ) -> "RunningService":
         """A server of this installation, to be used in a `with` block."""
         port = port or free_port()
-        command = [MLAPI.python, str(self.checkout / "manage.py"), "serve"]
+        command = [self.interpreter.python, str(self.checkout / "manage.py"), "serve"]
         command += ["--port", str(port), "--workers", str(workers)]
         command += ["--pin"] if pin else []
         log = self.folder / "server.log"

@@ -6,7 +6,7 @@ from functools import partial
 
 from benchmarks.harness import environments
 from benchmarks.harness.client import Client
-from benchmarks.harness.environments import PROJECT, Environment
+from benchmarks.harness.environments import PROJECT, Interpreter
 from benchmarks.harness.load import Target
 from benchmarks.harness.models import TrainedModel
 from benchmarks.harness.processes import Server, free_port
@@ -130,16 +130,18 @@ def prepare_litserve(model: TrainedModel, workspace: Workspace) -> Callable[[], 
     return launch
 
 
-def prepare_django(model: TrainedModel, workspace: Workspace) -> Callable[[], Launch]:
+def prepare_django(
+    model: TrainedModel, workspace: Workspace, interpreter: Interpreter = environments.MLAPI
+) -> Callable[[], Launch]:
     bodies = [json.dumps({"features": row}) for row in model.rows]
 
     def launch() -> Launch:
         port = free_port()
-        command = [environments.MLAPI.python, "-m", "granian", "--port", str(port)]
+        command = [interpreter.python, "-m", "granian", "--port", str(port)]
         command += ["--interface", "wsgi", "--workers", "1", "--blocking-threads", "16"]
         command += ["--log-level", "error"]
         return _launch(
-            environments.MLAPI,
+            interpreter,
             [*command, "benchmarks.peers.apps.constant:application"],
             workspace=workspace,
             name=f"django_{model.name}",
@@ -153,7 +155,7 @@ def prepare_django(model: TrainedModel, workspace: Workspace) -> Callable[[], La
 
 
 def _launch(
-    environment: Environment,
+    environment: Interpreter,
     command: list[str],
     *,
     workspace: Workspace,

@@ -73,6 +73,34 @@ def check_debug_is_off(
     return [Warning("DEBUG is on.", hint="Set DEBUG=false.", id="mlapi.W003")]
 
 
+@register(Tags.security)
+def check_https_is_recognised(
+    app_configs: Sequence[AppConfig] | None, **kwargs: object
+) -> list[CheckMessage]:
+    """mlapi.W004: `serve` speaks plain http, so that every request would be redirected for ever."""
+    if not settings.SECURE_SSL_REDIRECT or settings.SECURE_PROXY_SSL_HEADER:
+        return []
+    return [
+        Warning(
+            "SSL_REDIRECT is on, but FORWARDED_PROTO_HEADER is not set: a request that reached the"
+            " proxy by https is redirected to https again, in a loop.",
+            hint="Set FORWARDED_PROTO_HEADER to the header in which the proxy reports https, such"
+            " as X-Forwarded-Proto.",
+            id="mlapi.W004",
+        )
+    ]
+
+
+@register()
+def check_variables_have_effect(
+    app_configs: Sequence[AppConfig] | None, **kwargs: object
+) -> list[CheckMessage]:
+    """mlapi.W005: a misspelt setting leaves its default in force."""
+    descriptions: Sequence[str] = settings.VARIABLES_WITHOUT_EFFECT
+    hint = ".env.example lists all settings."
+    return [Warning(text, hint=hint, id="mlapi.W005") for text in descriptions]
+
+
 def can_create_files_in(folder: Path) -> bool:
     """Whether files can be created in `folder`, or the folder itself if it is missing."""
     existing = folder

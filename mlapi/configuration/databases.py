@@ -12,6 +12,7 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 
 from mlapi.configuration.environment import Environment, invalid_value
+from mlapi.configuration.postgresql.bounded import BoundedConnection, limit_statements
 
 DatabaseSettings: TypeAlias = dict[str, Any]
 SQLITE_PRAGMAS = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
@@ -20,6 +21,13 @@ CONNECT_TIMEOUT_SECONDS = 10
 # With psycopg's default of 300 s, requests still fail for seconds after the database is back.
 RECONNECT_TIMEOUT_SECONDS = 2
 
+# Find out that the server's machine is gone, even while waiting for nothing.
+TCP_OPTIONS = {
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
 # So large that no statement is prepared automatically.
 NO_AUTOMATIC_PREPARE = 2**31
 
@@ -39,12 +47,13 @@ def read_database(environment: Environment, *, base_dir: Path) -> DatabaseSettin
     url = environment.text("DATABASE_URL", "sqlite:///db.sqlite3")
     pool_size = environment.integer("DB_POOL_SIZE", "10", minimum=1, maximum=1000)
     overflow = environment.integer("DB_MAX_OVERFLOW", "20", maximum=1000)
-    pool = {
+    pool: dict[str, object] = {
         "min_size": pool_size,
         "max_size": pool_size + overflow,
-        "timeout": environment.integer("DB_POOL_TIMEOUT", "30", minimum=1, maximum=3600),
+        "timeout": environment.integer("DB_POOL_TIMEOUT", "3", minimum=1, maximum=3600),
         "max_lifetime": environment.integer("DB_POOL_RECYCLE", "3600", minimum=1),
         "reconnect_timeout": RECONNECT_TIMEOUT_SECONDS,
+        "connection_class": BoundedConnection,
     }
     pooler = environment.choice("DB_POOLER", "none", POOLERS)
     # A driver in the scheme, such as postgresql+asyncpg, is accepted for compatibility and ignored.
@@ -75,11 +84,20 @@ def _sqlite(rest: str, *, base_dir: Path) -> DatabaseSettings:
             "init_command": SQLITE_PRAGMAS,
         },
         # A file: an in-memory test database ignores the busy timeout.
-        "TEST": {"NAME": Path(tempfile.gettempdir()) / f"mlapi-test-{os.getpid()}.sqlite3"},
+        "TEST": {"NAME": _test_database()},
     }
 
 
-def _postgresql(rest: str, *, pool: dict[str, int], pooler: str) -> DatabaseSettings:
+def _test_database() -> Path:
+    try:
+        folder = tempfile.gettempdir()
+    except FileNotFoundError:
+        # No folder is writable. Only tests need one for this.
+        folder = ""
+    return Path(folder) / f"mlapi-test-{os.getpid()}.sqlite3"
+
+
+def _postgresql(rest: str, *, pool: dict[str, object], pooler: str) -> DatabaseSettings:
     try:
         with warnings.catch_warnings(action="ignore"):
             parsed = environ.Env.db_url_config(f"postgres://{rest}")
@@ -96,9 +114,21 @@ def _postgresql(rest: str, *, pool: dict[str, int], pooler: str) -> DatabaseSett
         "DISABLE_SERVER_SIDE_CURSORS": pooler != "none",
         "OPTIONS": {
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+            **TCP_OPTIONS,
             # Django's default of None forbids prepared statements; the recorder prepares its own.
             "prepare_threshold": None if pooler == "unprepared" else NO_AUTOMATIC_PREPARE,
             **parsed.get("OPTIONS", {}),
             "pool": pool,
         },
     }
+
+
+def bound_requests(database: DatabaseSettings, *, statement_seconds: int) -> None:
+    """Let no statement of this process take longer, nor wait longer for SQLite's lock.
+
+    For a server, before it connects. Commands such as migrations and imports may take longer.
+    """
+    if "pool" in database["OPTIONS"]:
+        limit_statements(statement_seconds)
+    else:
+        database["OPTIONS"]["timeout"] = min(statement_seconds, SQLITE_BUSY_TIMEOUT_SECONDS)

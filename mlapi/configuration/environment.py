@@ -4,18 +4,24 @@ import json
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from mlapi.configuration.names import names_in, respelt_names, unknown_names
+
 BOOLEANS = dict.fromkeys(("true", "1", "yes", "on"), True) | dict.fromkeys(
     ("false", "0", "no", "off"), False
 )
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 MAX_INTEGER = 2**63 - 1
+MAX_URL_PREFIX_LENGTH = 200
+URL_PREFIX_FORM = (
+    f"a path of at most {MAX_URL_PREFIX_LENGTH} letters, digits, and the characters /._~-"
+)
 
 # Their values never appear in a message: errors at start end up in logs and tickets.
 SECRET_NAMES = frozenset({"SECRET_KEY", "DATABASE_URL", "METRICS_TOKEN"})
@@ -25,9 +31,11 @@ def load_environment(env_file: Path) -> "Environment":
     """The environment of the process, with the variables of `env_file` that it does not set."""
     # Logging is not configured yet, and the library would log a missing file.
     logging.getLogger("environ").setLevel(logging.WARNING)
-    if env_file.is_file():
-        environ.Env.read_env(env_file, overwrite=False)
-    return Environment(os.environ)
+    if not env_file.is_file():
+        return Environment(os.environ)
+    process_names = list(os.environ)
+    environ.Env.read_env(env_file, overwrite=False)
+    return Environment(os.environ, names_in(env_file), process_names)
 
 
 class Environment:
@@ -37,9 +45,37 @@ class Environment:
     it with `declared`. Surrounding whitespace is ignored; an empty value means the default.
     """
 
-    def __init__(self, values: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        values: Mapping[str, str],
+        file_names: Sequence[str] = (),
+        process_names: Sequence[str] | None = None,
+    ) -> None:
+        """`file_names` are the variables of `.env`; by default, all are the process's own."""
         self._values = values
+        self._file_names = file_names
+        self._process_names = list(values) if process_names is None else process_names
         self.declared: dict[str, str] = {}
+
+    def check_names(self) -> list[str]:
+        """Descriptions of variables that have no effect. Call it once all settings are declared.
+
+        Raises ImproperlyConfigured for a variable of `.env` that is probably a misspelt setting:
+        that file is this service's own, and a setting such as SSL_REDIRCT must not be ignored.
+        """
+        unknown = unknown_names(self._file_names, self.declared)
+        misspelt = [
+            f"{name} in .env is not a setting; did you mean {meant}?"
+            for name, meant in unknown.items()
+            if meant
+        ]
+        if misspelt:
+            raise ImproperlyConfigured(" ".join(misspelt))
+        respelt = respelt_names(self._process_names, self.declared)
+        return [f"{name} in .env is not a setting and has no effect." for name in unknown] + [
+            f"{name} in the environment is not a setting and has no effect; did you mean {meant}?"
+            for name, meant in respelt.items()
+        ]
 
     def text(self, name: str, default: str = "") -> str:
         self.declared[name] = default
@@ -110,6 +146,30 @@ class Environment:
             expected = "the name of an HTTP header, such as X-Forwarded-Proto"
             raise invalid_value(name, value, expected)
         return value
+
+    def url_prefix(self, name: str) -> str:
+        """The path below which the service is seen, such as `/ml`, or an empty string."""
+        value = self.text(name)
+        prefix = parse_url_prefix(value)
+        if prefix is None:
+            raise invalid_value(name, value, f"{URL_PREFIX_FORM}, such as /ml")
+        return prefix
+
+
+def parse_url_prefix(text: str) -> str | None:
+    """The prefix without a slash at the end, or None if it is not a plain path.
+
+    Links are made of it: `//host` would lead to another host.
+    """
+    path = text.strip()
+    if len(path) > MAX_URL_PREFIX_LENGTH or not re.fullmatch(r"(/[A-Za-z0-9._~-]+)*/?", path):
+        return None
+    return None if {".", ".."} & set(path.split("/")) else path.rstrip("/")
+
+
+def meta_name(header: str) -> str:
+    """The name of an HTTP header in a WSGI environment."""
+    return "HTTP_" + header.upper().replace("-", "_")
 
 
 def invalid_value(name: str, value: str, expected: str) -> ImproperlyConfigured:

@@ -1,11 +1,55 @@
-"""The random secret key of an installation without SECRET_KEY."""
+"""The secret key: examples that are refused, and the random key of an installation without one."""
 
 import os
+import re
 import secrets
 import tempfile
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
+
+# What people copy from documentation and templates, without case, digits and punctuation. A random
+# key contains none of these; a key that is merely short is another matter (mlapi.W001).
+PLACEHOLDER_PARTS = (
+    "changebefore",
+    "changeinproduction",
+    "changeit",
+    "changeme",
+    "changethis",
+    "djangoinsecure",
+    "insertyour",
+    "placeholder",
+    "replaceme",
+    "replacethis",
+    "replacewith",
+    "supersecret",
+    "tokenurlsafe",
+    "yourkey",
+    "yourrandom",
+    "yoursecret",
+)
+PLACEHOLDER_WORDS = frozenset(
+    {
+        *("admin", "default", "demo", "dev", "development", "example", "key", "mlapi", "mysecret"),
+        *("mysecretkey", "none", "null", "password", "secret", "secretkey", "test", "testing"),
+        *("testkey", "todo"),
+    }
+)
+MIN_DISTINCT_CHARACTERS = 5
+
+
+def is_placeholder(key: str) -> bool:
+    """Whether a SECRET_KEY is an example that others know, or a few characters repeated.
+
+    False for an empty key, which a random one replaces.
+    """
+    text = key.strip()
+    letters = re.sub(r"[^a-z]", "", text.lower())
+    return bool(text) and (
+        len(set(text)) < MIN_DISTINCT_CHARACTERS
+        or letters in PLACEHOLDER_WORDS
+        or any(part in letters for part in PLACEHOLDER_PARTS)
+    )
 
 
 def generated_secret_key(path: Path) -> str:

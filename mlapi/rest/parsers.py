@@ -9,7 +9,7 @@ from django.http.multipartparser import MultiPartParserError
 from rest_framework import parsers
 from rest_framework.exceptions import APIException, ParseError
 
-from registry.exact_json.values import parse_json
+from registry.exact_json.values import parse_json_body
 
 
 class PayloadTooLarge(APIException):
@@ -31,7 +31,7 @@ class JSONParser(parsers.BaseParser):
     ) -> Any:
         check_length(parser_context, settings.MAX_REQUEST_BYTES)
         try:
-            return parse_json(stream.read())
+            return parse_json_body(stream.read())
         except ValueError as error:
             raise ParseError(f"The body is not acceptable JSON: {error}") from error
 

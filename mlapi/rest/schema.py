@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
+from rest_framework.request import Request
 
 from mlapi.problems import MEDIA_TYPE, has_protocol_errors
 
@@ -39,17 +40,18 @@ PROTOCOL_ERROR_REFERENCE = {"$ref": "#/components/schemas/ProtocolError"}
 PROBLEM_REFERENCE = {"$ref": "#/components/schemas/Problem"}
 
 
-class StatelessTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    target_class = "predictions.authentication.TokenAuthentication"
+    name = "jwtAuth"
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> Document:
+        return {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+
+
+class StatelessTokenScheme(TokenScheme):  # type: ignore[no-untyped-call]
     """Documents views with stateless authentication like all others: they take the same token."""
 
     target_class = "predictions.authentication.CachedTokenAuthentication"
-    name: list[str] = []
-
-    def get_security_requirement(self, auto_schema: AutoSchema) -> dict[str, list[object]]:
-        return {"jwtAuth": []}
-
-    def get_security_definition(self, auto_schema: AutoSchema) -> list[Document]:
-        return []
 
 
 def document_problems(result: Document, **_: object) -> Document:
@@ -68,6 +70,14 @@ def document_problems(result: Document, **_: object) -> Document:
                 response["description"] = HTTPStatus(int(code)).phrase
                 response["content"] = _error_content(path)
         operation["responses"] = dict(sorted(responses.items()))
+    return result
+
+
+def document_prefix(result: Document, request: Request | None, **_: object) -> Document:
+    """A postprocessing hook that names the path below which a proxy serves the API."""
+    # There is no request if a command writes the schema.
+    if request is not None and (prefix := request.META.get("SCRIPT_NAME")):
+        result["servers"] = [{"url": prefix}]
     return result
 
 

@@ -4,11 +4,9 @@ from typing import Any
 import pytest
 from axes.models import AccessAttempt
 from django.contrib.auth.models import User
-from django.test import RequestFactory
 from rest_framework.test import APIClient
 from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
 
-from mlapi.auth import client_address
 from registry.testing.clients import PASSWORD
 
 TOKEN = "/api/v1/auth/token/"
@@ -89,9 +87,9 @@ def test_verify_rejects_other_tokens(client: APIClient, token: str) -> None:
     assert client.post(VERIFY, {"token": token}).status_code == 401
 
 
-def test_expired_token_answers_401(client: APIClient, user: User) -> None:
+def test_expired_token_answers_401(client: APIClient, user: User, settings: Any) -> None:
     token = AccessToken.for_user(user)
-    token.set_exp(lifetime=-timedelta(seconds=1))
+    token.set_exp(lifetime=-timedelta(seconds=settings.TOKEN_LEEWAY_SECONDS + 1))
 
     assert client.get(MODELS, HTTP_AUTHORIZATION=f"Bearer {token}").status_code == 401
 
@@ -165,32 +163,6 @@ def test_attempts_during_lock_out_do_not_extend_it(client: APIClient, user: User
     fail(client, 3)
 
     assert AccessAttempt.objects.get().attempt_time == before
-
-
-@pytest.mark.parametrize(
-    ("count", "forwarded", "expected"),
-    [
-        (0, "198.51.100.1", "192.0.2.9"),
-        (1, "198.51.100.1", "198.51.100.1"),
-        (1, "203.0.113.7, 198.51.100.1", "198.51.100.1"),
-        (2, "203.0.113.7, 198.51.100.1", "203.0.113.7"),
-        (2, "198.51.100.1", "192.0.2.9"),
-        (1, "unknown", "192.0.2.9"),
-        (1, "", "192.0.2.9"),
-        (1, "fe80::1%eth0", "fe80::1"),
-    ],
-)
-def test_client_address_trusts_the_configured_number_of_proxies(
-    settings: Any, count: int, forwarded: str, expected: str
-) -> None:
-    settings.TRUSTED_PROXY_COUNT = count
-    request = RequestFactory().get("/", REMOTE_ADDR="192.0.2.9", HTTP_X_FORWARDED_FOR=forwarded)
-
-    assert client_address(request) == expected
-
-
-def test_client_on_a_unix_socket_has_no_address() -> None:
-    assert client_address(RequestFactory().get("/", REMOTE_ADDR="")) is None
 
 
 def test_admin_login_works_over_plain_http_on_loopback(client: APIClient, db: None) -> None:

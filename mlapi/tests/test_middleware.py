@@ -108,8 +108,8 @@ def test_library_lines_carry_the_request_id(
         logging.getLogger("some.library").warning("busy %d", 3, extra={"queue": "q1"})
         return []
 
-    monkeypatch.setattr("mlapi.health.loader.loaded_specifiers", speak)
-    monkeypatch.setattr("mlapi.health.database_state", dict)
+    monkeypatch.setattr("mlapi.health.views.loader.loaded_specifiers", speak)
+    monkeypatch.setattr("mlapi.health.monitor.state", lambda: {"database": "unavailable"})
 
     client.get("/health/", HTTP_X_REQUEST_ID="abc")
 

@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.test import APIClient
 
 from mlapi import problems
-from registry.loader import ModelNotReady
+from registry.loading.errors import ModelNotReady
 from registry.models import ModelNotFound
 
 MODELS = "/api/v1/models/"
@@ -113,7 +113,7 @@ def test_response_to_an_unexpected_exception_hides_internals(
     def fail(*args: Any, **kwargs: Any) -> None:
         raise RuntimeError("password=hunter2")
 
-    monkeypatch.setattr("mlapi.health.database_state", fail)
+    monkeypatch.setattr("mlapi.health.monitor.state", fail)
     monkeypatch.setattr("mlapi.auth.VerifyView.get_serializer", fail)
 
     response = client.post(url, {"token": "x"}) if "auth" in url else client.get(url)

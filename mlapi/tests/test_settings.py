@@ -48,6 +48,8 @@ PRODUCTION = {
         ("MODEL_CACHE_SIZE", "0"),
         ("TRUSTED_PROXY_COUNT", "-1"),
         ("DATABASE_URL", "mysql://root@localhost/x"),
+        ("URL_PREFIX", "//evil.example.com"),
+        ("FORWARDED_PREFIX_HEADER", "X Forwarded"),
     ],
 )
 def test_invalid_value_stops_the_start_with_one_line(name: str, value: str) -> None:
@@ -56,6 +58,23 @@ def test_invalid_value_stops_the_start_with_one_line(name: str, value: str) -> N
     assert result.returncode == 1
     assert result.stderr.startswith(f"mlapi: {name} must be ")
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("key", ["your-secret-key-change-in-production", "changeme"])
+def test_placeholder_as_secret_key_stops_the_start_with_one_line(key: str) -> None:
+    result = manage("check", SECRET_KEY=key)
+
+    assert result.returncode == 1
+    assert result.stderr.startswith("mlapi: SECRET_KEY is an example")
+    assert result.stderr.count("\n") == 1
+    assert key not in result.stderr
+
+
+def test_loop_of_redirects_and_respelt_settings_are_reported_at_start() -> None:
+    result = manage("check", SSL_REDIRECT="true", LOGLEVEL="DEBUG")
+
+    assert "mlapi.W004" in result.stderr
+    assert "LOGLEVEL in the environment is not a setting" in result.stderr
 
 
 def test_production_settings_pass_the_deployment_checks() -> None:

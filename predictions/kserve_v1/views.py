@@ -25,7 +25,7 @@ from predictions.serving.answers import Answer
 from predictions.serving.questions import Caller, Question
 from predictions.serving.records import Record
 from predictions.serving.services import PredictionFailed
-from registry.exact_json.values import parse_json
+from registry.exact_json.values import parse_json_body
 from registry.models import ModelVersion
 from registry.open_inference.binary import TensorError
 from registry.signatures.signature import Signature
@@ -104,7 +104,7 @@ def _predict(question: Question, body: bytes) -> list[Record]:
 def _read(body: bytes, signature: Signature) -> Invocation:
     """The rows of a body; raises TensorError or InvalidInput."""
     try:
-        document = parse_json(body)
+        document = parse_json_body(body)
     except ValueError as error:
         raise TensorError(f"Invalid JSON: {error}") from error
     names = [name for name in FORMATS if isinstance(document, dict) and name in document]

@@ -18,6 +18,7 @@ from predictions.serving.questions import Caller, Question
 from predictions.serving.records import Record
 from predictions.serving.services import PredictionFailed
 from registry.exact_json.values import JSONObject, check_annotation, parse_json
+from registry.models import MAX_TIMEOUT_SECONDS
 from registry.open_inference.binary import TensorError
 from registry.open_inference.messages import InferRequest, write_response
 from registry.signatures.signature import Signature
@@ -45,6 +46,8 @@ def infer(
     raises.
     """
     options = _read_options(request)
+    if (timeout := request.parameters.get("timeout")) is not None:
+        caller = _within(caller, timeout)
     question = Question(
         caller=caller,
         model=specifier,
@@ -149,6 +152,16 @@ def _references_of(options: RequestOptions, n_rows: int) -> list[str | None] | N
             f"references must have one entry for each of the {n_rows} rows, not {len(references)}"
         )
     return references
+
+
+def _within(caller: Caller, timeout: object) -> Caller:
+    """The caller under the protocol's `timeout`, in microseconds; 0 sets none, as in Triton."""
+    maximum = MAX_TIMEOUT_SECONDS * 1_000_000
+    if type(timeout) is not int or not 0 <= timeout <= maximum:
+        raise TensorError(
+            f"timeout must be a whole number of microseconds from 1 to {maximum}, or 0 for none"
+        )
+    return caller.within(timeout / 1_000_000) if timeout else caller
 
 
 def _read_metadata(text: object) -> JSONObject | None:

@@ -1,8 +1,8 @@
 """What the views of both of KServe's protocols read from an HTTP request."""
 
 from rest_framework.request import Request
-from rest_framework_simplejwt.authentication import JWTAuthentication
 
+from predictions.authentication import TokenAuthentication
 from predictions.serving.idempotency import HEADER, Claim
 from registry.open_inference.binary import LENGTH_HEADER, TensorError
 
@@ -11,9 +11,7 @@ IDEMPOTENCY_KEY = f"HTTP_{HEADER.upper().replace('-', '_')}"
 
 
 def body_of(request: Request) -> bytes:
-    """The body, whatever its content type; raises TensorError if it is compressed."""
-    if request.META.get("HTTP_CONTENT_ENCODING", "identity") != "identity":
-        raise TensorError("Content-Encoding is not supported: send the body uncompressed")
+    """The body, whatever its content type."""
     return request._request.body
 
 
@@ -27,7 +25,7 @@ def claim_of(request: Request, key: object) -> Claim | None:
     if not isinstance(key, str):
         raise TensorError("idempotency_key must be text")
     # Repeating an earlier answer records nothing, so nothing else checks the user.
-    JWTAuthentication().authenticate(request)
+    TokenAuthentication().authenticate(request)
     path, body = request.path.rstrip("/").encode(), request._request.body
     # The length decides where the binary data begins, so it is part of the request's content.
     length = request.META.get(JSON_LENGTH, "").encode()

@@ -29,8 +29,8 @@ from predictions.open_inference.rows import tensor_shape
 from predictions.open_inference.statistics import statistics_of
 from predictions.serving.questions import Caller
 from registry.artifacts import store
-from registry.exact_json.values import parse_json
-from registry.loader import ArtifactMissing
+from registry.exact_json.values import parse_json_body
+from registry.loading.errors import ArtifactMissing
 from registry.models import ModelVersion
 from registry.open_inference.binary import LENGTH_HEADER, TensorError
 from registry.open_inference.messages import BINARY, read_request
@@ -212,7 +212,7 @@ INDEXED = ("name", "version", "artifact", "is_active")
 
 def _only_ready(body: bytes) -> bool:
     try:
-        document = parse_json(body) if body.strip() else {}
+        document = parse_json_body(body) if body.strip() else {}
     except ValueError as error:
         raise TensorError(f"The body is not valid JSON: {error}") from error
     ready = document.get("ready", False) if isinstance(document, dict) else None

@@ -4,25 +4,36 @@ The point is group commit: while one batch waits for its commit, the next caller
 share one inference and one commit. There is no timer, so a lone caller never waits.
 """
 
+import enum
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Given = TypeVar("Given")
 
 
 class BatchAborted(Exception):
     """The thread that ran this caller's batch ended before there was a result."""
 
 
-class Batcher(Generic[Item, Result]):
-    """Calls `run` with batches of items, one batch at a time, on the callers' own threads.
+class GivenUp(Exception):
+    """The caller's time was over before its item reached the last step; it will not reach it."""
 
-    `run` takes 1 to `limit` items and returns one result for each, in their order: a value, or the
-    exception to raise for that item's caller. If `run` itself raises, every caller of the batch
-    gets that exception.
+
+class Batcher(Generic[Item, Result]):
+    """Calls `finish` with batches of items, one batch at a time, on the callers' own threads.
+
+    `finish` takes 1 to `limit` items and returns one result for each, in their order: a value, or
+    the exception to raise for that item's caller. If it raises itself, every caller of the batch
+    gets that exception. With `prepare`, each batch goes through that first, under the same rules;
+    items for which it returns a result and not None skip `finish`.
+
+    A caller may give up until `finish` begins with its item: `finish` does what cannot be undone,
+    and its callers wait for the outcome.
 
     The first caller leads: it takes all waiting items, runs them, wakes their callers and passes
     the lead to the first caller that arrived in the meantime. No thread runs more than one batch,
@@ -31,63 +42,122 @@ class Batcher(Generic[Item, Result]):
     """
 
     def __init__(
-        self, run: Callable[[Sequence[Item]], Sequence[Result | Exception]], *, limit: int
+        self,
+        finish: Callable[[Sequence[Item]], Sequence[Result | Exception]],
+        *,
+        prepare: Callable[[Sequence[Item]], Sequence[Result | Exception | None]] | None = None,
+        limit: int,
     ) -> None:
-        self._run = run
+        self._prepare = prepare
+        self._finish = finish
         self._limit = limit
         self._lock = threading.Lock()
         self._waiting: deque[_Call[Item, Result]] = deque()
         self._has_leader = False
 
-    def __call__(self, item: Item) -> Result:
-        """Run `item` with all others that wait; return its value or raise its exception."""
+    def __call__(self, item: Item, *, give_up_at: float | None = None) -> Result:
+        """Run `item` with all others that wait; return its value or raise its exception.
+
+        Raises GivenUp at the monotonic time `give_up_at`, if this caller does not lead and
+        `finish` has not begun with its item.
+        """
         call: _Call[Item, Result] = _Call(item)
         with self._lock:
             self._waiting.append(call)
             is_leader = not self._has_leader
             self._has_leader = True
         if not is_leader:
-            call.woken.acquire()
+            self._wait(call, give_up_at)
         # A caller that is woken without a result is the next leader.
         if call.result is None:
             self._lead()
         return call.value()
 
+    def _wait(self, call: "_Call[Item, Result]", give_up_at: float | None) -> None:
+        if give_up_at is not None:
+            seconds = max(0.0, give_up_at - time.monotonic())
+            if call.woken.acquire(timeout=seconds):
+                return
+            if self._has_left(call):
+                raise GivenUp
+        call.woken.acquire()
+
+    def _has_left(self, call: "_Call[Item, Result]") -> bool:
+        """Take a call out of its batch unless it is too late for that."""
+        with self._lock:
+            if call.state is _State.WAITING:
+                self._waiting.remove(call)
+            elif call.state is _State.LEADING:
+                # The lead came at the same moment.
+                self._waiting.remove(call)
+                self._pass_lead()
+            elif call.state is not _State.PREPARING:
+                return False
+            call.state = _State.GIVEN_UP
+            return True
+
     def _lead(self) -> None:
         """Run the waiting calls, of which this thread's own is the first, and pass the lead on."""
+        first_state = _State.FINISHING if self._prepare is None else _State.PREPARING
         with self._lock:
             size = min(len(self._waiting), self._limit)
             batch = [self._waiting.popleft() for _ in range(size)]
+            for call in batch:
+                call.state = first_state
         try:
-            results = self._results([call.item for call in batch])
-            for call, result in zip(batch, results, strict=True):
-                call.result = result
+            self._run(batch)
+        except Exception as error:
+            for call in batch:
+                if call.result is None:
+                    call.result = _Raised(error)
         finally:
             # Even if this thread is being killed: followers must neither wait forever nor
             # mistake a missing result for the lead.
             for call in batch:
                 if call.result is None:
                     call.result = _Raised(BatchAborted("The batch was aborted"))
-            self._pass_lead()
+            with self._lock:
+                self._pass_lead()
             for call in batch[1:]:
                 call.woken.release()
 
-    def _results(self, items: list[Item]) -> "list[_Returned[Result] | _Raised]":
-        try:
-            results = self._run(items)
-        except Exception as error:
-            return [_Raised(error) for _ in items]
-        return [
-            _Raised(result) if isinstance(result, Exception) else _Returned(result)
-            for result in results
-        ]
+    def _run(self, batch: "list[_Call[Item, Result]]") -> None:
+        """Set the results of a batch; those of callers that gave up are never used."""
+        rest = batch
+        if self._prepare is not None:
+            prepared = self._prepare([call.item for call in batch])
+            for call, result in _pairs(batch, prepared):
+                if result is not None:
+                    call.result = _outcome(result)
+            with self._lock:
+                rest = [c for c in batch if c.result is None and c.state is not _State.GIVEN_UP]
+                for call in rest:
+                    call.state = _State.FINISHING
+        if rest:
+            for call, final in _pairs(rest, self._finish([call.item for call in rest])):
+                call.result = _outcome(final)
 
     def _pass_lead(self) -> None:
-        with self._lock:
-            if self._waiting:
-                self._waiting[0].woken.release()
-            else:
-                self._has_leader = False
+        """Wake the next leader, if there is one. The caller holds the lock."""
+        if self._waiting:
+            self._waiting[0].state = _State.LEADING
+            self._waiting[0].woken.release()
+        else:
+            self._has_leader = False
+
+
+class _State(enum.Enum):
+    """How far a call is. It changes under the batcher's lock."""
+
+    WAITING = enum.auto()
+    LEADING = enum.auto()
+    PREPARING = enum.auto()
+    FINISHING = enum.auto()
+    GIVEN_UP = enum.auto()
+
+
+# Read often, and a member of an enumeration takes longer to look up than a constant.
+_WAITING = _State.WAITING
 
 
 class _Returned(Generic[Result]):
@@ -107,11 +177,12 @@ class _Raised:
 class _Call(Generic[Item, Result]):
     """One caller's item, and the lock it waits on."""
 
-    __slots__ = ("item", "result", "woken")
+    __slots__ = ("item", "result", "state", "woken")
 
     def __init__(self, item: Item) -> None:
         self.item = item
         self.result: _Returned[Result] | _Raised | None = None
+        self.state = _WAITING
         # A bare lock is cheaper than threading.Event, which wraps one in a condition.
         self.woken = threading.Lock()
         self.woken.acquire()
@@ -121,3 +192,14 @@ class _Call(Generic[Item, Result]):
             return self.result.value
         assert self.result is not None  # set by the leader, even if it failed
         raise self.result.error
+
+
+def _pairs(
+    calls: "list[_Call[Item, Result]]", results: Sequence[Given]
+) -> "list[tuple[_Call[Item, Result], Given]]":
+    # All at once: if their numbers differ, no caller may get a result.
+    return list(zip(calls, results, strict=True))
+
+
+def _outcome(result: Result | Exception) -> _Returned[Result] | _Raised:
+    return _Raised(result) if isinstance(result, Exception) else _Returned(result)

@@ -2,14 +2,17 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from predictions.serving.answers import Answer, targets_of
-from registry.loader import LoadedModel
+from predictions.serving.limits.deadlines import Deadline
+from registry.loading.cache import LoadedModel
 from registry.runtimes.base import (
+    DeadlineExceeded,
     InferenceError,
     Outputs,
     RuntimeUnavailable,
@@ -29,6 +32,7 @@ def answer_rows(
     *,
     all_must_fit: bool = False,
     max_call_rows: int | None = None,
+    deadline: Deadline | None = None,
     observe_seconds: Callable[[float], object] | None = None,
 ) -> list[Answer]:
     """Arrange rows of `input_data`, score them in as few runtime calls as possible, and return an
@@ -37,19 +41,23 @@ def answer_rows(
     Rows of one shape share a call, up to `max_call_rows`; a model that is not joinable scores one
     row a call. A row that does not fit the signature gets an Answer whose error is InvalidInput;
     with `all_must_fit`, the first one is raised instead, before anything is scored.
+
+    Once `deadline` has passed, no call is begun, and a runtime that can be interrupted gives up its
+    call: the rows that have no answer by then get one whose error is DeadlineExceeded.
     `observe_seconds` receives the duration of each call.
     """
-    if all_must_fit:
-        return _score_timed(model, arrange(model.signature, rows), max_call_rows, observe_seconds)
+    call = _Scoring(model, max_call_rows, deadline, observe_seconds)
+    if all_must_fit and not has_varying_shape(model.signature):
+        return call.score(arrange(model.signature, rows))
     answers: list[Answer | None] = [None] * len(rows)
     groups: dict[tuple[tuple[int, ...], ...], tuple[list[int], list[Arrays]]] = {}
-    for places, arrays in _arrange_each(model.signature, rows, answers):
+    for places, arrays in _arrange_each(model.signature, rows, answers, all_must_fit):
         shape = tuple(array.shape[1:] for array in arrays.values())
         indexes, pieces = groups.setdefault(shape, ([], []))
         indexes += places
         pieces.append(arrays)
     for indexes, pieces in groups.values():
-        scored = _score_timed(model, _joined(pieces), max_call_rows, observe_seconds)
+        scored = call.score(_joined(pieces))
         for index, answer in zip(indexes, scored, strict=True):
             answers[index] = answer
     return [answer for answer in answers if answer is not None]
@@ -59,9 +67,13 @@ def answer_rows(
 
 
 def _arrange_each(
-    signature: Signature, rows: Sequence[object], answers: list[Answer | None]
+    signature: Signature,
+    rows: Sequence[object],
+    answers: list[Answer | None],
+    all_must_fit: bool,
 ) -> Iterator[tuple[range, Arrays]]:
-    """Yield runs of rows that fit, with their places; put the errors of the others in `answers`.
+    """Yield runs of rows that fit, with their places; put the errors of the others in `answers`,
+    or with `all_must_fit` raise the first.
 
     A row is arranged at most twice: `arrange` stops at the first that does not fit.
     """
@@ -74,6 +86,8 @@ def _arrange_each(
             yield range(start, end), arrange(signature, rows[start:end])
         except InvalidInput as error:
             end = start + error.row
+            if all_must_fit:
+                raise InvalidInput(end, error.errors) from error
             answers[end] = Answer(error=error)
             if end > start:
                 yield range(start, end), arrange(signature, rows[start:end])
@@ -94,48 +108,62 @@ def _joined(pieces: Sequence[Arrays]) -> Arrays:
 # -- scoring
 
 
-def _score_timed(
-    model: LoadedModel,
-    arrays: Arrays,
-    max_call_rows: int | None,
-    observe_seconds: Callable[[float], object] | None,
-) -> list[Answer]:
-    size = len(next(iter(arrays.values())))
-    step = (max_call_rows or size) if model.signature.is_joinable else 1
-    answers: list[Answer] = []
-    for start in range(0, size, step):
-        part = arrays
-        if step < size:
-            part = {name: array[start : start + step] for name, array in arrays.items()}
-        started = time.perf_counter()
-        scored = _score(model, part)
-        seconds = time.perf_counter() - started
-        if observe_seconds is not None:
-            observe_seconds(seconds)
-        for answer in scored:
-            answer.latency_ms = seconds * 1000
-        answers += scored
-    return answers
+@dataclass(frozen=True, slots=True)
+class _Scoring:
+    """Scores arranged rows with one model, under the conditions of `answer_rows`."""
 
+    model: LoadedModel
+    max_call_rows: int | None
+    deadline: Deadline | None
+    observe_seconds: Callable[[float], object] | None
 
-def _score(model: LoadedModel, arrays: Arrays) -> list[Answer]:
-    """Score n arranged rows in one runtime call.
+    def score(self, arrays: Arrays) -> list[Answer]:
+        size = len(next(iter(arrays.values())))
+        step = (self.max_call_rows or size) if self.model.signature.is_joinable else 1
+        answers: list[Answer] = []
+        for start in range(0, size, step):
+            part = arrays
+            if step < size:
+                part = {name: array[start : start + step] for name, array in arrays.items()}
+            started = time.perf_counter()
+            scored = self._score_part(part)
+            seconds = time.perf_counter() - started
+            if self.observe_seconds is not None:
+                self.observe_seconds(seconds)
+            for answer in scored:
+                answer.latency_ms = seconds * 1000
+            answers += scored
+        return answers
 
-    If the model fails on all of them together, they are scored one by one, so that the failure
-    reaches exactly the row that caused it. A model that cannot be reached is not tried again.
-    """
-    size = len(next(iter(arrays.values())))
-    try:
-        outputs = model.runtime.predict(arrays)
-        require_valid_outputs(model.signature, outputs, size)
-    except RuntimeUnavailable as error:
-        return [Answer(error=error)] * size
-    except InferenceError as error:
-        if size == 1:
-            return [Answer(error=error)]
-        singles = ({name: array[i : i + 1] for name, array in arrays.items()} for i in range(size))
-        return [answer for single in singles for answer in _score(model, single)]
-    return _read_answers(model.signature, outputs)
+    def _score_part(self, arrays: Arrays) -> list[Answer]:
+        """Score n arranged rows in one runtime call.
+
+        If the model fails on all of them together, they are scored one by one, so that the failure
+        reaches exactly the row that caused it. A model that cannot be reached, or that did not
+        answer in time, is not tried again.
+        """
+        size = len(next(iter(arrays.values())))
+        try:
+            outputs = self._call_runtime(arrays)
+            require_valid_outputs(self.model.signature, outputs, size)
+        except (RuntimeUnavailable, DeadlineExceeded) as error:
+            return [Answer(error=error)] * size
+        except InferenceError as error:
+            if size == 1:
+                return [Answer(error=error)]
+            singles = ({k: array[i : i + 1] for k, array in arrays.items()} for i in range(size))
+            return [answer for single in singles for answer in self._score_part(single)]
+        return _read_answers(self.model.signature, outputs)
+
+    def _call_runtime(self, arrays: Arrays) -> Outputs:
+        if self.deadline is None:
+            return self.model.runtime.predict(arrays)
+        seconds = self.deadline.at - time.monotonic()
+        if seconds <= 0:
+            raise self.deadline.exceeded()
+        if (interruptible := self.model.interruptible) is not None:
+            return interruptible.predict_within(arrays, seconds)
+        return self.model.runtime.predict(arrays)
 
 
 # -- reading the runtime's arrays

@@ -5,15 +5,17 @@ between threads.
 """
 
 import threading
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeAlias
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from predictions.metrics import INFERENCE_SECONDS
 from predictions.serving import inference, recorder
 from predictions.serving.batching import Batcher
+from predictions.serving.limits.deadlines import Deadline, latest
 from predictions.serving.records import Record
-from registry.loader import LoadedModel
+from registry.loading.cache import LoadedModel
 from registry.signatures.validation import InvalidInput
 
 # Bounds the size of the statement. No sensible server runs more threads.
@@ -21,10 +23,11 @@ MAX_JOINED_CALLS = 128
 
 
 class Call(NamedTuple):
-    """An unanswered record and the model to answer it."""
+    """An unanswered record, the model to answer it, and when its caller needs the answer."""
 
     model: LoadedModel
     record: Record
+    deadline: Deadline | None
 
 
 class Lanes(NamedTuple):
@@ -38,59 +41,74 @@ class Lanes(NamedTuple):
     with_key: Batcher[Call, Record]
 
 
-Run: TypeAlias = Callable[[Sequence[Call]], Sequence[Record | Exception]]
-
 # Per model, so that a slow model delays only its own callers.
 _lanes: WeakKeyDictionary[LoadedModel, Lanes] = WeakKeyDictionary()
 _lanes_lock = threading.Lock()
 
 
-def answer_and_record(model: LoadedModel, record: Record) -> Record:
+def answer_and_record(
+    model: LoadedModel,
+    record: Record,
+    *,
+    deadline: Deadline | None = None,
+    give_up_at: float | None = None,
+) -> Record:
     """Answer one record and commit it, together with all others that wait for this model.
 
     If the model's rows cannot share a call, only the commit is shared. Raises InvalidInput, or what
-    the recorder returned in the record's place.
+    the recorder returned in the record's place; or GivenUp at the monotonic time `give_up_at` if
+    the record is not being written by then. It is not touched any more then. A record that has no
+    answer by its deadline is committed as failed.
     """
-    if not model.signature.is_joinable and (misfits := answer_records(model, [record])):
-        raise misfits[0]
+    if not model.signature.is_joinable:
+        misfits = answer_records(model, [record], deadline=deadline)
+        if misfits:
+            raise misfits[0]
+        if deadline is not None and deadline.has_passed:
+            record.fail(deadline.exceeded())
     lanes = _lanes.get(model) or _new_lanes(model)
-    return (lanes.with_key if record.claim else lanes.without_key)(Call(model, record))
+    lane = lanes.with_key if record.claim else lanes.without_key
+    return lane(Call(model, record, deadline), give_up_at=give_up_at)
 
 
 def answer_and_record_together(
     model: LoadedModel,
     records: Sequence[Record],
     *,
-    claims_keys: bool = False,
+    deadline: Deadline | None = None,
     records_misfits: bool = False,
 ) -> list[Record | Exception]:
     """Answer records and commit them in one transaction; a result for each, in their order.
 
     A result is the committed record or the reason why there is none: InvalidInput for an input that
     does not fit the signature (with `records_misfits`, it is recorded as failed instead), or what
-    the recorder returned in the record's place. With `claims_keys`, records are committed under
-    their idempotency keys.
+    the recorder returned in the record's place.
     """
-    misfits = answer_records(model, records)
+    misfits = answer_records(model, records, deadline=deadline)
     if records_misfits:
         misfits = {}
     fitting = [record for place, record in enumerate(records) if place not in misfits]
-    commit = recorder.record_once if claims_keys else recorder.record
-    results = iter(commit(fitting)) if fitting else iter(())
+    results = iter(recorder.record(fitting)) if fitting else iter(())
     return [misfits[place] if place in misfits else next(results) for place in range(len(records))]
 
 
 def answer_records(
-    model: LoadedModel, records: Sequence[Record], *, all_must_fit: bool = False
+    model: LoadedModel,
+    records: Sequence[Record],
+    *,
+    all_must_fit: bool = False,
+    deadline: Deadline | None = None,
 ) -> dict[int, InvalidInput]:
     """Have the model answer the records; return the errors of inputs that do not fit, by place.
 
-    With `all_must_fit`, the first InvalidInput is raised instead, before anything is scored.
+    With `all_must_fit`, the first InvalidInput is raised instead, before anything is scored. The
+    records that have no answer when `deadline` passes fail.
     """
     answers = inference.answer_rows(
         model,
         [record.input_data for record in records],
         all_must_fit=all_must_fit,
+        deadline=deadline,
         observe_seconds=INFERENCE_SECONDS.labels(str(model.version)).observe,
     )
     for record, answer in zip(records, answers, strict=True):
@@ -103,27 +121,26 @@ def answer_records(
 
 
 def _new_lanes(model: LoadedModel) -> Lanes:
-    if model.signature.is_joinable:
-        lanes = _lanes_of(_run, _run_with_keys)
-    else:
-        lanes = _lanes_of(_commit, _commit_with_keys)
+    prepare = _answer if model.signature.is_joinable else None
+    lanes = Lanes(
+        Batcher(_commit, prepare=prepare, limit=MAX_JOINED_CALLS),
+        Batcher(_commit_with_keys, prepare=prepare, limit=MAX_JOINED_CALLS),
+    )
     with _lanes_lock:
         return _lanes.setdefault(model, lanes)
 
 
-def _lanes_of(without_key: Run, with_key: Run) -> Lanes:
-    return Lanes(
-        Batcher(without_key, limit=MAX_JOINED_CALLS), Batcher(with_key, limit=MAX_JOINED_CALLS)
-    )
-
-
-def _run(calls: Sequence[Call]) -> list[Record | Exception]:
-    return answer_and_record_together(calls[0].model, [call.record for call in calls])
-
-
-def _run_with_keys(calls: Sequence[Call]) -> list[Record | Exception]:
+def _answer(calls: Sequence[Call]) -> list[Record | Exception | None]:
+    """Have the model answer; the errors of inputs that do not fit, None for the others."""
     records = [call.record for call in calls]
-    return answer_and_record_together(calls[0].model, records, claims_keys=True)
+    # As long as one caller waits, so that no other cuts its call short.
+    deadline = latest(call.deadline for call in calls)
+    misfits = answer_records(calls[0].model, records, deadline=deadline)
+    now = time.monotonic()
+    for call in calls:
+        if call.deadline is not None and call.deadline.at <= now:
+            call.record.fail(call.deadline.exceeded())
+    return [misfits.get(place) for place in range(len(calls))]
 
 
 def _commit(calls: Sequence[Call]) -> list[Record | Exception]:

@@ -1,34 +1,62 @@
 """`Question`: what a request asks, besides its inputs."""
 
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass, field, replace
 from typing import Self
 
+from django.conf import settings
 from rest_framework.request import Request
 from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.tokens import Token
 
 from predictions.serving import routing
 from predictions.serving.idempotency import Claim
+from predictions.serving.limits.bulkheads import loading_place
+from predictions.serving.limits.deadlines import Deadline, arrival, read_timeout
 from predictions.serving.records import Record
 from predictions.serving.routing import Target
-from registry import loader
 from registry.exact_json.values import JSONObject
-from registry.loader import LoadedModel
+from registry.loading import loader
+from registry.loading.cache import LoadedModel
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who makes a request; a command has no user."""
+    """Who makes a request, and how long they wait; a command has no user and waits for ever.
+
+    `arrived_at` is the monotonic time at which the request arrived, and `timeout_seconds` what the
+    caller allows from then on, None if that is left to the version.
+    """
 
     user_id: int | None = None
     request_id: str = ""
     password_md5: str | None = None
+    arrived_at: float | None = None
+    timeout_seconds: float | None = None
 
     @classmethod
     def of(cls, request: Request) -> Self:
-        """The caller of an authenticated request."""
+        """The caller of an authenticated request; raises InvalidTimeout."""
         request_id = getattr(request, "request_id", "")
-        return cls(int(request.user.pk or 0), request_id, password_claim(request.auth))
+        return cls(
+            int(request.user.pk or 0),
+            request_id,
+            password_claim(request.auth),
+            arrival(request.META),
+            read_timeout(request.META),
+        )
+
+    def within(self, seconds: float) -> Self:
+        """The same caller, who waits for at most this long in all."""
+        return replace(self, timeout_seconds=min(seconds, self.timeout_seconds or seconds))
+
+    def deadline(self, limit_seconds: float) -> Deadline | None:
+        """When the caller must have an answer from a version that has this limit."""
+        if self.arrived_at is None:
+            return None
+        if self.timeout_seconds is not None:
+            limit_seconds = min(limit_seconds, self.timeout_seconds)
+        return Deadline(self.arrived_at + limit_seconds, limit_seconds)
 
 
 def password_claim(token: object) -> str:
@@ -76,10 +104,40 @@ class Question:
 
     @property
     def loaded(self) -> LoadedModel:
-        """The target's model; raises ModelNotFound, ArtifactMissing or ModelNotReady."""
+        """The target's model; raises ModelNotFound, ArtifactMissing, ModelNotReady or
+        ModelOverloaded.
+        """
         if self._loaded is None:
-            self._loaded = loader.get(self.target.model_id)
+            model_id = self.target.model_id
+            self._loaded = loader.find(model_id) or self._load(model_id)
         return self._loaded
+
+    @property
+    def deadline(self) -> Deadline | None:
+        """When the caller must have its answer; None for a command."""
+        seconds = self.loaded.version.timeout_seconds
+        return self.caller.deadline(seconds or settings.PREDICTION_TIMEOUT_SECONDS)
+
+    @property
+    def max_concurrency(self) -> int:
+        """How many callers may hold a thread while the version is slow."""
+        limit: int = self.loaded.version.max_concurrency or settings.MAX_CONCURRENT_PER_MODEL
+        return limit
+
+    def restarted(self) -> Self:
+        """The same question as if it arrived now: each chunk of a stream has its own time."""
+        if self.caller.arrived_at is None:
+            return self
+        question = replace(self, caller=replace(self.caller, arrived_at=time.monotonic()))
+        question._target, question._loaded = self.target, self.loaded
+        return question
+
+    def _load(self, model_id: int) -> LoadedModel:
+        # The version's own limits are not known yet.
+        deadline = self.caller.deadline(settings.PREDICTION_TIMEOUT_SECONDS)
+        with loading_place(model_id, settings.MAX_CONCURRENT_PER_MODEL):
+            seconds = None if deadline is None else max(0.0, deadline.at - time.monotonic())
+            return loader.get(model_id, wait_seconds=seconds)
 
     def resolve(self) -> None:
         """Resolve target and model now; raises what `loaded` does."""

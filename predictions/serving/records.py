@@ -10,7 +10,7 @@ from predictions.serving.answers import Answer
 from predictions.serving.idempotency import Claim
 from registry.exact_json.values import JSONObject
 from registry.models import ModelVersion
-from registry.runtimes.base import RuntimeUnavailable
+from registry.runtimes.base import DeadlineExceeded, RuntimeUnavailable
 
 
 @dataclass(slots=True, eq=False)
@@ -44,6 +44,7 @@ class Record:
     _claim: Claim | None = None
     # Seconds after which a model that could not be reached may be tried again.
     _retry_after: int | None = None
+    _is_late: bool = False
     model_id: int = field(init=False)
     key: int = field(init=False, default=0)
     # 0 until the row is written.
@@ -64,20 +65,28 @@ class Record:
     def retry_after(self) -> int | None:
         return self._retry_after
 
+    @property
+    def is_late(self) -> bool:
+        """Whether it failed because there was no answer before the deadline."""
+        return self._is_late
+
     def take(self, answer: Answer) -> None:
         """Copy the answer, or the reason why there is none, into the row."""
         self.latency_ms = answer.latency_ms
         if answer.error is not None:
-            self._fail(answer.error)
+            self.fail(answer.error)
             return
         self.prediction, self.confidence = answer.prediction, answer.confidence
         self.output = answer.output
 
-    def _fail(self, error: Exception) -> None:
+    def fail(self, error: Exception) -> None:
+        """Make it a failed prediction, without the answer that it may have had."""
+        self.prediction = self.confidence = self.output = None
         self.status = Prediction.Status.FAILED.value
         self.error = storable_reason(error)
         if isinstance(error, RuntimeUnavailable):
             self._retry_after = error.retry_after
+        self._is_late = isinstance(error, DeadlineExceeded)
 
 
 def storable_reason(error: Exception) -> str:

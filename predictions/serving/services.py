@@ -9,11 +9,14 @@ from django.conf import settings
 from predictions.models import Prediction
 from predictions.serving import idempotency, lanes, recorder, shadows
 from predictions.serving.answers import Answer
+from predictions.serving.batching import GivenUp
 from predictions.serving.idempotency import AlreadyAnswered, Claim, KeyReused
+from predictions.serving.limits.bulkheads import ModelOverloaded, bulkhead_of
+from predictions.serving.limits.deadlines import Deadline
 from predictions.serving.questions import Question
 from predictions.serving.records import Record
-from registry import loader
 from registry.exact_json.values import JSONObject
+from registry.loading import loader
 from registry.signatures.validation import InvalidInput
 
 # Nobody reads more of a batch's failures than this.
@@ -40,11 +43,15 @@ class PredictionUnavailable(PredictionFailed):
     retry_after = 1
 
 
+class PredictionTimedOut(PredictionFailed):
+    """There was no answer before the deadline; the failures are recorded all the same."""
+
+
 def predict(question: Question, input_data: JSONObject, *, reference: str | None = None) -> Record:
     """Score one input and return its committed record.
 
-    Raises ModelNotFound, ArtifactMissing, ModelNotReady, InvalidInput (with paths below
-    `input_data`), CallerInactive, AlreadyAnswered or PredictionFailed; only the last leaves a
+    Raises ModelNotFound, ArtifactMissing, ModelNotReady, ModelOverloaded, InvalidInput (with paths
+    below `input_data`), CallerInactive, AlreadyAnswered or PredictionFailed; only the last leaves a
     record.
     """
     record = question.record(input_data, reference)
@@ -53,7 +60,7 @@ def predict(question: Question, input_data: JSONObject, *, reference: str | None
         # for all waiting ones may need.
         loader.release_connection()
     try:
-        record = lanes.answer_and_record(question.loaded, record)
+        record = _answer_and_record(question, record)
     except InvalidInput as error:
         raise _with_paths_below("input_data", error) from error
     shadows.follow(question.target.shadow_ids, [record])
@@ -61,6 +68,54 @@ def predict(question: Question, input_data: JSONObject, *, reference: str | None
         message = f"Model {record.model_id} failed on this input: {record.error}"
         raise _prediction_failed(message, [record])
     return record
+
+
+def _answer_and_record(question: Question, record: Record) -> Record:
+    """Answer and commit a record as one of the version's callers, until its deadline."""
+    bulkhead, limit = bulkhead_of(record.model_id), question.max_concurrency
+    if not question.loaded.signature.is_joinable:
+        # Not a lane but each caller's own thread runs the model.
+        with bulkhead.place(limit):
+            return _answer_in_time(question, record, question.deadline)
+    crowded_until = bulkhead.enter(record, limit)
+    try:
+        return _answer_in_time(question, record, question.deadline, crowded_until)
+    except GivenUp:
+        raise bulkhead.overloaded(limit) from None
+    finally:
+        bulkhead.leave(record)
+
+
+def _answer_in_time(
+    question: Question,
+    record: Record,
+    deadline: Deadline | None,
+    crowded_until: float | None = None,
+) -> Record:
+    """Answer and commit a record, or at its deadline commit that it failed.
+
+    Raises GivenUp at `crowded_until`, if that comes before the deadline.
+    """
+    give_up_at = None if deadline is None else deadline.at
+    is_turned_away = crowded_until is not None and (
+        give_up_at is None or crowded_until < give_up_at
+    )
+    if is_turned_away:
+        give_up_at = crowded_until
+    try:
+        return lanes.answer_and_record(
+            question.loaded, record, deadline=deadline, give_up_at=give_up_at
+        )
+    except GivenUp:
+        if is_turned_away or deadline is None:
+            raise
+        # A copy: the thread that leads the lane may still write its answer into the record.
+        late = question.record(record.input_data, record.reference)
+        late.fail(deadline.exceeded())
+    [result] = recorder.record([late])
+    if isinstance(result, Exception):
+        raise result
+    return result
 
 
 def predict_batch(
@@ -83,26 +138,44 @@ def predict_batch(
             inputs, references or repeat(None, len(inputs)), strict=True
         )
     ]
-    try:
-        lanes.answer_records(question.loaded, records, all_must_fit=True)
-    except InvalidInput as error:
-        raise _with_paths_below(f"inputs[{error.row}]", error) from error
-    if failed := {place: record for place, record in enumerate(records) if record.error}:
-        raise _record_failures(failed, len(records))
-    if check_answers is not None:
-        check_answers([Answer.recorded(record) for record in records])
-    recorder.record_all(records, question.claim)
+    with bulkhead_of(question.loaded.version.pk).place(question.max_concurrency):
+        _answer_all(question, records)
+        if failed := {place: record for place, record in enumerate(records) if record.error}:
+            raise _record_failures(failed, len(records))
+        if check_answers is not None:
+            check_answers([Answer.recorded(record) for record in records])
+        recorder.record_all(records, question.claim)
     shadows.follow(question.target.shadow_ids, records)
     return records
+
+
+def _answer_all(question: Question, records: Sequence[Record]) -> None:
+    """Answer all records, or fail those that have no answer at the deadline; see predict_batch."""
+    deadline = question.deadline
+    try:
+        lanes.answer_records(question.loaded, records, all_must_fit=True, deadline=deadline)
+    except InvalidInput as error:
+        raise _with_paths_below(f"inputs[{error.row}]", error) from error
+    if deadline is not None and deadline.has_passed:
+        for record in records:
+            record.fail(deadline.exceeded())
 
 
 def predict_each(question: Question, inputs: Sequence[object]) -> list[Record | Exception]:
     """Score inputs and record each on its own; return a result for each, in their order.
 
-    A result is the committed record, failed or not, or the reason why nothing was recorded.
+    A result is the committed record, failed or not, or the reason why nothing was recorded. The
+    deadline counts from now, and what was answered before it is kept.
     """
+    question = question.restarted()
     records = [question.record(input_data) for input_data in inputs]
-    results = lanes.answer_and_record_together(question.loaded, records)
+    try:
+        with bulkhead_of(question.loaded.version.pk).place(question.max_concurrency):
+            results = lanes.answer_and_record_together(
+                question.loaded, records, deadline=question.deadline
+            )
+    except ModelOverloaded as error:
+        return [error] * len(records)
     shadows.follow(
         question.target.shadow_ids, [result for result in results if isinstance(result, Record)]
     )
@@ -161,6 +234,8 @@ def _record_failures(failed: Mapping[int, Record], n_inputs: int) -> PredictionF
 def _prediction_failed(
     message: str, records: Sequence[Record], errors: Mapping[str, list[str]] | None = None
 ) -> PredictionFailed:
+    if any(record.is_late for record in records):
+        return PredictionTimedOut(message, records, errors)
     waits = [record.retry_after for record in records if record.retry_after is not None]
     if not waits:
         return PredictionFailed(message, records, errors)

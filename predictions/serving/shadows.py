@@ -22,8 +22,9 @@ from predictions.metrics import SHADOWS_DROPPED
 from predictions.models import Prediction
 from predictions.serving import lanes
 from predictions.serving.records import Record
-from registry import loader
-from registry.loader import ArtifactMissing, LoadedModel, ModelNotReady
+from registry.loading import loader
+from registry.loading.cache import LoadedModel
+from registry.loading.errors import ArtifactMissing, ModelNotReady, ModelQuarantined
 from registry.models import ModelNotFound
 
 logger = logging.getLogger(__name__)
@@ -153,7 +154,7 @@ def _run(model_id: int, batch: list[Input]) -> None:
         refused = _answer(loader.get(model_id), batch)
         if refused:
             _count_dropped(model_id, refused, "refused")
-    except (ArtifactMissing, ModelNotFound, ModelNotReady) as error:
+    except (ArtifactMissing, ModelNotFound, ModelNotReady, ModelQuarantined) as error:
         logger.warning("Shadow %d cannot be served: %s", model_id, error)
         _count_dropped(model_id, len(batch), "unavailable")
     except DatabaseError as error:

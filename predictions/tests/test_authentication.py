@@ -4,6 +4,7 @@ import time
 from datetime import timedelta
 
 import pytest
+from django.conf import LazySettings
 from django.contrib.auth.models import User
 from django.test import RequestFactory
 from rest_framework.request import Request
@@ -33,12 +34,12 @@ def test_a_token_is_verified_once(user: User) -> None:
     assert authentication._verify_signature.cache_info().misses == 1
 
 
-def test_a_cached_token_expires_on_time(user: User) -> None:
+def test_a_cached_token_expires_on_time(user: User, settings: LazySettings) -> None:
     token = AccessToken.for_user(user)
-    token.set_exp(lifetime=timedelta(seconds=1))
+    token.set_exp(lifetime=timedelta(seconds=2 - settings.TOKEN_LEEWAY_SECONDS))
     validate(str(token))
 
-    time.sleep(token["exp"] - time.time() + 0.1)
+    time.sleep(max(0, token["exp"] + settings.TOKEN_LEEWAY_SECONDS - time.time() + 0.1))
 
     with pytest.raises(InvalidToken):
         validate(str(token))

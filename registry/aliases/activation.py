@@ -30,7 +30,7 @@ def update_version(
     attribution: Attribution = SYSTEM,
     **changes: Unpack[VersionChanges],
 ) -> ModelVersion:
-    """Change a version's metrics, description, tags or activation.
+    """Change a version's metrics, description, tags, limits or activation.
 
     Activating a version makes it champion if its name never had one. Deactivating a version that an
     alias uses takes `force`, which removes it as canary and shadow. An alias whose own version is

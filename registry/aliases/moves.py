@@ -25,6 +25,7 @@ from registry.aliases.validation import (
     pass_promotion_gate,
     require_compatible,
     require_distinct_roles,
+    require_loadable,
     require_usable,
 )
 from registry.models import Alias, AliasMove, Arms, ModelNotFound, ModelVersion
@@ -59,7 +60,8 @@ def set_alias(
     UNCHANGED shadows stay. A move that changes nothing is not recorded. With `require`, the
     promotion gate must accept the new version.
 
-    Raises ModelNotFound; MoveRefused if a version is inactive, has no artifact or (unless `force`)
+    Raises ModelNotFound; MoveRefused if a version is inactive, has no artifact, is in quarantine,
+    cannot be loaded (the alias's own and its canary) or (unless `force`)
     could not score what the alias's callers send; AliasMoved if the alias no longer has the version
     that the gate compared with; and whatever the gate raises.
     """
@@ -69,6 +71,8 @@ def set_alias(
     numbers = {version, *(() if shadows is UNCHANGED else shadows)}
     if isinstance(canary, tuple):
         numbers.add(canary[0])
+    answering = {version, canary[0]} if isinstance(canary, tuple) else {version}
+    require_loadable(ModelVersion.objects.filter(name=name, version__in=answering))
     with transaction.atomic():
         versions = _lock_versions(name, numbers)
         for locked in versions.values():
@@ -106,6 +110,7 @@ def rollback(*, name: str, alias: str, attribution: Attribution = SYSTEM) -> Ali
     if moves is None:
         raise MoveRefused(f"{name}@{alias} has no earlier version to go back to")
     last, target = moves
+    require_loadable(ModelVersion.objects.filter(pk=target.to_version_id or 0))
     shadow_ids = [shadow["model_id"] for shadow in target.shadows]
     with transaction.atomic():
         usable = {

@@ -1,8 +1,10 @@
 """The checks that refuse a move."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from registry import hooks
+from registry.loading import loader
+from registry.loading.errors import ModelNotReady, ModelQuarantined
 from registry.models import (
     MAX_SHADOWS,
     Alias,
@@ -24,6 +26,31 @@ def require_usable(version: ModelVersion) -> None:
         raise MoveRefused(f"Model {version} is inactive; activate it first")
     if not version.has_artifact:
         raise MoveRefused(f"Model {version} has no artifact; attach one first")
+    if version.quarantined_at is not None:
+        raise MoveRefused(
+            f"Model {version} is in quarantine: {version.quarantine_reason}. Release it first"
+        )
+
+
+def require_loadable(versions: Iterable[ModelVersion]) -> None:
+    """Load each usable version into this process, so that the alias's callers need not wait for it,
+    nor find out that it cannot be loaded.
+
+    Call this outside of any transaction: it may take seconds.
+    """
+    for version in versions:
+        if not version.is_active or not version.has_artifact:
+            continue
+        try:
+            loader.get(version.pk)
+        except ModelNotReady as error:
+            raise MoveRefused(
+                f"{error}. An alias cannot send callers to {version}; the log of the server has the"
+                " reason"
+            ) from error
+        except (ModelNotFound, ModelQuarantined):
+            # The checks that follow say so in their own words.
+            continue
 
 
 def require_distinct_roles(arms: Arms) -> None:

@@ -10,34 +10,25 @@ any library is loaded.
 
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import NoReturn
 
 from registry.artifacts.errors import ArtifactRejected
 from registry.exact_json.values import JSONObject
+from registry.isolation import processes
+from registry.isolation.processes import ReplyTooLarge
 
-PROJECT_ROOT = Path(__file__).resolve().parents[2]
-# What the subprocess needs to find its libraries. It inherits no secrets.
-PASSED_VARIABLES = (
-    "PATH",
-    "LANG",
-    "LC_ALL",
-    "PYTHONPATH",
-    "VIRTUAL_ENV",
-    "LD_LIBRARY_PATH",
-    # Where OpenSSL finds the installation's own certificate authorities, for remote models.
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-)
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+# Far more than the signature of the widest model that anyone has sent.
+MAX_REPLY_BYTES = 2**26
 OUT_OF_MEMORY_EXIT_CODE = 77
 # How C++ libraries and onnxruntime's allocator report it in their own exceptions.
 OUT_OF_MEMORY_MESSAGES = ("bad_alloc", "Failed to allocate memory")
+INVALID_REPLY = (
+    "The process that read the file gave no valid reply: the file is damaged or malicious."
+)
 DEFAULT_TASK = "Loading and scoring"
 
 
@@ -55,19 +46,22 @@ def run(
     The subprocess may write no file larger than `file_bytes`. Raises ArtifactRejected if the module
     rejects the request, exceeds a limit or dies; messages about limits begin with `task`.
     """
-    limits = (int(timeout_seconds) + 1, memory_bytes, file_bytes)
-    child = _start(module)
+    limits = (memory_bytes, file_bytes, int(timeout_seconds) + 1)
+    child = processes.start(module, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
-        output, _ = child.communicate(
-            json.dumps([limits, request]).encode(), timeout=timeout_seconds
+        output = processes.exchange(
+            child,
+            json.dumps([limits, request]).encode(),
+            timeout_seconds=timeout_seconds,
+            max_bytes=MAX_REPLY_BYTES,
         )
     except BaseException as error:
-        # Kill its whole session before it is reaped: until then its process id is not reused.
-        os.killpg(child.pid, signal.SIGKILL)
-        child.communicate()
-        if not isinstance(error, subprocess.TimeoutExpired):
-            raise
-        raise ArtifactRejected(_timeout_message(task, timeout_seconds)) from None
+        processes.kill(child)
+        if isinstance(error, ReplyTooLarge):
+            raise ArtifactRejected(INVALID_REPLY) from None
+        if isinstance(error, subprocess.TimeoutExpired):
+            raise ArtifactRejected(_timeout_message(task, timeout_seconds)) from None
+        raise
     if child.returncode != 0:
         raise ArtifactRejected(_exit_message(child.returncode, task, timeout_seconds, memory_bytes))
     return _read_reply(output)
@@ -82,7 +76,7 @@ def serve(handle: Callable[[JSONObject], Mapping[str, object]]) -> NoReturn:
     reply_descriptor = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     limits, request = json.load(sys.stdin.buffer)
-    _apply_limits(*limits)
+    processes.limit_resources(*limits)
     with os.fdopen(reply_descriptor, "wb") as replies:
         replies.write(json.dumps(_reply(handle, request)).encode())
     # Skip the libraries' exit handlers: some hang or crash.
@@ -92,35 +86,17 @@ def serve(handle: Callable[[JSONObject], Mapping[str, object]]) -> NoReturn:
 # -- in the parent process
 
 
-def _start(module: str) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(  # noqa: S603 - one of our modules, named by our own code
-        [sys.executable, "-m", module],
-        cwd=PROJECT_ROOT,
-        env=_environment(),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-
-
-def _environment() -> dict[str, str]:
-    passed = {name: os.environ[name] for name in PASSED_VARIABLES if name in os.environ}
-    return passed | ONE_THREAD | {"HOME": "/nonexistent", "PYTHONDONTWRITEBYTECODE": "1"}
-
-
 def _read_reply(output: bytes) -> JSONObject:
     try:
         reply: JSONObject = json.loads(output)
         field, message = reply.get("rejected", (None, ""))
-    # Code that took over the process can end it early, or write anything.
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ArtifactRejected(
-            "The process that read the file gave no valid reply: the file is damaged or malicious."
-        ) from error
-    if field is not None:
         # It may quote any byte of the file, even half of a surrogate pair, which no response holds.
-        raise ArtifactRejected(message.encode(errors="replace").decode(), field=field)
+        message = message.encode(errors="replace").decode()
+    # Code that took over the process can end it early, or write anything.
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise ArtifactRejected(INVALID_REPLY) from error
+    if field is not None:
+        raise ArtifactRejected(message, field=str(field))
     return reply
 
 
@@ -148,14 +124,6 @@ def _exit_message(returncode: int, task: str, timeout_seconds: float, memory_byt
 
 
 # -- in the subprocess
-
-
-def _apply_limits(cpu_seconds: int, memory_bytes: int, file_bytes: int) -> None:
-    # Not RLIMIT_AS: onnxruntime and pyarrow reserve far more addresses than they use.
-    resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
-    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _reply(

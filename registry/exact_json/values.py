@@ -14,6 +14,9 @@ MAX_JSON_DEPTH = 100
 # For metrics, tags and metadata.
 MAX_ANNOTATION_BYTES = 65_536
 
+# Windows programs begin text with it. A parser of JSON may ignore it (RFC 8259, section 8.1).
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
 MIN_INTEGER, MAX_INTEGER = -(2**63), 2**64 - 1
 
 # Integers with fewer digits fit into 64 bits. A long fraction matches as well, which costs a second
@@ -37,6 +40,11 @@ def parse_json(raw: bytes) -> Any:
     if _LONG_NUMBER.search(raw):
         json.loads(raw, parse_int=_bounded_integer)
     return value
+
+
+def parse_json_body(raw: bytes) -> Any:
+    """`parse_json` for a request body or a file, which may begin with a byte order mark."""
+    return parse_json(raw.removeprefix(BYTE_ORDER_MARK))
 
 
 def check_json(value: object) -> None:

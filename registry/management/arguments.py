@@ -24,6 +24,8 @@ class VersionFields(TypedDict, total=False):
     metrics: JSONObject | None
     tags: JSONObject
     description: str
+    max_concurrency: int
+    timeout_seconds: float
 
 
 class VersionCommand(BaseCommand):
@@ -43,6 +45,14 @@ def add_version_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--metrics", metavar="JSON", help='For example {"accuracy": 0.97}.')
     parser.add_argument("--tags", metavar="JSON", help='For example {"team": "risk"}.')
     parser.add_argument("--description", default="")
+    parser.add_argument(
+        "--max-concurrency",
+        metavar="N",
+        help="Callers that each worker may keep waiting for the version while it is slow.",
+    )
+    parser.add_argument(
+        "--timeout-seconds", metavar="S", help="Seconds within which the version must answer."
+    )
 
 
 def version_fields(options: Mapping[str, Any]) -> VersionFields:
@@ -54,13 +64,18 @@ def version_fields(options: Mapping[str, Any]) -> VersionFields:
         "tags": {} if tags is None else tags,
         "description": options["description"],
     }
-    if options["model_version"] is not None:
-        fields["version"] = options["model_version"]
+    optional = ("model_version", "max_concurrency", "timeout_seconds")
+    fields |= {
+        name.removeprefix("model_"): options[name] for name in optional if options[name] is not None
+    }
     request = ModelVersionRequest(data=fields, partial=True)
     if not request.is_valid():
         errors = request.errors.items()
         raise CommandError(
-            " ".join(f"--{name}: {' '.join(map(str, messages))}" for name, messages in errors)
+            " ".join(
+                f"--{name.replace('_', '-')}: {' '.join(map(str, messages))}"
+                for name, messages in errors
+            )
         )
     validated: VersionFields = request.validated_data
     return validated

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from django.core.management.base import CommandError
 
-from registry.exact_json.values import parse_json
+from registry.exact_json.values import parse_json, parse_json_body
 from registry.management.arguments import parse_json_option, validate_option
 from registry.serializers import MAX_EXAMPLE_ROWS, ExampleField
 
@@ -54,14 +54,14 @@ def _read_file(path: Path) -> list[object]:
     except OSError as error:
         raise CommandError(f"--example-file cannot be read: {error}") from error
     with contextlib.suppress(ValueError):
-        rows = parse_json(content)
+        rows = parse_json_body(content)
         # A list of numbers is a single row, on the only line of a file with a row per line.
         if isinstance(rows, list) and rows and isinstance(rows[0], list | dict):
             return rows
     rows = []
     for number, line in enumerate(content.splitlines(), 1):
         try:
-            rows.append(parse_json(line))
+            rows.append(parse_json_body(line) if number == 1 else parse_json(line))
         except ValueError as error:
             raise CommandError(
                 f"--example-file: line {number} is not valid JSON: {error}"

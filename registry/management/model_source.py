@@ -13,7 +13,7 @@ from registry.artifacts.mlflow_folder import MLFLOW_TAG, MLMODEL, read_folder
 from registry.conversion.launch import Conversion, convert
 from registry.conversion.parity import TOLERANCE
 from registry.exact_json.values import JSONObject, check_annotation
-from registry.loader import load_options
+from registry.loading.loader import load_options
 from registry.management.arguments import VersionFields
 
 # A conversion loads and scores the model in several forms, besides building them.

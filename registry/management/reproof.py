@@ -9,7 +9,7 @@ from django.conf import settings
 from registry.artifacts import proof, store
 from registry.artifacts.errors import ArtifactRejected
 from registry.exact_json.values import JSONObject
-from registry.loader import load_options
+from registry.loading.loader import load_options
 from registry.models import ModelVersion
 
 

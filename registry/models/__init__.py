@@ -12,7 +12,9 @@ from registry.models.aliases import (
     Route,
 )
 from registry.models.versions import (
+    MAX_CONCURRENCY,
     MAX_FRAMEWORK_LENGTH,
+    MAX_TIMEOUT_SECONDS,
     NAME_PATTERN,
     ModelNotFound,
     ModelVersion,
@@ -23,9 +25,11 @@ from registry.models.versions import (
 __all__ = [
     "CHAMPION",
     "MAX_ALIAS_LENGTH",
+    "MAX_CONCURRENCY",
     "MAX_FRAMEWORK_LENGTH",
     "MAX_REASON_LENGTH",
     "MAX_SHADOWS",
+    "MAX_TIMEOUT_SECONDS",
     "NAME_PATTERN",
     "Alias",
     "AliasMove",

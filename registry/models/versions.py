@@ -13,6 +13,8 @@ from registry.exact_json.values import JSONObject
 from registry.statements import fetch
 
 MAX_FRAMEWORK_LENGTH = 50
+MAX_CONCURRENCY = 10_000
+MAX_TIMEOUT_SECONDS = 86_400
 # Names become folder names below MODEL_PATH: this rules out "..", slashes and hidden folders.
 NAME_PATTERN = r"\A[A-Za-z0-9][A-Za-z0-9._+-]*\Z"
 # 19 digits may overflow 64 bits, so longer versions are treated as text.
@@ -36,6 +38,8 @@ class VersionChanges(TypedDict, total=False):
     description: str
     tags: JSONObject
     is_active: bool
+    max_concurrency: int | None
+    timeout_seconds: float | None
 
 
 class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
@@ -119,6 +123,18 @@ class ModelVersion(models.Model):
     metrics = AnnotationField(null=True, blank=True)
     tags = AnnotationField(default=dict, blank=True)
     is_active = models.BooleanField(default=True)
+    max_concurrency = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        help_text="Callers that each worker may keep waiting for it while it is slow. Empty: the"
+        " setting MAX_CONCURRENT_PER_MODEL.",
+    )
+    timeout_seconds = models.FloatField(
+        null=True,
+        blank=True,
+        help_text="Seconds within which it must answer. Empty: the setting"
+        " PREDICTION_TIMEOUT_SECONDS.",
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
@@ -134,6 +150,19 @@ class ModelVersion(models.Model):
     size_bytes = models.BigIntegerField(null=True, blank=True, editable=False)
     signature = ExactJSONField(null=True, blank=True, editable=False)
     libraries = ExactJSONField(default=dict, blank=True, editable=False)
+
+    # Database defaults, so that a process of the release before can still insert rows.
+    is_suspect = models.BooleanField(
+        default=False,
+        db_default=False,
+        editable=False,
+        help_text="Scored in a process of its own, because a worker failed in one of its calls.",
+    )
+    crashes = models.PositiveIntegerField(default=0, db_default=0, editable=False)
+    quarantined_at = models.DateTimeField(null=True, blank=True, editable=False)
+    quarantine_reason = models.CharField(
+        max_length=200, default="", db_default="", blank=True, editable=False
+    )
 
     objects = ModelVersionQuerySet.as_manager()
 
@@ -153,6 +182,16 @@ class ModelVersion(models.Model):
                 & ~Q(artifact="")
                 & ~Q(sha256=""),
                 name="model_version_artifact_is_whole",
+            ),
+            models.CheckConstraint(
+                condition=Q(max_concurrency=None)
+                | Q(max_concurrency__gte=1, max_concurrency__lte=MAX_CONCURRENCY),
+                name="model_version_max_concurrency_is_valid",
+            ),
+            models.CheckConstraint(
+                condition=Q(timeout_seconds=None)
+                | Q(timeout_seconds__gt=0, timeout_seconds__lte=MAX_TIMEOUT_SECONDS),
+                name="model_version_timeout_is_valid",
             ),
         ]
         indexes = [

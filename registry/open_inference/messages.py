@@ -11,7 +11,7 @@ from typing import TypeAlias
 import numpy as np
 import orjson
 
-from registry.exact_json.values import parse_json
+from registry.exact_json.values import parse_json_body
 from registry.open_inference.binary import (
     LENGTH_HEADER,
     BinaryPart,
@@ -80,7 +80,7 @@ def read_request(body: bytes, json_length: str | None) -> InferRequest:
     """
     head, binary = split_body(body, json_length)
     try:
-        document = parse_json(head)
+        document = parse_json_body(head)
     except ValueError as error:
         raise TensorError(f"Invalid JSON: {error}") from error
     if not isinstance(document, dict):

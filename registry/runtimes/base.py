@@ -115,6 +115,19 @@ class Profiled(Protocol):
         """The values of each column, by the position of a value in a row's `features` list."""
 
 
+@runtime_checkable
+class Hazardous(Protocol):
+    """A runtime whose file passes every check, but on some input might still do harm."""
+
+    hazard: str
+    """Why a call may never end, or end the process; "" if it is known that none can."""
+
+
+def hazard_of(runtime: Runtime) -> str:
+    """The runtime's hazard; "" for one that knows of none."""
+    return runtime.hazard if isinstance(runtime, Hazardous) else ""
+
+
 def profiles_of(runtime: Runtime) -> Profiles:
     """What the runtime's file reveals about the columns; empty if it reveals nothing."""
     return runtime.profiles() if isinstance(runtime, Profiled) else {}
@@ -131,7 +144,8 @@ class RuntimeModule(Protocol):
 
 def require_valid_outputs(signature: Signature, outputs: Outputs, n_rows: int) -> None:
     """Raise InferenceError unless the model returned each output of the signature, with `n_rows`
-    rows of the output's shape, and labels are indices into their classes.
+    rows of the output's shape, probabilities are numbers, and labels are indices into their
+    classes.
     """
     for output in signature.outputs:
         values = outputs.get(output.name)
@@ -143,6 +157,8 @@ def require_valid_outputs(signature: Signature, outputs: Outputs, n_rows: int) -
                 f"The model returned '{output.name}' with the shape {list(shape)} for {n_rows} "
                 f"rows, instead of {[n_rows, *row_shape]}"
             )
+        if output.kind == "probabilities" and values.dtype.kind not in "fiu":
+            raise InferenceError(f"The model returned '{output.name}' without numbers")
         if output.kind == "label":
             # For a few rows, a list is several times faster than numpy.
             indexes = values.tolist()

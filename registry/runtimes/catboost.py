@@ -55,6 +55,9 @@ class CatBoostRuntime:
     loaded the same file.
     """
 
+    # The flatbuffer is intact, but nobody compares the numbers in its trees with their tables.
+    hazard = "CatBoost follows the numbers in its trees unchecked"
+
     def __init__(self, model: catboost.CatBoost) -> None:
         self._model = model
         proxy = model.get_metadata()

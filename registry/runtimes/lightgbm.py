@@ -24,6 +24,7 @@ from registry.runtimes.columns import (
     matrix_input,
     number_input,
 )
+from registry.runtimes.trees.lightgbm import check_text
 from registry.signatures.signature import Input, Output, Signature
 from registry.signatures.synthetic_rows import ColumnProfile, Profiles
 
@@ -104,6 +105,7 @@ def load(path: Path, options: LoadOptions) -> LightGBMRuntime:
     """Load a text model; raises LoadError. A damaged file may crash the process."""
     try:
         text = path.read_text(encoding="utf-8")
+        check_text(text)
         booster = lightgbm.Booster(params={"verbosity": -1, "num_threads": 1}, model_str=text)
         match = _OBJECTIVE.search(text, 0, _header_end(text))
         categories = _read_categories(booster, text)

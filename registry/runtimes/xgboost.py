@@ -26,6 +26,7 @@ from registry.runtimes.columns import (
     matrix_input,
     number_input,
 )
+from registry.runtimes.trees.xgboost import check_booster
 from registry.signatures.signature import Input, Output, Signature, listed
 from registry.signatures.synthetic_rows import Profiles, ranges_of_thresholds
 
@@ -71,6 +72,7 @@ class XGBoostRuntime:
 
     def __init__(self, booster: xgboost.Booster, libraries: Mapping[str, str]) -> None:
         self.libraries = libraries
+        self.hazard = check_booster(bytes(booster.save_raw("ubj")))
         self._booster = booster
         learner = json.loads(booster.save_config())["learner"]
         self._objective: str = learner["objective"]["name"]

@@ -34,13 +34,15 @@ Arrays = Mapping[str, np.ndarray]
 class Reply:
     """A fixed response.
 
-    `drip` seconds pass before each byte of the body. `length` replaces the true Content-Length.
+    `drip` seconds pass before each byte of the body, and `header_drip` before each of as many
+    headers. `length` replaces the true Content-Length.
     """
 
     status: int = 200
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     drip: float = 0.0
+    header_drip: tuple[int, float] = (0, 0.0)
     length: int | None = None
 
 
@@ -185,6 +187,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(reply.status)
         for name, value in reply.headers.items():
             self.send_header(name, value)
+        count, seconds = reply.header_drip
+        for i in range(count):
+            self.send_header(f"X-Drip-{i}", "x")
+            self.flush_headers()
+            time.sleep(seconds)
         length = len(reply.body) if reply.length is None else reply.length
         if "Transfer-Encoding" not in reply.headers:
             self.send_header("Content-Length", str(length))

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import pytest
 from django.conf import LazySettings
 
-from registry import loader
+from registry.loading import loader
 from registry.models import ModelVersion
 from registry.testing.artifacts import Artifact
 

@@ -31,6 +31,28 @@ MakeVersion = Callable[..., ModelVersion]
 pytestmark = pytest.mark.usefixtures("cached_proofs", "model_path")
 
 
+@pytest.mark.parametrize(
+    ("limits", "is_valid"),
+    [
+        ({"max_concurrency": "4", "timeout_seconds": "2.5"}, True),
+        ({"max_concurrency": "0", "timeout_seconds": "2.5"}, False),
+        ({"max_concurrency": "", "timeout_seconds": "-1"}, False),
+    ],
+)
+def test_limits_are_checked_as_by_the_api(
+    admin_client: Client, make_version: MakeVersion, limits: dict[str, str], is_valid: bool
+) -> None:
+    version = make_version("no-file")
+
+    response = admin_client.post(f"{URL}{version.pk}/change/", {**CHANGED, **limits})
+
+    version.refresh_from_db()
+    assert response.status_code == (302 if is_valid else 200)
+    assert (version.max_concurrency, version.timeout_seconds) == (
+        (4, 2.5) if is_valid else (None, None)
+    )
+
+
 def add(browser: Client, **fields: Any) -> Any:
     return browser.post(f"{URL}add/", {**EMPTY, "name": "iris", "version": "1", **fields})
 

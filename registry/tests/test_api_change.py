@@ -29,6 +29,8 @@ MakeVersion = Callable[..., ModelVersion]
         {"tags": {"a": [1, None]}},
         {"is_active": False},
         {"is_active": False, "description": ""},
+        {"max_concurrency": 4, "timeout_seconds": 2.5},
+        {"max_concurrency": None, "timeout_seconds": None},
         {},
     ],
 )
@@ -42,6 +44,30 @@ def test_only_the_given_fields_are_changed(
     assert response.status_code == 200
     assert response.json() == before | change
     assert admin_api.get(f"{URL}{iris.pk}/").json() == before | change
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("max_concurrency", 0),
+        ("max_concurrency", 10_001),
+        ("max_concurrency", 1.5),
+        ("timeout_seconds", 0),
+        ("timeout_seconds", -1),
+        ("timeout_seconds", 86_401),
+        ("timeout_seconds", "nan"),
+        ("timeout_seconds", "inf"),
+    ],
+)
+def test_a_limit_out_of_range_answers_400(
+    admin_api: APIClient, iris: ModelVersion, field: str, value: object
+) -> None:
+    response = admin_api.patch(f"{URL}{iris.pk}/", {field: value})
+
+    assert response.status_code == 400
+    assert list(response.json()["errors"]) == [field]
+    iris.refresh_from_db()
+    assert getattr(iris, field) is None
 
 
 @pytest.mark.parametrize("field", [*FIXED, *FROM_THE_FILE, "artifact"])

@@ -12,7 +12,10 @@ from registry.models import ModelVersion
 
 URL = "/api/v1/models/"
 NEW = {"name": "new", "version": "1", "framework": "sklearn"}
-CHANGEABLE = ["description", "metrics", "tags", "is_active"]
+CHANGEABLE = [
+    *["description", "metrics", "tags", "is_active"],
+    *["max_concurrency", "timeout_seconds"],
+]
 FIXED = ["id", "name", "version", "framework", "created_at", "created_by"]
 FROM_THE_FILE = ["signature", "sha256", "size_bytes", "libraries"]
 

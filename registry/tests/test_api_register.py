@@ -56,6 +56,8 @@ def test_a_version_can_be_registered_before_its_artifact(admin_api: APIClient) -
         "sha256": "",
         "size_bytes": None,
         "libraries": {},
+        "max_concurrency": None,
+        "timeout_seconds": None,
         "created_by": "grace",
     }
 

@@ -1,21 +1,21 @@
 import pytest
 
-from benchmarks.commits.summary import BARE, KINDS, Runs, rate_targets
+from benchmarks.commits.summary import BARE, KINDS, Run, Runs, cpu_ratio, rate_targets
 from benchmarks.harness.load import Figures
 
 
-def figures(per_second: int) -> Figures:
-    return Figures(per_second, 1.0, 1.0, 2.0, 3.0, refused=0, broken=0, late=0)
+def run(per_second: int, cpu_us: float = 100) -> Run:
+    return Run(Figures(per_second, 1.0, 1.0, 2.0, 3.0, refused=0, broken=0, late=0), cpu_us)
 
 
 def runs(old: list[int], new: list[int]) -> Runs:
     by_side = {"old": old, "new": new}
     result: Runs = {
-        (side, kind): [figures(rate) for rate in rates]
+        (side, kind): [run(rate) for rate in rates]
         for side, rates in by_side.items()
         for kind in KINDS
     }
-    return result | {(BARE, "predict"): [figures(1000)]}
+    return result | {(BARE, "predict"): [run(1000)]}
 
 
 @pytest.mark.parametrize(("new_rate", "is_met"), [(100, True), (97, True), (96, False)])
@@ -25,7 +25,22 @@ def test_the_new_commit_may_not_be_slower(new_rate: int, is_met: bool) -> None:
     assert [target.is_met for target in targets] == [is_met] * len(KINDS)
 
 
-def test_medians_ignore_a_single_slow_round() -> None:
+def test_a_single_slow_run_does_not_count() -> None:
     targets = rate_targets(runs([100, 100, 100], [100, 1, 100]))
 
     assert all(target.figure == 1 for target in targets)
+
+
+def test_a_machine_that_slows_down_for_a_whole_pair_does_not_count() -> None:
+    targets = rate_targets(runs([100, 50, 20], [100, 50, 20]))
+
+    assert all(target.figure == 1 for target in targets)
+
+
+def test_processor_time_is_compared_in_pairs() -> None:
+    pairs: Runs = {
+        ("old", "v2"): [run(1, 100), run(1, 300)],
+        ("new", "v2"): [run(1, 110), run(1, 330)],
+    }
+
+    assert cpu_ratio(pairs, "v2") == pytest.approx(1.1)

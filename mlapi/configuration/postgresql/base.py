@@ -9,11 +9,14 @@ from psycopg import Connection, OperationalError
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 
+from mlapi.configuration.postgresql.bounded import BoundedConnection, NotResponding
 from mlapi.configuration.refusals import ReplacedWhenRefused
 from mlapi.metrics import observe_pool
 
 # A connection that was in use this recently is not checked with a query.
 TRUSTED_SECONDS = 1.0
+# For that query.
+CHECK_SECONDS = 2.0
 # A database may refuse every request for minutes, and each drained pool connects anew.
 DRAIN_PAUSE_SECONDS = 1.0
 
@@ -35,7 +38,11 @@ class DatabaseWrapper(ReplacedWhenRefused, base.DatabaseWrapper):
             return connection
         try:
             if not _is_surely_alive(connection):
-                ConnectionPool.check_connection(connection)
+                _check(connection)
+        except NotResponding:
+            # Checking the others, one after the other, would take as long for each.
+            pool.putconn(connection)
+            raise
         except OperationalError:
             pool.putconn(connection)
             pool.check()
@@ -54,6 +61,18 @@ class DatabaseWrapper(ReplacedWhenRefused, base.DatabaseWrapper):
         super()._close()  # type: ignore[misc]
         if pool:
             observe_pool(pool.get_stats())
+
+
+def _check(connection: Connection[TupleRow]) -> None:
+    """Raise OperationalError unless the server answers on this connection."""
+    assert isinstance(connection, BoundedConnection)
+    limit = connection.statement_seconds
+    # On the instance: the limit of its class is for all statements.
+    connection.statement_seconds = CHECK_SECONDS if limit is None else min(limit, CHECK_SECONDS)  # type: ignore[misc]
+    try:
+        ConnectionPool.check_connection(connection)
+    finally:
+        del connection.statement_seconds
 
 
 def _is_surely_alive(connection: Connection[TupleRow]) -> bool:

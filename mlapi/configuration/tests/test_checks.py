@@ -73,6 +73,29 @@ def test_generated_key_is_a_warning(settings: Any, generated: bool, expected: li
     assert ids(checks.check_secret_key_is_set(None)) == expected
 
 
+@pytest.mark.parametrize(
+    ("redirect", "header", "expected"),
+    [
+        (True, None, ["mlapi.W004"]),
+        (True, ("HTTP_X_FORWARDED_PROTO", "https"), []),
+        (False, None, []),
+    ],
+)
+def test_redirecting_without_recognising_https_is_a_warning(
+    settings: Any, redirect: bool, header: tuple[str, str] | None, expected: list[str]
+) -> None:
+    settings.SECURE_SSL_REDIRECT = redirect
+    settings.SECURE_PROXY_SSL_HEADER = header
+
+    assert ids(checks.check_https_is_recognised(None)) == expected
+
+
+def test_variables_without_effect_are_warnings(settings: Any) -> None:
+    settings.VARIABLES_WITHOUT_EFFECT = ["A has no effect.", "B has no effect."]
+
+    assert ids(checks.check_variables_have_effect(None)) == ["mlapi.W005"] * 2
+
+
 @pytest.mark.parametrize(("debug", "expected"), [(True, ["mlapi.W003"]), (False, [])])
 def test_debug_is_a_warning(settings: Any, debug: bool, expected: list[str]) -> None:
     settings.DEBUG = debug

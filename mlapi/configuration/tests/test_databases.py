@@ -5,6 +5,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from mlapi.configuration.databases import read_database
 from mlapi.configuration.environment import Environment
+from mlapi.configuration.postgresql.bounded import BoundedConnection
 
 BASE_DIR = Path("/srv/mlapi")
 
@@ -53,6 +54,7 @@ def test_pool_variables_configure_the_pool() -> None:
         "timeout": 5,
         "max_lifetime": 6,
         "reconnect_timeout": 2,
+        "connection_class": BoundedConnection,
     }
 
 

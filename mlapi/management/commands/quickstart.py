@@ -16,6 +16,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS
 
 from mlapi.databases.locks import process_lock
+from mlapi.server import addresses
+from mlapi.server.addresses import AddressError
 from predictions.serving import services
 from predictions.serving.questions import Question
 from registry.exact_json.values import JSONObject
@@ -52,6 +54,9 @@ class Command(BaseCommand):
         parser.add_argument("--no-serve", action="store_true", help="Set up without serving.")
 
     def handle(self, *, port: int, no_serve: bool, **options: object) -> None:
+        if not no_serve:
+            # Before the work of minutes, not after it.
+            _require_free(port)
         with process_lock("quickstart", using=DEFAULT_DB_ALIAS, on_wait=self._say_that_it_waits):
             self._print_step("Applying migrations")
             call_command("migrate", verbosity=0, stdout=self.stdout)
@@ -159,3 +164,10 @@ API documentation {base}/api/docs/
 Admin             {base}/admin/  (user {USERNAME})
 """
         )
+
+
+def _require_free(port: int) -> None:
+    try:
+        addresses.require_free(addresses.resolve("127.0.0.1", port))
+    except AddressError as error:
+        raise CommandError(f"{error} with --port") from None

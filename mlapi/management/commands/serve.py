@@ -1,20 +1,26 @@
 import argparse
 import os
 import sys
-import tempfile
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 from django.db.migrations.executor import MigrationExecutor
 
+from mlapi.configuration.temporary_folder import NoTemporaryFolder, ensure_temporary_folder
 from mlapi.databases import pooler
+from mlapi.server import addresses
+from mlapi.server.addresses import AddressError
+from mlapi.server.options import Options
 
 
 class Command(BaseCommand):
     help = "Run the production server until SIGTERM or Ctrl-C. Requests in flight are completed."
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--host", default="127.0.0.1", help="Address to listen on (127.0.0.1).")
+        parser.add_argument(
+            "--host", default="127.0.0.1", help="Address or name to listen on (127.0.0.1)."
+        )
         parser.add_argument("--port", type=_port, default=8000, help="Port to listen on (8000).")
         parser.add_argument(
             "--workers",
@@ -23,7 +29,18 @@ class Command(BaseCommand):
             help="Number of processes (1). Each has its own models and database pool.",
         )
         parser.add_argument(
-            "--threads", type=_positive, default=16, help="Threads per process (16)."
+            "--threads",
+            type=_at_least_16,
+            default=256,
+            help="Requests that each process works on at a time; more are answered 503 (256)."
+            " Threads start when they are needed.",
+        )
+        parser.add_argument(
+            "--health-port",
+            type=_port_or_none,
+            default=settings.HEALTH_PORT,
+            help="Additional port for health checks, answered by a process of its own even if all"
+            " workers hang (HEALTH_PORT; 0 for none).",
         )
         parser.add_argument(
             "--pin",
@@ -40,22 +57,36 @@ class Command(BaseCommand):
         port: int,
         workers: int,
         threads: int,
+        health_port: int,
         pin: bool | None,
         **options: object,
     ) -> None:
         check_migrations()
         check_pooler()
-        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        command = [sys.executable, "-m", "mlapi.server"]
-        command += ["--host", host, "--port", str(port)]
-        command += ["--workers", str(workers), "--threads", str(threads)]
-        if should_pin(pin, workers):
-            command.append("--pin")
+        try:
+            ensure_temporary_folder()
+            address = addresses.resolve(host, port)
+            addresses.require_free(address)
+        except (NoTemporaryFolder, AddressError) as error:
+            raise CommandError(str(error)) from None
+        server_options = Options(
+            host=address.host,
+            port=port,
+            workers=workers,
+            threads=threads,
+            pin=should_pin(pin, workers),
+            health_port=health_port,
+            worker_timeout_seconds=settings.WORKER_TIMEOUT_SECONDS,
+            max_connections=settings.MAX_CONNECTIONS,
+        )
+        if not os.environ.get("MAX_CONCURRENT_PER_MODEL", "0").strip("0 "):
+            os.environ["MAX_CONCURRENT_PER_MODEL"] = str(threads // 2)
+        command = [sys.executable, "-m", "mlapi.server", *server_options.arguments()]
         self.stdout.write(f"Serving on http://{address} (stop with Ctrl-C)")
         self.stdout.flush()
         # exec instead of a child process: signals reach the server directly, and it starts without
         # this process's connections and threads.
-        os.execvpe(command[0], command, server_environment(workers))  # noqa: S606
+        os.execv(command[0], command)  # noqa: S606
 
 
 def should_pin(pin: bool | None, workers: int) -> bool:
@@ -93,19 +124,6 @@ def check_pooler() -> None:
         raise CommandError(f"The database is unavailable: {error}") from error
 
 
-def server_environment(workers: int) -> dict[str, str]:
-    """The environment of this process, with a folder where several workers share their metrics.
-
-    The folder is new at each start: an old one would restore the counts of an earlier run. A single
-    worker counts in memory, which is faster.
-    """
-    environment = dict(os.environ)
-    environment.pop("PROMETHEUS_MULTIPROC_DIR", None)
-    if workers > 1:
-        environment["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="mlapi-metrics-")
-    return environment
-
-
 def _port(text: str) -> int:
     port = int(text)
     if not 0 < port < 65536:
@@ -118,3 +136,14 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError("must be at least 1")
     return number
+
+
+def _at_least_16(text: str) -> int:
+    number = int(text)
+    if number < 16:
+        raise argparse.ArgumentTypeError("must be at least 16")
+    return number
+
+
+def _port_or_none(text: str) -> int:
+    return 0 if text == "0" else _port(text)

@@ -10,12 +10,14 @@ REGISTRY_WITHOUT_DJANGO = {
     "registry.signatures",
     "registry.open_inference",
     "registry.runtimes",
+    "registry.runtimes.trees",
 }
 REGISTRY = REGISTRY_WITHOUT_DJANGO | {
     "registry",
     "registry.aliases",
     "registry.artifacts",
     "registry.exact_json",
+    "registry.loading",
     "registry.models",
 }
 # What the code that answers predictions uses. None of it is about evaluation.
@@ -27,6 +29,7 @@ SERVING = {
     "predictions.ndjson",
     "predictions.serializers",
     "predictions.serving",
+    "predictions.serving.limits",
 }
 EVALUATION = {
     "predictions.evaluation",
@@ -41,20 +44,33 @@ ROOMS: dict[str, set[str]] = {
     "registry.exact_json": set(),
     "registry.signatures": {"registry.exact_json.values"},
     "registry.open_inference": {"registry.exact_json.values", "registry.signatures"},
-    "registry.runtimes": {"registry.exact_json.values", "registry.signatures"},
+    "registry.runtimes": {
+        "registry.exact_json.values",
+        "registry.runtimes.trees",
+        "registry.signatures",
+    },
+    "registry.runtimes.trees": {"registry.runtimes"},
+    "registry.isolation": {"registry.runtimes", "registry.signatures"},
     "registry.runtimes.onnx": REGISTRY_WITHOUT_DJANGO,
     "registry.runtimes.sklearn": REGISTRY_WITHOUT_DJANGO,
     "registry.runtimes.open_inference": REGISTRY_WITHOUT_DJANGO,
     "registry.artifacts": REGISTRY_WITHOUT_DJANGO
-    | {"registry.artifacts.foreign", "registry.runtimes.open_inference.document"},
+    | {
+        "registry.artifacts.foreign",
+        "registry.isolation",
+        "registry.runtimes.open_inference.document",
+    },
     "registry.artifacts.foreign": {"registry.artifacts", "registry.runtimes"},
+    "registry.loading": REGISTRY_WITHOUT_DJANGO
+    | {"registry.artifacts", "registry.isolation", "registry.metrics", "registry.models"},
     "registry.conversion": REGISTRY_WITHOUT_DJANGO | {"registry.artifacts"},
     "registry.conversion.pickles": REGISTRY_WITHOUT_DJANGO
-    | {"registry.artifacts", "registry.conversion"},
+    | {"registry.artifacts", "registry.conversion", "registry.isolation"},
     "registry.models": {"registry.exact_json", "registry.statements"},
     "registry.aliases": {
         "registry.exact_json",
         "registry.hooks",
+        "registry.loading",
         "registry.models",
         "registry.pagination",
         "registry.readonly_admin",
@@ -76,7 +92,13 @@ ROOMS: dict[str, set[str]] = {
         *REGISTRY,
     },
     "predictions.models": {"registry.exact_json", "registry.models", "registry.statements"},
-    "predictions.serving": {"predictions.metrics", "predictions.models", *REGISTRY},
+    "predictions.serving": {
+        "predictions.metrics",
+        "predictions.models",
+        "predictions.serving.limits",
+        *REGISTRY,
+    },
+    "predictions.serving.limits": {"predictions.metrics", *REGISTRY},
     "predictions.open_inference": SERVING | REGISTRY,
     "predictions.mlflow": SERVING | REGISTRY,
     "predictions.kserve_v1": SERVING
@@ -97,9 +119,15 @@ ROOMS: dict[str, set[str]] = {
     "predictions.testing": SERVING | EVALUATION | REGISTRY,
     # Floor 3: the project.
     "mlapi": {
+        "mlapi.bodies",
+        "mlapi.accounts",
         "mlapi.configuration",
         "mlapi.databases",
+        "mlapi.health",
+        "mlapi.pages",
+        "mlapi.proxies",
         "mlapi.rest",
+        "mlapi.server",
         "predictions",
         "predictions.kserve_v1",
         "predictions.mlflow",
@@ -109,17 +137,47 @@ ROOMS: dict[str, set[str]] = {
         *EVALUATION,
         *REGISTRY,
     },
-    "mlapi.configuration": set(),
+    "mlapi.bodies": {"mlapi.problems", "predictions.ndjson"},
+    "mlapi.accounts": set(),
+    "mlapi.configuration": {"mlapi.configuration.postgresql"},
     "mlapi.configuration.postgresql": {"mlapi.configuration.refusals", "mlapi.metrics"},
     "mlapi.configuration.sqlite": {"mlapi.configuration.refusals"},
     "mlapi.databases": {"predictions.models"},
+    "mlapi.health": {
+        "mlapi.databases",
+        "mlapi.metrics",
+        "mlapi.problems",
+        "predictions.authentication",
+        "predictions.open_inference.schema",
+        "registry",
+        "registry.loading",
+        "registry.models",
+    },
+    # Its workers load the application, and what watches over it.
+    "mlapi.server": {
+        "mlapi.bodies",
+        "mlapi.configuration",
+        "mlapi.health",
+        "mlapi.metrics",
+        "mlapi.problems",
+        "mlapi.proxies",
+        "mlapi.wsgi",
+        "registry.loading",
+    },
+    # Pages and proxies share the middleware's types and the error format.
+    "mlapi.pages": {"mlapi.middleware"},
+    "mlapi.proxies": {"mlapi.configuration", "mlapi.middleware", "mlapi.problems"},
     "mlapi.rest": {"mlapi.problems", "registry.exact_json", "registry.artifacts"},
-    "mlapi.management": {"mlapi.databases"} | SERVING | REGISTRY,
+    "mlapi.management": SERVING
+    | REGISTRY
+    | {"mlapi.configuration", "mlapi.databases", "mlapi.server"},
     # Outside the floors: measures the service from outside.
     "benchmarks": {
+        "benchmarks.chaos",
         "benchmarks.commits",
         "benchmarks.consistency",
         "benchmarks.depth",
+        "benchmarks.endurance",
         "benchmarks.harness",
         "benchmarks.peers",
         "benchmarks.shadowing",
@@ -130,6 +188,22 @@ ROOMS: dict[str, set[str]] = {
         "benchmarks.options",
         "benchmarks.peers",
         "benchmarks.report",
+    },
+    "benchmarks.traffic": {"benchmarks.harness"},
+    "benchmarks.chaos": {
+        "benchmarks.chaos.faults",
+        "benchmarks.harness",
+        "benchmarks.options",
+        "benchmarks.report",
+        "benchmarks.traffic",
+    },
+    "benchmarks.chaos.faults": {"benchmarks.chaos", "benchmarks.harness", "benchmarks.traffic"},
+    "benchmarks.endurance": {
+        "benchmarks.chaos",
+        "benchmarks.harness",
+        "benchmarks.options",
+        "benchmarks.report",
+        "benchmarks.traffic",
     },
     "benchmarks.consistency": {"benchmarks.harness", "benchmarks.options", "benchmarks.report"},
     "benchmarks.depth": {"benchmarks.harness", "benchmarks.options", "benchmarks.report"},
@@ -153,6 +227,8 @@ NO_DJANGO_ROOMS = [
     "registry.runtimes.onnx",
     "registry.runtimes.sklearn",
     "registry.runtimes.open_inference",
+    "registry.runtimes.trees",
+    "registry.isolation",
     "registry.artifacts.foreign",
     "registry.conversion",
     "registry.conversion.pickles",

@@ -1,17 +1,20 @@
 """The fast lane responds exactly as Django would."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from itertools import product
+from typing import Any
 
 import pytest
 from django.conf import LazySettings
 from django.contrib.auth.models import User
 from django.core.handlers.wsgi import WSGIHandler
+from django.urls import set_script_prefix
 from rest_framework_simplejwt.tokens import AccessToken
 
 from mlapi import fast_lane, wsgi
+from mlapi.proxies import prefixes
 from mlapi.tests.fast_lane.comparison import differences
 from mlapi.tests.fast_lane.requests import (
     FEATURES,
@@ -111,6 +114,8 @@ def header_variants(
     return [
         {},
         {"Authorization": f"bearer {token}"},
+        {"Authorization": f"BEARER {token}"},
+        {"Authorization": f"Bearer\t{token}"},
         {"Authorization": f"Bearer  {token}"},
         {"Authorization": f"Bearer {token}x"},
         {"Authorization": f"Bearer {expired_token}"},
@@ -126,11 +131,13 @@ def header_variants(
         {**authorization, "Transfer-Encoding": "chunked"},
         {**authorization, "Content-Encoding": "gzip"},
         {**authorization, "Content-Encoding": "identity"},
+        {**authorization, "Content-Encoding": "br"},
         {**authorization, "Content-Length": "0"},
         {**authorization, "Content-Length": "x"},
         {**authorization, "Content-Length": ""},
         {**authorization, "Content-Length": "99999999"},
         {**authorization, "Content-Length": "10"},
+        {**authorization, "Content-Length": "5000"},
         {**authorization, "X-Forwarded-For": "10.0.0.1"},
         {**authorization, "X-Forwarded-Proto": "https"},
         {**authorization, "Inference-Header-Content-Length": "10"},
@@ -142,10 +149,10 @@ def header_variants(
 
 
 def test_headers_have_equal_effects_both_ways(
-    models: Mapping[str, int], authorization: dict[str, str], user: User
+    models: Mapping[str, int], authorization: dict[str, str], user: User, settings: LazySettings
 ) -> None:
     expired = AccessToken.for_user(user)
-    expired.set_exp(lifetime=-timedelta(seconds=1))
+    expired.set_exp(lifetime=-timedelta(seconds=settings.TOKEN_LEEWAY_SECONDS + 1))
     headers = header_variants(authorization, expired)
     predict, invalid = as_json(
         {"model": "iris", "input_data": ROW}, {"model": "iris", "input_data": {}}
@@ -220,3 +227,23 @@ def test_settings_have_equal_effects_both_ways(
     ]
 
     assert differences(requests) == []
+
+
+def test_requests_below_a_prefix_get_equal_responses_both_ways(
+    models: Mapping[str, int], authorization: dict[str, str], settings: LazySettings
+) -> None:
+    settings.URL_PREFIX = "/ml"
+    [predict] = as_json({"model": "iris", "input_data": ROW})
+    requests = [
+        ClientRequest(body, root + path, headers=authorization)
+        for body, path, root in product((predict, b"{"), (PREDICT, INFER), ("", "/ml", "/mlx"))
+    ]
+
+    assert fast_lane.respond(requests[0].environ()) is not None
+    assert differences(requests, django=mounted_django) == []
+    set_script_prefix("/")
+
+
+def mounted_django(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    prefixes.mount(environ)
+    return wsgi.django_application(environ, start_response)

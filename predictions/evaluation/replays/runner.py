@@ -17,8 +17,9 @@ from predictions.evaluation.replays.results import Result
 from predictions.models import Replay
 from predictions.serving.inference import answer_rows
 from predictions.serving.records import storable_reason
-from registry import loader
-from registry.loader import ArtifactMissing, LoadedModel
+from registry.loading import loader
+from registry.loading.cache import LoadedModel
+from registry.loading.errors import ArtifactMissing
 from registry.models import ModelVersion
 
 # If a model fails on a call, its rows are scored again one by one; this limits how many.

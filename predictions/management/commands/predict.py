@@ -8,8 +8,8 @@ from predictions.models import Prediction
 from predictions.serializers import PredictionDetailSerializer
 from predictions.serving import services
 from predictions.serving.questions import Question
-from registry.exact_json.values import JSONObject, parse_json
-from registry.loader import ArtifactMissing, ModelNotReady
+from registry.exact_json.values import JSONObject, parse_json_body
+from registry.loading.errors import ArtifactMissing, ModelNotReady, ModelQuarantined
 from registry.models import ModelNotFound
 from registry.signatures.validation import InvalidInput
 
@@ -39,6 +39,7 @@ class Command(BaseCommand):
             InvalidInput,
             ModelNotFound,
             ModelNotReady,
+            ModelQuarantined,
             services.PredictionFailed,
         ) as error:
             raise CommandError(str(error)) from error
@@ -48,7 +49,7 @@ class Command(BaseCommand):
 
 def _parse_input(text: str) -> JSONObject:
     try:
-        value = parse_json(text.encode())
+        value = parse_json_body(text.encode())
     except ValueError as error:
         raise CommandError(f"The input is not valid JSON: {error}") from error
     if isinstance(value, list):

@@ -12,7 +12,7 @@ from predictions.evaluation.replays.plan import Plan, find_version
 from predictions.evaluation.replays.serializers import ReplayRequest
 from predictions.models import Replay, ReplayNotFound
 from registry.exact_json.values import JSONObject
-from registry.loader import ArtifactMissing, ModelNotReady
+from registry.loading.errors import ArtifactMissing, ModelNotReady, ModelQuarantined
 from registry.models import ModelNotFound
 
 OPTIONS = ("from", "to", "since", "until", "limit", "tolerance", "name")
@@ -77,6 +77,7 @@ class Command(BaseCommand):
             ModelNotFound,
             ArtifactMissing,
             ModelNotReady,
+            ModelQuarantined,
             ReplayNotFound,
             runner.ReplayTaken,
         ) as error:

@@ -181,13 +181,6 @@ def test_any_content_type_is_accepted(
     assert client.generic("POST", INFER, body, content_type=content_type).status_code == 200
 
 
-def test_a_compressed_body_is_refused(client: APIClient, champion: Alias) -> None:
-    response = client.post(INFER, {"inputs": [TENSOR]}, headers={"Content-Encoding": "gzip"})
-
-    assert response.status_code == 400
-    assert "Content-Encoding is not supported" in response.json()["error"]
-
-
 def test_more_rows_than_the_limit_answer_400(
     client: APIClient, champion: Alias, settings: LazySettings
 ) -> None:

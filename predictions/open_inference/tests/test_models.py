@@ -33,7 +33,7 @@ def raise_operational_error() -> NoReturn:
 def test_a_server_without_its_database_is_not_ready(
     db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mlapi.health.probe_connection", raise_operational_error)
+    monkeypatch.setattr("mlapi.health.database.probe_connection", raise_operational_error)
 
     response = APIClient().get("/v2/health/ready")
 

@@ -5,13 +5,14 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from random import Random
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from predictions.serving.batching import BatchAborted, Batcher
+from predictions.serving.batching import BatchAborted, Batcher, GivenUp
 
 TIMEOUT_SECONDS = 10
 
@@ -212,5 +213,134 @@ def test_every_caller_gets_the_results_of_its_own_items(
     results = run_in_threads([partial(call_all, caller) for caller in range(callers)])
 
     assert results == [None] * callers
+    assert not batcher._has_leader
+    assert not batcher._waiting
+
+
+# -- callers that give up
+
+
+def test_a_caller_gives_up_while_another_batch_runs() -> None:
+    gate = Gate()
+    batcher: Batcher[int, int] = Batcher(gate, limit=8)
+
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(batcher, 1, give_up_at=time.monotonic())
+        assert gate.entered.wait(TIMEOUT_SECONDS)
+        impatient = pool.submit(batcher, 2, give_up_at=time.monotonic() + 0.01)
+        patient = pool.submit(batcher, 3, give_up_at=time.monotonic() + 2 * TIMEOUT_SECONDS)
+
+        assert isinstance(impatient.exception(TIMEOUT_SECONDS), GivenUp)
+        wait_for(lambda: len(batcher._waiting) == 1)
+        gate.opened.set()
+        # The leader runs its own batch, however long that takes.
+        assert first.result(TIMEOUT_SECONDS) == 10
+        assert patient.result(TIMEOUT_SECONDS) == 30
+    assert gate.batches == [[1], [3]]
+
+
+def test_a_caller_gives_up_while_its_batch_is_prepared_and_is_not_finished() -> None:
+    first, second, finished = Gate(), Gate(), []
+
+    def prepare(items: Sequence[int]) -> list[None]:
+        return [None for _ in (first(items) if 1 in items else second(items))]
+
+    def finish(items: Sequence[int]) -> Sequence[int]:
+        finished.append(list(items))
+        return items
+
+    batcher: Batcher[int, int] = Batcher(finish, prepare=prepare, limit=8)
+    with ThreadPoolExecutor(3) as pool:
+        leading = pool.submit(batcher, 1)
+        assert first.entered.wait(TIMEOUT_SECONDS)
+        next_leader = pool.submit(batcher, 2)
+        wait_for(lambda: len(batcher._waiting) == 1)
+        impatient = pool.submit(batcher, 3, give_up_at=time.monotonic() + 1)
+        wait_for(lambda: len(batcher._waiting) == 2)
+        first.opened.set()
+
+        assert isinstance(impatient.exception(TIMEOUT_SECONDS), GivenUp)
+        second.opened.set()
+        assert leading.result(TIMEOUT_SECONDS) == 1
+        assert next_leader.result(TIMEOUT_SECONDS) == 2
+    assert second.batches == [[2, 3]]
+    assert finished == [[1], [2]]
+
+
+def test_a_caller_whose_item_is_being_finished_waits_for_the_outcome() -> None:
+    first, second = Gate(), Gate()
+
+    def finish(items: Sequence[int]) -> Sequence[int]:
+        return first(items) if 1 in items else second(items)
+
+    batcher: Batcher[int, int] = Batcher(finish, limit=8)
+    with ThreadPoolExecutor(3) as pool:
+        leading = pool.submit(batcher, 1)
+        assert first.entered.wait(TIMEOUT_SECONDS)
+        next_leader = pool.submit(batcher, 2)
+        wait_for(lambda: len(batcher._waiting) == 1)
+        follower = pool.submit(batcher, 3, give_up_at=time.monotonic() + 1)
+        wait_for(lambda: len(batcher._waiting) == 2)
+        first.opened.set()
+        assert second.entered.wait(TIMEOUT_SECONDS)
+        time.sleep(1.2)
+
+        assert not follower.done()
+        second.opened.set()
+        results = [f.result(TIMEOUT_SECONDS) for f in (leading, next_leader, follower)]
+    assert results == [10, 20, 30]
+
+
+def test_a_result_of_prepare_skips_finish() -> None:
+    finished: list[int] = []
+
+    def prepare(items: Sequence[int]) -> list[int | Exception | None]:
+        return [ValueError("odd") if item % 2 else None for item in items]
+
+    def finish(items: Sequence[int]) -> Sequence[int]:
+        finished.extend(items)
+        return items
+
+    batcher: Batcher[int, int] = Batcher(finish, prepare=prepare, limit=8)
+
+    with pytest.raises(ValueError, match="odd"):
+        batcher(1)
+    assert batcher(2) == 2
+    assert finished == [2]
+
+
+@settings(max_examples=15, deadline=None)
+@given(callers=st.integers(2, 24), limit=st.integers(1, 16), seed=st.integers(0, 2**32))
+def test_each_item_is_either_finished_or_given_up(callers: int, limit: int, seed: int) -> None:
+    random = Random(seed)  # noqa: S311
+    finished: list[tuple[int, int]] = []
+    waits = {
+        (caller, call): random.random() * 0.004 for caller in range(callers) for call in range(20)
+    }
+
+    def pause(items: Sequence[Any]) -> list[None]:
+        time.sleep(0.001)
+        return [None] * len(items)
+
+    def finish(items: Sequence[Any]) -> Sequence[Any]:
+        finished.extend(items)
+        return items
+
+    batcher: Batcher[Any, Any] = Batcher(finish, prepare=pause, limit=limit)
+
+    def call_all(caller: int) -> list[tuple[int, int]]:
+        answered = []
+        for call in range(20):
+            item = (caller, call)
+            try:
+                assert batcher(item, give_up_at=time.monotonic() + waits[item]) == item
+                answered.append(item)
+            except GivenUp:
+                pass
+        return answered
+
+    results = run_in_threads([partial(call_all, caller) for caller in range(callers)])
+
+    assert sorted(item for result in results for item in result) == sorted(finished)
     assert not batcher._has_leader
     assert not batcher._waiting

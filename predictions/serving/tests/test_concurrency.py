@@ -7,6 +7,7 @@ from threading import Barrier
 from typing import Any
 
 import pytest
+from django.conf import LazySettings
 from django.contrib.auth.models import User
 from django.db import connections
 from hypothesis import HealthCheck, given, settings
@@ -17,8 +18,8 @@ from predictions.models import Prediction
 from predictions.serving import services
 from predictions.serving.questions import Caller, Question
 from predictions.serving.records import Record
-from registry import loader
 from registry.exact_json.values import JSONObject
+from registry.loading import loader
 from registry.models import ModelVersion
 from registry.testing.artifacts import Artifact
 from registry.testing.databases import pool_limits, postgresql
@@ -138,8 +139,13 @@ def test_concurrent_callers_each_get_their_own_committed_row(
 @postgresql
 @pytest.mark.django_db(transaction=True)
 def test_one_connection_is_enough_for_all_kinds_of_calls_while_the_model_loads(
-    iris: ModelVersion, client: APIClient, monkeypatch: pytest.MonkeyPatch
+    iris: ModelVersion,
+    client: APIClient,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: LazySettings,
 ) -> None:
+    settings.MAX_CONCURRENT_PER_MODEL = N_THREADS
+
     def load(model_id: int) -> loader.LoadedModel:
         # Long enough for all other callers to make their queries and wait.
         time.sleep(0.5)

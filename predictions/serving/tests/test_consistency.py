@@ -33,8 +33,8 @@ from sklearn.tree import DecisionTreeRegressor
 
 from predictions.serving import inference, services
 from predictions.serving.questions import Question
-from registry import loader
 from registry.exact_json.values import JSONObject
+from registry.loading import loader
 from registry.models import ModelVersion
 from registry.services import Upload, register_model
 

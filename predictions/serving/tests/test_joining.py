@@ -13,8 +13,8 @@ from django.db import connections
 
 from predictions.serving import inference, services
 from predictions.serving.questions import Question
-from registry import loader
 from registry.exact_json.values import JSONObject
+from registry.loading import loader
 from registry.models import ModelVersion
 from registry.services import Upload, register_model
 from registry.testing import onnx_graphs, trained_models

@@ -11,7 +11,7 @@ import pytest
 from rest_framework.test import APIClient
 
 from predictions.models import Prediction
-from registry import loader
+from registry.loading import loader
 from registry.models import Alias, ModelVersion
 from registry.runtimes.base import LoadOptions, Outputs
 from registry.signatures.signature import Signature
@@ -109,6 +109,7 @@ def all_faces(client: APIClient, version: ModelVersion, n_rows: int) -> dict[str
         ([BOXES], lambda n: {"boxes": np.zeros((n, 4), np.float32)}),
         ([BOXES], lambda n: {"boxes": np.zeros((n, 6, 3), np.float32)}),
         ([BOXES, VALUE], lambda n: {"boxes": np.zeros((n, 1, 4)), "value": np.zeros(n + 2)}),
+        ([CHANCES], lambda n: {"chances": np.full((n, 2), "yes", object)}),
         ([LABEL], lambda n: {"label": np.full(n, 2)}),
         ([LABEL], lambda n: {"label": np.full(n, -1)}),
         ([LABEL, CHANCES], lambda n: {"label": np.zeros(n, int), "chances": np.ones((n, 3))}),
@@ -159,3 +160,36 @@ def test_rows_with_outputs_of_several_shapes_are_answered_where_json_holds_them(
     assert second.status_code == 400
     assert "rows[1]: 'boxes' has the shape [2, 4], but [1, 4]" in second.json()["error"]
     assert Prediction.objects.count() == n_recorded == 4
+
+
+WIDE = {"name": "value", "datatype": "FP64", "shape": [-1, -1], "kind": "value"}
+TEXTS = {"name": "texts", "datatype": "BYTES", "shape": [-1, -1], "kind": "value"}
+
+
+@pytest.mark.parametrize("n_rows", [1, 3])
+@pytest.mark.parametrize(
+    ("outputs", "predict"),
+    [
+        ([WIDE], lambda n: {"value": np.zeros((n, 0))}),
+        ([BOXES], lambda n: {"boxes": np.zeros((n, 0, 4), np.float32)}),
+        ([TEXTS], lambda n: {"texts": np.zeros((n, 0), object)}),
+        ([WIDE, BOXES], lambda n: {"value": np.zeros((n, 0)), "boxes": np.zeros((n, 0, 4))}),
+    ],
+)
+def test_an_empty_output_of_a_varying_size_is_an_answer_on_every_face(
+    client: APIClient,
+    register: Callable[..., ModelVersion],
+    outputs: list[dict[str, object]],
+    predict: Predict,
+    n_rows: int,
+) -> None:
+    """A detector that found nothing."""
+    version = register(outputs, predict)
+
+    responses = all_faces(client, version, n_rows)
+
+    ndjson = responses.pop("ndjson")
+    *_, end = [json.loads(line) for line in b"".join(ndjson.streaming_content).splitlines()]
+    assert end["summary"]["succeeded"] == n_rows
+    assert {r.status_code for r in responses.values()} <= {200, 201}
+    assert Prediction.objects.filter(status="succeeded").count() == 1 + 5 * n_rows

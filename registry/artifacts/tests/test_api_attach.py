@@ -12,8 +12,8 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connections
 from rest_framework.test import APIClient
 
-from registry import loader
 from registry.artifacts import store
+from registry.loading import loader
 from registry.models import ModelVersion
 from registry.testing.artifacts import Artifact
 from registry.testing.clients import api_client

@@ -6,6 +6,7 @@ import pytest
 
 from registry.artifacts import proof, sandbox
 from registry.artifacts.errors import ArtifactRejected
+from registry.isolation import processes
 from registry.runtimes.base import LoadOptions
 from registry.testing import trained_models
 
@@ -20,7 +21,7 @@ def test_the_subprocess_inherits_no_secret(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("SECRET_KEY", "hidden")
     monkeypatch.setenv("DATABASE_URL", "hidden")
 
-    assert "hidden" not in sandbox._environment().values()
+    assert "hidden" not in processes.environment().values()
 
 
 @pytest.mark.usefixtures("in_process_sandbox")

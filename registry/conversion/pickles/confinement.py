@@ -16,6 +16,7 @@ from pathlib import Path
 from registry.artifacts import sandbox
 from registry.conversion.pickles import landlock, seccomp
 from registry.exact_json.values import JSONObject
+from registry.isolation import processes
 
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
 CAPABILITY_VERSION = 0x20080522
@@ -123,8 +124,8 @@ def _drop_capabilities() -> None:
 def _python_paths() -> list[Path]:
     """The interpreter's files and what it imports, but of this project only its code."""
     paths = [*SYSTEM_PATHS, *sysconfig.get_paths().values(), sys.prefix, sys.base_prefix]
-    paths += [path for path in sys.path if path and Path(path).resolve() != sandbox.PROJECT_ROOT]
-    paths.append(str(sandbox.PROJECT_ROOT / "registry"))
+    paths += [path for path in sys.path if path and Path(path).resolve() != processes.PROJECT_ROOT]
+    paths.append(str(processes.PROJECT_ROOT / "registry"))
     return [Path(path) for path in paths]
 
 

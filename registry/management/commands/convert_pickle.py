@@ -15,7 +15,7 @@ from registry.conversion.pickles.confinement import Confinement, probe
 from registry.conversion.pickles.launch import Export, Target, export
 from registry.conversion.pickles.listing import Listing, read_listing
 from registry.exact_json.values import JSONObject
-from registry.loader import load_options
+from registry.loading.loader import load_options
 from registry.management.arguments import parse_json_option, validate_option
 from registry.management.example_rows import add_example_arguments, read_example
 from registry.management.model_source import CONVERSION_TIMEOUT_FACTOR

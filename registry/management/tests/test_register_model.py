@@ -79,6 +79,13 @@ def test_example_rows_and_a_signature_are_accepted(
     assert [tensor["name"] for tensor in stored["inputs"]] == ["city", "age", "income"]
 
 
+def test_limits_are_stored(file: Path) -> None:
+    register(file, "--max-concurrency=3", "--timeout-seconds=0.5")
+
+    version = ModelVersion.objects.get()
+    assert (version.max_concurrency, version.timeout_seconds) == (3, 0.5)
+
+
 @pytest.mark.parametrize(
     ("option", "message"),
     [
@@ -88,6 +95,8 @@ def test_example_rows_and_a_signature_are_accepted(
         ('--metrics={"x": NaN}', "--metrics is not valid JSON"),
         ("--metrics=[1]", "--metrics: "),
         ("--tags=[]", "--tags: "),
+        ("--max-concurrency=0", "--max-concurrency: "),
+        ("--timeout-seconds=never", "--timeout-seconds: "),
         ("--signature={", "--signature is not valid JSON"),
         ('--signature={"input": 1}', "--signature: "),
         ("--example=[]", "--example: "),

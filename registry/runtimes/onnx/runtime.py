@@ -15,6 +15,7 @@ import onnx
 import onnxruntime
 
 from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Outputs
+from registry.runtimes.onnx.bounds import unbounded_operators
 from registry.runtimes.onnx.graph import is_quantized_dynamically, read_model, refuse_chance
 from registry.runtimes.onnx.layout import RawOutput, TensorInfo, layout_of, measure
 from registry.runtimes.onnx.missing_values import nullable_inputs
@@ -47,6 +48,7 @@ class OnnxRuntime:
 
     def __init__(self, session: Session, model: onnx.ModelProto, options: LoadOptions) -> None:
         """Raises LoadError."""
+        self.hazard = unbounded_operators(model)
         producer = model.producer_name or "onnxruntime"
         version = model.producer_version if model.producer_name else onnxruntime.__version__
         self.libraries: Mapping[str, str] = {producer: version or "unknown"}

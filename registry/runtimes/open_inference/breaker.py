@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from registry.runtimes.base import InferenceError, RuntimeUnavailable
+from registry.runtimes.base import DeadlineExceeded, InferenceError, RuntimeUnavailable
 
 
 class CircuitBreaker:
@@ -35,13 +35,17 @@ class CircuitBreaker:
 
         While the breaker is open, raises RuntimeUnavailable and does not run the block. An
         InferenceError of the block other than RuntimeUnavailable counts as a success, since the
-        server did respond; every other exception counts as a failure.
+        server did respond; every other exception counts as a failure. DeadlineExceeded counts as
+        neither: the caller may have been impatient.
         """
         self._admit()
         try:
             yield
         except RuntimeUnavailable:
             self._record_failure()
+            raise
+        except DeadlineExceeded:
+            self._end_trial()
             raise
         except InferenceError:
             self._record_success()
@@ -63,6 +67,10 @@ class CircuitBreaker:
             "The model's server has failed repeatedly, so it is not called for a moment",
             retry_after=max(1, math.ceil(wait)),
         )
+
+    def _end_trial(self) -> None:
+        with self._lock:
+            self._trial_is_running = False
 
     def _record_success(self) -> None:
         with self._lock:

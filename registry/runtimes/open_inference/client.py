@@ -1,4 +1,4 @@
-"""HTTP to one remote server: kept connections, deadlines, bounded responses. No Django here."""
+"""HTTP to one remote server: kept connections, one deadline, bounded responses. No Django here."""
 
 import logging
 import time
@@ -9,17 +9,23 @@ import urllib3
 from urllib3.exceptions import HTTPError, NewConnectionError
 
 from registry.runtimes.base import (
+    DeadlineExceeded,
     InferenceError,
     LoadError,
     RemoteOptions,
     RuntimeUnavailable,
 )
 from registry.runtimes.open_inference.document import Origin, RemoteModel
+from registry.runtimes.open_inference.timed_connections import (
+    TimedHTTPPool,
+    TimedHTTPSPool,
+    deadline_at,
+    tls_context,
+)
 
 logger = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 8
-CONNECT_SECONDS = 2.0
 # How long a thread waits for a free connection of the pool.
 POOL_SECONDS = 1
 # Before the one retry.
@@ -65,23 +71,32 @@ class RemoteClient:
         path: str,
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
+        give_up_at: float | None = None,
     ) -> Response:
         """Send a request, again once if no connection could be opened: nothing was sent then.
 
-        Raises RuntimeUnavailable if there is no response in time, InferenceError for a response
-        that is too large or compressed.
+        Raises RuntimeUnavailable if there is no response within the document's `timeout_seconds`,
+        or DeadlineExceeded if it ends at the monotonic time `give_up_at` before that. Both count
+        for everything from the look-up of the name to the last byte. Raises InferenceError for a
+        response that is too large or compressed.
         """
         try:
             self._remote.require_allowed(self._options)
         except LoadError as error:
             raise RuntimeUnavailable(str(error), retry_after=MAX_RETRY_SECONDS) from error
+        deadline = time.monotonic() + self._remote.timeout_seconds
+        if is_cut_short := give_up_at is not None and give_up_at < deadline:
+            deadline = give_up_at
         try:
-            try:
-                return self._send(method, path, body, headers or {})
-            except NewConnectionError:
-                time.sleep(PAUSE_SECONDS)
-                return self._send(method, path, body, headers or {})
+            with deadline_at(deadline):
+                try:
+                    return self._send(method, path, body, headers or {}, deadline)
+                except NewConnectionError:
+                    time.sleep(PAUSE_SECONDS)
+                    return self._send(method, path, body, headers or {}, deadline)
         except HTTPError as error:
+            if is_cut_short and time.monotonic() >= deadline:
+                raise DeadlineExceeded("The model's server did not respond in time") from error
             # Logged, since the address is for the operator and not for the caller.
             logger.warning("%s of %s failed: %s", method, self._remote.origin, error)
             raise RuntimeUnavailable(
@@ -90,9 +105,13 @@ class RemoteClient:
             ) from error
 
     def _send(
-        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        deadline: float,
     ) -> Response:
-        deadline = time.monotonic() + self._remote.timeout_seconds
         response = self._pool.urlopen(
             method,
             self._remote.base_path + path,
@@ -101,17 +120,16 @@ class RemoteClient:
             # Even so, urllib3 replaces a kept connection that the server has closed.
             retries=False,
             redirect=False,
-            timeout=urllib3.Timeout(
-                connect=min(CONNECT_SECONDS, self._remote.timeout_seconds),
-                read=self._remote.timeout_seconds,
-            ),
-            pool_timeout=POOL_SECONDS,
+            # The connections end each operation at the deadline.
+            timeout=None,
+            # The annotation is too narrow: it is the timeout of a queue.
+            pool_timeout=max(0.0, min(POOL_SECONDS, deadline - time.monotonic())),  # type: ignore[arg-type]
             preload_content=False,
             decode_content=False,
         )
         is_complete = False
         try:
-            content = _read(response, deadline)
+            content = _read(response)
             is_complete = True
         finally:
             # The rest of this response must not be read as the start of the next one.
@@ -124,35 +142,29 @@ class RemoteClient:
 
 def _pool(origin: Origin) -> urllib3.HTTPConnectionPool:
     if origin.scheme == "http":
-        return urllib3.HTTPConnectionPool(
-            origin.host, origin.port, maxsize=MAX_CONNECTIONS, block=True
-        )
-    return urllib3.HTTPSConnectionPool(
+        return TimedHTTPPool(origin.host, origin.port, maxsize=MAX_CONNECTIONS, block=True)
+    return TimedHTTPSPool(
         origin.host,
         origin.port,
         maxsize=MAX_CONNECTIONS,
         block=True,
         # Explicit although it is the default: the headers may hold a secret.
         cert_reqs="CERT_REQUIRED",
+        ssl_context=tls_context(),
     )
 
 
-def _read(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
+def _read(response: urllib3.BaseHTTPResponse) -> bytes:
     if response.headers.get("Content-Encoding", "identity") != "identity":
         raise InferenceError("The model's server sent a compressed response, which is not accepted")
     parts: list[bytes] = []
     size = 0
-    # read1 returns what has arrived, so that a server which drips bytes cannot outlast the
-    # deadline; read would wait for a full chunk.
+    # read1 returns what has arrived; read would wait for a full chunk.
     while part := response.read1(CHUNK_BYTES):
         size += len(part)
         if size > MAX_RESPONSE_BYTES:
             raise InferenceError(
                 f"The model's server sent more than the limit of {MAX_RESPONSE_BYTES} bytes"
-            )
-        if time.monotonic() > deadline:
-            raise RuntimeUnavailable(
-                "The model's server did not respond (timeout)", retry_after=RETRY_SECONDS
             )
         parts.append(part)
     return b"".join(parts)

@@ -49,21 +49,29 @@ class ModelEndpoint:
     def model_metadata(self) -> Mapping[str, object]:
         return _json_object(self._require_success(self._client.request("GET", self._path)))
 
-    def server_metadata(self) -> Mapping[str, object]:
+    def server_metadata(self, give_up_at: float | None = None) -> Mapping[str, object]:
         """Empty if the server has none, such as Ray Serve's own ingress."""
         for path in ("/v2", "/v2/"):
-            response = self._client.request("GET", path)
+            response = self._client.request("GET", path, give_up_at=give_up_at)
             if response.status == HTTPStatus.OK:
                 return _json_object(response)
         return {}
 
     def infer(
-        self, arrays: Mapping[str, np.ndarray], inputs: Sequence[Input], outputs: Sequence[str]
+        self,
+        arrays: Mapping[str, np.ndarray],
+        inputs: Sequence[Input],
+        outputs: Sequence[str],
+        *,
+        give_up_at: float | None = None,
     ) -> dict[str, np.ndarray]:
-        """Score all rows in one call; without names of `outputs` the response has all of them."""
+        """Score all rows in one call; without names of `outputs` the response has all of them.
+
+        Raises DeadlineExceeded at the monotonic time `give_up_at`.
+        """
         with self._breaker.call():
             try:
-                response = self._infer(arrays, inputs, outputs)
+                response = self._infer(arrays, inputs, outputs, give_up_at)
             except RuntimeUnavailable:
                 # The server may be replaced by one with other extensions, so ask it again.
                 self._binary = self._configured_binary
@@ -76,18 +84,22 @@ class ModelEndpoint:
                 ) from error
 
     def _infer(
-        self, arrays: Mapping[str, np.ndarray], inputs: Sequence[Input], outputs: Sequence[str]
+        self,
+        arrays: Mapping[str, np.ndarray],
+        inputs: Sequence[Input],
+        outputs: Sequence[str],
+        give_up_at: float | None,
     ) -> Response:
         binary = self._binary
         if binary is None:
-            extensions = self.server_metadata().get("extensions")
+            extensions = self.server_metadata(give_up_at).get("extensions")
             binary = isinstance(extensions, list) and BINARY_EXTENSION in extensions
             self._binary = binary
         body, headers = write_request(arrays, inputs, outputs, binary=binary)
-        response = self._client.request("POST", f"{self._path}/infer", body, headers)
-        return self._require_success(response)
+        response = self._client.request("POST", f"{self._path}/infer", body, headers, give_up_at)
+        return self._require_success(response, give_up_at)
 
-    def _require_success(self, response: Response) -> Response:
+    def _require_success(self, response: Response, give_up_at: float | None = None) -> Response:
         status = response.status
         if status == HTTPStatus.OK:
             return response
@@ -102,15 +114,18 @@ class ModelEndpoint:
                 retry_after=MAX_RETRY_SECONDS,
             )
         # MLServer responds 400 while a model is still loading.
-        if status in _UNAVAILABLE or (status == HTTPStatus.BAD_REQUEST and not self._is_ready()):
+        if status in _UNAVAILABLE or (
+            status == HTTPStatus.BAD_REQUEST and not self._is_ready(give_up_at)
+        ):
             raise RuntimeUnavailable(
                 f"The model's server does not serve the model now (status {status})",
                 retry_after=response.retry_after,
             )
         raise InferenceError(_error_message(response))
 
-    def _is_ready(self) -> bool:
-        return self._client.request("GET", f"{self._path}/ready").status == HTTPStatus.OK
+    def _is_ready(self, give_up_at: float | None) -> bool:
+        response = self._client.request("GET", f"{self._path}/ready", give_up_at=give_up_at)
+        return response.status == HTTPStatus.OK
 
 
 def _json_object(response: Response) -> Mapping[str, object]:

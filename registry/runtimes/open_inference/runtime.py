@@ -5,6 +5,7 @@ The artifact is a small JSON document (see `document`). The server is asked once
 metadata, at registration; each response is checked against the signature from then.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -42,8 +43,17 @@ class OpenInferenceRuntime:
         """Score n rows in one call; see Runtime.predict. Raises RuntimeUnavailable if the server
         does not respond.
         """
+        return self._predict(inputs, None)
+
+    def predict_within(self, inputs: Mapping[str, np.ndarray], seconds: float) -> Outputs:
+        """Like `predict`; raises DeadlineExceeded if there is no answer after `seconds`."""
+        return self._predict(inputs, time.monotonic() + seconds)
+
+    def _predict(self, inputs: Mapping[str, np.ndarray], give_up_at: float | None) -> Outputs:
         n_rows = len(next(iter(inputs.values())))
-        arrays = self._endpoint.infer(inputs, self.signature.inputs, self._output_names)
+        arrays = self._endpoint.infer(
+            inputs, self.signature.inputs, self._output_names, give_up_at=give_up_at
+        )
         return {
             output.name: _checked_output(output, arrays.get(output.name), n_rows)
             for output in self.signature.outputs

@@ -220,6 +220,8 @@ def _merge(declared: Output, tensor: TensorMetadata | None, previous: Sequence[O
                 f"output '{declared.name}' has the shape {[-1, *row_shape]}: probabilities need "
                 "one column for each class, either declared or of the label before them"
             )
+        if DTYPES[datatype].kind not in "fiu":
+            raise LoadError(f"output '{declared.name}' is {datatype}: probabilities are numbers")
         return Output(declared.name, datatype, (-1, len(classes)), "probabilities", classes)
     is_scalar = math.prod(row_shape) == 1
     return Output(declared.name, datatype, (-1,) if is_scalar else (-1, *row_shape))

@@ -3,11 +3,14 @@
 Their libraries are imported only for a file that holds them.
 """
 
+import json
 import re
 from collections.abc import Iterable
 
 from registry.runtimes import runtime_module
 from registry.runtimes.base import LoadError
+from registry.runtimes.trees.lightgbm import check_text
+from registry.runtimes.trees.xgboost import check_booster
 
 # Read with xgboost 3.2 and lightgbm 4.7: only the boosters have a __setstate__ of their own. It
 # passes the model's bytes or text to the native parser that also reads the library's own files,
@@ -28,6 +31,7 @@ BOOSTER_TYPES = frozenset(
         "collections.OrderedDict",
     )
 )
+_TREE_IN_JSON = "\\nTree="
 _MODULES = re.compile(rb'"__module__":\s*"(xgboost|lightgbm)\.')
 
 
@@ -44,6 +48,35 @@ def import_boosters(schema: bytes) -> dict[str, str]:
 def _version(name: str) -> str:
     version: str = getattr(getattr(runtime_module(name), name), "__version__")  # noqa: B009
     return version
+
+
+def check_texts(schema: bytes) -> None:
+    """Check every text of a LightGBM model in a file with this schema, before it is loaded.
+
+    Raises LoadError. XGBoost's are checked once they are loaded, by `booster_hazard`.
+    """
+    if not any(match[1] == b"lightgbm" for match in _MODULES.finditer(schema)):
+        return
+    nodes = [json.loads(schema)]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, dict):
+            nodes.extend(node.values())
+        elif isinstance(node, list):
+            nodes.extend(node)
+        # skops writes a text as the JSON of it.
+        elif isinstance(node, str) and _TREE_IN_JSON in node:
+            text = json.loads(node)
+            if isinstance(text, str):
+                check_text(text)
+
+
+def booster_hazard(part: object) -> str:
+    """The hazard of an estimator of XGBoost, "" for any other part; raises LoadError."""
+    if type(part).__module__ != "xgboost.sklearn":
+        return ""
+    booster = part.__dict__.get("_Booster")
+    return check_booster(bytes(booster.save_raw("ubj"))) if booster is not None else ""
 
 
 def is_booster(part: object) -> bool:

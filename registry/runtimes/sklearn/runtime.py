@@ -25,7 +25,12 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Outputs
 from registry.runtimes.sklearn.adaptation import adapt_part
-from registry.runtimes.sklearn.boosters import import_boosters, needs_lock
+from registry.runtimes.sklearn.boosters import (
+    booster_hazard,
+    check_texts,
+    import_boosters,
+    needs_lock,
+)
 from registry.runtimes.sklearn.composites import pipeline_steps
 from registry.runtimes.sklearn.inputs import read_inputs
 from registry.runtimes.sklearn.layout import ModelInputs
@@ -74,8 +79,11 @@ class Transformer(Protocol):
 class SklearnRuntime:
     """A fitted estimator. The transformers of a pipeline run once for labels and probabilities."""
 
-    def __init__(self, model: Estimator, inputs: ModelInputs, libraries: Mapping[str, str]) -> None:
+    def __init__(
+        self, model: Estimator, inputs: ModelInputs, libraries: Mapping[str, str], hazard: str = ""
+    ) -> None:
         self.libraries = libraries
+        self.hazard = hazard
         self._inputs = inputs
         self._model = model
         self._closed_columns = closed_columns(model)
@@ -167,9 +175,11 @@ def load(path: Path, options: LoadOptions) -> SklearnRuntime:
             check_structure(part)
         inputs = read_inputs(model)
         # After the inputs were read, since this changes the attributes that they are read from.
-        for part in list(parts_of(model)):
+        parts = list(parts_of(model))
+        for part in parts:
             adapt_part(part)
-        return SklearnRuntime(model, inputs, libraries)
+        hazard = "; ".join(sorted({booster_hazard(part) for part in parts} - {""}))
+        return SklearnRuntime(model, inputs, libraries, hazard)
     except LoadError:
         raise
     except Exception as error:
@@ -190,6 +200,7 @@ def _read(path: Path, trusted: list[str]) -> tuple[Estimator, dict[str, str]]:
         with ZipFile(path) as archive:
             schema = archive.read("schema.json")
         libraries = _written_by(schema) | import_boosters(schema)
+        check_texts(schema)
         source: Path | BytesIO = path
         if has_distributions(schema):
             source = _rewritten(path, without_distributions(json.loads(schema)))

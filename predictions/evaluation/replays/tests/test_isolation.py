@@ -18,7 +18,7 @@ from predictions.testing.replays import (
 )
 from predictions.testing.replays import coarse as coarse
 from predictions.testing.replays import coarse_artifact as coarse_artifact
-from registry import loader
+from registry.loading import loader
 from registry.models import ModelNotFound, ModelVersion
 from registry.testing.artifacts import Artifact
 

@@ -110,7 +110,7 @@ def test_the_environment_of_the_parent_is_out_of_reach() -> None:
 
 def test_the_project_is_out_of_reach_but_for_its_code() -> None:
     assert attempt("open('manage.py').read()").startswith("refused")
-    assert attempt("open('registry/loader.py').read()") == "done"
+    assert attempt("open('registry/loading/loader.py').read()") == "done"
 
 
 def test_libraries_can_be_imported_and_start_threads(tmp_path: Path) -> None:

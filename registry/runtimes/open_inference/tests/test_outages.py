@@ -1,13 +1,15 @@
 """Remote servers that stall, refuse, die and come back."""
 
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
 from registry.open_inference.binary import LENGTH_HEADER
-from registry.runtimes.base import LoadError, RuntimeUnavailable
+from registry.runtimes.base import DeadlineExceeded, LoadError, RuntimeUnavailable
 from registry.runtimes.open_inference import client, endpoint
 from registry.runtimes.open_inference.runtime import OpenInferenceRuntime
 from registry.testing.remote_models import ROWS, OpenRemote
@@ -123,6 +125,89 @@ def test_a_response_in_small_pieces_cannot_exceed_the_timeout(
         runtime.predict({"x": ROWS})
 
     assert time.monotonic() - started < 50
+
+
+def test_headers_in_small_pieces_cannot_exceed_the_timeout(
+    server: StubServer, open_remote: OpenRemote
+) -> None:
+    runtime = open_remote(server, timeout_seconds=1)
+    # urllib3 accepts 100 headers, and each comes within the timeout.
+    server.replies["infer"] = Reply(header_drip=(90, 0.4))
+    started = time.monotonic()
+
+    with pytest.raises(RuntimeUnavailable, match="timeout"):
+        runtime.predict({"x": ROWS})
+
+    assert time.monotonic() - started < 15
+
+
+def test_a_server_is_found_by_its_name(
+    server: StubServer, open_remote: OpenRemote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        StubServer, "origin", property(lambda stub: f"http://localhost:{stub.port}")
+    )
+
+    assert open_remote(server).predict({"x": ROWS})["sum"].tolist() == [3.0, 7.5, 0.0]
+
+
+def test_a_name_server_that_does_not_respond_cannot_exceed_the_timeout(
+    server: StubServer, open_remote: OpenRemote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proven = open_remote(server).signature
+    monkeypatch.setattr(StubServer, "origin", property(lambda stub: f"http://a.test:{stub.port}"))
+    runtime = open_remote(server, proven=proven, timeout_seconds=1)
+    look_up, is_over = socket.getaddrinfo, threading.Event()
+
+    def slow_look_up(*args: Any, **options: Any) -> Any:
+        if not options.get("flags"):
+            is_over.wait(30)
+        return look_up(*args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow_look_up)
+    started = time.monotonic()
+
+    with pytest.raises(RuntimeUnavailable, match="timeout"):
+        runtime.predict({"x": ROWS})
+
+    assert time.monotonic() - started < 15
+    is_over.set()
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(body=b" " * 1000, drip=0.1),
+        Reply(header_drip=(90, 0.4)),
+    ],
+    ids=["body", "headers"],
+)
+def test_the_callers_deadline_ends_a_call_sooner(
+    server: StubServer, open_remote: OpenRemote, reply: Reply
+) -> None:
+    runtime = open_remote(server, timeout_seconds=60)
+    server.replies["infer"] = reply
+    started = time.monotonic()
+
+    with pytest.raises(DeadlineExceeded):
+        runtime.predict_within({"x": ROWS}, 0.5)
+
+    assert time.monotonic() - started < 15
+    # The rest of that response is not taken for the next one.
+    server.replies.clear()
+    assert runtime.predict_within({"x": ROWS}, 60)["sum"].tolist() == [3.0, 7.5, 0.0]
+
+
+def test_impatient_callers_do_not_make_a_server_count_as_down(
+    server: StubServer, open_remote: OpenRemote
+) -> None:
+    runtime = open_remote(server, timeout_seconds=60)
+    server.delay = 0.5
+    for _ in range(endpoint.BREAKER_FAILURES + 1):
+        with pytest.raises(DeadlineExceeded):
+            runtime.predict_within({"x": ROWS}, 0.05)
+
+    assert runtime.predict({"x": ROWS})["sum"].tolist() == [3.0, 7.5, 0.0]
 
 
 def test_a_truncated_response_is_unavailable(

@@ -1,0 +1,61 @@
+"""What a fault is."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from benchmarks.chaos.system import SystemUnderTest
+from benchmarks.traffic.clients import Event
+
+
+class NotPossible(Exception):
+    """This machine, database or version cannot have the fault; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """What callers and supervisors may notice of a fault, beyond refusals with Retry-After.
+
+    `cuts_requests`: requests in flight may go unanswered. `stops_service`: for some seconds, no
+    process may be there. `is_unready`: readiness must become false meanwhile.
+    """
+
+    cuts_requests: bool = False
+    stops_service: bool = False
+    is_unready: bool = False
+
+
+class Fault:
+    """Something that goes wrong between `begin` and `end`. Each may raise NotPossible in `prepare`.
+
+    Of faults with the same `group`, only one happens at a time.
+    """
+
+    name: ClassVar[str]
+    group: ClassVar[str]
+    effects: ClassVar[Effects] = Effects()
+    # Lasts at least so long: a fault during which requests merely wait must outlast their deadline.
+    min_seconds: ClassVar[float] = 0.0
+
+    def __init__(self, system: SystemUnderTest) -> None:
+        self.system = system
+        # The responses to the fault's own requests: they must be answered in time too.
+        self.events: list[Event] = []
+
+    def prepare(self) -> None:
+        """Before there is traffic."""
+
+    def begin(self) -> None:
+        """Under traffic; returns at once."""
+
+    def proceed(self, elapsed_seconds: float) -> None:
+        """Called every now and then while the fault lasts."""
+
+    def end(self) -> None:
+        """Put things right, under traffic."""
+
+    def restore(self) -> None:
+        """After the traffic has stopped."""
+
+    def violations(self) -> list[str]:
+        """What else is wrong, after the recovery."""
+        return []

@@ -1,0 +1,56 @@
+"""A short session of `python -m benchmarks chaos`: what must hold on a busy machine, too.
+
+Nothing here depends on speed, but for the minute in which a service must recover.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+
+from benchmarks.chaos.catalogue import FAULTS
+from benchmarks.chaos.phases import run_phase
+from benchmarks.chaos.system import SystemUnderTest, system_under_test
+from benchmarks.traffic.health import HealthProbes
+
+pytestmark = [pytest.mark.slow, pytest.mark.any_database]
+SECONDS = 3
+RATE = 20
+
+
+@pytest.fixture(scope="module")
+def system() -> Iterator[SystemUnderTest]:
+    with system_under_test(database="postgresql", bad_models=["hangs"]) as ready:
+        yield ready
+
+
+@pytest.fixture(scope="module")
+def probes(system: SystemUnderTest) -> Iterator[HealthProbes]:
+    with HealthProbes(system.port) as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["worker-killed"],
+        ["parent-killed"],
+        ["connections-cut"],
+        ["database-restarted"],
+        ["database-stopped"],
+        ["slow-bodies"],
+        ["hung-remote"],
+        ["hung-remote", "worker-killed"],
+    ],
+    ids="+".join,
+)
+def test_nothing_is_lost_and_the_service_recovers(
+    system: SystemUnderTest, probes: HealthProbes, names: list[str]
+) -> None:
+    faults = [FAULTS[name](system) for name in names]
+
+    outcome = run_phase(system, probes, faults, seconds=SECONDS, rate=RATE)
+
+    assert not outcome.skipped
+    assert outcome.balance is not None
+    assert outcome.balance.acknowledged > 0
+    assert not outcome.violations, outcome.examples

@@ -1,0 +1,100 @@
+"""Whether the database responds, can be written to, and has all migrations."""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+from django.db import DatabaseError, InterfaceError
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
+
+from mlapi.databases.probes import probe_connection, write_refusal
+from registry.models import Alias, ModelVersion
+
+logger = logging.getLogger(__name__)
+
+# What changes with a deployment or a move of an alias is read less often.
+REREAD_SECONDS = 5
+MAX_ARTIFACTS = 20
+
+
+class DatabaseProbe:
+    """Checks the database over a new connection each time.
+
+    It is outside the pool, since an exhausted pool must not fail probes.
+    """
+
+    def __init__(self) -> None:
+        self._migrations = "unknown"
+        self._reread_at = 0.0
+        self._refusal = ""
+        self.live_artifacts: Sequence[str] = ()
+
+    def state(self) -> Mapping[str, str]:
+        """`database`: ok, unavailable or read-only; `migrations`: applied, pending, inconsistent
+        or unknown.
+        """
+        try:
+            with probe_connection() as connection:
+                self._reread(connection)
+                refusal = write_refusal(connection) if self._migrations == "applied" else ""
+        except (DatabaseError, InterfaceError) as error:
+            self._reread_at = 0.0
+            self._note_refusal(str(error))
+            return {"database": "unavailable", "migrations": "unknown"}
+        self._note_refusal(refusal)
+        return {"database": "read-only" if refusal else "ok", "migrations": self._migrations}
+
+    def _reread(self, connection: BaseDatabaseWrapper) -> None:
+        if time.monotonic() < self._reread_at:
+            return
+        self._migrations = _migration_state(connection)
+        if self._migrations == "applied":
+            # Before that, look each time: a start waits for it, and a table may be missing.
+            self._reread_at = time.monotonic() + REREAD_SECONDS
+            self.live_artifacts = _live_artifacts(connection)
+
+    def _note_refusal(self, refusal: str) -> None:
+        if refusal and refusal != self._refusal:
+            logger.warning("The database cannot be used: %s", refusal)
+        self._refusal = refusal
+
+
+def _migration_state(connection: BaseDatabaseWrapper) -> str:
+    applied = _applied_migrations(connection)
+    latest, known = _migrations_on_disk()
+    if not latest <= applied:
+        return "pending"
+    # One below the latest is missing: someone edited the table, or restored part of it.
+    return "applied" if known <= applied else "inconsistent"
+
+
+def _applied_migrations(connection: BaseDatabaseWrapper) -> set[tuple[str, str]]:
+    """As MigrationRecorder.applied_migrations, which would use a connection of the pool."""
+    recorder = MigrationRecorder(connection)
+    if not recorder.has_table():
+        return set()
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT app, name FROM {recorder.Migration._meta.db_table}")  # noqa: S608
+        return set(cursor.fetchall())
+
+
+@cache
+def _migrations_on_disk() -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
+    """Each app's latest migration, and all; cached, since they stay while the process runs."""
+    graph = MigrationLoader(None).graph
+    return set(graph.leaf_nodes()), set(graph.nodes)
+
+
+def _live_artifacts(connection: BaseDatabaseWrapper) -> Sequence[str]:
+    """Paths of some artifacts that aliases hold."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT v.artifact FROM {Alias._meta.db_table} a"  # noqa: S608 -- no input
+            f" JOIN {ModelVersion._meta.db_table} v ON v.id = a.version_id"
+            " WHERE v.artifact <> '' ORDER BY a.id LIMIT %s",
+            [MAX_ARTIFACTS],
+        )
+        return tuple(path for (path,) in cursor.fetchall())

@@ -1,0 +1,31 @@
+"""Refuses what a worker cannot take on."""
+
+from collections.abc import Callable
+from http import HTTPStatus
+
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+from mlapi.problems import Problem
+from mlapi.proxies.probes import is_probe
+from mlapi.server.in_flight import OVERLOADED
+
+RETRY_AFTER_SECONDS = 1
+
+GetResponse = Callable[[HttpRequest], HttpResponseBase]
+
+
+class OverloadMiddleware:
+    """Answers 503 to a request beyond what a worker takes at a time, except to probes."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if OVERLOADED in request.META and not is_probe(request):
+            return Problem(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "The service is working on as many requests as it can.",
+                headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+            ).response(request)
+        return self.get_response(request)

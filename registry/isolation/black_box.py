@@ -1,0 +1,131 @@
+"""Which versions were in a call when this worker died: a file that outlives it. No Django here.
+
+A native crash leaves no time to say what it happened in. So each thread writes the version into a
+file in memory before it calls a library, and takes it out afterwards: two stores into a page that
+the kernel keeps.
+"""
+
+import mmap
+import os
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from registry.runtimes.base import Outputs, Runtime
+
+VARIABLE = "MLAPI_BLACK_BOX"
+# For each thread, the version's id and when its call began. No server has more threads; others
+# share the last place, which is not read.
+N_PLACES = 1024
+_PLACE_CELLS = 2
+SIZE_BYTES = N_PLACES * _PLACE_CELLS * 8
+_NANOSECONDS = 10**9
+
+
+class Call(NamedTuple):
+    """A call that is running, in nanoseconds of the monotonic clock."""
+
+    version_id: int
+    started: int
+
+    @property
+    def seconds(self) -> float:
+        return (time.monotonic_ns() - self.started) / _NANOSECONDS
+
+
+class BlackBox:
+    """The calls that are running in this process."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        """Keep them in a new file at `path`, or only in memory."""
+        self._map = _file(path) if path else mmap.mmap(-1, SIZE_BYTES)
+        self.cells = memoryview(self._map).cast("q")
+        self._free = list(range(0, (N_PLACES - 1) * _PLACE_CELLS, _PLACE_CELLS))
+        self._lock = threading.Lock()
+        self.thread = threading.local()
+
+    def claim(self) -> int:
+        """The place of this thread, which it keeps until it ends."""
+        with self._lock:
+            place = self._free.pop() if self._free else (N_PLACES - 1) * _PLACE_CELLS
+        self.thread.place = place
+        self.thread.claim = _Claim(self, place)
+        return place
+
+    def release(self, place: int) -> None:
+        if place < (N_PLACES - 1) * _PLACE_CELLS:
+            with self._lock:
+                self._free.append(place)
+
+    def calls(self) -> list[Call]:
+        return _calls(self.cells)
+
+
+class _Claim:
+    """Gives a thread's place back when the thread, and with it this object, ends."""
+
+    def __init__(self, box: BlackBox, place: int) -> None:
+        self._box, self._place = box, place
+
+    def __del__(self) -> None:
+        self._box.release(self._place)
+
+
+class WatchedRuntime:
+    """A runtime in this process whose calls are noted in the black box."""
+
+    def __init__(self, runtime: Runtime, version_id: int, box: BlackBox) -> None:
+        self.signature, self.libraries = runtime.signature, runtime.libraries
+        self.runtime = runtime
+        self._predict = runtime.predict
+        self._version_id = version_id
+        self._box, self._cells, self._thread = box, box.cells, box.thread
+
+    def predict(self, inputs: Mapping[str, np.ndarray]) -> Outputs:
+        try:
+            place = self._thread.place
+        except AttributeError:
+            place = self._box.claim()
+        cells = self._cells
+        cells[place + 1] = time.monotonic_ns()
+        cells[place] = self._version_id
+        try:
+            return self._predict(inputs)
+        finally:
+            cells[place] = 0
+
+
+def read_suspects(path: Path) -> list[int]:
+    """The ids of the versions that were in a call when the process of this black box ended.
+
+    The file is removed: of several readers, one gets them. A missing file holds none.
+    """
+    taken = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
+    try:
+        path.rename(taken)
+        content = taken.read_bytes()
+        taken.unlink()
+    except OSError:
+        return []
+    if len(content) != SIZE_BYTES:
+        return []
+    return sorted({call.version_id for call in _calls(memoryview(content).cast("q"))})
+
+
+def _calls(cells: "memoryview[int]") -> list[Call]:
+    last = (N_PLACES - 1) * _PLACE_CELLS
+    ids = cells[0:last:_PLACE_CELLS].tolist()
+    return [Call(pk, cells[i * _PLACE_CELLS + 1]) for i, pk in enumerate(ids) if pk]
+
+
+def _file(path: Path) -> mmap.mmap:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        os.ftruncate(descriptor, SIZE_BYTES)
+        return mmap.mmap(descriptor, SIZE_BYTES)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,237 @@
+"""A model that is scored in a process of its own, which may crash or be killed. No Django here.
+
+A call that no library can interrupt ends with its process, and what a poisonous input destroys is
+that process alone. The price is a trip of some ten microseconds for every call.
+"""
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from registry.isolation import processes
+from registry.isolation.messages import (
+    Closed,
+    InvalidMessage,
+    read_outputs,
+    receive_reply,
+    send_request,
+)
+from registry.runtimes.base import (
+    DeadlineExceeded,
+    InferenceError,
+    LoadError,
+    Outputs,
+    RuntimeUnavailable,
+)
+from registry.signatures.signature import Signature, SignatureError
+
+logger = logging.getLogger(__name__)
+
+SCORER = "registry.isolation.scorer"
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+# How long a process may take to end after it has closed its end.
+EXIT_SECONDS = 1.0
+RETRY_AFTER_SECONDS = 10
+
+
+class ModelCrashed(InferenceError):
+    """The process that scored for the version died of a signal in this call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Isolation:
+    """What a scorer loads, and its limits.
+
+    `call_seconds` limits a call for which the caller states no time. `signature` is the proven one,
+    in its JSON form.
+    """
+
+    path: Path
+    framework: str
+    signature: Mapping[str, object]
+    trusted_types: frozenset[str]
+    memory_bytes: int
+    load_seconds: float
+    call_seconds: float
+
+
+@dataclass(slots=True)
+class _Scorer:
+    process: "subprocess.Popen[bytes]"
+    connection: socket.socket
+    loads_until: float
+    is_loaded: bool = False
+
+
+class IsolatedRuntime:
+    """Scores one call at a time in its process, which is started again after it has ended.
+
+    `report_crash` receives how the process died, on the thread whose call it was, and returns
+    whether it may be started again.
+    """
+
+    def __init__(
+        self,
+        isolation: Isolation,
+        libraries: Mapping[str, str],
+        report_crash: Callable[[str], bool],
+    ) -> None:
+        """Start the process and wait until it has loaded the file; raises LoadError."""
+        self.libraries = libraries
+        self._isolation = isolation
+        self._report_crash = report_crash
+        # Held during a call: the process scores one at a time.
+        self._lock = threading.Lock()
+        self._scorer: _Scorer | None = None
+        self._may_start = True
+        self.signature = Signature.from_json(isolation.signature)
+        with self._lock:
+            try:
+                self.signature = self._start(time.monotonic() + isolation.load_seconds)
+            except InferenceError as error:
+                raise LoadError(str(error)) from error
+
+    @property
+    def size_bytes(self) -> int:
+        """The memory of the process, which nothing else shares; 0 while it does not run."""
+        scorer = self._scorer
+        if scorer is None:
+            return 0
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            resident = Path(f"/proc/{scorer.process.pid}/statm").read_text().split()[1]
+            return int(resident) * PAGE_BYTES
+        return 0
+
+    def predict(self, inputs: Mapping[str, np.ndarray]) -> Outputs:
+        return self.predict_within(inputs, self._isolation.call_seconds)
+
+    def predict_within(self, inputs: Mapping[str, np.ndarray], seconds: float) -> Outputs:
+        """See Interruptible. Raises ModelCrashed if the process dies of a signal."""
+        until = time.monotonic() + seconds
+        if not self._lock.acquire(timeout=max(0.0, seconds)):
+            raise _late(seconds)
+        try:
+            return self._score(inputs, seconds, until)
+        finally:
+            self._lock.release()
+
+    def close(self) -> None:
+        """End the process. A later call starts it again."""
+        with self._lock:
+            self._end()
+
+    def __del__(self) -> None:
+        # Evicted from the cache: nobody can call it any more.
+        with contextlib.suppress(Exception):
+            self._end()
+
+    def _score(self, inputs: Mapping[str, np.ndarray], seconds: float, until: float) -> Outputs:
+        scorer = self._running(until)
+        try:
+            send_request(scorer.connection, inputs, max(0.001, until - time.monotonic()), until)
+            reply, content = receive_reply(scorer.connection, until)
+            if "failed" in reply:
+                raise InferenceError(str(reply["failed"]))
+            return read_outputs(reply.get("outputs"), content)
+        except TimeoutError:
+            self._end()
+            raise _late(seconds) from None
+        except (Closed, InvalidMessage, OSError) as error:
+            raise self._crashed(error) from error
+
+    def _running(self, until: float) -> _Scorer:
+        if not self._may_start:
+            raise RuntimeUnavailable("The model crashed too often", retry_after=RETRY_AFTER_SECONDS)
+        if self._scorer is None or not self._scorer.is_loaded:
+            try:
+                self._start(until)
+            except LoadError as error:
+                raise RuntimeUnavailable(str(error), retry_after=RETRY_AFTER_SECONDS) from error
+        assert self._scorer is not None
+        return self._scorer
+
+    def _start(self, until: float) -> Signature:
+        """Wait until the process has loaded the file, starting it if there is none; return the
+        signature that it read.
+
+        A process that is still loading at `until` goes on: the next call may find it ready.
+        """
+        if self._scorer is None:
+            self._scorer = self._launch()
+        scorer = self._scorer
+        try:
+            reply, _ = receive_reply(scorer.connection, min(until, scorer.loads_until))
+            if "refused" in reply:
+                self._end()
+                raise LoadError(str(reply["refused"]))
+            signature = Signature.from_json(reply.get("signature"))
+        except TimeoutError:
+            if time.monotonic() >= scorer.loads_until:
+                self._end()
+            raise DeadlineExceeded("The process that scores for this model is loading it") from None
+        except (Closed, InvalidMessage, OSError, SignatureError) as error:
+            raise self._crashed(error) from error
+        scorer.is_loaded = True
+        return signature
+
+    def _launch(self) -> _Scorer:
+        ours, theirs = socket.socketpair()
+        isolation = self._isolation
+        until = time.monotonic() + isolation.load_seconds
+        with theirs:
+            process = processes.start(SCORER, str(theirs.fileno()), pass_fds=(theirs.fileno(),))
+        scorer = _Scorer(process, ours, until)
+        instructions = {
+            "path": str(isolation.path.resolve()),
+            "framework": isolation.framework,
+            "signature": isolation.signature,
+            "trusted_types": sorted(isolation.trusted_types),
+            "memory_bytes": isolation.memory_bytes,
+        }
+        # A process that ends at once is noticed when its reply is awaited.
+        with contextlib.suppress(OSError):
+            send_request(ours, instructions, isolation.load_seconds, until)
+        return scorer
+
+    def _crashed(self, error: Exception) -> InferenceError:
+        """End the process, and report how it had ended by itself."""
+        returncode = self._end(wait_seconds=EXIT_SECONDS)
+        if isinstance(error, InvalidMessage | SignatureError):
+            reason = f"sent {error}"
+        elif returncode < 0:
+            reason = f"died of {_signal_name(-returncode)}"
+        else:
+            reason = f"ended with the exit code {returncode}"
+        self._may_start = self._report_crash(reason)
+        return ModelCrashed(f"The process that scored this input {reason}")
+
+    def _end(self, wait_seconds: float = 0.0) -> int:
+        """Kill the process unless it ends by itself in that time; return how it ended."""
+        scorer, self._scorer = self._scorer, None
+        if scorer is None:
+            return 0
+        scorer.connection.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return scorer.process.wait(wait_seconds)
+        return processes.kill(scorer.process)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _late(seconds: float) -> DeadlineExceeded:
+    return DeadlineExceeded(f"The model did not answer within {seconds:g} s")

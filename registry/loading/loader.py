@@ -1,0 +1,192 @@
+"""Loads the models of versions, after verifying their files, and keeps them in this process."""
+
+import logging
+import os
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from django.conf import settings
+
+from registry.artifacts import store
+from registry.isolation.black_box import VARIABLE, BlackBox, WatchedRuntime
+from registry.isolation.runtime import IsolatedRuntime, Isolation
+from registry.loading import quarantine
+from registry.loading.cache import LoadedModel as LoadedModel
+from registry.loading.cache import ModelCache as ModelCache
+from registry.loading.cache import release_connection as release_connection
+from registry.loading.errors import ArtifactMissing as ArtifactMissing
+from registry.loading.errors import ModelNotReady as ModelNotReady
+from registry.loading.errors import ModelQuarantined as ModelQuarantined
+from registry.metrics import LOAD_SECONDS
+from registry.models import ModelVersion
+from registry.runtimes import runtime_module
+from registry.runtimes.base import (
+    SECRET_PREFIX,
+    LoadError,
+    LoadOptions,
+    RemoteOptions,
+    Runtime,
+    hazard_of,
+)
+from registry.signatures.signature import Output, Signature
+
+logger = logging.getLogger(__name__)
+
+# For a call in a process of its own, if nothing else limits it.
+MAX_CALL_SECONDS = 24 * 3600.0
+LOG_AGAIN_SECONDS = 60.0
+# When the failure to load a version was last logged, by id.
+_failures_logged: dict[int, float] = {}
+
+
+def load_options() -> LoadOptions:
+    """The settings that loading a model depends on."""
+    secrets = {n: value for n, value in os.environ.items() if n.startswith(SECRET_PREFIX)}
+    return LoadOptions(
+        trusted_types=frozenset(settings.SKLEARN_TRUSTED_TYPES),
+        remote=RemoteOptions(frozenset(settings.REMOTE_ORIGINS), secrets),
+    )
+
+
+def _load_active(model_id: int) -> LoadedModel:
+    """Load the model of an active version, after checking that its file has not changed."""
+    version = ModelVersion.objects.resolve(model_id)
+    release_connection()
+    if not version.has_artifact:
+        raise ArtifactMissing(f"Model {model_id} has no artifact yet")
+    quarantine.require_released(version)
+    try:
+        path = store.resolve(Path(settings.MODEL_PATH), version.artifact)
+        if store.digest(path) != version.sha256:
+            _log_failure(version, "has changed on disk and is not loaded")
+            raise ModelNotReady(f"Model {model_id}: its artifact has changed on disk")
+        signature = Signature.from_json(version.signature)
+        with LOAD_SECONDS.labels(version.framework).time():
+            runtime = _load_runtime(version, path, signature)
+        _require_same_outputs(runtime.signature, signature)
+    except FileNotFoundError as error:
+        _log_failure(version, f"is missing: there is no {version.artifact} in MODEL_PATH")
+        raise ModelNotReady(f"Model {model_id}: its artifact is missing") from error
+    except (LoadError, OSError, ValueError) as error:
+        _log_failure(version, "cannot be loaded", error)
+        raise ModelNotReady(f"Model {model_id}: its artifact cannot be loaded") from error
+    logger.info("Loaded %s", version)
+    return LoadedModel(version, runtime, signature)
+
+
+def _load_runtime(version: ModelVersion, path: Path, signature: Signature) -> Runtime:
+    """The version's runtime: in this process if it is known to do no harm; raises LoadError.
+
+    Every other one gets a process that can be killed. A call of a remote model can be given up.
+    """
+    policy, framework = settings.MODEL_ISOLATION, version.framework
+    options = replace(load_options(), proven=signature)
+    if framework == "open-inference":
+        return runtime_module(framework).load(path, options)
+    hazard = "a worker failed in its call" if version.is_suspect else ""
+    if policy == "never" or (policy == "auto" and not hazard):
+        runtime = runtime_module(framework).load(path, options)
+        hazard = hazard_of(runtime)
+        if policy == "never" or not hazard:
+            return WatchedRuntime(runtime, version.pk, black_box)
+        # Before its own process needs the memory for the model.
+        del runtime
+    logger.info("%s is scored in a process of its own: %s", version, hazard or "MODEL_ISOLATION")
+    return IsolatedRuntime(
+        Isolation(
+            path=path,
+            framework=framework,
+            signature=version.signature,
+            trusted_types=options.trusted_types,
+            memory_bytes=settings.PROOF_MEMORY_BYTES,
+            load_seconds=settings.PROOF_TIMEOUT_SECONDS,
+            call_seconds=settings.HUNG_CALL_SECONDS or MAX_CALL_SECONDS,
+        ),
+        version.libraries,
+        partial(_count_crash, version.pk),
+    )
+
+
+def _count_crash(version_id: int, reason: str) -> bool:
+    """Whether the version may be scored again."""
+    is_quarantined = quarantine.count_crash(version_id, reason)
+    # The next call finds out whether it is in quarantine now.
+    cache.drop([version_id])
+    release_connection()
+    return not is_quarantined
+
+
+def _log_failure(version: ModelVersion, problem: str, error: Exception | None = None) -> None:
+    """Log why a version cannot be loaded, but not again for every request that needs it."""
+    now = time.monotonic()
+    if now - _failures_logged.get(version.pk, -LOG_AGAIN_SECONDS) >= LOG_AGAIN_SECONDS:
+        _failures_logged[version.pk] = now
+        logger.error("Artifact of %s %s", version, problem, exc_info=error)
+
+
+def _require_same_outputs(found: Signature, stored: Signature) -> None:
+    """Raise LoadError unless the runtime reads the file's outputs as it did at registration.
+
+    A later release of mlapi may read them differently; then the stored signature would misread its
+    arrays.
+    """
+    is_unbatched = [signature.batching == "unbatched" for signature in (found, stored)]
+    if (
+        len(found.outputs) != len(stored.outputs)
+        or not all(map(_is_same_output, found.outputs, stored.outputs))
+        or is_unbatched[0] != is_unbatched[1]
+    ):
+        raise LoadError(
+            "this release of mlapi reads the file's outputs differently than the one that "
+            "registered it: run manage.py reprove_models, or register the file again"
+        )
+
+
+def _is_same_output(found: Output, stored: Output) -> bool:
+    if found.name != stored.name:
+        return False
+    # An output that only claims to be probabilities is stored as a value.
+    if (found.kind, stored.kind) == ("probabilities", "value"):
+        return True
+    # Classes that the file only numbers may have been given names.
+    is_numbered = found.classes == tuple(range(len(stored.classes)))
+    return found.kind == stored.kind and (is_numbered or found.classes == stored.classes)
+
+
+cache = ModelCache(_load_active, settings.MODEL_CACHE_SIZE, settings.MODEL_CACHE_BYTES)
+_path = os.environ.get(VARIABLE)
+black_box = BlackBox(Path(_path) if _path else None)
+
+
+def find(model_id: int) -> LoadedModel | None:
+    """The model of a version if it is in memory, without a query.
+
+    The version may have been deactivated since: recording a prediction checks that again.
+    """
+    return cache.find(model_id)
+
+
+def get(model_id: int, *, wait_seconds: float | None = None) -> LoadedModel:
+    """The loaded model of an active version; in memory or not, as of `find`.
+
+    Raises ModelNotFound, ArtifactMissing, ModelQuarantined or ModelNotReady; the last also if
+    another thread's load takes longer than `wait_seconds`.
+    """
+    return cache.get(model_id, wait_seconds=wait_seconds)
+
+
+def loaded_specifiers() -> list[str]:
+    """The models in this process's memory, as `name:version`, least recently used first."""
+    return [str(model.version) for model in cache.models()]
+
+
+def load_uncached(model_id: int) -> LoadedModel:
+    """The loaded model of an active version, without changing the cache.
+
+    For work other than serving, which must not evict models that are being served. A model in the
+    cache is reused. Raises what `get` raises.
+    """
+    cached = (model for model in cache.models() if model.version.pk == model_id)
+    return next(cached, None) or _load_active(model_id)

@@ -1,0 +1,159 @@
+"""Connections whose every operation ends at one deadline. No Django here.
+
+A socket's own timeout counts for each operation anew: a server that sends its headers byte by byte
+holds a thread for as long as it likes. Here, each operation gets the time that is left.
+"""
+
+import queue
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+
+# For each address of a server.
+CONNECT_SECONDS = 2.0
+# A name server that does not respond holds a thread for up to half a minute; this bounds them.
+MAX_LOOKUPS = 8
+
+_lookups = threading.BoundedSemaphore(MAX_LOOKUPS)
+# A connection belongs to one thread at a time, and that thread to one deadline.
+_current = threading.local()
+
+
+@contextmanager
+def deadline_at(deadline: float) -> Iterator[None]:
+    """End every operation of this thread on a connection at a time of `time.monotonic()`."""
+    _current.deadline = deadline
+    try:
+        yield
+    finally:
+        del _current.deadline
+
+
+def seconds_left() -> float:
+    """The time until the deadline; raises TimeoutError if there is none."""
+    seconds: float = _current.deadline - time.monotonic()
+    if seconds <= 0:
+        raise TimeoutError("timed out")
+    return seconds
+
+
+class _TimedSocket(socket.socket):
+    def recv_into(self, *args: Any, **kwargs: Any) -> int:
+        self.settimeout(seconds_left())
+        return super().recv_into(*args, **kwargs)
+
+    def sendall(self, *args: Any, **kwargs: Any) -> None:
+        # Its timeout counts for all of the data.
+        self.settimeout(seconds_left())
+        super().sendall(*args, **kwargs)
+
+
+class _TimedSSLSocket(ssl.SSLSocket):
+    # These are what all other ways to read and write call.
+    def read(self, *args: Any, **kwargs: Any) -> Any:
+        self.settimeout(seconds_left())
+        return super().read(*args, **kwargs)
+
+    def send(self, *args: Any, **kwargs: Any) -> int:
+        self.settimeout(seconds_left())
+        return super().send(*args, **kwargs)
+
+    def do_handshake(self, *args: Any, **kwargs: Any) -> None:
+        # Its timeout counts for the whole handshake.
+        self.settimeout(seconds_left())
+        super().do_handshake(*args, **kwargs)
+
+
+class _TimedHTTPConnection(HTTPConnection):
+    def _new_conn(self) -> socket.socket:
+        return _connect(self)
+
+
+class _TimedHTTPSConnection(HTTPSConnection):
+    def _new_conn(self) -> socket.socket:
+        return _connect(self)
+
+
+class TimedHTTPPool(urllib3.HTTPConnectionPool):
+    """urllib3's pool, to be used inside `deadline_at`."""
+
+    ConnectionCls = _TimedHTTPConnection
+
+
+class TimedHTTPSPool(urllib3.HTTPSConnectionPool):
+    """urllib3's pool, to be used inside `deadline_at`."""
+
+    ConnectionCls = _TimedHTTPSConnection
+
+
+def tls_context() -> ssl.SSLContext:
+    """A context for TimedHTTPSPool that verifies servers by the system's certificates."""
+    context = urllib3.util.ssl_.create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED)
+    context.load_default_certs()
+    context.sslsocket_class = _TimedSSLSocket
+    return context
+
+
+def _connect(connection: HTTPConnection) -> socket.socket:
+    """Connect to the first address of the server that accepts; raises what urllib3 does."""
+    failure: OSError = OSError("the name has no address")
+    try:
+        for family, kind, protocol, _, address in _addresses(connection):
+            sock = _TimedSocket(family, kind, protocol)
+            try:
+                for option in connection.socket_options or ():
+                    sock.setsockopt(*option)
+                sock.settimeout(min(CONNECT_SECONDS, seconds_left()))
+                sock.connect(address)
+                return sock
+            except OSError as error:
+                sock.close()
+                failure = error
+    except socket.gaierror as error:
+        raise NameResolutionError(connection.host, connection, error) from error
+    except TimeoutError as error:
+        failure = error
+    if isinstance(failure, TimeoutError):
+        raise ConnectTimeoutError(connection, f"{connection.host} did not respond") from failure
+    raise NewConnectionError(connection, f"no connection: {failure}") from failure
+
+
+def _addresses(connection: HTTPConnection) -> list[Any]:
+    """What `socket.getaddrinfo` returns for the server; raises what it does, and TimeoutError."""
+    host, port = connection._dns_host.strip("[]"), connection.port
+    try:
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        return _look_up(host, port)
+
+
+def _look_up(host: str, port: int) -> list[Any]:
+    """Resolve a name in a thread of its own, since nothing else can end that in time."""
+    if not _lookups.acquire(timeout=seconds_left()):
+        raise TimeoutError("name servers do not respond")
+    results: queue.SimpleQueue[list[Any] | OSError] = queue.SimpleQueue()
+
+    def look_up() -> None:
+        try:
+            results.put(list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)))
+        except OSError as error:
+            results.put(error)
+        finally:
+            _lookups.release()
+
+    threading.Thread(target=look_up, name="look-up", daemon=True).start()
+    try:
+        result = results.get(timeout=seconds_left())
+    except queue.Empty:
+        raise TimeoutError("the name server does not respond") from None
+    if isinstance(result, OSError):
+        raise result
+    return result
