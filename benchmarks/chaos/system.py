@@ -76,7 +76,8 @@ class SystemUnderTest:
         )
 
     def model_id(self, name: str) -> int:
-        versions = self.client().get(f"{MODELS}?name={name}&limit=1").json()
+        with self.client() as client:
+            versions = client.get(f"{MODELS}?name={name}&limit=1").json()
         return int(versions[0]["id"])
 
 
@@ -162,7 +163,8 @@ def _start_stand_in(stack: contextlib.ExitStack, folder: Path) -> str:
 
 
 def _is_live(port: int) -> bool:
-    return Client(port, timeout=5).get("/v2").status == 200
+    with Client(port, timeout=5) as client:
+        return client.get("/v2").status == 200
 
 
 def _install(folder: Path, checkout: Path, database_url: str, origin: str) -> Installation:

@@ -9,6 +9,7 @@ import argparse
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -37,6 +38,9 @@ MAX_HEALTH_MS = 100
 # Both with one row a request: their latencies are comparable.
 MIX = [PREDICT, ALIAS] * 4
 
+# The begin and end of a period, in monotonic seconds.
+Window = tuple[float, float]
+
 
 @dataclass(frozen=True, slots=True)
 class Period:
@@ -63,8 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    calm: list[Period] = []
-    attacked: list[Period] = []
+    windows: list[Window] = []
     statuses: Counter[str] = Counter()
     with (
         system_under_test(
@@ -78,17 +81,19 @@ def run(options: argparse.Namespace) -> int:
         nuisances = _nuisances(system)
         with Traffic(system.subject(), rate=options.rate, mix=MIX) as traffic:
             for number in range(1, options.rounds + 1):
-                calm.append(_measure(traffic, probes, options.seconds))
+                windows.append(_wait(options.seconds))
                 with (
                     slow_clients(system.port, count=N_SLOW_CLIENTS, behavior="drip"),
                     attack(system.port, system.installation.headers, nuisances, statuses),
                 ):
-                    attacked.append(_measure(traffic, probes, options.seconds))
+                    windows.append(_wait(options.seconds))
                 print(f"round {number} of {options.rounds} done", file=sys.stderr, flush=True)
-        found = balance(system.database_url, last_id, traffic.events)
+        events = traffic.events
+        periods = [_period(events, probes, window) for window in windows]
+        found = balance(system.database_url, last_id, events)
     print(f"{found.acknowledged:,} rows acknowledged, {found.lost} lost, {found.mixed} mixed")
     print(f"the attackers got: {dict(statuses)}\n")
-    return _report(calm, attacked, options) or int(not found.is_right)
+    return _report(periods[::2], periods[1::2], options) or int(not found.is_right)
 
 
 def _nuisances(system: SystemUnderTest) -> list[Nuisance]:
@@ -101,21 +106,26 @@ def _nuisances(system: SystemUnderTest) -> list[Nuisance]:
     ]
 
 
-def _measure(traffic: Traffic, probes: HealthProbes, seconds: float) -> Period:
+def _wait(seconds: float) -> Window:
     # What began in the period before must not count here.
     time.sleep(SETTLE_SECONDS)
     begin = time.monotonic()
     time.sleep(seconds)
-    end = time.monotonic()
-    events: list[Event] = [event for event in traffic.events if begin <= event.sent_at < end]
+    return begin, time.monotonic()
+
+
+def _period(events: Sequence[Event], probes: HealthProbes, window: Window) -> Period:
+    """By the time at which requests were sent: some are answered after the period."""
+    begin, end = window
+    sent = [event for event in events if begin <= event.sent_at < end]
     live = health.summarize(probes.between(begin, end), begin, end)
     return Period(
-        latency_ms(events, begin, end, 50),
-        latency_ms(events, begin, end, 99),
+        latency_ms(sent, begin, end, 50),
+        latency_ms(sent, begin, end, 99),
         live.p99_ms,
         live.worst_ms,
-        sum(not event.has_succeeded for event in events),
-        len(events),
+        sum(not event.has_succeeded for event in sent),
+        len(sent),
     )
 
 

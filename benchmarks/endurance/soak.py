@@ -6,7 +6,6 @@ warming up. Growth beyond the bounds makes the exit status 1.
 """
 
 import argparse
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -94,9 +93,7 @@ def _sample(running: RunningService, began_at: float, seconds: float) -> list[Sa
         for name, pid in _processes(running.server):
             if found := usage(pid):
                 samples.append(Sample(at, name, found))
-        print(f"\r{at:.0f} s", end="", file=sys.stderr, flush=True)
         time.sleep(SAMPLE_SECONDS)
-    print(file=sys.stderr)
     return samples
 
 

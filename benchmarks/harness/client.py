@@ -81,6 +81,12 @@ class Client:
             joined[key] = f"{joined[key]}, {value}" if key in joined else value
         return Response(response.status, joined, content)
 
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()

@@ -113,7 +113,8 @@ class Installation:
         """An access token, requested once: it remains valid when the server restarts."""
         if not self.token:
             credentials = {"username": USERNAME, "password": PASSWORD}
-            response = Client(port).post("/api/v1/auth/token/", credentials)
+            with Client(port) as client:
+                response = client.post("/api/v1/auth/token/", credentials)
             self.token = response.json()["access"]
         return self.token
 
@@ -142,14 +143,16 @@ class RunningService:
         self.server.stop()
 
     def is_ready(self) -> bool:
-        return Client(self.port, timeout=5).get("/health/ready").status == 200
+        with Client(self.port, timeout=5) as client:
+            return client.get("/health/ready").status == 200
 
     def client(self, *, timeout: float = TIMEOUT_SECONDS) -> Client:
         return Client(self.port, self.installation.headers, timeout=timeout)
 
     def model_id(self, name: str) -> int:
         """The id of the newest version of a model."""
-        versions = self.client().get(f"{MODELS}?name={name}&limit=1").json()
+        with self.client() as client:
+            versions = client.get(f"{MODELS}?name={name}&limit=1").json()
         return int(versions[0]["id"])
 
 

@@ -1,6 +1,5 @@
 """Callers of a bad model, whose own requests must be answered in time too."""
 
-import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -48,7 +47,7 @@ class Askers:
 
     def _ask(self) -> None:
         request = PREDICT.build(self._model_id, "", self._rows)
-        with contextlib.closing(self._connect()) as client:
+        with self._connect() as client:
             while not self._stop.is_set():
                 # Appending to a list is atomic.
                 self._events.append(send(client, PREDICT, request, self._rows))

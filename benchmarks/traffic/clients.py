@@ -1,6 +1,5 @@
 """Clients that send a steady mix of requests and keep what every response said."""
 
-import contextlib
 import threading
 import time
 import uuid
@@ -96,8 +95,7 @@ class Traffic:
         return max(first.values()) if kinds <= first.keys() else None
 
     def _run(self, kind: Kind, events: list[Event]) -> None:
-        client = Client(self._subject.port, self._subject.headers, timeout=TIMEOUT_SECONDS)
-        with contextlib.closing(client):
+        with Client(self._subject.port, self._subject.headers, timeout=TIMEOUT_SECONDS) as client:
             while not self._stop.is_set():
                 self._ask(client, kind, events)
 

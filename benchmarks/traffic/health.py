@@ -77,7 +77,11 @@ class HealthProbes:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What the probes of a period say; `silent_seconds` is the longest time without an answer."""
+    """What the probes of a period say.
+
+    `p99_ms` is of answers alone; `worst_ms` counts a probe that was given up, too. The longest time
+    without an answer is `silent_seconds`.
+    """
 
     probes: int
     p99_ms: float
@@ -95,7 +99,7 @@ def summarize(probes: Sequence[Probe], begin: float, end: float) -> Health:
     return Health(
         probes=len(probes),
         p99_ms=percentile(milliseconds, 99),
-        worst_ms=milliseconds[-1] if milliseconds else 0.0,
+        worst_ms=max((probe.ms for probe in probes if probe.status), default=0.0),
         timed_out=sum(probe.status < 0 for probe in probes),
         refused=sum(probe.status == 0 for probe in probes),
         silent_seconds=max(later - sooner for sooner, later in itertools.pairwise(times)),

@@ -86,7 +86,8 @@ class FilesDiskFull(Fault):
         headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
         sent_at = time.monotonic()
         try:
-            response = self.system.client().send("POST", MODELS, body, headers)
+            with self.system.client() as client:
+                response = client.send("POST", MODELS, body, headers)
         except OSError as error:
             return Event("upload", sent_at, time.monotonic(), UNANSWERED, detail=str(error))
         return Event(

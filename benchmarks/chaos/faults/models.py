@@ -100,9 +100,10 @@ class ScorerCrashes(BadModel):
         super().prepare()
         good_row = [1.0, 1.0, 1.0, 1.0]
         body = {"model": self.model, "input_data": {"features": good_row}}
-        # The scorers may start with the first call.
+        # A scorer may start with the first call, and each worker has its own.
         for _ in range(8):
-            self.system.client().post("/api/v1/predictions/", body)
+            with self.system.client() as client:
+                client.post("/api/v1/predictions/", body)
         if not self._scorers():
             raise NotPossible("the service scores every file in its workers")
 

@@ -19,7 +19,7 @@ RATE = 20
 
 @pytest.fixture(scope="module")
 def system() -> Iterator[SystemUnderTest]:
-    with system_under_test(database="postgresql", bad_models=["hangs"]) as ready:
+    with system_under_test(database="postgresql", bad_models=["hangs", "drips"]) as ready:
         yield ready
 
 
@@ -39,7 +39,7 @@ def probes(system: SystemUnderTest) -> Iterator[HealthProbes]:
         ["database-stopped"],
         ["slow-bodies"],
         ["hung-remote"],
-        ["hung-remote", "worker-killed"],
+        ["dripping-remote", "worker-killed"],
     ],
     ids="+".join,
 )

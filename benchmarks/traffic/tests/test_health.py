@@ -5,10 +5,11 @@ def probe(sent_at: float, ms: float = 10.0, status: int = 200) -> Probe:
     return Probe(LIVE, sent_at, ms, status)
 
 
-def test_latency_counts_answers_alone() -> None:
-    found = summarize([probe(1), probe(2, 30), probe(3, 5000, -1), probe(4, 1, 0)], 0, 5)
+def test_probe_that_is_given_up_is_the_worst() -> None:
+    found = summarize([probe(1), probe(2, 30), probe(3, 5000, -1), probe(4, 9000, 0)], 0, 5)
 
-    assert (found.worst_ms, found.timed_out, found.refused, found.probes) == (30, 1, 1, 4)
+    assert (found.p99_ms, found.worst_ms) == (30, 5000)
+    assert (found.timed_out, found.refused, found.probes) == (1, 1, 4)
 
 
 def test_silence_lasts_from_answer_to_answer() -> None:
