@@ -65,8 +65,12 @@ def _answer(
 
 
 def _is_body_read(request: RequestInFlight, environ: dict[str, Any]) -> bool:
-    """Whether the client has sent all it will: one that asks before sending a body has not."""
-    return not request.remaining_bytes or ("HTTP_EXPECT" in environ and request.waited_seconds == 0)
+    """Whether nothing is left to discard; a client that asks before it sends has sent nothing."""
+    return (
+        not request.remaining_bytes
+        or not in_flight.has_room()
+        or ("HTTP_EXPECT" in environ and request.waited_seconds == 0)
+    )
 
 
 def _pending(answer: bytes | HttpResponseBase, request: RequestInFlight) -> PendingAnswer:

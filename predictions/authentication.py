@@ -22,6 +22,7 @@ from rest_framework_simplejwt.utils import get_md5_hash_password
 
 from predictions.serving.questions import Caller
 from predictions.serving.recorder import CallerInactive
+from predictions.serving.services import PredictionFailed
 
 SCHEME = "bearer"
 PREFIX_LENGTH = len(SCHEME) + 1
@@ -143,6 +144,11 @@ def _verify_signature(header: str) -> tuple[TokenUser, Token]:
 # -- callers whose token was verified without a query
 
 
+# The first two come from recording, which checks the caller itself. The others tell nothing, and
+# another query would only wait for the database again.
+CHECKED_OR_HARMLESS = (CallerInactive, PredictionFailed, OperationalError, InterfaceError)
+
+
 def error_for(caller: Caller, error: Exception) -> Exception:
     """The error to report to a caller whose request failed before anything was recorded.
 
@@ -150,7 +156,7 @@ def error_for(caller: Caller, error: Exception) -> Exception:
     CallerInactive if the caller's user is inactive or the token was revoked, and the database's
     error if that cannot be found out.
     """
-    if isinstance(error, CallerInactive):
+    if isinstance(error, CHECKED_OR_HARMLESS):
         return error
     try:
         is_active = _is_active(caller)

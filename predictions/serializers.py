@@ -19,14 +19,8 @@ MAX_SPECIFIER_LENGTH = 151
 
 @extend_schema_field(
     {
-        "oneOf": [
-            {
-                "type": "object",
-                "properties": {"features": {"type": "array", "items": {}}},
-                "required": ["features"],
-            },
-            {"type": "object", "additionalProperties": True},
-        ],
+        "type": "object",
+        "additionalProperties": True,
         "example": {"features": [5.1, 3.5, 1.4, 0.2]},
     }
 )
@@ -219,8 +213,10 @@ class PredictionDetailSerializer(PredictionSerializer):
     """A prediction with everything that is recorded about it."""
 
     input_data = InputDataField()
-    user = serializers.CharField(source="user.username", default=None)
-    sha256 = serializers.CharField(source="model.sha256", help_text="Digest of the model file.")
+    user = serializers.CharField(source="user.username", default=None, allow_null=True)
+    sha256 = serializers.CharField(
+        source="model.sha256", allow_blank=True, help_text="Digest of the model file."
+    )
 
     class Meta(PredictionSerializer.Meta):
         fields = [*PredictionSerializer.Meta.fields, "input_data", "error", "user", "sha256"]

@@ -9,7 +9,12 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from registry.exact_json.serializers import JSONObjectField, JSONValueField, StrictSerializer
+from registry.exact_json.serializers import (
+    JSONObjectField,
+    JSONValueField,
+    StrictBooleanField,
+    StrictSerializer,
+)
 from registry.exact_json.values import JSONObject
 from registry.models import (
     MAX_CONCURRENCY,
@@ -47,7 +52,7 @@ class SignatureField(JSONValueField):
         return value
 
 
-@extend_schema_field({"type": "array", "items": {}, "maxItems": MAX_EXAMPLE_ROWS})
+@extend_schema_field({"type": "array", "items": {}, "minItems": 1, "maxItems": MAX_EXAMPLE_ROWS})
 class ExampleField(JSONValueField):
     """Rows of `input_data`: objects by feature name, `{"features": [...]}`, or plain lists."""
 
@@ -145,8 +150,8 @@ class ModelVersionChange(LimitsRequest):
     metrics = JSONObjectField(required=False, allow_null=True)
     description = serializers.CharField(required=False, allow_blank=True, max_length=5000)
     tags = JSONObjectField(required=False)
-    is_active = serializers.BooleanField(required=False)
-    force = serializers.BooleanField(
+    is_active = StrictBooleanField(required=False)
+    force = StrictBooleanField(
         required=False, help_text="Deactivate the version even if an alias uses it."
     )
 
@@ -160,7 +165,9 @@ class ModelVersionQuery(serializers.Serializer[object]):
 
 
 class ModelVersionSerializer(serializers.ModelSerializer[ModelVersion]):
-    created_by = serializers.CharField(source="created_by.username", default=None, read_only=True)
+    created_by = serializers.CharField(
+        source="created_by.username", default=None, allow_null=True, read_only=True
+    )
     metrics = JSONObjectField(allow_null=True)
     tags = JSONObjectField()
     signature = serializers.JSONField(allow_null=True)

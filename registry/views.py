@@ -52,7 +52,7 @@ class ModelVersionViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Mod
             "application/json": ModelVersionRequest,
             "multipart/form-data": ModelVersionRequest,
         },
-        responses={201: ModelVersionSerializer},
+        responses={201: ModelVersionSerializer, 409: None},
     )
     def create(self, request: Request) -> Response:
         payload = ModelVersionRequest(data=request.data)
@@ -72,7 +72,7 @@ class ModelVersionViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Mod
         )
         return Response(self.get_serializer(version).data, status=HTTP_201_CREATED)
 
-    @extend_schema(request=ModelVersionChange, responses={200: ModelVersionSerializer})
+    @extend_schema(request=ModelVersionChange, responses={200: ModelVersionSerializer, 409: None})
     def partial_update(self, request: Request, pk: str) -> Response:
         payload = ModelVersionChange(data=request.data)
         payload.is_valid(raise_exception=True)
@@ -83,13 +83,16 @@ class ModelVersionViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Mod
         )
         return Response(self.get_serializer(version).data)
 
-    @extend_schema(responses={204: OpenApiResponse(description="Deleted, together with its file.")})
+    @extend_schema(
+        responses={204: OpenApiResponse(description="Deleted, together with its file."), 409: None}
+    )
     def destroy(self, request: Request, pk: str) -> Response:
         services.delete_version(model_id=int(pk))
         return Response(status=HTTP_204_NO_CONTENT)
 
     @extend_schema(
-        request={"multipart/form-data": ArtifactRequest}, responses={200: ModelVersionSerializer}
+        request={"multipart/form-data": ArtifactRequest},
+        responses={200: ModelVersionSerializer, 409: None},
     )
     @action(detail=True, methods=["put"])
     def artifact(self, request: Request, pk: str) -> Response:

@@ -31,6 +31,11 @@ TCP_OPTIONS = {
 # So large that no statement is prepared automatically.
 NO_AUTOMATIC_PREPARE = 2**31
 
+# What stands between the service and PostgreSQL: nothing that shares connections between clients
+# while they are open; PgBouncer in transaction mode that keeps prepared statements of clients
+# apart; or a pooler that does not.
+POOLERS = ("none", "pgbouncer", "unprepared")
+
 EXPECTED = (
     "postgresql://user:password@host:5432/name or sqlite:///file"
     " (special characters in user and password as %-escapes)"
@@ -50,13 +55,14 @@ def read_database(environment: Environment, *, base_dir: Path) -> DatabaseSettin
         "reconnect_timeout": RECONNECT_TIMEOUT_SECONDS,
         "connection_class": BoundedConnection,
     }
+    pooler = environment.choice("DB_POOLER", "none", POOLERS)
     # A driver in the scheme, such as postgresql+asyncpg, is accepted for compatibility and ignored.
     scheme, separator, rest = url.partition("://")
     scheme = scheme.lower()
     if separator and re.fullmatch(r"sqlite(\+(aiosqlite|pysqlite))?", scheme):
         return _sqlite(rest, base_dir=base_dir)
     if separator and re.fullmatch(r"postgres(ql)?(\+(asyncpg|psycopg|psycopg2))?", scheme):
-        return _postgresql(rest, pool=pool)
+        return _postgresql(rest, pool=pool, pooler=pooler)
     raise invalid_value("DATABASE_URL", url, EXPECTED)
 
 
@@ -91,7 +97,7 @@ def _test_database() -> Path:
     return Path(folder) / f"mlapi-test-{os.getpid()}.sqlite3"
 
 
-def _postgresql(rest: str, *, pool: dict[str, object]) -> DatabaseSettings:
+def _postgresql(rest: str, *, pool: dict[str, object], pooler: str) -> DatabaseSettings:
     try:
         with warnings.catch_warnings(action="ignore"):
             parsed = environ.Env.db_url_config(f"postgres://{rest}")
@@ -104,11 +110,13 @@ def _postgresql(rest: str, *, pool: dict[str, object]) -> DatabaseSettings:
         "ENGINE": "mlapi.configuration.postgresql",
         # The pool keeps connections open; Django rejects a pool with persistent connections.
         "CONN_MAX_AGE": 0,
+        # A cursor lives in one server connection, and a pooler may change it with every statement.
+        "DISABLE_SERVER_SIDE_CURSORS": pooler != "none",
         "OPTIONS": {
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
             **TCP_OPTIONS,
             # Django's default of None forbids prepared statements; the recorder prepares its own.
-            "prepare_threshold": NO_AUTOMATIC_PREPARE,
+            "prepare_threshold": None if pooler == "unprepared" else NO_AUTOMATIC_PREPARE,
             **parsed.get("OPTIONS", {}),
             "pool": pool,
         },

@@ -1,1 +1,1 @@
-"""What the service must know about its database: whether it can be written, and through what."""
+"""The database as a whole: whether it can be written, its pooler, and locks between processes."""

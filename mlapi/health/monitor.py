@@ -15,6 +15,7 @@ from django.db import connections
 
 from mlapi.health.database import DatabaseProbe
 from mlapi.health.storage import storage_state
+from registry.loading.warming import unloaded_live_versions
 
 PUBLISH_SECONDS = 1
 # Longer than the timeouts of one round of checks.
@@ -36,6 +37,14 @@ class Check(NamedTuple):
     interval_seconds: float
 
 
+def model_state() -> State:
+    """`models`: ok, or loading while versions that aliases use are not in memory yet.
+
+    One that cannot be loaded is not waited for: a replica would stay unready for its sake.
+    """
+    return {"models": "loading" if unloaded_live_versions() else "ok"}
+
+
 class Monitor:
     """The latest state of each check, from threads that `start` begins."""
 
@@ -44,6 +53,7 @@ class Monitor:
         self._checks = (
             Check(("database", "migrations"), self._database.state, 2),
             Check(("artifacts", "disk"), lambda: storage_state(self._database.live_artifacts), 1),
+            Check(("models",), model_state, 1),
         )
         self._states: dict[str, str] = {}
         self._checked_at: dict[str, float] = {}

@@ -103,7 +103,10 @@ class OpenInferenceReadyView(APIView):
     authentication_classes = []
     permission_classes = []
 
-    @extend_schema(operation_id="v2_ready", responses={(200, "application/json"): READY})
+    @extend_schema(
+        operation_id="v2_ready",
+        responses={(200, "application/json"): READY, (503, "application/json"): READY},
+    )
     def get(self, request: Request) -> HttpResponse:
         """200 if every check is passed, else 503; the body has the state of each."""
         state = monitor.state()

@@ -48,10 +48,17 @@ class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-ca
         return {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
 
 
-class StatelessTokenScheme(TokenScheme):  # type: ignore[no-untyped-call]
+class StatelessTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     """Documents views with stateless authentication like all others: they take the same token."""
 
     target_class = "predictions.authentication.CachedTokenAuthentication"
+    name: list[str] = []
+
+    def get_security_requirement(self, auto_schema: AutoSchema) -> dict[str, list[object]]:
+        return {"jwtAuth": []}
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> list[Document]:
+        return []
 
 
 def document_problems(result: Document, **_: object) -> Document:
@@ -68,7 +75,9 @@ def document_problems(result: Document, **_: object) -> Document:
         for code, response in responses.items():
             if code.isdigit() and int(code) >= HTTPStatus.BAD_REQUEST:
                 response["description"] = HTTPStatus(int(code)).phrase
-                response["content"] = _error_content(path)
+                # A view declares only a content that may take the place of an error.
+                own = response.get("content", {}).get("application/json", {}).get("schema")
+                response["content"] = _error_content(path, own)
         operation["responses"] = dict(sorted(responses.items()))
     return result
 
@@ -81,9 +90,10 @@ def document_prefix(result: Document, request: Request | None, **_: object) -> D
     return result
 
 
-def _error_content(path: str) -> Document:
+def _error_content(path: str, own: Document | None) -> Document:
     if has_protocol_errors(path):
-        return {"application/json": {"schema": PROTOCOL_ERROR_REFERENCE}}
+        schema = {"anyOf": [own, PROTOCOL_ERROR_REFERENCE]} if own else PROTOCOL_ERROR_REFERENCE
+        return {"application/json": {"schema": schema}}
     return {MEDIA_TYPE: {"schema": PROBLEM_REFERENCE}}
 
 

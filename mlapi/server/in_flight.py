@@ -96,7 +96,9 @@ class RequestInFlight:
 
     def discard(self) -> None:
         """Read what is left of the body, within limits."""
-        deadline = time.monotonic() + DISCARD_SECONDS
+        # What still comes is, for the connection, like a new request.
+        self.began_at, self.waited_seconds = time.monotonic(), 0.0
+        deadline = self.began_at + DISCARD_SECONDS
         if self.remaining_bytes <= DISCARD_BYTES:
             while self.remaining_bytes and time.monotonic() < deadline:
                 self.read(CHUNK_BYTES)
@@ -135,6 +137,10 @@ class InFlight:
         self.is_full.set()
         return True
 
+    def has_room(self) -> bool:
+        """Whether threads may wait for clients that have their answer."""
+        return self.limit is None or len(self._requests) <= self.limit // 2
+
     def requests(self) -> list[RequestInFlight]:
         return list(self._requests.values())
 
@@ -162,5 +168,6 @@ def answer_then_discard(request: RequestInFlight, content: bytes) -> Iterator[by
     The server sends each piece when it gets it: the client has its answer before it has sent all.
     """
     yield content
-    with contextlib.suppress(BodyTooSlow):
+    # A client that is gone does not matter any more.
+    with contextlib.suppress(OSError):
         request.discard()

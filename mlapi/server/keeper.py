@@ -102,7 +102,7 @@ class Connection:
             return False
         if request.waiting_since is not None:
             # Its head may have taken long as well.
-            return request.began_at <= self.received_at + DELAY_SECONDS
+            return request.began_at <= max(self.received_at, self.sent_at) + DELAY_SECONDS
         ended_at = request.body_ended_at
         return request.began_at <= self.request_at + DELAY_SECONDS and (
             ended_at is None
@@ -111,6 +111,12 @@ class Connection:
 
     def idle_seconds(self, now: float) -> float:
         return now - max(self.received_at, self.sent_at, 0.0)
+
+    def is_slow(self, limits: Limits, now: float) -> bool:
+        allowed_seconds = limits.body_timeout_seconds + (
+            self.request_bytes / limits.body_min_bytes_per_second
+        )
+        return now - self.request_at > allowed_seconds
 
     def bytes_per_second(self, now: float) -> float:
         return self.request_bytes / max(now - self.request_at, 0.001)
@@ -180,14 +186,14 @@ class Keeper:
         elif unread_since is not None and now - unread_since > limits.body_timeout_seconds:
             self._cut(connection, socket.SHUT_RDWR, "unread answer")
         elif connection.is_awaiting:
-            allowed_seconds = limits.body_timeout_seconds + (
-                connection.request_bytes / limits.body_min_bytes_per_second
-            )
-            is_slow = now - connection.request_at > allowed_seconds
-            if is_slow and self._is_waited_for(
+            if connection.is_slow(limits, now) and self._is_waited_for(
                 connection, requests, now, limits.body_timeout_seconds
             ):
                 self._cut(connection, socket.SHUT_RD, "slow body")
+        elif connection.idle_seconds(now) > limits.body_timeout_seconds and self._is_waited_for(
+            connection, requests, now, limits.body_timeout_seconds
+        ):
+            self._cut(connection, socket.SHUT_RDWR, "slow body after the answer")
         elif connection.idle_seconds(now) > limits.idle_timeout_seconds and not any(
             connection.may_belong_to(request) for request in requests
         ):

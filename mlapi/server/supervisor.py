@@ -21,8 +21,6 @@ from mlapi.server.addresses import Address
 from mlapi.server.board import Board
 from mlapi.server.options import Options
 
-# How long requests in flight may take to finish after a stop.
-STOP_SECONDS = 30
 CHECK_SECONDS = 1
 MAX_PAUSE_SECONDS = 30
 # A worker that lived this long did not die of its start.
@@ -69,7 +67,7 @@ class Supervisor(MPServer):
             # granian warns about the number of threads, which is the result of measurements, and
             # has an access log of its own.
             log_level=LogLevels.error,
-            workers_kill_timeout=STOP_SECONDS,
+            workers_kill_timeout=worker.STOP_SECONDS,
         )
         # This process logs each death itself; the workers set their level when they start.
         logging.getLogger("_granian").setLevel(logging.CRITICAL)

@@ -1,5 +1,6 @@
 """A worker: loads the WSGI application in its process, and reports to the board."""
 
+import contextlib
 import gc
 import os
 import signal
@@ -13,6 +14,8 @@ from mlapi.server.board import Board
 from mlapi.server.options import Options
 
 HEARTBEAT_SECONDS = 1
+# How long requests in flight may take to finish after a stop.
+STOP_SECONDS = 30
 # For health checks, and to refuse requests that are too many.
 RESERVED_THREADS = 8
 BLACK_BOX = "MLAPI_BLACK_BOX"
@@ -33,7 +36,9 @@ def load_application(
         name="heartbeat",
         daemon=True,
     ).start()
-    os.environ[BLACK_BOX] = str(run_folder / "black-boxes" / str(slot + 1))
+    black_box = run_folder / "black-boxes" / str(slot + 1)
+    predecessors = _set_aside(black_box)
+    os.environ[BLACK_BOX] = str(black_box)
     # After the fork: the parent must not load the application.
     from mlapi.wsgi import application  # noqa: PLC0415
     from registry.loading import warming  # noqa: PLC0415
@@ -42,6 +47,7 @@ def load_application(
     for name in SECRET_NAMES:
         os.environ.pop(name, None)
     _bound_requests()
+    _note_death(predecessors)
     _start_health_checks(board, slot)
     _start_keeper(options)
     # Imported modules are never freed: exclude them from every full collection.
@@ -83,6 +89,27 @@ def _beat_and_stop_with_parent(board: Board, slot: int, parent: int) -> None:
         board.beat(slot)
         time.sleep(HEARTBEAT_SECONDS)
     os.kill(os.getpid(), signal.SIGTERM)
+    # As the parent would: requests that take longer than this are not waited for.
+    time.sleep(STOP_SECONDS)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _set_aside(black_box: Path) -> Path:
+    """Keep the black box of a worker that died in this slot from being overwritten."""
+    aside = black_box.with_suffix(".ended")
+    with contextlib.suppress(FileNotFoundError):
+        black_box.rename(aside)
+    return aside
+
+
+def _note_death(black_box: Path) -> None:
+    """Before the first request: the input that ended the previous worker may come again."""
+    from django.db import connection  # noqa: PLC0415
+
+    from registry.loading import quarantine  # noqa: PLC0415
+
+    quarantine.note_death(black_box)
+    connection.close()
 
 
 def _bound_requests() -> None:

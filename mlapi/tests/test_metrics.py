@@ -112,7 +112,7 @@ def test_series_end_in_the_exposition_of_several_workers(
 ) -> None:
     folder = tmp_path_factory.mktemp("metrics")
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(folder))
-    value = values.MultiProcessValue(lambda: 4242)
+    value = values.MultiProcessValue(lambda: 4242)  # type: ignore[no-untyped-call]
     for label in GONE:
         counter = ("counter", "mlapi_predictions", "mlapi_predictions_total", ("model", "status"))
         value(*counter, (label, "succeeded"), "Predictions.").inc(3)

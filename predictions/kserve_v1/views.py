@@ -46,7 +46,13 @@ class ModelsView(APIView):
 
 
 class ModelView(ModelReadyView):
-    @extend_schema(operation_id="v1_model", responses={(200, "application/json"): schema.MODEL})
+    @extend_schema(
+        operation_id="v1_model",
+        responses={
+            (200, "application/json"): schema.MODEL,
+            (503, "application/json"): schema.MODEL,
+        },
+    )
     def get(self, request: Request, name: str, version: str | None = None) -> Response:
         """200 if the model is available, else 503. Does not load it."""
         return super().get(request, name, version)

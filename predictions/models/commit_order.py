@@ -30,7 +30,7 @@ class _PostgreSQLNumber(Func):
     arity = 0
     output_field = BigIntegerField()
 
-    def as_sql(  # type: ignore[override] -- the arguments of Func's templates are not used
+    def as_sql(  # type: ignore[override]
         self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any
     ) -> tuple[str, tuple[str | int, ...]]:
         return "0", ()

@@ -147,12 +147,16 @@ def _tensor(tensor: Input | Output, signature: Signature) -> dict[str, object]:
 
 class ModelReadyView(APIView):
     @extend_schema(
-        operation_id="v2_model_ready", responses={(200, "application/json"): schema.MODEL_READY}
+        operation_id="v2_model_ready",
+        responses={
+            (200, "application/json"): schema.MODEL_READY,
+            (503, "application/json"): schema.MODEL_READY,
+        },
     )
     def get(self, request: Request, name: str, version: str | None = None) -> Response:
         """200 if the model is available, else 503. Does not load it."""
         row = _find(name, version)
-        is_ready = _has_file(row)
+        is_ready = _is_ready(row)
         body = {"name": row.name, "ready": is_ready}
         return Response(body, status=None if is_ready else HTTP_503_SERVICE_UNAVAILABLE)
 
@@ -162,8 +166,8 @@ class VersionReadyView(ModelReadyView):
     """The same for one version."""
 
 
-def _has_file(row: ModelVersion) -> bool:
-    if not row.has_artifact:
+def _is_ready(row: ModelVersion) -> bool:
+    if not row.has_artifact or row.quarantined_at is not None:
         return False
     try:
         path = store.resolve(Path(settings.MODEL_PATH), row.artifact)

@@ -2,12 +2,14 @@
 
 import json
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.conf import LazySettings
 from django.db import OperationalError
 from django.test import RequestFactory
+from onnx import TensorProto
 from rest_framework.test import APIClient
 
 from predictions.models import Prediction
@@ -15,7 +17,9 @@ from predictions.ndjson import LengthRequired, NDJSONParser
 from predictions.serving import recorder, services
 from predictions.serving.questions import Question
 from registry.models import ModelVersion
+from registry.services import Upload, register_model
 from registry.testing.artifacts import Artifact
+from registry.testing.onnx_graphs import doubling_graph
 
 URL = "/api/v1/predictions/batch/"
 NDJSON = "application/x-ndjson"
@@ -100,6 +104,21 @@ def test_inputs_must_be_a_list_that_is_not_empty(
 
     assert response.status_code == 400
     assert "inputs" in response.json()["errors"]
+
+
+@pytest.mark.usefixtures("model_path")
+def test_rows_of_several_shapes_are_one_batch(client: APIClient, tmp_path: Path) -> None:
+    path = doubling_graph(tmp_path / "m.onnx", TensorProto.FLOAT, ["n", "k"])
+    register_model(name="wide", upload=Upload([path.read_bytes()]))
+    inputs = [{"x": [1]}, {"x": [1, 2]}, {"x": [3]}, {"x": [5, 6]}]
+
+    refused = client.post(URL, {"model": "wide", "inputs": [*inputs, {"x": ["no"]}]})
+    response = client.post(URL, {"model": "wide", "inputs": inputs})
+
+    assert refused.status_code == 400
+    assert list(refused.json()["errors"]) == ["inputs[4].x[0]"]
+    assert [row["output"]["y"] for row in response.json()] == [[2], [2, 4], [6], [10, 12]]
+    assert Prediction.objects.count() == 4
 
 
 def test_more_rows_than_the_limit_are_400(

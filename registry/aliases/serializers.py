@@ -5,7 +5,11 @@ from typing import TypedDict, TypeVar
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from registry.exact_json.serializers import JSONObjectField, StrictSerializer
+from registry.exact_json.serializers import (
+    JSONObjectField,
+    StrictBooleanField,
+    StrictSerializer,
+)
 from registry.exact_json.values import JSONObject
 from registry.models import MAX_ALIAS_LENGTH, MAX_REASON_LENGTH, MAX_SHADOWS, Alias, AliasMove
 from registry.serializers import safe_name
@@ -74,7 +78,7 @@ class AliasRequest(StrictSerializer):
         " they stay; [] removes them.",
     )
     reason = _reason()
-    force = serializers.BooleanField(
+    force = StrictBooleanField(
         required=False,
         default=False,
         help_text="Move the alias even if a version cannot score what its callers send.",
@@ -171,11 +175,11 @@ class AliasMoveSerializer(_ArmsSerializer[AliasMove]):
     number = serializers.IntegerField()
     action = serializers.ChoiceField(choices=AliasMove.Action.choices)
     from_model_id = serializers.IntegerField(source="from_version_id", allow_null=True)
-    from_version = serializers.CharField()
+    from_version = serializers.CharField(allow_blank=True)
     to_model_id = serializers.IntegerField(source="to_version_id", allow_null=True)
-    to_version = serializers.CharField()
+    to_version = serializers.CharField(allow_blank=True)
     restores = serializers.IntegerField(allow_null=True)
-    reason = serializers.CharField()
-    user = serializers.CharField(source="user.username", default=None)
-    request_id = serializers.CharField()
+    reason = serializers.CharField(allow_blank=True)
+    user = serializers.CharField(source="user.username", default=None, allow_null=True)
+    request_id = serializers.CharField(allow_blank=True)
     created_at = serializers.DateTimeField()

@@ -6,7 +6,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from registry.exact_json.values import JSONObject, check_annotation, check_json
+from registry.exact_json.values import check_annotation, check_json
 
 
 class StrictSerializer(serializers.Serializer[object]):
@@ -18,6 +18,15 @@ class StrictSerializer(serializers.Serializer[object]):
             if unknown:
                 raise serializers.ValidationError({key: ["Unknown field."] for key in unknown})
         return super().to_internal_value(data)
+
+
+class StrictBooleanField(serializers.BooleanField):
+    """true or false in JSON; DRF's own field also takes 0, "yes" and more."""
+
+    def to_internal_value(self, data: object) -> bool:
+        if not isinstance(data, bool):
+            raise serializers.ValidationError("Must be true or false.")
+        return data
 
 
 class JSONValueField(serializers.JSONField):
@@ -45,8 +54,11 @@ class JSONObjectField(JSONValueField):
 
     check = staticmethod(check_annotation)
 
-    def to_internal_value(self, data: object) -> JSONObject:
+    def to_internal_value(self, data: object) -> Any:
         value = super().to_internal_value(data)
+        if value is None and self.allow_null:
+            # The text `null` of a multipart form.
+            return None
         if not isinstance(value, dict):
             raise serializers.ValidationError('Must be an object, such as {"accuracy": 0.97}.')
         return value

@@ -5,6 +5,9 @@ file in memory before it calls a library, and takes it out afterwards: two store
 the kernel keeps.
 """
 
+import contextlib
+import faulthandler
+import logging
 import mmap
 import os
 import threading
@@ -17,12 +20,17 @@ import numpy as np
 
 from registry.runtimes.base import Outputs, Runtime
 
+logger = logging.getLogger(__name__)
+
 VARIABLE = "MLAPI_BLACK_BOX"
+# A call of that age has hung: whoever killed the process had waited for it.
+HUNG_SECONDS = 30.0
 # For each thread, the version's id and when its call began. No server has more threads; others
-# share the last place, which is not read.
+# share the last place, which is not read. The last cell is the id of the process.
 N_PLACES = 1024
 _PLACE_CELLS = 2
-SIZE_BYTES = N_PLACES * _PLACE_CELLS * 8
+SIZE_BYTES = (N_PLACES * _PLACE_CELLS + 1) * 8
+_KEPT = ".dead"
 _NANOSECONDS = 10**9
 
 
@@ -44,6 +52,7 @@ class BlackBox:
         """Keep them in a new file at `path`, or only in memory."""
         self._map = _file(path) if path else mmap.mmap(-1, SIZE_BYTES)
         self.cells = memoryview(self._map).cast("q")
+        self.cells[-1] = os.getpid()
         self._free = list(range(0, (N_PLACES - 1) * _PLACE_CELLS, _PLACE_CELLS))
         self._lock = threading.Lock()
         self.thread = threading.local()
@@ -99,21 +108,60 @@ class WatchedRuntime:
             cells[place] = 0
 
 
-def read_suspects(path: Path) -> list[int]:
-    """The ids of the versions that were in a call when the process of this black box ended.
+def watch_signals(path: Path) -> None:
+    """Have Python write beside the black box where it was, if a library ends this process.
 
-    The file is removed: of several readers, one gets them. A missing file holds none.
+    That tells a crash from a SIGKILL, which says nothing about the calls that it interrupts.
+    """
+    # Never closed: the signal handler writes to it.
+    faulthandler.enable(_trace_of(path).open("w"), all_threads=False)
+
+
+def left_behind(path: Path) -> list[Path]:
+    """The boxes of earlier processes that had this path, which their successors kept."""
+    return sorted(path.parent.glob(f"{path.name}.*{_KEPT}"))
+
+
+def read_suspects(path: Path) -> list[int]:
+    """The ids of the versions that may have ended the process of this black box.
+
+    These are all that were in a call, if the process died of a signal that its own code raises, or
+    else those whose call was older than HUNG_SECONDS. Both files are removed: of several readers,
+    one gets them. A missing file holds none, and so does that of a process that still runs.
     """
     taken = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
+        content = path.read_bytes()
+        if len(content) != SIZE_BYTES or _is_running(memoryview(content).cast("q")[-1]):
+            return []
         path.rename(taken)
-        content = taken.read_bytes()
         taken.unlink()
     except OSError:
         return []
-    if len(content) != SIZE_BYTES:
-        return []
-    return sorted({call.version_id for call in _calls(memoryview(content).cast("q"))})
+    calls = _calls(memoryview(content).cast("q"))
+    if not _take_trace(path):
+        calls = [call for call in calls if call.seconds > HUNG_SECONDS]
+    return sorted({call.version_id for call in calls})
+
+
+def _is_running(pid: int) -> bool:
+    return pid not in (0, os.getpid()) and Path(f"/proc/{pid}").exists()
+
+
+def _take_trace(path: Path) -> str:
+    trace = _trace_of(path)
+    try:
+        text = trace.read_text(errors="replace")
+        trace.unlink()
+    except OSError:
+        return ""
+    if text:
+        logger.error("A worker crashed:\n%s", text)
+    return text
+
+
+def _trace_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.trace")
 
 
 def _calls(cells: "memoryview[int]") -> list[Call]:
@@ -123,6 +171,11 @@ def _calls(cells: "memoryview[int]") -> list[Call]:
 
 
 def _file(path: Path) -> mmap.mmap:
+    # A worker takes the place of one that died: what the dead one was doing is not known yet.
+    kept = path.with_name(f"{path.name}.{time.time_ns()}{_KEPT}")
+    for old, new in ((_trace_of(path), _trace_of(kept)), (path, kept)):
+        with contextlib.suppress(FileNotFoundError):
+            old.rename(new)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         os.ftruncate(descriptor, SIZE_BYTES)

@@ -10,7 +10,13 @@ from pathlib import Path
 from django.conf import settings
 
 from registry.artifacts import store
-from registry.isolation.black_box import VARIABLE, BlackBox, WatchedRuntime
+from registry.isolation.black_box import (
+    VARIABLE,
+    BlackBox,
+    WatchedRuntime,
+    left_behind,
+    watch_signals,
+)
 from registry.isolation.runtime import IsolatedRuntime, Isolation
 from registry.loading import quarantine
 from registry.loading.cache import LoadedModel as LoadedModel
@@ -156,8 +162,18 @@ def _is_same_output(found: Output, stored: Output) -> bool:
 
 
 cache = ModelCache(_load_active, settings.MODEL_CACHE_SIZE, settings.MODEL_CACHE_BYTES)
-_path = os.environ.get(VARIABLE)
-black_box = BlackBox(Path(_path) if _path else None)
+black_box_path = os.environ.get(VARIABLE)
+black_box = BlackBox(Path(black_box_path) if black_box_path else None)
+if black_box_path:
+    watch_signals(Path(black_box_path))
+
+
+def note_earlier_deaths() -> None:
+    """Draw the conclusions from the deaths of the workers whose place this one has taken."""
+    if black_box_path:
+        for path in left_behind(Path(black_box_path)):
+            quarantine.note_death(path)
+    release_connection()
 
 
 def find(model_id: int) -> LoadedModel | None:

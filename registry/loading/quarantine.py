@@ -76,25 +76,36 @@ def suspect(version_ids: Collection[int]) -> None:
 
 
 def note_death(black_box: Path) -> None:
-    """Draw the conclusions from the death of the worker with this black box, once. Never raises.
+    """Draw the conclusions from the death of the worker with this black box, once.
 
     A version that alone was in a call has crashed the worker; of several, any may have.
     """
     match read_suspects(black_box):
         case []:
             return
-        case [version_id]:
-            count_crash(version_id, "ended while only this version was in a call")
+        case [version_id] if _is_new_suspect(version_id):
+            count_crash(version_id, "crashed a worker")
         case version_ids:
             suspect(version_ids)
 
 
-def release(version: ModelVersion) -> bool:
+def _is_new_suspect(version_id: int) -> bool:
+    """Several workers may have died at once, before anyone suspected the version: that is one."""
+    try:
+        return ModelVersion.objects.filter(pk=version_id, is_suspect=False).exists()
+    except (DatabaseError, InterfaceError):
+        return False
+
+
+def release(version: ModelVersion, *, is_trusted: bool = False) -> bool:
     """End the quarantine and forget the crashes; whether there was anything to end.
 
-    The version is still scored in a process of its own.
+    The version stays a suspect, and is scored in a process of its own, unless it is trusted.
     """
-    changed = ModelVersion.objects.filter(pk=version.pk, crashes__gt=0).update(
+    rows = ModelVersion.objects.filter(pk=version.pk)
+    changed = rows.filter(crashes__gt=0).update(
         crashes=0, quarantined_at=None, quarantine_reason=""
     )
+    if is_trusted:
+        changed += rows.filter(is_suspect=True).update(is_suspect=False)
     return bool(changed)

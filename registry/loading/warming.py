@@ -9,6 +9,7 @@ query for any of this.
 import logging
 import threading
 import time
+from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
@@ -87,7 +88,7 @@ def refresh() -> None:
 def live_versions() -> list[ModelVersion]:
     """The active versions that aliases use: those that answer, then canaries, then shadows."""
     usable = ModelVersion.objects.active().exclude(artifact="").filter(quarantined_at=None)
-    roles = (
+    roles: tuple[Any, ...] = (
         Alias.objects.values_list("version"),
         Alias.objects.exclude(canary=None).values_list("canary"),
         AliasShadow.objects.values_list("version"),
@@ -111,6 +112,8 @@ def _newest_that_fit() -> list[ModelVersion]:
 
 
 def _run() -> None:
+    # Before any model is loaded: it may be the one that ended the worker before this one.
+    loader.note_earlier_deaths()
     is_first = True
     next_pass = 0.0
     while True:
@@ -137,7 +140,7 @@ def _forget_unusable() -> None:
         [
             pk
             for pk, model in models.items()
-            if pk not in suspects or suspects[pk] > model.version.is_suspect
+            if pk not in suspects or suspects[pk] != model.version.is_suspect
         ]
     )
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from django.conf import LazySettings
 
 from registry.artifacts import sandbox
 from registry.artifacts.errors import ArtifactRejected
@@ -55,11 +56,13 @@ def free_port() -> int:
 
 
 @pytest.fixture
-def in_process_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run what `sandbox.run` runs in this process: milliseconds instead of seconds for each file.
+def in_process_sandbox(monkeypatch: pytest.MonkeyPatch, settings: LazySettings) -> None:
+    """Run what `sandbox.run` runs in this process, and score there: milliseconds instead of seconds
+    for each file.
 
     The limits do not hold, and a file that crashes its parser ends the tests.
     """
+    settings.MODEL_ISOLATION = "never"
     handlers: dict[str, Callable[[JSONObject], Mapping[str, object]]] = {}
 
     def run(module: str, request: Mapping[str, object], **limits: object) -> JSONObject:

@@ -23,6 +23,8 @@ def model_path(tmp_path: Path, settings: LazySettings, monkeypatch: pytest.Monke
     settings.MODEL_PATH = tmp_path / "models"
     cache = loader.ModelCache(loader._load_active, settings.MODEL_CACHE_SIZE)
     monkeypatch.setattr(loader, "cache", cache)
+    # Versions of other tests had the same ids.
+    monkeypatch.setattr(loader, "_failures_logged", {})
     return tmp_path / "models"
 
 

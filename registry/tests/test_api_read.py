@@ -17,6 +17,7 @@ CHANGEABLE = [
     *["max_concurrency", "timeout_seconds"],
 ]
 FIXED = ["id", "name", "version", "framework", "created_at", "created_by"]
+HEALTH = ["quarantined_at", "quarantine_reason"]
 FROM_THE_FILE = ["signature", "sha256", "size_bytes", "libraries"]
 
 MakeVersion = Callable[..., ModelVersion]
@@ -31,7 +32,7 @@ def test_a_version_is_read_with_all_its_fields(client: APIClient, iris: ModelVer
     response = client.get(f"{URL}{iris.pk}/")
 
     assert response.status_code == 200
-    assert sorted(response.json()) == sorted(CHANGEABLE + FIXED + FROM_THE_FILE)
+    assert sorted(response.json()) == sorted(CHANGEABLE + FIXED + HEALTH + FROM_THE_FILE)
     assert response.json()["sha256"] == iris.sha256
 
 

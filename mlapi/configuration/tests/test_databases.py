@@ -59,6 +59,21 @@ def test_pool_variables_configure_the_pool() -> None:
 
 
 @pytest.mark.parametrize(
+    ("pooler", "has_cursors", "may_prepare"),
+    [("none", True, True), ("pgbouncer", False, True), ("unprepared", False, False)],
+)
+def test_a_pooler_limits_what_is_kept_in_a_connection(
+    pooler: str, has_cursors: bool, may_prepare: bool
+) -> None:
+    values = {"DATABASE_URL": "postgresql://u@db/ml", "DB_POOLER": pooler}
+
+    database = read_database(Environment(values), base_dir=BASE_DIR)
+
+    assert database["DISABLE_SERVER_SIDE_CURSORS"] is not has_cursors
+    assert (database["OPTIONS"]["prepare_threshold"] is not None) is may_prepare
+
+
+@pytest.mark.parametrize(
     ("url", "name"),
     [
         ("sqlite:///data/db.sqlite3", BASE_DIR / "data/db.sqlite3"),

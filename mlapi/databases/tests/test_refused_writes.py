@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.db import close_old_connections, connection
+from django.test import RequestFactory
 from rest_framework.test import APIClient
 
 from mlapi import wsgi
 from mlapi.databases.tests import faults
 from mlapi.databases.tests.faults import NDJSON, PREDICTIONS, WRITES, Fault, Requests
-from mlapi.tests.fast_lane.requests import ClientRequest
 from predictions.models import IdempotencyKey, Outcome, Prediction, Replay
 from registry.models import AliasMove, ModelVersion
 from registry.testing.artifacts import Artifact
@@ -27,6 +27,7 @@ FAULTS: list[Fault] = (
     if connection.vendor == "postgresql"
     else [faults.read_only]
 )
+JSON = "application/json"
 MODELS = [ModelVersion, AliasMove, Prediction, IdempotencyKey, Outcome, Replay]
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -111,14 +112,13 @@ def test_a_full_database_is_503_until_there_is_room(api: APIClient, writes: Requ
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_the_fast_lane_answers_like_django(api: APIClient, writes: Requests, fault: Fault) -> None:
     token = api._credentials["HTTP_AUTHORIZATION"]  # type: ignore[attr-defined]
-    body = {"model_id": writes.iris.pk, "input_data": writes.row}
-    request = ClientRequest(json.dumps(body).encode(), headers={"Authorization": token})
+    body = {"model_id": writes.iris.pk, "input_data": dict(writes.row)}
+    environ = RequestFactory(HTTP_AUTHORIZATION=token).post(PREDICTIONS, body, JSON).environ
     started: list[tuple[str, list[tuple[str, str]]]] = []
 
     with fault():
-        content = b"".join(
-            wsgi.application(request.environ(), lambda *arguments: started.append(arguments))
-        )
+        chunks = wsgi.application(environ, lambda *arguments: started.append(arguments))
+        content = b"".join(chunks)
 
     [(status, headers)] = started
     assert status == "503 Service Unavailable"

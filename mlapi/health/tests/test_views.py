@@ -40,6 +40,7 @@ def test_ready_with_a_migrated_database(client: APIClient) -> None:
         "migrations": "applied",
         "artifacts": "ok",
         "disk": "ok",
+        "models": "ok",
     }
 
 
@@ -96,6 +97,7 @@ def test_health_shows_version_and_loaded_models(
         "migrations": "applied",
         "artifacts": "ok",
         "disk": "ok",
+        "models": "ok",
         "loaded_models": ["iris:1"],
     }
 
@@ -108,6 +110,30 @@ def test_not_ready_without_room_on_the_disk(client: APIClient, settings: Any) ->
 
     assert response.status_code == 503
     assert response.json()["disk"].startswith("full: MODEL_PATH, TMPDIR")
+
+
+@pytest.mark.django_db
+def test_not_ready_while_live_versions_are_loaded(
+    client: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlapi.health.monitor.unloaded_live_versions", lambda: ["iris:1"])
+
+    response = client.get(READY)
+
+    assert response.status_code == 503
+    assert response.json()["models"] == "loading"
+
+
+@pytest.mark.django_db
+def test_not_ready_while_the_artifacts_are_gone(
+    client: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_live_artifacts", lambda connection: ["iris/1/gone.onnx"])
+
+    response = client.get(READY)
+
+    assert response.status_code == 503
+    assert response.json()["artifacts"] == "unavailable"
 
 
 def test_probes_accept_no_other_methods(client: APIClient) -> None:

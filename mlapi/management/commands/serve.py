@@ -8,6 +8,7 @@ from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 from django.db.migrations.executor import MigrationExecutor
 
 from mlapi.configuration.temporary_folder import NoTemporaryFolder, ensure_temporary_folder
+from mlapi.databases import pooler
 from mlapi.server import addresses
 from mlapi.server.addresses import AddressError
 from mlapi.server.options import Options
@@ -61,6 +62,7 @@ class Command(BaseCommand):
         **options: object,
     ) -> None:
         check_migrations()
+        check_pooler()
         try:
             ensure_temporary_folder()
             address = addresses.resolve(host, port)
@@ -110,6 +112,16 @@ def check_migrations() -> None:
         raise CommandError(
             f"{len(pending)} migrations are not applied. Run `python manage.py migrate` first."
         )
+
+
+def check_pooler() -> None:
+    """Raise CommandError if a connection pooler would mix the statements of its clients."""
+    try:
+        pooler.check_pooler(connections[DEFAULT_DB_ALIAS])
+    except pooler.PoolerMisconfigured as error:
+        raise CommandError(str(error)) from error
+    except DatabaseError as error:
+        raise CommandError(f"The database is unavailable: {error}") from error
 
 
 def _port(text: str) -> int:

@@ -33,7 +33,8 @@ def serving(
     finally:
         if process.poll() is None:
             process.kill()
-        process.communicate()
+        # Its workers hold the pipe until they notice.
+        process.communicate(timeout=2 * STOP_SECONDS)
 
 
 def wait_until(condition: Callable[[], object], seconds: float = START_SECONDS) -> None:

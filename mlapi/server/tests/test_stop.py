@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mlapi.server import supervisor
+from mlapi.server import worker
 from mlapi.server.tests.serving import (
     LOGIN,
     STOP_SECONDS,
@@ -49,7 +49,7 @@ def test_stop_during_start_ends_the_server(database_url: str, delay_seconds: flo
         process.send_signal(signal.SIGTERM)
 
         # A worker that has just been forked may miss the signal, and is killed after the limit.
-        process.wait(supervisor.STOP_SECONDS + STOP_SECONDS)
+        process.wait(worker.STOP_SECONDS + STOP_SECONDS)
 
 
 def test_workers_end_when_their_parent_is_killed(database_url: str) -> None:

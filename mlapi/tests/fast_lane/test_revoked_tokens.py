@@ -13,7 +13,7 @@ from mlapi.tests.fast_lane.requests import FEATURES, ROW, ClientRequest
 from predictions import authentication
 from predictions.models import Prediction
 
-TENSOR = {"name": "wrong", "shape": [1, 4], "datatype": "FP64", "data": FEATURES}
+TENSOR = {"name": "features", "shape": [1, 3], "datatype": "FP64", "data": FEATURES[:3]}
 BATCH = "/api/v1/predictions/batch/"
 # Requests that are refused: by path, with the document to send (None for a GET), and the status.
 REFUSED: dict[str, tuple[str, object, int]] = {

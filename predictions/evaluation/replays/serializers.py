@@ -109,9 +109,14 @@ class ReplaySerializer(serializers.ModelSerializer[Replay]):
     to = serializers.CharField(source="to_version", help_text="As `name:version`.")
     from_id = serializers.IntegerField(source="from_version_id")
     to_id = serializers.IntegerField(source="to_version_id")
-    created_by = serializers.CharField(source="created_by.username", default=None, read_only=True)
+    created_by = serializers.CharField(
+        source="created_by.username", default=None, allow_null=True, read_only=True
+    )
     agreement = serializers.FloatField(
-        source="report.agreement", default=None, help_text="Null until the replay is completed."
+        source="report.agreement",
+        default=None,
+        allow_null=True,
+        help_text="Null until the replay is completed.",
     )
 
     class Meta:

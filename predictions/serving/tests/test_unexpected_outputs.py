@@ -36,6 +36,8 @@ Predict = Callable[[int], dict[str, Any]]
 class FakeRuntime:
     """Answers n rows with the arrays of `predict(n)`."""
 
+    libraries: Mapping[str, str] = {}
+
     def __init__(self, signature: Signature, predict: Predict) -> None:
         self.signature = signature
         self._predict = predict

@@ -186,3 +186,20 @@ def test_concurrent_promotions_are_all_answered(
     assert list(numbers) == list(range(1, len(numbers) + 1))
     last = AliasMove.objects.latest("number")
     assert Alias.objects.get().version_id == last.to_version_id
+
+
+@pytest.mark.parametrize("force", [0, 1, "true", "yes", [], {}])
+def test_force_must_be_a_boolean(admin_api: APIClient, force: object) -> None:
+    response = admin_api.put(
+        "/api/v1/aliases/wine/champion/", {"version": "1", "force": force}, format="json"
+    )
+
+    assert response.status_code == 400
+    assert response.json()["errors"]["force"] == ["Must be true or false."]
+
+
+def test_options_describe_an_alias(admin_api: APIClient) -> None:
+    response = admin_api.options("/api/v1/aliases/wine/champion/")
+
+    assert response.status_code == 200
+    assert "PUT" in response["Allow"]

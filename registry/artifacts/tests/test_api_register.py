@@ -246,3 +246,10 @@ def test_an_interrupted_upload_leaves_nothing(
 
     assert files_below(model_path) == []
     assert ModelVersion.objects.count() == 0
+
+
+def test_metrics_of_a_form_may_be_null(admin_api: APIClient, iris_artifact: Artifact) -> None:
+    response = post_file(admin_api, iris_artifact.upload(), metrics="null")
+
+    assert response.status_code == 201
+    assert response.json()["metrics"] is None

@@ -1,0 +1,134 @@
+"""What outlives a worker: the versions that were in a call when it died."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from registry.isolation import processes
+from registry.isolation.black_box import (
+    SIZE_BYTES,
+    BlackBox,
+    WatchedRuntime,
+    left_behind,
+    read_suspects,
+)
+
+DYING_WORKER = """
+import os, signal, sys
+from pathlib import Path
+from types import SimpleNamespace
+from registry.isolation.black_box import BlackBox, WatchedRuntime, watch_signals
+
+def die(inputs):
+    os.kill(os.getpid(), int(sys.argv[2]))
+
+box = BlackBox(Path(sys.argv[1]))
+watch_signals(Path(sys.argv[1]))
+WatchedRuntime(SimpleNamespace(signature=None, libraries={}, predict=len), 7, box).predict({})
+WatchedRuntime(SimpleNamespace(signature=None, libraries={}, predict=die), 8, box).predict({})
+"""
+
+
+def test_a_worker_keeps_the_box_whose_place_it_takes(tmp_path: Path) -> None:
+    path = tmp_path / "box"
+    BlackBox(path).cells[0] = 7
+    path.with_name("box.trace").write_text("Fatal Python error: Segmentation fault")
+
+    BlackBox(path)
+
+    assert [read_suspects(kept) for kept in left_behind(path)] == [[7]]
+    assert left_behind(path) == []
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def watched(box: BlackBox, predict: Any, version_id: int = 5) -> WatchedRuntime:
+    runtime: Any = SimpleNamespace(signature=None, libraries={}, predict=predict)
+    return WatchedRuntime(runtime, version_id, box)
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"), [(signal.SIGSEGV, [8]), (signal.SIGABRT, [8]), (signal.SIGKILL, [])]
+)
+def test_the_version_in_whose_call_a_worker_crashed_is_read_once(
+    number: int, expected: list[int], tmp_path: Path
+) -> None:
+    path = tmp_path / "box"
+
+    subprocess.run(
+        [sys.executable, "-c", DYING_WORKER, str(path), str(int(number))],
+        cwd=processes.PROJECT_ROOT,
+        check=False,
+    )
+
+    assert read_suspects(path) == expected
+    assert read_suspects(path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_process_that_still_runs_is_left_alone(tmp_path: Path) -> None:
+    box = BlackBox(tmp_path / "box")
+    box.cells[0], box.cells[-1] = 7, os.getppid()
+
+    assert read_suspects(tmp_path / "box") == []
+    assert (tmp_path / "box").exists()
+
+
+def test_a_call_that_hung_is_suspected_however_the_worker_ended(tmp_path: Path) -> None:
+    box = BlackBox(tmp_path / "box")
+    box.cells[0], box.cells[1] = 7, time.monotonic_ns() - 60 * 10**9
+    box.cells[2], box.cells[3] = 8, time.monotonic_ns()
+
+    assert read_suspects(tmp_path / "box") == [7]
+
+
+def test_a_call_is_noted_while_it_runs() -> None:
+    box = BlackBox()
+    seen: list[list[int]] = []
+
+    def predict(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        seen.append([call.version_id for call in box.calls()])
+        return inputs
+
+    watched(box, predict).predict({})
+
+    assert seen == [[5]]
+    assert box.calls() == []
+
+
+def test_a_call_that_fails_is_not_noted_any_longer() -> None:
+    box = BlackBox()
+
+    with pytest.raises(ZeroDivisionError):
+        watched(box, lambda inputs: 1 / 0).predict({})
+
+    assert box.calls() == []
+
+
+def test_threads_that_end_give_their_places_back() -> None:
+    box = BlackBox()
+    n_free = len(box._free)
+
+    for _ in range(20):
+        thread = threading.Thread(target=watched(box, len).predict, args=[{}])
+        thread.start()
+        thread.join()
+
+    assert len(box._free) == n_free
+
+
+@pytest.mark.parametrize("content", [None, b"", b"short", b"\0" * SIZE_BYTES])
+def test_a_box_without_calls_names_nobody(content: bytes | None, tmp_path: Path) -> None:
+    path = tmp_path / "box"
+    if content is not None:
+        path.write_bytes(content)
+
+    assert read_suspects(path) == []
