@@ -4,17 +4,30 @@ from typing import Any
 
 from django.conf import settings
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
+from drf_spectacular.utils import (
+    OpenApiParameter,
+    extend_schema_field,
+    extend_schema_serializer,
+)
 from rest_framework import serializers
 
 from predictions.models import MAX_CALLERS_NAME_LENGTH, MAX_ERROR_LENGTH, Prediction
+from predictions.serving.limits.deadlines import HEADERS
 from predictions.serving.records import Record
 from registry.exact_json.serializers import JSONObjectField, JSONValueField, StrictSerializer
 from registry.exact_json.values import JSONObject
+from registry.models import MAX_TIMEOUT_SECONDS
 from registry.serializers import ModelVersionSerializer
 
 # A name of 100 characters, a separator, and an alias or a version of 50.
 MAX_SPECIFIER_LENGTH = 151
+# Of every route that scores.
+TIMEOUT_PARAMETER = OpenApiParameter(
+    HEADERS[0],
+    {"type": "integer", "minimum": 1, "maximum": MAX_TIMEOUT_SECONDS * 1000},
+    OpenApiParameter.HEADER,
+    description="Milliseconds within which to answer, if that is less than the version's limit.",
+)
 
 
 @extend_schema_field(

@@ -22,6 +22,7 @@ from predictions.authentication import CachedTokenAuthentication
 from predictions.following import FollowablePagination
 from predictions.models import MAX_KEY_LENGTH, Prediction
 from predictions.serializers import (
+    TIMEOUT_PARAMETER,
     BatchRequest,
     ModelPredictionQuery,
     ModelPredictionsSerializer,
@@ -51,7 +52,7 @@ KEY_PARAMETER = OpenApiParameter(
 )
 
 # Statuses of a model that is unavailable or fails.
-REFUSALS = (404, 409, 422)
+REFUSALS = (404, 409, 422, 504)
 
 
 class PredictionViewSet(ListModelMixin, GenericViewSet[Prediction]):
@@ -78,7 +79,7 @@ class PredictionViewSet(ListModelMixin, GenericViewSet[Prediction]):
 
     @extend_schema(
         request=PredictionRequest,
-        parameters=[KEY_PARAMETER],
+        parameters=[KEY_PARAMETER, TIMEOUT_PARAMETER],
         responses={
             201: PredictionSerializer,
             200: PredictionSerializer,
@@ -102,6 +103,7 @@ class PredictionViewSet(ListModelMixin, GenericViewSet[Prediction]):
         request={"application/json": BatchRequest, ndjson.MEDIA_TYPE: OpenApiTypes.BINARY},
         parameters=[
             KEY_PARAMETER,
+            TIMEOUT_PARAMETER,
             OpenApiParameter("model_id", int, description="With NDJSON: the version's id."),
             OpenApiParameter("model", str, description="With NDJSON: instead of model_id."),
             OpenApiParameter(

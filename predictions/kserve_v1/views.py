@@ -20,6 +20,7 @@ from predictions.mlflow.bodies import Invocation, read_body
 from predictions.mlflow.responses import Style, predictions_of
 from predictions.open_inference.requests import IDEMPOTENCY_KEY, body_of, claim_of
 from predictions.open_inference.views import MAX_VERSIONS, ModelReadyView
+from predictions.serializers import TIMEOUT_PARAMETER
 from predictions.serving import services
 from predictions.serving.answers import Answer
 from predictions.serving.questions import Caller, Question
@@ -70,8 +71,12 @@ class PredictView(APIView):
 
     @extend_schema(
         operation_id="v1_predict",
+        parameters=[TIMEOUT_PARAMETER],
         request={"application/json": schema.REQUEST},
-        responses={(200, "application/json"): schema.RESPONSE, 409: None, 422: None},
+        responses={
+            (200, "application/json"): schema.RESPONSE,
+            **dict.fromkeys((409, 422, 504)),
+        },
     )
     def post(self, request: Request, name: str) -> HttpResponse:
         """Score all rows or none; a 200 means that each is committed as a prediction.

@@ -20,6 +20,7 @@ from predictions.authentication import CachedTokenAuthentication
 from predictions.mlflow.bodies import Invocation, read_body, read_csv
 from predictions.mlflow.responses import predictions_of, style_of
 from predictions.ndjson import body_length
+from predictions.serializers import TIMEOUT_PARAMETER
 from predictions.serving import services
 from predictions.serving.answers import Answer
 from predictions.serving.questions import Caller, Question
@@ -112,8 +113,9 @@ class InvocationsView(APIView):
 
     @extend_schema(
         operation_id="models_invocations",
+        parameters=[TIMEOUT_PARAMETER],
         request={"application/json": BODY, CSV: OpenApiTypes.STR},
-        responses={(200, "application/json"): RESPONSE, 409: None, 422: None},
+        responses={(200, "application/json"): RESPONSE, 409: None, 422: None, 504: None},
     )
     def post(self, request: Request, pk: str) -> HttpResponse:
         """Score all rows or none. A 200 means that every prediction is committed."""

@@ -38,9 +38,12 @@ def _array(items: Schema) -> Schema:
     return {"type": "array", "items": items}
 
 
-def _parameters(**known: str) -> Schema:
-    """Any parameters, of which mlapi knows these, by name and description."""
-    properties = {name: {**TEXT, "description": text} for name, text in known.items()}
+def _parameters(**known: str | Schema) -> Schema:
+    """Any parameters, of which mlapi knows these: a text by its description, others by a schema."""
+    properties = {
+        name: {**TEXT, "description": known[name]} if isinstance(known[name], str) else known[name]
+        for name in known
+    }
     return {**PARAMETERS, "properties": properties}
 
 
@@ -62,7 +65,13 @@ _TENSOR = _object(
 _METADATA_TENSOR = _object(
     {"name": TEXT, "datatype": DATATYPE, "shape": SHAPE}, required=["name", "datatype", "shape"]
 )
+_TIMEOUT = {
+    "type": "integer",
+    "minimum": 0,
+    "description": "Microseconds within which to answer, if that is less than the version's limit.",
+}
 _REQUEST_PARAMETERS = _parameters(
+    timeout=_TIMEOUT,
     idempotency_key="Like the header Idempotency-Key.",
     subject="Who or what the prediction is about. A canary serves each subject by one version.",
     reference="Your own ID for the prediction of a single row, with which you report its outcome.",

@@ -27,6 +27,7 @@ from predictions.open_inference.requests import (
 )
 from predictions.open_inference.rows import tensor_shape
 from predictions.open_inference.statistics import statistics_of
+from predictions.serializers import TIMEOUT_PARAMETER
 from predictions.serving.questions import Caller
 from registry.artifacts import store
 from registry.exact_json.values import parse_json_body
@@ -76,13 +77,14 @@ class InferView(APIView):
 
     @extend_schema(
         operation_id="v2_infer",
-        parameters=[LENGTH_PARAMETER],
+        parameters=[LENGTH_PARAMETER, TIMEOUT_PARAMETER],
         request={"application/json": schema.INFER_REQUEST, BINARY: OpenApiTypes.BINARY},
         responses={
             (200, "application/json"): schema.INFER_RESPONSE,
             (200, BINARY): OpenApiTypes.BINARY,
             409: None,
             422: None,
+            504: None,
         },
     )
     def post(self, request: Request, name: str, version: str | None = None) -> HttpResponse:

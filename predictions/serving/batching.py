@@ -4,7 +4,6 @@ The point is group commit: while one batch waits for its commit, the next caller
 share one inference and one commit. There is no timer, so a lone caller never waits.
 """
 
-import enum
 import threading
 import time
 from collections import deque
@@ -13,7 +12,6 @@ from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Given = TypeVar("Given")
 
 
 class BatchAborted(Exception):
@@ -67,38 +65,34 @@ class Batcher(Generic[Item, Result]):
             is_leader = not self._has_leader
             self._has_leader = True
         if not is_leader:
-            self._wait(call, give_up_at)
+            if give_up_at is None:
+                call.woken.acquire()
+            elif not call.woken.acquire(True, max(0.0, give_up_at - time.monotonic())):
+                if self._has_left(call):
+                    raise GivenUp
+                call.woken.acquire()
         # A caller that is woken without a result is the next leader.
         if call.result is None:
             self._lead()
         return call.value()
 
-    def _wait(self, call: "_Call[Item, Result]", give_up_at: float | None) -> None:
-        if give_up_at is not None:
-            seconds = max(0.0, give_up_at - time.monotonic())
-            if call.woken.acquire(timeout=seconds):
-                return
-            if self._has_left(call):
-                raise GivenUp
-        call.woken.acquire()
-
     def _has_left(self, call: "_Call[Item, Result]") -> bool:
         """Take a call out of its batch unless it is too late for that."""
         with self._lock:
-            if call.state is _State.WAITING:
+            if call.state == _WAITING:
                 self._waiting.remove(call)
-            elif call.state is _State.LEADING:
+            elif call.state == _LEADING:
                 # The lead came at the same moment.
                 self._waiting.remove(call)
                 self._pass_lead()
-            elif call.state is not _State.PREPARING:
+            elif call.state != _PREPARING:
                 return False
-            call.state = _State.GIVEN_UP
+            call.state = _GIVEN_UP
             return True
 
     def _lead(self) -> None:
         """Run the waiting calls, of which this thread's own is the first, and pass the lead on."""
-        first_state = _State.FINISHING if self._prepare is None else _State.PREPARING
+        first_state = _FINISHING if self._prepare is None else _PREPARING
         with self._lock:
             size = min(len(self._waiting), self._limit)
             batch = [self._waiting.popleft() for _ in range(size)]
@@ -126,38 +120,33 @@ class Batcher(Generic[Item, Result]):
         rest = batch
         if self._prepare is not None:
             prepared = self._prepare([call.item for call in batch])
-            for call, result in _pairs(batch, prepared):
-                if result is not None:
-                    call.result = _outcome(result)
+            _require_as_many(prepared, batch)
+            rest = []
             with self._lock:
-                rest = [c for c in batch if c.result is None and c.state is not _State.GIVEN_UP]
-                for call in rest:
-                    call.state = _State.FINISHING
+                for call, early in zip(batch, prepared, strict=True):
+                    if early is not None:
+                        call.result = _outcome(early)
+                    elif call.state == _PREPARING:
+                        call.state = _FINISHING
+                        rest.append(call)
         if rest:
-            for call, final in _pairs(rest, self._finish([call.item for call in rest])):
-                call.result = _outcome(final)
+            results = self._finish([call.item for call in rest])
+            _require_as_many(results, rest)
+            for call, result in zip(rest, results, strict=True):
+                call.result = _outcome(result)
 
     def _pass_lead(self) -> None:
         """Wake the next leader, if there is one. The caller holds the lock."""
         if self._waiting:
-            self._waiting[0].state = _State.LEADING
+            self._waiting[0].state = _LEADING
             self._waiting[0].woken.release()
         else:
             self._has_leader = False
 
 
-class _State(enum.Enum):
-    """How far a call is. It changes under the batcher's lock."""
-
-    WAITING = enum.auto()
-    LEADING = enum.auto()
-    PREPARING = enum.auto()
-    FINISHING = enum.auto()
-    GIVEN_UP = enum.auto()
-
-
-# Read often, and a member of an enumeration takes longer to look up than a constant.
-_WAITING = _State.WAITING
+# How far a call is; it changes under the batcher's lock. Integers, since members of an enumeration
+# take several times as long to look up.
+_WAITING, _LEADING, _PREPARING, _FINISHING, _GIVEN_UP = range(5)
 
 
 class _Returned(Generic[Result]):
@@ -194,11 +183,10 @@ class _Call(Generic[Item, Result]):
         raise self.result.error
 
 
-def _pairs(
-    calls: "list[_Call[Item, Result]]", results: Sequence[Given]
-) -> "list[tuple[_Call[Item, Result], Given]]":
-    # All at once: if their numbers differ, no caller may get a result.
-    return list(zip(calls, results, strict=True))
+def _require_as_many(results: Sequence[object], calls: Sequence[object]) -> None:
+    # Before any is handed out: results of another batch must not reach these callers.
+    if len(results) != len(calls):
+        raise ValueError(f"A batch of {len(calls)} items got {len(results)} results")
 
 
 def _outcome(result: Result | Exception) -> _Returned[Result] | _Raised:

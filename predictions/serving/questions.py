@@ -37,14 +37,17 @@ class Caller:
     @classmethod
     def of(cls, request: Request) -> Self:
         """The caller of an authenticated request; raises InvalidTimeout."""
-        request_id = getattr(request, "request_id", "")
-        return cls(
-            int(request.user.pk or 0),
-            request_id,
-            password_claim(request.auth),
-            arrival(request.META),
-            read_timeout(request.META),
+        return replace(
+            cls.identified_by(request),
+            arrived_at=arrival(request.META),
+            timeout_seconds=read_timeout(request.META),
         )
+
+    @classmethod
+    def identified_by(cls, request: Request) -> Self:
+        """Who makes an authenticated request, not how long they wait."""
+        request_id = getattr(request, "request_id", "")
+        return cls(int(request.user.pk or 0), request_id, password_claim(request.auth))
 
     def within(self, seconds: float) -> Self:
         """The same caller, who waits for at most this long in all."""

@@ -89,6 +89,7 @@ ROOMS: dict[str, set[str]] = {
         "predictions.evaluation.replays.promotion_gate",
         "predictions.models",
         "predictions.serving",
+        "predictions.serving.limits",
         *REGISTRY,
     },
     "predictions.models": {"registry.exact_json", "registry.models", "registry.statements"},

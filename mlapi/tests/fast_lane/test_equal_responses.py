@@ -26,6 +26,7 @@ from mlapi.tests.fast_lane.requests import (
     infer_bodies,
     prediction_bodies,
 )
+from registry.loading import quarantine
 
 
 def test_plain_requests_take_the_fast_lane(
@@ -106,6 +107,14 @@ CONTENT_TYPES = (
 OTHER_PATHS = (f"{PREDICT}?limit=1", f"{PREDICT}1/", f"{PREDICT}batch/", "/api/v1/nothing")
 
 
+TIMEOUTS = (
+    {"X-Request-Timeout-Ms": "60000"},
+    {"X-Request-Timeout-Ms": "0"},
+    {"X-Envoy-Expected-Rq-Timeout-Ms": "60000"},
+    {"X-Envoy-Expected-Rq-Timeout-Ms": "soon"},
+)
+
+
 def header_variants(
     authorization: dict[str, str], expired_token: AccessToken
 ) -> list[dict[str, str]]:
@@ -145,6 +154,7 @@ def header_variants(
         {**authorization, "Accept": "text/html"},
         {**authorization, "Cookie": f"sessionid=abc; csrftoken={'a' * 32}"},
         {**authorization, "X-HTTP-Method-Override": "GET"},
+        *({**authorization, **timeout} for timeout in TIMEOUTS),
     ]
 
 
@@ -181,6 +191,16 @@ def test_headers_have_equal_effects_both_ways(
     assert differences(requests) == []
 
 
+def test_a_version_in_quarantine_gets_equal_responses_both_ways(
+    models: Mapping[str, int], authorization: dict[str, str]
+) -> None:
+    for _ in range(quarantine.MAX_CRASHES):
+        quarantine.count_crash(models["iris"], "died of SIGSEGV")
+    [body] = as_json({"model": "iris", "input_data": ROW})
+
+    assert differences([ClientRequest(body, headers=authorization)]) == []
+
+
 def test_a_deactivated_user_gets_equal_responses_both_ways(
     models: Mapping[str, int], authorization: dict[str, str], user: User
 ) -> None:
@@ -201,8 +221,10 @@ def test_a_deactivated_user_gets_equal_responses_both_ways(
         },
         {"MAX_REQUEST_BYTES": 60, "DATA_UPLOAD_MAX_MEMORY_SIZE": 60},
         {"ALLOWED_HOSTS": ["ml.example.com"]},
+        # So short that every answer is late.
+        {"PREDICTION_TIMEOUT_SECONDS": 1e-9},
     ],
-    ids=["hsts", "redirect", "redirect-behind-proxy", "small-bodies", "other-host"],
+    ids=["hsts", "redirect", "redirect-behind-proxy", "small-bodies", "other-host", "late"],
 )
 def test_settings_have_equal_effects_both_ways(
     models: Mapping[str, int],

@@ -3,99 +3,23 @@ reports, never a 500, an empty body or a cut answer.
 """
 
 import json
-from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 import pytest
 from rest_framework.test import APIClient
 
 from predictions.models import Prediction
-from registry.loading import loader
-from registry.models import Alias, ModelVersion
-from registry.runtimes.base import LoadOptions, Outputs
-from registry.signatures.signature import Signature
-from registry.testing.artifacts import Artifact
-from registry.testing.versions import MakeVersion
-
-ROW = [1.0, 2.0]
-INPUTS = [{"name": "features", "datatype": "FP64", "shape": [-1, 2]}]
-VALUE = {"name": "value", "datatype": "FP64", "shape": [-1], "kind": "value"}
-BOXES = {"name": "boxes", "datatype": "FP32", "shape": [-1, -1, 4], "kind": "value"}
-LABEL = {"name": "label", "datatype": "INT64", "shape": [-1], "kind": "label", "classes": [0, 1]}
-CHANCES = {
-    "name": "chances",
-    "datatype": "FP64",
-    "shape": [-1, 2],
-    "kind": "probabilities",
-    "classes": [0, 1],
-}
-Predict = Callable[[int], dict[str, Any]]
-
-
-class FakeRuntime:
-    """Answers n rows with the arrays of `predict(n)`."""
-
-    libraries: Mapping[str, str] = {}
-
-    def __init__(self, signature: Signature, predict: Predict) -> None:
-        self.signature = signature
-        self._predict = predict
-
-    def predict(self, inputs: Mapping[str, np.ndarray]) -> Outputs:
-        return self._predict(len(inputs["features"]))
-
-
-class FakeLibrary:
-    """A runtime module, at the edge of the process: no file has such outputs any more."""
-
-    def __init__(self, signature: Signature, predict: Predict) -> None:
-        self._runtime = FakeRuntime(signature, predict)
-
-    def load(self, path: object, options: LoadOptions) -> FakeRuntime:
-        return self._runtime
-
-
-@pytest.fixture
-def register(
-    make_version: MakeVersion, iris_artifact: Artifact, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., ModelVersion]:
-    """A version `odd:1` with these outputs, whose runtime answers as `predict` does."""
-
-    def make(outputs: list[dict[str, object]], predict: Predict, **fields: str) -> ModelVersion:
-        document = {"inputs": INPUTS, "outputs": outputs, **fields}
-        version = make_version("odd", iris_artifact)
-        ModelVersion.objects.update(signature=document)
-        Alias.objects.create(name="odd", alias="champion", version=version)
-        library = FakeLibrary(Signature.from_json(document), predict)
-        monkeypatch.setattr(loader, "runtime_module", lambda framework: library)
-        return version
-
-    return make
-
-
-def all_faces(client: APIClient, version: ModelVersion, n_rows: int) -> dict[str, Any]:
-    rows = [ROW] * n_rows
-    inputs = [{"features": row} for row in rows]
-    model = {"model_id": version.pk}
-    tensor = {"name": "x", "datatype": "FP64", "shape": [n_rows, 2], "data": ROW * n_rows}
-    lines = "".join(json.dumps(line) + "\n" for line in inputs)
-    ndjson: Any = client.generic(
-        "POST",
-        f"/api/v1/predictions/batch/?model_id={version.pk}",
-        lines,
-        "application/x-ndjson",
-    )
-    return {
-        "single": client.post("/api/v1/predictions/", {**model, "input_data": inputs[0]}),
-        "batch": client.post("/api/v1/predictions/batch/", {**model, "inputs": inputs}),
-        "ndjson": ndjson,
-        "v2": client.post("/v2/models/odd/infer", {"inputs": [tensor]}),
-        "v1": client.post("/v1/models/odd:predict", {"instances": rows}),
-        "invocations": client.post(
-            f"/api/v1/models/{version.pk}/invocations/", {"instances": rows}
-        ),
-    }
+from predictions.testing.fake_models import (
+    BOXES,
+    CHANCES,
+    LABEL,
+    ROW,
+    VALUE,
+    MakeFake,
+    Predict,
+    all_faces,
+)
+from predictions.testing.fake_models import fake_version as fake_version
 
 
 @pytest.mark.parametrize("n_rows", [1, 3])
@@ -120,12 +44,12 @@ def all_faces(client: APIClient, version: ModelVersion, n_rows: int) -> dict[str
 )
 def test_outputs_of_another_shape_are_failures_on_every_face(
     client: APIClient,
-    register: Callable[..., ModelVersion],
+    fake_version: MakeFake,
     outputs: list[dict[str, object]],
     predict: Predict,
     n_rows: int,
 ) -> None:
-    version = register(outputs, predict)
+    version = fake_version(outputs, predict)
 
     responses = all_faces(client, version, n_rows)
 
@@ -141,11 +65,11 @@ def test_outputs_of_another_shape_are_failures_on_every_face(
 
 
 def test_rows_with_outputs_of_several_shapes_are_answered_where_json_holds_them(
-    client: APIClient, register: Callable[..., ModelVersion]
+    client: APIClient, fake_version: MakeFake
 ) -> None:
     """The boxes of a detector: another number in each row."""
     counts = iter([1, 2] * 6)
-    version = register(
+    version = fake_version(
         [BOXES], lambda n: {"boxes": np.ones((n, next(counts), 4), np.float32)}, batching="single"
     )
     rows = [ROW, ROW]
@@ -180,13 +104,13 @@ TEXTS = {"name": "texts", "datatype": "BYTES", "shape": [-1, -1], "kind": "value
 )
 def test_an_empty_output_of_a_varying_size_is_an_answer_on_every_face(
     client: APIClient,
-    register: Callable[..., ModelVersion],
+    fake_version: MakeFake,
     outputs: list[dict[str, object]],
     predict: Predict,
     n_rows: int,
 ) -> None:
     """A detector that found nothing."""
-    version = register(outputs, predict)
+    version = fake_version(outputs, predict)
 
     responses = all_faces(client, version, n_rows)
 
