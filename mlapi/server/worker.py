@@ -1,6 +1,5 @@
 """A worker: loads the WSGI application in its process, and reports to the board."""
 
-import contextlib
 import gc
 import os
 import signal
@@ -36,9 +35,8 @@ def load_application(
         name="heartbeat",
         daemon=True,
     ).start()
-    black_box = run_folder / "black-boxes" / str(slot + 1)
-    predecessors = _set_aside(black_box)
-    os.environ[BLACK_BOX] = str(black_box)
+    # What the worker before this one was doing when it died is still there.
+    os.environ[BLACK_BOX] = str(run_folder / "black-boxes" / str(slot + 1))
     # After the fork: the parent must not load the application.
     from mlapi.wsgi import application  # noqa: PLC0415
     from registry.loading import warming  # noqa: PLC0415
@@ -47,7 +45,6 @@ def load_application(
     for name in SECRET_NAMES:
         os.environ.pop(name, None)
     _bound_requests()
-    _note_death(predecessors)
     _start_health_checks(board, slot)
     _start_keeper(options)
     # Imported modules are never freed: exclude them from every full collection.
@@ -92,24 +89,6 @@ def _beat_and_stop_with_parent(board: Board, slot: int, parent: int) -> None:
     # As the parent would: requests that take longer than this are not waited for.
     time.sleep(STOP_SECONDS)
     os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _set_aside(black_box: Path) -> Path:
-    """Keep the black box of a worker that died in this slot from being overwritten."""
-    aside = black_box.with_suffix(".ended")
-    with contextlib.suppress(FileNotFoundError):
-        black_box.rename(aside)
-    return aside
-
-
-def _note_death(black_box: Path) -> None:
-    """Before the first request: the input that ended the previous worker may come again."""
-    from django.db import connection  # noqa: PLC0415
-
-    from registry.loading import quarantine  # noqa: PLC0415
-
-    quarantine.note_death(black_box)
-    connection.close()
 
 
 def _bound_requests() -> None:
