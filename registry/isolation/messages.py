@@ -187,7 +187,8 @@ def read_arrays(described: object, content: memoryview) -> Outputs:
             end = place + _size_bytes(kind, shape)
             if end > len(content):
                 raise InvalidMessage("an array that is longer than its reply")
-            arrays[str(name)] = np.ndarray(shape, kind, content[place:end])
+            # Copied, since libraries expect numbers at multiples of their size.
+            arrays[str(name)] = np.ndarray(shape, kind, content[place:end]).copy()
             place = end
     except (TypeError, ValueError, IndexError) as error:
         raise InvalidMessage(f"a reply that cannot be read: {error}") from error
