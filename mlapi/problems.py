@@ -46,9 +46,9 @@ from predictions.serving.services import (
 from registry.aliases.recording import AliasMoved
 from registry.aliases.validation import MoveRefused
 from registry.artifacts.errors import (
-    DISK_FULL_CODES,
     ArtifactRejected,
     ArtifactTooLarge,
+    StorageFull,
     StorageUnavailable,
 )
 from registry.loading.errors import ArtifactMissing, ModelNotReady, ModelQuarantined
@@ -65,7 +65,6 @@ MAX_DETAIL_LENGTH = 1000
 CHALLENGE = 'Bearer realm="api"'
 NON_FIELD_ERRORS = "non_field_errors"
 PROTOCOL_PATHS = ("/v1", "/v2")
-DISK_RETRY_SECONDS = 30
 
 # The exceptions of the apps; str(error) is the message for the caller. They may have `errors`
 # (messages by field path), `retry_after` (seconds) and `extensions` (more members of the problem).
@@ -83,6 +82,7 @@ DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
     AliasMoved: HTTPStatus.CONFLICT,
     ArtifactExists: HTTPStatus.CONFLICT,
     ArtifactMissing: HTTPStatus.CONFLICT,
+    StorageFull: HTTPStatus.INSUFFICIENT_STORAGE,
     StorageUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     ArtifactTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     ArtifactRejected: HTTPStatus.BAD_REQUEST,
@@ -225,8 +225,6 @@ def _handle(
     problem = _problem_of(error)
     if isinstance(error, OperationalError | InterfaceError):
         logger.error("The database is unavailable", exc_info=error)
-    elif problem.status == HTTPStatus.INSUFFICIENT_STORAGE:
-        logger.error("The disk is full", exc_info=error)
     elif problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("Unexpected exception", exc_info=error)
         if not is_signal_sent:
@@ -261,13 +259,6 @@ def _problem_of(error: Exception) -> Problem:
         case OperationalError() | InterfaceError():
             return Problem(
                 HTTPStatus.SERVICE_UNAVAILABLE, public_message(error), headers={"Retry-After": "1"}
-            )
-        case OSError() if error.errno in DISK_FULL_CODES:
-            # The files of uploads and of NDJSON bodies; a write that failed has removed its file.
-            return Problem(
-                HTTPStatus.INSUFFICIENT_STORAGE,
-                "The disk of the service has no room left. Try again later.",
-                headers={"Retry-After": str(DISK_RETRY_SECONDS)},
             )
     return Problem(
         HTTPStatus.INTERNAL_SERVER_ERROR,

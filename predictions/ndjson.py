@@ -107,7 +107,7 @@ PARSERS: list[type[BaseParser]] = [
 def _copy(stream: IO[bytes], file: IO[bytes]) -> None:
     """Copy the body to `file` and rewind it, past a byte order mark.
 
-    Raises StorageUnavailable, or OSError if the disk is full.
+    Raises StorageUnavailable or StorageFull.
     """
     while chunk := stream.read(COPY_BYTES):
         with storage_errors(TEMPORARY_FOLDER):

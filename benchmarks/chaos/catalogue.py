@@ -32,8 +32,8 @@ FAULTS: dict[str, type[Fault]] = {
     "artifacts-gone": files.ArtifactsGone,
     "clock-moved": clocks.ClockMoved,
 }
-# These change the service before there is traffic, and take long.
-ALONE = {"clock-moved"}
+# These restart the service before and after, which takes long.
+ALONE = {"clock-moved", "descriptors-short"}
 
 
 def random_pairs(names: Sequence[str], seed: int) -> Iterator[tuple[str, str]]:

@@ -6,7 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 
 from benchmarks.chaos.faults.base import Fault, NotPossible
-from benchmarks.chaos.system import PREDICTION_TIMEOUT_SECONDS, SystemUnderTest
+from benchmarks.chaos.system import (
+    PREDICTION_TIMEOUT_SECONDS,
+    STATEMENT_TIMEOUT_SECONDS,
+    SystemUnderTest,
+)
 from benchmarks.harness import records
 from benchmarks.traffic import health
 from benchmarks.traffic.clients import UNANSWERED, Event, Traffic
@@ -16,8 +20,8 @@ from benchmarks.traffic.ledger import Balance, balance
 CALM_SECONDS = 2.0
 TICK_SECONDS = 0.25
 RECOVERY_SECONDS = 60.0
-# From a request to its answer: the deadline of a prediction, and the wait for a connection.
-ANSWER_SECONDS = PREDICTION_TIMEOUT_SECONDS + 5.0
+# From a request to its answer: a prediction's deadline, and the statement that records its failure.
+ANSWER_SECONDS = PREDICTION_TIMEOUT_SECONDS + STATEMENT_TIMEOUT_SECONDS + 1.0
 HEALTH_MS = 100.0
 # Without an answer to the liveness probes: a moment while a worker is replaced, or a start.
 SILENT_SECONDS = 2.0

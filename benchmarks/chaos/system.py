@@ -28,8 +28,9 @@ TABLESPACE = "benchmark_chaos_disk"
 DATA_DISK_BYTES = 4096 * MIB
 FILES_DISK_BYTES = 256 * MIB
 READY_SECONDS = 60
-# Short, so that a run can wait for many of them. A service without this setting ignores it.
+# Short, so that a run can wait for many of them. A service without these settings ignores them.
 PREDICTION_TIMEOUT_SECONDS = 5
+STATEMENT_TIMEOUT_SECONDS = 4
 MODEL = "iris"
 REMOTE_MODELS = ("hangs", "drips")
 BAD_MODELS = (*REMOTE_MODELS, "endless", "poison")
@@ -179,6 +180,7 @@ def _install(folder: Path, checkout: Path, database_url: str, origin: str) -> In
             "MODEL_PATH": str(registered),
             "MODEL_CACHE_SIZE": "10",
             "PREDICTION_TIMEOUT_SECONDS": str(PREDICTION_TIMEOUT_SECONDS),
+            "DB_STATEMENT_TIMEOUT": str(STATEMENT_TIMEOUT_SECONDS),
             "REMOTE_ORIGINS": json.dumps([origin]),
             "TMPDIR": str(temporary),
         },

@@ -98,11 +98,19 @@ class Installation:
         self.manage("register_model", str(file), "--name", name, "--version", version)
 
     def server(
-        self, *, workers: int = 1, port: int | None = None, pin: bool = False
+        self,
+        *,
+        workers: int = 1,
+        port: int | None = None,
+        pin: bool = False,
+        prefix: Sequence[str] = (),
     ) -> "RunningService":
-        """A server of this installation, to be used in a `with` block."""
+        """A server of this installation, to be used in a `with` block.
+
+        `prefix` is a program that replaces itself by the server, such as prlimit with a limit.
+        """
         port = port or free_port()
-        command = [self.interpreter.python, str(self.checkout / "manage.py"), "serve"]
+        command = [*prefix, self.interpreter.python, str(self.checkout / "manage.py"), "serve"]
         command += ["--port", str(port), "--workers", str(workers)]
         command += ["--pin"] if pin else []
         log = self.folder / "server.log"

@@ -16,6 +16,8 @@ class SupervisedService:
     def __init__(self, installation: Installation, *, workers: int, port: int) -> None:
         self.installation, self.port = installation, port
         self.restarts = 0
+        # A program that the next start runs the server with; see Installation.server.
+        self.prefix: list[str] = []
         self._workers = workers
         self._running = self._create()
         # Workers may outlive a parent that was killed.
@@ -52,7 +54,7 @@ class SupervisedService:
             self._running.__enter__()
 
     def _create(self) -> RunningService:
-        return self.installation.server(workers=self._workers, port=self.port)
+        return self.installation.server(workers=self._workers, port=self.port, prefix=self.prefix)
 
     def _watch(self) -> None:
         while not self._stop.wait(CHECK_SECONDS):

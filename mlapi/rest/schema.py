@@ -4,8 +4,12 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any, TypeAlias
 
-from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.extensions import (
+    OpenApiAuthenticationExtension,
+    OpenApiSerializerExtension,
+)
 from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.utils import Direction
 from rest_framework.request import Request
 
 from mlapi.problems import MEDIA_TYPE, has_protocol_errors
@@ -59,6 +63,18 @@ class StatelessTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-u
 
     def get_security_definition(self, auto_schema: AutoSchema) -> list[Document]:
         return []
+
+
+class StrictSerializerExtension(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
+    """Documents that unknown fields are errors."""
+
+    target_class = "registry.exact_json.serializers.StrictSerializer"
+    match_subclasses = True
+
+    def map_serializer(self, auto_schema: AutoSchema, direction: Direction) -> Document:
+        inspector: Any = auto_schema
+        schema = inspector._map_serializer(self.target, direction, bypass_extensions=True)
+        return {**schema, "additionalProperties": False}
 
 
 def document_problems(result: Document, **_: object) -> Document:

@@ -19,6 +19,7 @@ from mlapi.bodies.streams import BodyError
 DISCARD_BYTES = 64 * 2**20
 DISCARD_SECONDS = 10
 CHUNK_BYTES = 2**16
+UNKNOWN_BYTES = 2**62
 TOO_SLOW = "The request's body arrived too slowly."
 # The key in a request's environment that tells Django to refuse it.
 OVERLOADED = "mlapi.is_overloaded"
@@ -55,7 +56,8 @@ class RequestInFlight:
         if length:
             self.remaining_bytes = int(length) if length.isdecimal() else 0
         else:
-            self.remaining_bytes = DISCARD_BYTES if "HTTP_TRANSFER_ENCODING" in environ else 0
+            # A chunked body: its length is not known before its end.
+            self.remaining_bytes = UNKNOWN_BYTES if "HTTP_TRANSFER_ENCODING" in environ else 0
         self.body_ended_at = None if self.remaining_bytes else self.began_at
         self.waiting_since: float | None = None
         self.waited_seconds = 0.0
@@ -99,9 +101,12 @@ class RequestInFlight:
         # What still comes is, for the connection, like a new request.
         self.began_at, self.waited_seconds = time.monotonic(), 0.0
         deadline = self.began_at + DISCARD_SECONDS
-        if self.remaining_bytes <= DISCARD_BYTES:
-            while self.remaining_bytes and time.monotonic() < deadline:
-                self.read(CHUNK_BYTES)
+        left_bytes = self.remaining_bytes
+        if DISCARD_BYTES < left_bytes < UNKNOWN_BYTES // 2:
+            return
+        last_bytes = left_bytes - DISCARD_BYTES
+        while self.remaining_bytes > max(last_bytes, 0) and time.monotonic() < deadline:
+            self.read(CHUNK_BYTES)
 
     def seconds_waited(self, now: float) -> float:
         """How long its thread has waited for the client, until now."""

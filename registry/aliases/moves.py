@@ -61,17 +61,15 @@ def set_alias(
     promotion gate must accept the new version.
 
     Raises ModelNotFound; MoveRefused if a version is inactive, has no artifact, is in quarantine,
-    cannot be loaded (the alias's own and its canary) or (unless `force`)
-    could not score what the alias's callers send; AliasMoved if the alias no longer has the version
-    that the gate compared with; and whatever the gate raises.
+    cannot be loaded (but shadows may) or (unless `force`) could not score what the alias's callers
+    send; AliasMoved if the alias no longer has the version that the gate compared with; and
+    whatever the gate raises.
     """
     compared_id = None
     if require is not None:
         compared_id = pass_promotion_gate(name, alias, version, require)
-    numbers = {version, *(() if shadows is UNCHANGED else shadows)}
-    if isinstance(canary, tuple):
-        numbers.add(canary[0])
     answering = {version, canary[0]} if isinstance(canary, tuple) else {version}
+    numbers = answering.union(() if shadows is UNCHANGED else shadows)
     require_loadable(ModelVersion.objects.filter(name=name, version__in=answering))
     with transaction.atomic():
         versions = _lock_versions(name, numbers)

@@ -28,27 +28,27 @@ class ArtifactTooLarge(ArtifactRejected):
     """The file is larger than the limit."""
 
 
-class StorageUnavailable(OSError):
-    """A folder for files is missing or cannot be written; the message is for the caller.
-
-    A full disk is an OSError with one of DISK_FULL_CODES instead.
-    """
+class StorageFull(OSError):
+    """The disk has no room left for a file; the message is for the caller."""
 
     retry_after = 30
 
-    def __init__(self, folder: str) -> None:
-        super().__init__(f"The {folder} cannot be written. Try again later.")
+
+class StorageUnavailable(OSError):
+    """A folder for files is missing or cannot be written; the message is for the caller."""
+
+    retry_after = 30
 
 
 @contextmanager
 def storage_errors(folder: str) -> Iterator[None]:
-    """Raise StorageUnavailable for an OSError, except for a full disk and a file that exists."""
+    """Raise StorageFull or StorageUnavailable for an OSError, unless it says that a file exists."""
     try:
         yield
-    except (FileExistsError, StorageUnavailable):
+    except (FileExistsError, StorageFull, StorageUnavailable):
         raise
     except OSError as error:
-        if error.errno in DISK_FULL_CODES:
-            raise
         logger.error("The %s cannot be written: %s", folder, error)
-        raise StorageUnavailable(folder) from error
+        if error.errno in DISK_FULL_CODES:
+            raise StorageFull(f"The {folder} has no room left. Try again later.") from error
+        raise StorageUnavailable(f"The {folder} cannot be written. Try again later.") from error

@@ -42,7 +42,7 @@ class StagingWriter:
     """Writes one incoming file below `root` and hashes it.
 
     End it with `finish` or `discard`. If an exception prevents both, the file is removed with the
-    writer. Raises StorageUnavailable, or OSError if the disk is full.
+    writer. Raises StorageUnavailable or StorageFull.
     """
 
     def __init__(self, root: Path, *, limit_bytes: int) -> None:
@@ -97,8 +97,7 @@ def receive(chunks: Iterable[bytes], root: Path, *, limit_bytes: int) -> StagedF
     """Stage a file from its chunks; it is flushed to disk on return.
 
     Raises ArtifactTooLarge above `limit_bytes`, ArtifactRejected for an empty file,
-    StorageUnavailable, and OSError if the disk is full. Any failure, including one of `chunks`,
-    leaves no file behind.
+    StorageUnavailable or StorageFull. Any failure, including one of `chunks`, leaves no file.
     """
     writer = StagingWriter(root, limit_bytes=limit_bytes)
     try:

@@ -23,8 +23,8 @@ def new_path(name: str, version: str, suffix: str) -> str:
 def place(staged: StagedFile, root: Path, relative: str) -> None:
     """Move a staged file to a path from `new_path`; it is there durably on return.
 
-    Never overwrites: raises FileExistsError if the path is taken. Raises StorageUnavailable, or
-    OSError if the disk is full.
+    Never overwrites: raises FileExistsError if the path is taken. Raises StorageUnavailable
+    or StorageFull.
     """
     target = root / relative
     with storage_errors(ARTIFACTS_FOLDER):

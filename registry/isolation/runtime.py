@@ -22,7 +22,7 @@ from registry.isolation import processes
 from registry.isolation.messages import (
     Closed,
     InvalidMessage,
-    read_outputs,
+    read_arrays,
     receive_reply,
     send_request,
 )
@@ -138,11 +138,11 @@ class IsolatedRuntime:
     def _score(self, inputs: Mapping[str, np.ndarray], seconds: float, until: float) -> Outputs:
         scorer = self._running(until)
         try:
-            send_request(scorer.connection, inputs, max(0.001, until - time.monotonic()), until)
+            send_request(scorer.connection, inputs, until)
             reply, content = receive_reply(scorer.connection, until)
             if "failed" in reply:
                 raise InferenceError(str(reply["failed"]))
-            return read_outputs(reply.get("outputs"), content)
+            return read_arrays(reply.get("arrays"), content)
         except TimeoutError:
             self._end()
             raise _late(seconds) from None
@@ -186,6 +186,7 @@ class IsolatedRuntime:
 
     def _launch(self) -> _Scorer:
         ours, theirs = socket.socketpair()
+        ours.setblocking(False)
         isolation = self._isolation
         until = time.monotonic() + isolation.load_seconds
         with theirs:
@@ -197,10 +198,11 @@ class IsolatedRuntime:
             "signature": isolation.signature,
             "trusted_types": sorted(isolation.trusted_types),
             "memory_bytes": isolation.memory_bytes,
+            "longest_seconds": max(isolation.load_seconds, isolation.call_seconds),
         }
         # A process that ends at once is noticed when its reply is awaited.
         with contextlib.suppress(OSError):
-            send_request(ours, instructions, isolation.load_seconds, until)
+            send_request(ours, instructions, until)
         return scorer
 
     def _crashed(self, error: Exception) -> InferenceError:

@@ -1,14 +1,15 @@
 """The process that scores for one version: `python -m registry.isolation.scorer DESCRIPTOR`.
 
 It loads the file itself, and then answers one request after the other until the worker closes its
-end. It must not outlive its worker, even if it hangs in a native call: the kernel ends it soon
-after a call's deadline. No Django here.
+end. No Django here.
 """
 
 import os
 import signal
 import socket
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +19,39 @@ from registry.runtimes import runtime_module
 from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Runtime
 from registry.signatures.signature import Signature
 
-# The worker kills a scorer that is late; this is for one whose worker is gone.
-GRACE_SECONDS = 5.0
+CHECK_SECONDS = 2.0
+# The worker kills a scorer that is late; the alarm is for one whose worker is gone.
+GRACE_SECONDS = 10.0
 
 
 def main(descriptor: int) -> None:
     connection = socket.socket(fileno=descriptor)
-    instructions, seconds = receive_request(connection)
-    runtime = _load(connection, instructions, seconds)
+    connection.setblocking(True)
+    instructions = receive_request(connection)
+    threading.Thread(
+        target=_end_with_worker, args=[os.getppid(), instructions["longest_seconds"]], daemon=True
+    ).start()
+    runtime = _load(connection, instructions)
     if runtime is not None:
         _serve(connection, runtime)
     # Skip the libraries' exit handlers: some hang or crash.
     os._exit(0)
 
 
-def _load(
-    connection: socket.socket, instructions: dict[str, Any], seconds: float
-) -> Runtime | None:
+def _end_with_worker(worker: int, longest_seconds: float) -> None:
+    """End this process when its worker is gone, whatever a library is doing.
+
+    A library may keep this thread from running, too. Then the kernel ends the process, once nobody
+    has put its alarm off for longer than any call may take.
+    """
+    while os.getppid() == worker:
+        signal.setitimer(signal.ITIMER_REAL, longest_seconds + GRACE_SECONDS)
+        time.sleep(CHECK_SECONDS)
+    os._exit(0)
+
+
+def _load(connection: socket.socket, instructions: dict[str, Any]) -> Runtime | None:
     limit_resources(instructions["memory_bytes"], file_bytes=0)
-    _set_alarm(seconds + GRACE_SECONDS)
     proven = Signature.from_json(instructions["signature"])
     options = LoadOptions(frozenset(instructions["trusted_types"]), proven=proven)
     try:
@@ -52,22 +67,15 @@ def _load(
 
 def _serve(connection: socket.socket, runtime: Runtime) -> None:
     while True:
-        _set_alarm(0)
         try:
-            inputs, seconds = receive_request(connection)
+            inputs = receive_request(connection)
         except Closed:
             return
-        _set_alarm(seconds + GRACE_SECONDS)
         try:
             send_outputs(connection, runtime.predict(inputs))
         except (InferenceError, TypeError) as error:
             text = str(error).encode(errors="replace").decode()
             send_reply(connection, {"failed": text or type(error).__name__})
-
-
-def _set_alarm(seconds: float) -> None:
-    """Have the kernel end this process after `seconds`; 0 takes it back."""
-    signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 if __name__ == "__main__":

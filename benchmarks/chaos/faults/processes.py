@@ -3,15 +3,14 @@
 import contextlib
 import os
 import random
-import resource
+import shutil
 import signal
-from pathlib import Path
 
-from benchmarks.chaos.faults.base import Effects, Fault
+from benchmarks.chaos.faults.base import Effects, Fault, NotPossible
 from benchmarks.traffic.slow_clients import Behavior, slow_clients
 
 KILL_PERIOD_SECONDS = 1.5
-SPARE_DESCRIPTORS = 32
+MAX_DESCRIPTORS = 128
 
 
 class WorkerKilled(Fault):
@@ -92,26 +91,23 @@ class SlowHeaders(SlowClients):
 
 
 class DescriptorsShort(SlowClients):
-    """The workers may open few more files, and idle connections take them."""
+    """The service may open few files (`ulimit -n`), and idle connections take them."""
 
-    name = "few descriptors, 200 idle connections"
+    name = f"{MAX_DESCRIPTORS} descriptors, 200 idle connections"
     behavior = "idle"
+    # Connections that wait are closed to make room, and a caller may be about to use one.
     effects = Effects(cuts_requests=True)
 
-    def begin(self) -> None:
-        self._limits: dict[int, tuple[int, int]] = {}
-        for pid in self.system.service.worker_pids():
-            n_open = len(list(Path(f"/proc/{pid}/fd").iterdir()))
-            _, hard = limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-            self._limits[pid] = limits
-            resource.prlimit(pid, resource.RLIMIT_NOFILE, (n_open + SPARE_DESCRIPTORS, hard))
-        super().begin()
+    def prepare(self) -> None:
+        if shutil.which("prlimit") is None:
+            raise NotPossible("there is no prlimit (util-linux)")
+        limits = f"--nofile={MAX_DESCRIPTORS}:{MAX_DESCRIPTORS}"
+        self.system.service.prefix = ["prlimit", limits]
+        self.system.service.restart()
 
-    def end(self) -> None:
-        super().end()
-        for pid, limits in self._limits.items():
-            with contextlib.suppress(ProcessLookupError):
-                resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+    def restore(self) -> None:
+        self.system.service.prefix = []
+        self.system.service.restart()
 
 
 def _kill(pid: int) -> None:

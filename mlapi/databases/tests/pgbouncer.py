@@ -51,7 +51,7 @@ def keeps_statements_apart(launcher: str) -> bool:
 @contextmanager
 def pgbouncer(launcher: str, *settings: str) -> Iterator[int]:
     """Run PgBouncer with further settings; the port that it listens on."""
-    database = connection.get_connection_params()  # type: ignore[attr-defined]
+    database = connection.get_connection_params()
     host = str(database["host"])
     with closing(socket.create_server(("127.0.0.1", 0))) as free:
         listen_port = free.getsockname()[1]

@@ -24,8 +24,10 @@ LAUNCHERS = launchers()
 NEW = [launcher for launcher in LAUNCHERS if keeps_statements_apart(launcher)]
 OLD = [launcher for launcher in LAUNCHERS if launcher not in NEW]
 # An older one behaves like a newer one that does not look at prepared statements.
-MIXING = [(path, []) for path in OLD] + [(path, ["max_prepared_statements = 0"]) for path in NEW]
-KEEPING = [(path, ["max_prepared_statements = 100"]) for path in NEW]
+MIXING: list[tuple[Any, ...]] = [(path, []) for path in OLD] + [
+    (path, ["max_prepared_statements = 0"]) for path in NEW
+]
+KEEPING: list[tuple[Any, ...]] = [(path, ["max_prepared_statements = 100"]) for path in NEW]
 
 
 def or_skip(cases: list[tuple[Any, ...]], n_values: int) -> list[Any]:

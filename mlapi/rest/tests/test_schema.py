@@ -145,3 +145,11 @@ def test_assets_are_served_without_collectstatic(client: APIClient, db: None) ->
 
 def test_root_redirects_to_the_documentation(client: APIClient) -> None:
     assert client.get("/")["Location"] == reverse("docs")
+
+
+def test_unknown_fields_are_documented_as_errors(schema: dict[str, Any]) -> None:
+    components = schema["components"]["schemas"]
+
+    assert components["PredictionRequest"]["additionalProperties"] is False
+    assert components["AliasRequest"]["additionalProperties"] is False
+    assert "additionalProperties" not in components["ModelVersion"]

@@ -26,6 +26,7 @@ from mlapi.tests.fast_lane.requests import (
     infer_bodies,
     prediction_bodies,
 )
+from registry.loading import quarantine
 
 
 def test_plain_requests_take_the_fast_lane(
@@ -188,6 +189,16 @@ def test_headers_have_equal_effects_both_ways(
 
     assert len(requests) > 90
     assert differences(requests) == []
+
+
+def test_a_version_in_quarantine_gets_equal_responses_both_ways(
+    models: Mapping[str, int], authorization: dict[str, str]
+) -> None:
+    for _ in range(quarantine.MAX_CRASHES):
+        quarantine.count_crash(models["iris"], "died of SIGSEGV")
+    [body] = as_json({"model": "iris", "input_data": ROW})
+
+    assert differences([ClientRequest(body, headers=authorization)]) == []
 
 
 def test_a_deactivated_user_gets_equal_responses_both_ways(

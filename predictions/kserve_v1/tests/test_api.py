@@ -228,13 +228,6 @@ def test_a_failing_model_is_422_and_recorded(
     assert Prediction.objects.filter(status="failed").count() == rows
 
 
-def test_a_compressed_body_is_refused(client: APIClient, champion: Alias) -> None:
-    response = predict(client, {"instances": [ROW]}, **{"Content-Encoding": "gzip"})
-
-    assert response.status_code == 400
-    assert "Content-Encoding" in response.json()["error"]
-
-
 def test_every_route_needs_a_token(champion: Alias) -> None:
     client = api_client()
 

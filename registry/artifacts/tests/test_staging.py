@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from registry.artifacts import staging, store
-from registry.artifacts.errors import ArtifactRejected, ArtifactTooLarge
+from registry.artifacts.errors import ArtifactRejected, ArtifactTooLarge, StorageFull
 from registry.artifacts.staging import StagingWriter, receive
 from registry.testing.folders import files_below
 
@@ -69,7 +69,7 @@ def test_a_full_disk_leaves_nothing(
 
     monkeypatch.setattr(os, call, fail)
 
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(StorageFull, match="no room left"):
         receive([b"abc"], tmp_path, limit_bytes=3)
 
     assert files_below(tmp_path) == []

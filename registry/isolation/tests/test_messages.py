@@ -10,9 +10,11 @@ from registry.isolation.messages import (
     _HEAD,
     MAX_REPLY_BYTES,
     InvalidMessage,
-    read_outputs,
+    read_arrays,
     receive_reply,
+    receive_request,
     send_outputs,
+    send_request,
 )
 from registry.runtimes.base import Outputs
 
@@ -31,7 +33,7 @@ def round_trip(outputs: Outputs) -> Outputs:
     with ours, theirs:
         send_outputs(theirs, outputs)
         description, content = receive_reply(ours, time.monotonic() + 20)
-    return read_outputs(description["outputs"], content)
+    return read_arrays(description["arrays"], content)
 
 
 @pytest.mark.parametrize("array", ARRAYS, ids=str)
@@ -41,6 +43,17 @@ def test_arrays_arrive_as_they_were_sent(array: np.ndarray) -> None:
     np.testing.assert_array_equal(found["y"], array)
     assert found["y"].dtype == array.dtype
     assert found["y"].shape == array.shape
+
+
+@pytest.mark.parametrize("array", ARRAYS, ids=str)
+def test_inputs_arrive_as_they_were_sent(array: np.ndarray) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        send_request(ours, {"x": array, "z": np.array([np.nan])}, time.monotonic() + 20)
+        found = receive_request(theirs)
+
+    np.testing.assert_array_equal(found["x"], array)
+    assert np.isnan(found["z"]).all()
 
 
 @pytest.mark.parametrize(
@@ -59,7 +72,7 @@ def test_arrays_arrive_as_they_were_sent(array: np.ndarray) -> None:
 )
 def test_a_false_description_is_refused(described: object) -> None:
     with pytest.raises(InvalidMessage):
-        read_outputs(described, memoryview(bytes(16)))
+        read_arrays(described, memoryview(bytes(16)))
 
 
 @pytest.mark.parametrize(

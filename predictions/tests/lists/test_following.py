@@ -155,9 +155,7 @@ def test_a_follower_of_many_writers_misses_no_row_and_gets_none_twice(
     assert sorted(followed) == sorted(written)
 
 
-@pytest.mark.parametrize(
-    "position", ["x", "é", "MS4y.", "LTEuMQ", "MQ", "OTk5OTk5OTk5OTk5OTk5OTk5OS4x"]
-)
+@pytest.mark.parametrize("position", ["x", "é", "LTEuMQ", "MQ", "OTk5OTk5OTk5OTk5OTk5OTk5OS4x"])
 def test_a_forged_position_is_refused(api: APIClient, version: ModelVersion, position: str) -> None:
     response: Any = api.get(URL, {"after": position})
 
