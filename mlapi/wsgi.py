@@ -54,8 +54,6 @@ def _answer(
         if fast is not None:
             start_response(fast.status, list(fast.headers))
             return fast.body
-    # The server sets it, but lets a chunked body that was cut off look like a complete one.
-    environ["wsgi.input_terminated"] = False
     response: HttpResponseBase = django_application(environ, start_response)
     if not isinstance(response, HttpResponse):
         return response

@@ -142,7 +142,7 @@ class Supervisor(MPServer):
     def _note_death(self, slot: int, process: BaseProcess) -> int:
         """Log how a worker ended; in how many seconds to start the next one."""
         state = self._board.read(slot)
-        lifetime_seconds = time.monotonic() - state.started
+        lifetime_seconds = time.monotonic() - self.wrks[slot].birth
         self._has_lived |= bool(state.report)
         self._board.set_ended(slot)
         if lifetime_seconds >= STABLE_SECONDS:
@@ -162,12 +162,15 @@ class Supervisor(MPServer):
     def _check_heartbeat(self, slot: int, process: BaseProcess) -> None:
         state = self._board.read(slot)
         self._has_lived |= bool(state.report)
-        if state.pid == process.pid and state.silent_seconds > self._options.worker_timeout_seconds:
+        # What is on the board may be of an earlier worker.
+        heartbeat = state.heartbeat if state.pid == process.pid else 0.0
+        silent_seconds = time.monotonic() - max(self.wrks[slot].birth, heartbeat)
+        if silent_seconds > self._options.worker_timeout_seconds:
             logger.error(
                 "Worker %d (process %d) gave no sign of life for %.0f s: killing it",
                 slot + 1,
                 process.pid,
-                state.silent_seconds,
+                silent_seconds,
             )
             process.kill()
             process.join()

@@ -130,19 +130,21 @@ def test_metrics_cover_all_workers_in_a_temporary_folder(database_url: str, tmp_
         assert not list(tmp_path.glob("mlapi-run-*"))
 
 
-def test_chunked_body_answers_411(database_url: str) -> None:
+def test_chunked_body_is_read_if_its_format_shows_the_end(database_url: str) -> None:
     port = free_port()
-    with serving(database_url, port):
+    with serving(database_url, port, workers=1):
         wait_until_alive(port)
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-        connection.request("POST", LOGIN, iter([BODY]), encode_chunked=True)
+        for content_type, status in (("application/json", 401), ("text/csv", 411)):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+            headers = {"Content-Type": content_type}
+            connection.request("POST", LOGIN, iter([BODY]), headers, encode_chunked=True)
 
-        response = connection.getresponse()
+            response = connection.getresponse()
 
-        assert response.status == 411
-        assert response.headers["Content-Type"] == "application/problem+json"
-        response.read()
-        connection.close()
+            assert response.status == status
+            assert response.headers["Content-Type"] == "application/problem+json"
+            response.read()
+            connection.close()
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="requires CPU affinity")
