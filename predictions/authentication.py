@@ -20,6 +20,7 @@ from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.tokens import Token
 from rest_framework_simplejwt.utils import get_md5_hash_password
 
+from predictions.serving.limits.bulkheads import ModelOverloaded
 from predictions.serving.questions import Caller
 from predictions.serving.recorder import CallerInactive
 from predictions.serving.services import PredictionFailed
@@ -145,8 +146,14 @@ def _verify_signature(header: str) -> tuple[TokenUser, Token]:
 
 
 # The first two come from recording, which checks the caller itself. The others tell nothing, and
-# another query would only wait for the database again.
-CHECKED_OR_HARMLESS = (CallerInactive, PredictionFailed, OperationalError, InterfaceError)
+# another query would only add to what the service is short of.
+CHECKED_OR_HARMLESS = (
+    CallerInactive,
+    PredictionFailed,
+    ModelOverloaded,
+    OperationalError,
+    InterfaceError,
+)
 
 
 def error_for(caller: Caller, error: Exception) -> Exception:

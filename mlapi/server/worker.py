@@ -35,7 +35,6 @@ def load_application(
         name="heartbeat",
         daemon=True,
     ).start()
-    # What the worker before this one was doing when it died is still there.
     os.environ[BLACK_BOX] = str(run_folder / "black-boxes" / str(slot + 1))
     # After the fork: the parent must not load the application.
     from mlapi.wsgi import application  # noqa: PLC0415
@@ -45,6 +44,7 @@ def load_application(
     for name in SECRET_NAMES:
         os.environ.pop(name, None)
     _bound_requests()
+    _note_earlier_deaths()
     _start_health_checks(board, slot)
     _start_keeper(options)
     # Imported modules are never freed: exclude them from every full collection.
@@ -89,6 +89,16 @@ def _beat_and_stop_with_parent(board: Board, slot: int, parent: int) -> None:
     # As the parent would: requests that take longer than this are not waited for.
     time.sleep(STOP_SECONDS)
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _note_earlier_deaths() -> None:
+    """Before the first request: the input that ended the previous worker may come again."""
+    from django.db import connection  # noqa: PLC0415
+
+    from registry.loading import loader  # noqa: PLC0415
+
+    loader.note_earlier_deaths()
+    connection.close()
 
 
 def _bound_requests() -> None:

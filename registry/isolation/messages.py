@@ -1,7 +1,7 @@
 """What a worker and a scorer send each other. No Django here.
 
-A message is a head of fixed size, a description in JSON, and the bytes of arrays of numbers. That is
-several times faster than pickle. Only texts for the scorer are pickled, since it trusts the worker.
+A message is a head of fixed size, a description in JSON, and the bytes of arrays of numbers, which
+is several times faster than pickle. Only texts for the scorer are pickled: it trusts the worker.
 The worker does not trust the scorer, whose library a crafted file may have taken over: the size of
 a reply is bounded, and every description is checked before it is used.
 """
@@ -106,15 +106,17 @@ def send_request(connection: socket.socket, content: Mapping[str, Any], until: f
 
     Raises OSError, or TimeoutError at the monotonic time `until`.
     """
-    if all(
-        isinstance(value, np.ndarray) and value.dtype.str in _NUMBERS for value in content.values()
-    ):
+    if all(map(_is_numeric, content.values())):
         message = _packed(*_described(content))
     else:
         # Texts and missing values: JSON would turn NaN into null.
         pickled = pickle.dumps(dict(content), protocol=pickle.HIGHEST_PROTOCOL)
         message = _HEAD.pack(0, len(pickled)) + pickled
     _send(connection, message, until)
+
+
+def _is_numeric(value: object) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.str in _NUMBERS
 
 
 def receive_request(connection: socket.socket) -> dict[str, Any]:
@@ -185,7 +187,8 @@ def read_arrays(described: object, content: memoryview) -> Outputs:
             end = place + _size_bytes(kind, shape)
             if end > len(content):
                 raise InvalidMessage("an array that is longer than its reply")
-            arrays[str(name)] = np.ndarray(shape, kind, content[place:end])
+            # Copied, since libraries expect numbers at multiples of their size.
+            arrays[str(name)] = np.ndarray(shape, kind, content[place:end]).copy()
             place = end
     except (TypeError, ValueError, IndexError) as error:
         raise InvalidMessage(f"a reply that cannot be read: {error}") from error

@@ -112,8 +112,6 @@ def _newest_that_fit() -> list[ModelVersion]:
 
 
 def _run() -> None:
-    # Before any model is loaded: it may be the one that ended the worker before this one.
-    loader.note_earlier_deaths()
     is_first = True
     next_pass = 0.0
     while True:

@@ -107,7 +107,8 @@ CONTENT_TYPES = (
 OTHER_PATHS = (f"{PREDICT}?limit=1", f"{PREDICT}1/", f"{PREDICT}batch/", "/api/v1/nothing")
 
 
-TIMEOUTS = (
+OTHER_HEADERS = (
+    {"X-HTTP-Method-Override": "GET"},
     {"X-Request-Timeout-Ms": "60000"},
     {"X-Request-Timeout-Ms": "0"},
     {"X-Envoy-Expected-Rq-Timeout-Ms": "60000"},
@@ -153,8 +154,7 @@ def header_variants(
         {**authorization, "Inference-Header-Content-Length": "x"},
         {**authorization, "Accept": "text/html"},
         {**authorization, "Cookie": f"sessionid=abc; csrftoken={'a' * 32}"},
-        {**authorization, "X-HTTP-Method-Override": "GET"},
-        *({**authorization, **timeout} for timeout in TIMEOUTS),
+        *({**authorization, **header} for header in OTHER_HEADERS),
     ]
 
 

@@ -43,6 +43,7 @@ def test_arrays_arrive_as_they_were_sent(array: np.ndarray) -> None:
     np.testing.assert_array_equal(found["y"], array)
     assert found["y"].dtype == array.dtype
     assert found["y"].shape == array.shape
+    assert found["y"].flags.aligned
 
 
 @pytest.mark.parametrize("array", ARRAYS, ids=str)
