@@ -107,12 +107,7 @@ def respond(environ: Environ) -> Response | None:
         body = _answer(environ, route, caller)
         if body is None:
             return None
-        status = body[0]
-        seconds = time.perf_counter() - started
-        observe_request(route.label, "POST", status, seconds)
-        path = environ.get("SCRIPT_NAME", "") + environ["PATH_INFO"]
-        log_access("POST", path, status, seconds, caller.user_id)
-        return _response(environ, body, caller.request_id)
+        return _finish(environ, route.label, started, body, caller)
     finally:
         logs.request_id.reset(context)
         # As Django does at the end of a request: returns the connection to the pool.
@@ -129,28 +124,29 @@ def respond_to_probe(environ: Environ) -> Response | None:
     if probe is None or environ.get("QUERY_STRING") or any(n in environ for n in UNUSUAL_HEADERS):
         return None
     view, label = probe
-    request_id = request_id_of(environ)
-    context = logs.request_id.set(request_id)
+    caller = Caller(request_id=request_id_of(environ))
+    context = logs.request_id.set(caller.request_id)
     try:
         answer = view(WSGIRequest(environ))
-        seconds = time.perf_counter() - started
-        observe_request(label, "GET", answer.status_code, seconds)
-        path = environ.get("SCRIPT_NAME", "") + environ["PATH_INFO"]
-        log_access("GET", path, answer.status_code, seconds, None)
         body = HTTPStatus(answer.status_code), answer.content, dict(answer.headers)
-        return _response(environ, body, request_id)
+        return _finish(environ, label, started, body, caller)
     finally:
         logs.request_id.reset(context)
 
 
-def _response(environ: Environ, body: Body, request_id: str) -> Response:
+def _finish(environ: Environ, label: str, started: float, body: Body, caller: Caller) -> Response:
+    """Log and count a request, as the middleware does, and complete its response."""
     status, content, headers = body
+    method, seconds = environ["REQUEST_METHOD"], time.perf_counter() - started
+    observe_request(label, method, status, seconds)
+    path = environ.get("SCRIPT_NAME", "") + environ["PATH_INFO"]
+    log_access(method, path, status, seconds, caller.user_id)
     return Response(
         f"{status.value} {status.phrase}",
         [
             *headers.items(),
             ("Content-Length", str(len(content))),
-            ("X-Request-ID", request_id),
+            ("X-Request-ID", caller.request_id),
             *_common_headers(_is_secure(environ)),
         ],
         content,
