@@ -159,6 +159,7 @@ ROOMS: dict[str, set[str]] = {
         "mlapi.bodies",
         "mlapi.configuration",
         "mlapi.health",
+        "mlapi.metric_files",
         "mlapi.metrics",
         "mlapi.problems",
         "mlapi.proxies",
