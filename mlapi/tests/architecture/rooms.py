@@ -145,11 +145,13 @@ ROOMS: dict[str, set[str]] = {
     "mlapi.configuration.sqlite": {"mlapi.configuration.refusals"},
     "mlapi.databases": {"predictions.models"},
     "mlapi.health": {
+        "mlapi.configuration.refusals",
         "mlapi.databases",
         "mlapi.metrics",
         "mlapi.problems",
         "predictions.authentication",
         "predictions.open_inference.schema",
+        "predictions.serving.recorder",
         "registry",
         "registry.loading",
         "registry.models",
