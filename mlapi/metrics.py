@@ -14,8 +14,7 @@ from pathlib import Path
 
 from django.apps import apps
 from django.contrib.admindocs.views import simplify_regex
-from django.db import connection
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import DEFAULT_DB_ALIAS, connection, connections
 from django.http import HttpRequest
 from prometheus_client import (
     REGISTRY,
