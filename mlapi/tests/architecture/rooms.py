@@ -141,7 +141,11 @@ ROOMS: dict[str, set[str]] = {
     "mlapi.bodies": {"mlapi.problems", "predictions.ndjson"},
     "mlapi.accounts": set(),
     "mlapi.configuration": {"mlapi.configuration.postgresql"},
-    "mlapi.configuration.postgresql": {"mlapi.configuration.refusals", "mlapi.metrics"},
+    "mlapi.configuration.postgresql": {
+        "mlapi.configuration.refusals",
+        "mlapi.metrics",
+        "registry.statements",
+    },
     "mlapi.configuration.sqlite": {"mlapi.configuration.refusals"},
     "mlapi.databases": {"predictions.models"},
     "mlapi.health": {
