@@ -162,7 +162,8 @@ def _take_trace(path: Path) -> str:
     except OSError:
         return ""
     if text:
-        logger.error("A worker crashed:\n%s", text)
+        # What follows is a list of every library with native code.
+        logger.error("A worker crashed:\n%s", text.partition("\nExtension modules:")[0])
     return text
 
 

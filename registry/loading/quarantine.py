@@ -84,7 +84,7 @@ def note_death(black_box: Path) -> None:
         case []:
             return
         case [version_id] if _is_new_suspect(version_id):
-            count_crash(version_id, "crashed a worker")
+            count_crash(version_id, "was a worker, and crashed")
         case version_ids:
             suspect(version_ids)
 
