@@ -141,7 +141,7 @@ ROOMS: dict[str, set[str]] = {
     "mlapi.bodies": {"mlapi.problems", "predictions.ndjson"},
     "mlapi.accounts": set(),
     "mlapi.configuration": {"mlapi.configuration.postgresql"},
-    "mlapi.configuration.postgresql": {"mlapi.configuration.refusals"},
+    "mlapi.configuration.postgresql": {"mlapi.configuration.refusals", "registry.statements"},
     "mlapi.configuration.sqlite": {"mlapi.configuration.refusals"},
     "mlapi.databases": {"predictions.models"},
     "mlapi.health": {
