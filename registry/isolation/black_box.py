@@ -1,8 +1,8 @@
 """Which versions were in a call when this worker died: a file that outlives it. No Django here.
 
 A native crash leaves no time to say what it happened in. So each thread writes the version into a
-file in memory before it calls a library, and takes it out afterwards: two stores into a page that
-the kernel keeps.
+file in memory before it has a library load or score it, and takes it out afterwards: two stores
+into a page that the kernel keeps.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import mmap
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,10 +32,11 @@ _PLACE_CELLS = 2
 SIZE_BYTES = (N_PLACES * _PLACE_CELLS + 1) * 8
 _KEPT = ".dead"
 _NANOSECONDS = 10**9
+_NEVER_HUNG = 2**63 - 1
 
 
 class Call(NamedTuple):
-    """A call that is running, in nanoseconds of the monotonic clock."""
+    """A call or a load that is running, in nanoseconds of the monotonic clock."""
 
     version_id: int
     started: int
@@ -72,6 +73,19 @@ class BlackBox:
 
     def calls(self) -> list[Call]:
         return _calls(self.cells)
+
+    @contextlib.contextmanager
+    def loading(self, version_id: int) -> Iterator[None]:
+        """Note the version while the block loads it, which may take any time."""
+        place = getattr(self.thread, "place", None)
+        if place is None:
+            place = self.claim()
+        self.cells[place + 1] = _NEVER_HUNG
+        self.cells[place] = version_id
+        try:
+            yield
+        finally:
+            self.cells[place] = 0
 
 
 class _Claim:

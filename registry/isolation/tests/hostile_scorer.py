@@ -16,7 +16,7 @@ from registry.isolation import messages, scorer
 from registry.runtimes import runtime_module
 from registry.runtimes.base import LoadOptions, Outputs
 
-CRASH, HANG, LIE, FLOOD = 1e30, 2e30, 3e30, 4e30
+CRASH, HANG, LIE, FLOOD, EXHAUST, KILL = (n * 1e30 for n in range(1, 7))
 
 
 def load(path: Path, options: LoadOptions) -> object:
@@ -26,6 +26,10 @@ def load(path: Path, options: LoadOptions) -> object:
         trigger = float(next(iter(inputs.values())).flat[0])
         if trigger == CRASH:
             os.kill(os.getpid(), signal.SIGSEGV)
+        if trigger == EXHAUST:
+            raise MemoryError
+        if trigger == KILL:
+            os.kill(os.getpid(), signal.SIGKILL)
         while trigger == HANG:
             pass
         if trigger in (LIE, FLOOD):
