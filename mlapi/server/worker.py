@@ -38,7 +38,7 @@ def load_application(
     os.environ[BLACK_BOX] = str(run_folder / "black-boxes" / str(slot + 1))
     # After the fork: the parent must not load the application.
     from mlapi.wsgi import application  # noqa: PLC0415
-    from registry.loading import warming  # noqa: PLC0415
+    from registry.loading import warming, watchdog  # noqa: PLC0415
 
     # The server copies the environment into each request, and the application has read these.
     for name in SECRET_NAMES:
@@ -52,6 +52,7 @@ def load_application(
     gc.freeze()
     # A stop must not wait for the models.
     warming.start()
+    watchdog.start()
     return application
 
 

@@ -93,8 +93,9 @@ def _load_runtime(version: ModelVersion, path: Path, signature: Signature) -> Ru
         return runtime_module(framework).load(path, options)
     hazard = "a worker failed in its call" if version.is_suspect else ""
     if policy == "never" or (policy == "auto" and not hazard):
-        runtime = runtime_module(framework).load(path, options)
-        hazard = hazard_of(runtime)
+        with black_box.loading(version.pk):
+            runtime = runtime_module(framework).load(path, options)
+            hazard = hazard_of(runtime)
         if policy == "never" or not hazard:
             return WatchedRuntime(runtime, version.pk, black_box)
         # Before its own process needs the memory for the model.

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Collection
 from pathlib import Path
 
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 from django.db.models import F
 from django.utils import timezone
@@ -83,14 +84,19 @@ def note_death(black_box: Path) -> None:
     match read_suspects(black_box):
         case []:
             return
-        case [version_id] if _is_new_suspect(version_id):
+        case [version_id] if _counts(version_id):
             count_crash(version_id, "was a worker, and crashed")
         case version_ids:
             suspect(version_ids)
 
 
-def _is_new_suspect(version_id: int) -> bool:
-    """Several workers may have died at once, before anyone suspected the version: that is one."""
+def _counts(version_id: int) -> bool:
+    """Several workers may have died at once, before anyone suspected the version: that is one.
+
+    Where suspects stay in the workers, every death counts.
+    """
+    if settings.MODEL_ISOLATION == "never":
+        return True
     try:
         return ModelVersion.objects.filter(pk=version_id, is_suspect=False).exists()
     except (DatabaseError, InterfaceError):

@@ -104,3 +104,33 @@ def test_a_call_that_hangs_in_a_worker_ends_the_worker(
     iris.refresh_from_db()
     assert stopped == ["asked", "ended"]
     assert iris.is_suspect
+
+
+def test_a_version_that_crashes_while_it_is_loaded_is_noted(
+    iris: ModelVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr(loader, "black_box", box := BlackBox())
+
+    def hazard_of(runtime: object) -> str:
+        seen.extend(call.version_id for call in box.calls() if call.seconds < 0)
+        return ""
+
+    monkeypatch.setattr(loader, "hazard_of", hazard_of)
+
+    loader.get(iris.pk)
+
+    assert seen == [iris.pk]
+    assert box.calls() == []
+
+
+def test_every_death_counts_where_suspects_stay_in_the_workers(
+    iris: ModelVersion, tmp_path: Path, settings: Any
+) -> None:
+    settings.MODEL_ISOLATION = "never"
+
+    for number in range(quarantine.MAX_CRASHES):
+        quarantine.note_death(box_of_a_dead_worker(tmp_path / f"box{number}", iris.pk))
+
+    iris.refresh_from_db()
+    assert iris.quarantined_at is not None
