@@ -47,12 +47,26 @@ def test_a_rollback_skips_versions_that_were_rolled_back(versions: list[ModelVer
         roll_back()
 
 
+def test_a_rollback_does_not_send_callers_to_a_version_in_quarantine(
+    versions: list[ModelVersion],
+) -> None:
+    set_alias("1")
+    set_alias("2")
+    versions[0].update(quarantined_at=timezone.now(), quarantine_reason="its process crashed")
+
+    with pytest.raises(MoveRefused, match="in quarantine"):
+        roll_back()
+
+    assert arms().version == versions[1]
+
+
 def test_a_rollback_restores_neither_the_canary_nor_unusable_shadows(
     versions: list[ModelVersion],
 ) -> None:
-    set_alias("1", canary=("2", 50.0), shadows=["3", "4"])
+    set_alias("1", canary=("2", 50.0), shadows=["3", "4", "5"])
     set_alias("2", shadows=[])
     versions[3].update(is_active=False)
+    versions[4].update(quarantined_at=timezone.now())
 
     roll_back()
 
