@@ -11,6 +11,8 @@ from registry.isolation.black_box import BlackBox, WatchedRuntime
 from registry.isolation.runtime import IsolatedRuntime
 from registry.loading import loader, quarantine, watchdog
 from registry.models import ModelVersion
+from registry.runtimes.base import LoadOptions, Runtime
+from registry.runtimes.sklearn import runtime as sklearn_runtime
 from registry.testing.artifacts import Artifact
 from registry.testing.versions import MakeVersion
 
@@ -111,12 +113,13 @@ def test_a_version_that_crashes_while_it_is_loaded_is_noted(
 ) -> None:
     seen: list[int] = []
     monkeypatch.setattr(loader, "black_box", box := BlackBox())
+    load = sklearn_runtime.load
 
-    def hazard_of(runtime: object) -> str:
-        seen.extend(call.version_id for call in box.calls() if call.seconds < 0)
-        return ""
+    def watch(path: Path, options: LoadOptions) -> Runtime:
+        seen.extend(call.version_id for call in box.calls())
+        return load(path, options)
 
-    monkeypatch.setattr(loader, "hazard_of", hazard_of)
+    monkeypatch.setattr(sklearn_runtime, "load", watch)
 
     loader.get(iris.pk)
 
