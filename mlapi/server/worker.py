@@ -37,6 +37,9 @@ def load_application(
     ).start()
     os.environ[BLACK_BOX] = str(run_folder / "black-boxes" / str(slot + 1))
     # After the fork: the parent must not load the application.
+    from mlapi import metric_files  # noqa: PLC0415
+
+    metric_files.reserve_room()
     from mlapi.wsgi import application  # noqa: PLC0415
     from registry.loading import warming, watchdog  # noqa: PLC0415
 

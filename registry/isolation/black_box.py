@@ -10,11 +10,12 @@ import faulthandler
 import logging
 import mmap
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TextIO, TypeVar
 
 import numpy as np
 
@@ -54,8 +55,8 @@ class BlackBox:
     """The calls that are running in this process."""
 
     def __init__(self, path: Path | None = None) -> None:
-        """Keep them in a new file at `path`, or only in memory."""
-        self._map = _file(path) if path else mmap.mmap(-1, SIZE_BYTES)
+        """Keep them in a new file at `path`, or only in memory, as on a full disk."""
+        self._map = (_file(path) if path else None) or mmap.mmap(-1, SIZE_BYTES)
         self.cells = memoryview(self._map).cast("q")
         self.cells[-1] = os.getpid()
         self._free = list(range(0, (N_PLACES - 1) * _PLACE_CELLS, _PLACE_CELLS))
@@ -128,10 +129,15 @@ class WatchedRuntime:
 def watch_signals(path: Path) -> None:
     """Have Python write beside the black box where it was, if a library ends this process.
 
-    That tells a crash from a SIGKILL, which says nothing about the calls that it interrupts.
+    That tells a crash from a SIGKILL, which says nothing about the calls that it interrupts. If no
+    file can be made, as on a full disk, it is written to stderr.
     """
-    # Never closed: the signal handler writes to it.
-    faulthandler.enable(_trace_of(path).open("w"), all_threads=False)
+    try:
+        # Never closed: the signal handler writes to it.
+        trace: TextIO = _trace_of(path).open("w")
+    except OSError:
+        trace = sys.stderr
+    faulthandler.enable(trace, all_threads=False)
 
 
 def left_behind(path: Path) -> list[Path]:
@@ -205,15 +211,25 @@ def _calls(cells: "memoryview[int]") -> list[Call]:
     return [Call(pk, cells[i * _PLACE_CELLS + 1]) for i, pk in enumerate(ids) if pk]
 
 
-def _file(path: Path) -> mmap.mmap:
+def _file(path: Path) -> mmap.mmap | None:
+    """A new file in memory; None if there is no room for it, or it cannot be made."""
     # A worker takes the place of one that died: what the dead one was doing is not known yet.
     kept = path.with_name(f"{path.name}.{time.time_ns()}{_KEPT}")
-    for old, new in ((_trace_of(path), _trace_of(kept)), (path, kept)):
-        with contextlib.suppress(FileNotFoundError):
-            old.rename(new)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
-        os.ftruncate(descriptor, SIZE_BYTES)
-        return mmap.mmap(descriptor, SIZE_BYTES)
-    finally:
-        os.close(descriptor)
+        for old, new in ((_trace_of(path), _trace_of(kept)), (path, kept)):
+            with contextlib.suppress(FileNotFoundError):
+                old.rename(new)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            # Not ftruncate: on a full disk, writing into the file would end this process.
+            os.posix_fallocate(descriptor, 0, SIZE_BYTES)
+            return mmap.mmap(descriptor, SIZE_BYTES)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        logger.warning(
+            "If a model ends this process, it will not be known which: %s cannot be written (%s)",
+            path,
+            error.strerror,
+        )
+        return None

@@ -1,5 +1,6 @@
 """What outlives a worker: the versions that were in a call when it died."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -170,3 +171,36 @@ def test_a_box_without_calls_names_nobody(content: bytes | None, tmp_path: Path)
         path.write_bytes(content)
 
     assert read_death(path).suspects == []
+
+
+def test_a_worker_without_room_for_its_box_keeps_it_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", fail)
+    box = BlackBox(tmp_path / "box")
+
+    watched(box, lambda inputs: box.calls()).predict({})
+
+    assert "No space left on device" in caplog.text
+    assert read_death(tmp_path / "box").suspects == []
+
+
+def test_a_box_has_its_room_on_the_disk_before_it_is_written(tmp_path: Path) -> None:
+    BlackBox(tmp_path / "box")
+
+    assert (tmp_path / "box").stat().st_blocks * 512 >= SIZE_BYTES
+
+
+def test_a_crash_is_told_on_stderr_if_its_file_cannot_be_made(tmp_path: Path) -> None:
+    worker = subprocess.run(
+        [sys.executable, "-c", DYING_WORKER, str(tmp_path / "missing" / "box"), "11"],
+        cwd=processes.PROJECT_ROOT,
+        capture_output=True,
+        check=False,
+    )
+
+    assert worker.returncode == -signal.SIGSEGV
+    assert b"Fatal Python error: Segmentation fault" in worker.stderr
