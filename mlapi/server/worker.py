@@ -41,7 +41,7 @@ def load_application(
 
     metric_files.reserve_room()
     from mlapi.wsgi import application  # noqa: PLC0415
-    from registry.loading import warming  # noqa: PLC0415
+    from registry.loading import warming, watchdog  # noqa: PLC0415
 
     # The server copies the environment into each request, and the application has read these.
     for name in SECRET_NAMES:
@@ -55,6 +55,7 @@ def load_application(
     gc.freeze()
     # A stop must not wait for the models.
     warming.start()
+    watchdog.start()
     return application
 
 

@@ -1,8 +1,8 @@
 """Which versions were in a call when this worker died: a file that outlives it. No Django here.
 
 A native crash leaves no time to say what it happened in. So each thread writes the version into a
-file in memory before it calls a library, and takes it out afterwards: two stores into a page that
-the kernel keeps.
+file in memory before it has a library load or score it, and takes it out afterwards: two stores
+into a page that the kernel keeps.
 """
 
 import contextlib
@@ -13,9 +13,9 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import NamedTuple, TextIO, TypeVar
 
 import numpy as np
 
@@ -33,10 +33,15 @@ _PLACE_CELLS = 2
 SIZE_BYTES = (N_PLACES * _PLACE_CELLS + 1) * 8
 _KEPT = ".dead"
 _NANOSECONDS = 10**9
+_NEVER_HUNG = 2**63 - 1
+# As a trace names this file, behind the folder of the installation.
+_THIS_FILE = "/".join(Path(__file__).parts[-3:]) + '"'
+
+Loaded = TypeVar("Loaded")
 
 
 class Call(NamedTuple):
-    """A call that is running, in nanoseconds of the monotonic clock."""
+    """A call or a load that is running, in nanoseconds of the monotonic clock."""
 
     version_id: int
     started: int
@@ -73,6 +78,18 @@ class BlackBox:
 
     def calls(self) -> list[Call]:
         return _calls(self.cells)
+
+    def load(self, version_id: int, load: Callable[[], Loaded]) -> Loaded:
+        """What `load` returns; the version is noted meanwhile. It may take any time."""
+        place = getattr(self.thread, "place", None)
+        if place is None:
+            place = self.claim()
+        self.cells[place + 1] = _NEVER_HUNG
+        self.cells[place] = version_id
+        try:
+            return load()
+        finally:
+            self.cells[place] = 0
 
 
 class _Claim:
@@ -128,8 +145,17 @@ def left_behind(path: Path) -> list[Path]:
     return sorted(path.parent.glob(f"{path.name}.*{_KEPT}"))
 
 
-def read_suspects(path: Path) -> list[int]:
-    """The ids of the versions that may have ended the process of this black box.
+class Death(NamedTuple):
+    """The ids of the versions that may have ended a process, and whether it certainly crashed in
+    one of their calls or loads.
+    """
+
+    suspects: list[int]
+    is_crash_of_suspect: bool
+
+
+def read_death(path: Path) -> Death:
+    """Which versions may have ended the process of this black box.
 
     These are all that were in a call, if the process died of a signal that its own code raises, or
     else those whose call was older than HUNG_SECONDS. Both files are removed: of several readers,
@@ -139,15 +165,23 @@ def read_suspects(path: Path) -> list[int]:
     try:
         content = path.read_bytes()
         if len(content) != SIZE_BYTES or _is_running(memoryview(content).cast("q")[-1]):
-            return []
+            return Death([], False)
         path.rename(taken)
         taken.unlink()
     except OSError:
-        return []
+        return Death([], False)
     calls = _calls(memoryview(content).cast("q"))
-    if not _take_trace(path):
+    trace = _take_trace(path)
+    if not trace:
         calls = [call for call in calls if call.seconds > HUNG_SECONDS]
-    return sorted({call.version_id for call in calls})
+    suspects = sorted({call.version_id for call in calls})
+    return Death(suspects, bool(suspects and trace) and not _is_elsewhere(trace))
+
+
+def _is_elsewhere(trace: str) -> bool:
+    """Whether the thread that crashed was not in a call. A library's own thread has no stack."""
+    has_whole_stack = "\n  File " in trace and "\n  ...\n" not in trace
+    return has_whole_stack and _THIS_FILE not in trace
 
 
 def _is_running(pid: int) -> bool:
