@@ -34,6 +34,8 @@ PRESSED_INTERVAL_SECONDS = 0.2
 # free as the second says.
 LOW_SHARE, ENOUGH_SHARE = 0.1, 0.5
 MIN_IDLE_SECONDS = 0.2
+# Under pressure, the head of a request may take this long at least.
+MIN_HEAD_SECONDS = 2
 # Under pressure, a body may take this long at least.
 MIN_BODY_SECONDS = 3
 # How much later than its data a request may begin, when many wait for the interpreter.
@@ -111,6 +113,12 @@ class Connection:
 
     def idle_seconds(self, now: float) -> float:
         return now - max(self.received_at, self.sent_at, 0.0)
+
+    def has_no_request(self, now: float) -> bool:
+        """Whether it is idle, or its client has begun a request but not completed the head."""
+        if self.is_awaiting:
+            return now - self.request_at > MIN_HEAD_SECONDS
+        return self.idle_seconds(now) > MIN_IDLE_SECONDS
 
     def is_slow(self, limits: Limits, now: float) -> bool:
         allowed_seconds = limits.body_timeout_seconds + (
@@ -215,15 +223,16 @@ class Keeper:
     def _make_room(
         self, connections: Sequence[Connection], requests: Sequence[RequestInFlight], now: float
     ) -> bool:
-        """Close the longest idle connections if few are free; whether that is so."""
+        """Close the longest idle connections, and those with incomplete heads, if few are free;
+        whether that is so.
+        """
         free = self._limits.max_connections - len(connections)
         if free >= self._limits.max_connections * LOW_SHARE:
             return False
         idle = [
             connection
             for connection in connections
-            if not connection.is_awaiting
-            and connection.idle_seconds(now) > MIN_IDLE_SECONDS
+            if connection.has_no_request(now)
             and not any(connection.may_belong_to(request) for request in requests)
         ]
         idle.sort(key=lambda connection: -connection.idle_seconds(now))
