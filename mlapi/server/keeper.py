@@ -197,7 +197,7 @@ class Keeper:
             if connection.is_slow(limits, now) and self._is_waited_for(
                 connection, requests, now, limits.body_timeout_seconds
             ):
-                self._cut(connection, socket.SHUT_RD, "slow body")
+                self._end_body(connection, requests, "slow body")
         elif connection.idle_seconds(now) > limits.body_timeout_seconds and self._is_waited_for(
             connection, requests, now, limits.body_timeout_seconds
         ):
@@ -256,11 +256,20 @@ class Keeper:
         ]
         slow.sort(key=lambda connection: connection.bytes_per_second(now))
         for connection in slow[:excess]:
-            self._cut(connection, socket.SHUT_RD, "slow body, too many")
+            self._end_body(connection, requests, "slow body, too many")
         return True
 
+    def _end_body(
+        self, connection: Connection, requests: Sequence[RequestInFlight], reason: str
+    ) -> None:
+        """End the body for the thread that reads it, which can still answer."""
+        for request in requests:
+            # Any of these may be the one. It makes no difference to a body that does not end here.
+            if connection.may_belong_to(request):
+                request.is_cut_off = True
+        self._cut(connection, socket.SHUT_RD, reason)
+
     def _cut(self, connection: Connection, how: int, reason: str) -> None:
-        # SHUT_RD ends the body for the thread that reads it, which can still answer.
         connection.cut_at = time.monotonic()
         tcp.shut_down(connection.descriptor, connection.inode, how)
         self._closed[reason] += 1
