@@ -13,13 +13,11 @@ from dataclasses import replace
 from mlapi.configuration.logs import logging_config
 from mlapi.server import addresses, run_folder
 from mlapi.server.addresses import AddressError
-from mlapi.server.options import Options, parse
+from mlapi.server.options import OTHER_DESCRIPTORS, Options, parse
 from mlapi.server.run_folder import RunFolderError
 from mlapi.server.supervisor import Supervisor
 
 EXPECTED_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-# Of a worker: for the database, models and log files.
-OTHER_DESCRIPTORS = 64
 MIN_CONNECTIONS = 16
 
 logger = logging.getLogger("mlapi.server")

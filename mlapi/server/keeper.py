@@ -34,6 +34,8 @@ PRESSED_INTERVAL_SECONDS = 0.2
 # free as the second says.
 LOW_SHARE, ENOUGH_SHARE = 0.1, 0.5
 MIN_IDLE_SECONDS = 0.2
+# Under pressure, the head of a request may take this long at least.
+MIN_HEAD_SECONDS = 2
 # Under pressure, a body may take this long at least.
 MIN_BODY_SECONDS = 3
 # How much later than its data a request may begin, when many wait for the interpreter.
@@ -112,6 +114,12 @@ class Connection:
     def idle_seconds(self, now: float) -> float:
         return now - max(self.received_at, self.sent_at, 0.0)
 
+    def has_no_request(self, now: float) -> bool:
+        """Whether it is idle, or its client has begun a request but not completed the head."""
+        if self.is_awaiting:
+            return now - self.request_at > MIN_HEAD_SECONDS
+        return self.idle_seconds(now) > MIN_IDLE_SECONDS
+
     def is_slow(self, limits: Limits, now: float) -> bool:
         allowed_seconds = limits.body_timeout_seconds + (
             self.request_bytes / limits.body_min_bytes_per_second
@@ -189,7 +197,7 @@ class Keeper:
             if connection.is_slow(limits, now) and self._is_waited_for(
                 connection, requests, now, limits.body_timeout_seconds
             ):
-                self._cut(connection, socket.SHUT_RD, "slow body")
+                self._end_body(connection, requests, "slow body")
         elif connection.idle_seconds(now) > limits.body_timeout_seconds and self._is_waited_for(
             connection, requests, now, limits.body_timeout_seconds
         ):
@@ -215,15 +223,16 @@ class Keeper:
     def _make_room(
         self, connections: Sequence[Connection], requests: Sequence[RequestInFlight], now: float
     ) -> bool:
-        """Close the longest idle connections if few are free; whether that is so."""
+        """Close the longest idle connections, and those with incomplete heads, if few are free;
+        whether that is so.
+        """
         free = self._limits.max_connections - len(connections)
         if free >= self._limits.max_connections * LOW_SHARE:
             return False
         idle = [
             connection
             for connection in connections
-            if not connection.is_awaiting
-            and connection.idle_seconds(now) > MIN_IDLE_SECONDS
+            if connection.has_no_request(now)
             and not any(connection.may_belong_to(request) for request in requests)
         ]
         idle.sort(key=lambda connection: -connection.idle_seconds(now))
@@ -247,11 +256,20 @@ class Keeper:
         ]
         slow.sort(key=lambda connection: connection.bytes_per_second(now))
         for connection in slow[:excess]:
-            self._cut(connection, socket.SHUT_RD, "slow body, too many")
+            self._end_body(connection, requests, "slow body, too many")
         return True
 
+    def _end_body(
+        self, connection: Connection, requests: Sequence[RequestInFlight], reason: str
+    ) -> None:
+        """End the body for the thread that reads it, which can still answer."""
+        for request in requests:
+            # Any of these may be the one. It makes no difference to a body that does not end here.
+            if connection.may_belong_to(request):
+                request.is_cut_off = True
+        self._cut(connection, socket.SHUT_RD, reason)
+
     def _cut(self, connection: Connection, how: int, reason: str) -> None:
-        # SHUT_RD ends the body for the thread that reads it, which can still answer.
         connection.cut_at = time.monotonic()
         tcp.shut_down(connection.descriptor, connection.inode, how)
         self._closed[reason] += 1

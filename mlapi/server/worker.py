@@ -127,7 +127,6 @@ def _start_keeper(options: Options) -> None:
     from mlapi.wsgi import in_flight  # noqa: PLC0415
 
     in_flight.limit = options.threads - RESERVED_THREADS
-    in_flight.body_timeout_seconds = settings.BODY_TIMEOUT_SECONDS
     limits = Limits(
         port=options.port,
         max_connections=options.max_connections,
