@@ -7,7 +7,8 @@ asks the kernel about each connection once a second and shuts down
 - those whose body arrives too slowly while a thread waits for it,
 - those whose client does not read the answer,
 - those without a request for `idle_timeout_seconds`,
-- and, when there is little room, those that have been idle longest and the slowest bodies.
+- and, when there is little room, those that have been idle longest, unfinished heads, and the
+  slowest bodies.
 
 A request does not tell the port of its client. Which connection belongs to which request follows
 from the client's address and from times: a connection that may belong to a request that is being
@@ -34,7 +35,7 @@ PRESSED_INTERVAL_SECONDS = 0.2
 # free as the second says.
 LOW_SHARE, ENOUGH_SHARE = 0.1, 0.5
 MIN_IDLE_SECONDS = 0.2
-# Under pressure, a body may take this long at least.
+# Under pressure, a head or a body may take this long at least.
 MIN_BODY_SECONDS = 3
 # How much later than its data a request may begin, when many wait for the interpreter.
 DELAY_SECONDS = 5
@@ -111,6 +112,10 @@ class Connection:
 
     def idle_seconds(self, now: float) -> float:
         return now - max(self.received_at, self.sent_at, 0.0)
+
+    def seconds_without_request(self, now: float) -> float:
+        """How long it has been idle or, once it sends something, has been sending that."""
+        return now - self.request_at if self.is_awaiting else self.idle_seconds(now)
 
     def is_slow(self, limits: Limits, now: float) -> bool:
         allowed_seconds = limits.body_timeout_seconds + (
@@ -215,19 +220,22 @@ class Keeper:
     def _make_room(
         self, connections: Sequence[Connection], requests: Sequence[RequestInFlight], now: float
     ) -> bool:
-        """Close the longest idle connections if few are free; whether that is so."""
+        """Close the longest idle connections if few are free; whether that is so.
+
+        One that sends a byte of its request's head from time to time is no better than an idle one.
+        """
         free = self._limits.max_connections - len(connections)
         if free >= self._limits.max_connections * LOW_SHARE:
             return False
-        idle = [
+        unused = [
             connection
             for connection in connections
-            if not connection.is_awaiting
-            and connection.idle_seconds(now) > MIN_IDLE_SECONDS
+            if connection.seconds_without_request(now)
+            > (MIN_BODY_SECONDS if connection.is_awaiting else MIN_IDLE_SECONDS)
             and not any(connection.may_belong_to(request) for request in requests)
         ]
-        idle.sort(key=lambda connection: -connection.idle_seconds(now))
-        for connection in idle[: int(self._limits.max_connections * ENOUGH_SHARE) - free]:
+        unused.sort(key=lambda connection: -connection.seconds_without_request(now))
+        for connection in unused[: int(self._limits.max_connections * ENOUGH_SHARE) - free]:
             self._cut(connection, socket.SHUT_RDWR, "idle, few free")
         return True
 

@@ -165,6 +165,25 @@ def test_longest_idle_are_closed_when_few_are_free(world: World) -> None:
     assert {inode for inode, _ in world.shut} == {5, 6, 7, 8, 9}
 
 
+def test_unfinished_heads_are_closed_when_few_are_free(world: World) -> None:
+    for inode in range(10):
+        world.connect(inode, received=10, ago=0)
+    # The requests of two are complete, and their clients wait for the answers.
+    for _ in range(2):
+        request = world.request()
+        request.body_ended_at = world.now
+    pass_seconds(world, 5.5)
+    assert world.shut == []
+    for inode in range(10):
+        received = (10, 5.5) if inode < 2 else (13, 0.1)
+        world.connect(inode, received=received[0], ago=received[1])
+
+    world.keeper.check()
+
+    assert {inode for inode, _ in world.shut} <= set(range(2, 10))
+    assert len(world.shut) == 5
+
+
 def test_slowest_bodies_are_closed_when_too_many_are_waited_for(world: World) -> None:
     for inode in range(4):
         world.connect(inode, received=100, ago=0)
