@@ -23,6 +23,7 @@ A new permission, throttle, middleware or field must be added here too, or hande
 import io
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, NamedTuple, TypeAlias
@@ -31,12 +32,13 @@ import orjson
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.core.handlers.wsgi import WSGIRequest
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.middleware.clickjacking import XFrameOptionsMiddleware
-from django.urls import Resolver404, resolve
+from django.urls import Resolver404, ResolverMatch, resolve
 from django.utils.cache import patch_vary_headers
 
 from mlapi.configuration import logs
+from mlapi.health import views
 from mlapi.metrics import observe_request, readable_route
 from mlapi.middleware import log_access, request_id_of
 from mlapi.pages import content_security
@@ -105,25 +107,50 @@ def respond(environ: Environ) -> Response | None:
         body = _answer(environ, route, caller)
         if body is None:
             return None
-        status, content, headers = body
-        seconds = time.perf_counter() - started
-        observe_request(route.label, "POST", status, seconds)
-        path = environ.get("SCRIPT_NAME", "") + environ["PATH_INFO"]
-        log_access("POST", path, status, seconds, caller.user_id)
-        return Response(
-            f"{status.value} {status.phrase}",
-            [
-                *headers.items(),
-                ("Content-Length", str(len(content))),
-                ("X-Request-ID", caller.request_id),
-                *_common_headers(_is_secure(environ)),
-            ],
-            content,
-        )
+        return _finish(environ, route.label, started, body, caller)
     finally:
         logs.request_id.reset(context)
         # As Django does at the end of a request: returns the connection to the pool.
         release_connection()
+
+
+def respond_to_probe(environ: Environ) -> Response | None:
+    """The response to a plain GET of a health check; None leaves the request to Django.
+
+    In a busy process each step of the long way through Django may wait for the interpreter lock.
+    """
+    started = time.perf_counter()
+    probe = _probe(environ["PATH_INFO"])
+    if probe is None or environ.get("QUERY_STRING") or any(n in environ for n in UNUSUAL_HEADERS):
+        return None
+    view, label = probe
+    caller = Caller(request_id=request_id_of(environ))
+    context = logs.request_id.set(caller.request_id)
+    try:
+        answer = view(WSGIRequest(environ))
+        body = HTTPStatus(answer.status_code), answer.content, dict(answer.headers)
+        return _finish(environ, label, started, body, caller)
+    finally:
+        logs.request_id.reset(context)
+
+
+def _finish(environ: Environ, label: str, started: float, body: Body, caller: Caller) -> Response:
+    """Log and count a request, as the middleware does, and complete its response."""
+    status, content, headers = body
+    method, seconds = environ["REQUEST_METHOD"], time.perf_counter() - started
+    observe_request(label, method, status, seconds)
+    path = environ.get("SCRIPT_NAME", "") + environ["PATH_INFO"]
+    log_access(method, path, status, seconds, caller.user_id)
+    return Response(
+        f"{status.value} {status.phrase}",
+        [
+            *headers.items(),
+            ("Content-Length", str(len(content))),
+            ("X-Request-ID", caller.request_id),
+            *_common_headers(_is_secure(environ)),
+        ],
+        content,
+    )
 
 
 def _caller(environ: Environ) -> Caller | None:
@@ -183,12 +210,22 @@ def _problem(environ: Environ, error: Exception, caller: Caller) -> Body:
 @lru_cache(1024)
 def _route(path: str) -> Route | None:
     # Bounded, because clients choose the paths; large enough for the models in frequent use.
-    try:
-        match = resolve(path)
-    except Resolver404:
-        return None
-    handler = ROUTES.get(match.view_name or "")
-    return handler and Route(handler, match.kwargs, readable_route(match.route))
+    match = _match(path)
+    handler = match and ROUTES.get(match.view_name or "")
+    return Route(handler, match.kwargs, readable_route(match.route)) if match and handler else None
+
+
+@lru_cache(1024)
+def _probe(path: str) -> "tuple[Callable[[HttpRequest], HttpResponse], str] | None":
+    match = _match(path)
+    view = match and PROBES.get(match.view_name or "")
+    return (view, readable_route(match.route)) if match and view else None
+
+
+def _match(path: str) -> ResolverMatch | None:
+    with suppress(Resolver404):
+        return resolve(path)
+    return None
 
 
 def _is_plain_request(environ: Environ) -> bool:
@@ -301,4 +338,10 @@ def _infer(
     return HTTPStatus.OK, body, headers
 
 
+PROBES = {
+    "live": views.live,
+    "ready": views.ready,
+    "v2-live": views.open_inference_live,
+    "v2-ready": views.open_inference_ready,
+}
 ROUTES = {"prediction-list": _predict, "v2-infer": _infer, "v2-version-infer": _infer}

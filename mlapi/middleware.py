@@ -137,7 +137,8 @@ def log_access(method: str, path: str, status: int, seconds: float, user_id: obj
         extra={
             "method": method,
             "path": path,
-            "status": status,
+            # HTTPStatus would be shown by its name.
+            "status": int(status),
             "duration_ms": round(seconds * 1000, 2),
             "user": user_id,
         },

@@ -47,13 +47,17 @@ def _answer(
     environ: dict[str, Any], start_response: Callable[..., Any]
 ) -> bytes | HttpResponseBase:
     prefixes.mount(environ)
+    fast = None
+    if environ["REQUEST_METHOD"] == "GET":
+        # However many requests there are.
+        fast = fast_lane.respond_to_probe(environ)
+    elif not in_flight.exceeds_limit():
+        fast = fast_lane.respond(environ)
+    if fast is not None:
+        start_response(fast.status, list(fast.headers))
+        return fast.body
     if in_flight.exceeds_limit():
         environ[OVERLOADED] = True
-    else:
-        fast = fast_lane.respond(environ)
-        if fast is not None:
-            start_response(fast.status, list(fast.headers))
-            return fast.body
     response: HttpResponseBase = django_application(environ, start_response)
     if not isinstance(response, HttpResponse):
         return response

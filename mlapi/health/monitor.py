@@ -15,6 +15,7 @@ from django.db import connections
 
 from mlapi.health.database import DatabaseProbe
 from mlapi.health.storage import storage_state
+from mlapi.metrics import observe_pool
 from registry.loading.warming import unloaded_live_versions
 
 PUBLISH_SECONDS = 1
@@ -106,6 +107,7 @@ class Monitor:
     def _publish(self, publish: Callable[[bytes], None]) -> None:
         previous: State = {}
         while True:
+            observe_pool()
             state = self._latest()
             report = {"ready": is_ready(state), "starting": is_starting(state), "checks": state}
             publish(orjson.dumps(report))

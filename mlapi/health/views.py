@@ -85,6 +85,15 @@ def metrics(request: HttpRequest) -> HttpResponse:
     return HttpResponse(exposition(), content_type=CONTENT_TYPE_LATEST)
 
 
+def open_inference_live(request: Request | HttpRequest) -> HttpResponse:
+    return JsonResponse({"live": True})
+
+
+def open_inference_ready(request: Request | HttpRequest) -> HttpResponse:
+    state = monitor.state()
+    return _respond({"ready": is_ready(state)}, state)
+
+
 class OpenInferenceLiveView(APIView):
     """`live` in the format of the Open Inference Protocol."""
 
@@ -94,7 +103,7 @@ class OpenInferenceLiveView(APIView):
     @extend_schema(operation_id="v2_live", responses={(200, "application/json"): LIVE})
     def get(self, request: Request) -> HttpResponse:
         """200 while this process responds."""
-        return JsonResponse({"live": True})
+        return open_inference_live(request)
 
 
 class OpenInferenceReadyView(APIView):
@@ -108,9 +117,8 @@ class OpenInferenceReadyView(APIView):
         responses={(200, "application/json"): READY, (503, "application/json"): READY},
     )
     def get(self, request: Request) -> HttpResponse:
-        """200 if every check is passed, else 503; the body has the state of each."""
-        state = monitor.state()
-        return _respond({"ready": is_ready(state)}, state)
+        """200 if every check is passed, else 503."""
+        return open_inference_ready(request)
 
 
 def _respond(body: Mapping[str, object], state: State) -> HttpResponse:

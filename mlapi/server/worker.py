@@ -1,6 +1,5 @@
 """A worker: loads the WSGI application in its process, and reports to the board."""
 
-import contextlib
 import gc
 import os
 import signal
@@ -36,18 +35,19 @@ def load_application(
         name="heartbeat",
         daemon=True,
     ).start()
-    black_box = run_folder / "black-boxes" / str(slot + 1)
-    predecessors = _set_aside(black_box)
-    os.environ[BLACK_BOX] = str(black_box)
+    os.environ[BLACK_BOX] = str(run_folder / "black-boxes" / str(slot + 1))
     # After the fork: the parent must not load the application.
+    from mlapi import metric_files  # noqa: PLC0415
+
+    metric_files.reserve_room()
     from mlapi.wsgi import application  # noqa: PLC0415
-    from registry.loading import warming  # noqa: PLC0415
+    from registry.loading import warming, watchdog  # noqa: PLC0415
 
     # The server copies the environment into each request, and the application has read these.
     for name in SECRET_NAMES:
         os.environ.pop(name, None)
     _bound_requests()
-    _note_death(predecessors)
+    _note_earlier_deaths()
     _start_health_checks(board, slot)
     _start_keeper(options)
     # Imported modules are never freed: exclude them from every full collection.
@@ -55,6 +55,7 @@ def load_application(
     gc.freeze()
     # A stop must not wait for the models.
     warming.start()
+    watchdog.start()
     return application
 
 
@@ -94,21 +95,13 @@ def _beat_and_stop_with_parent(board: Board, slot: int, parent: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _set_aside(black_box: Path) -> Path:
-    """Keep the black box of a worker that died in this slot from being overwritten."""
-    aside = black_box.with_suffix(".ended")
-    with contextlib.suppress(FileNotFoundError):
-        black_box.rename(aside)
-    return aside
-
-
-def _note_death(black_box: Path) -> None:
+def _note_earlier_deaths() -> None:
     """Before the first request: the input that ended the previous worker may come again."""
     from django.db import connection  # noqa: PLC0415
 
-    from registry.loading import quarantine  # noqa: PLC0415
+    from registry.loading import loader  # noqa: PLC0415
 
-    quarantine.note_death(black_box)
+    loader.note_earlier_deaths()
     connection.close()
 
 

@@ -4,12 +4,14 @@ import logging
 import logging.config
 import re
 from collections.abc import Iterator
+from http import HTTPStatus
 
 import pytest
 from django.contrib.auth.models import User
 from rest_framework.test import APIClient
 
 from mlapi.configuration.logs import logging_config
+from mlapi.middleware import log_access
 
 LIVE = "/health/live/"
 
@@ -49,6 +51,12 @@ def test_each_request_has_one_access_line(
     shown = {key: vars(lines[0])[key] for key in ("method", "path", "status", "user")}
     assert shown == {"method": "GET", "path": "/api/v1/models/", "status": 200, "user": user.pk}
     assert vars(lines[0])["duration_ms"] > 0
+
+
+def test_a_status_is_logged_as_a_number(access_log: pytest.LogCaptureFixture) -> None:
+    log_access("GET", "/", HTTPStatus.OK, 0.1, None)
+
+    assert repr(vars(access_log.records[-1])["status"]) == "200"
 
 
 def test_access_line_of_a_health_check_reads_no_session(

@@ -12,6 +12,7 @@ from mlapi.databases import pooler
 from mlapi.server import addresses
 from mlapi.server.addresses import AddressError
 from mlapi.server.options import Options
+from predictions.models import Prediction, has_rows_from_the_future
 
 
 class Command(BaseCommand):
@@ -97,11 +98,17 @@ def should_pin(pin: bool | None, workers: int) -> bool:
 
 
 def check_migrations() -> None:
-    """Raise CommandError unless the database is available and migrated; leaves no connection."""
+    """Raise CommandError unless the database is available and migrated; leaves no connection.
+
+    So must be one that was restored: what is recorded before would come too early in the log.
+    """
     connection = connections[DEFAULT_DB_ALIAS]
     try:
         executor = MigrationExecutor(connection)
         pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
+        is_restored = not pending and has_rows_from_the_future(
+            Prediction._meta.db_table, DEFAULT_DB_ALIAS
+        )
     except DatabaseError as error:
         raise CommandError(f"The database is unavailable: {error}") from error
     finally:
@@ -111,6 +118,11 @@ def check_migrations() -> None:
     if pending:
         raise CommandError(
             f"{len(pending)} migrations are not applied. Run `python manage.py migrate` first."
+        )
+    if is_restored:
+        raise CommandError(
+            "The database was restored from a backup of another server. Run `python manage.py"
+            " migrate` first, so that the log goes on in its order."
         )
 
 

@@ -1,10 +1,15 @@
-"""The command up to the start of the server; mlapi/tests/test_server.py starts it."""
+"""The command up to the start of the server; mlapi/server/tests/ start it."""
 
 from pathlib import Path
 
 import pytest
+from django.core.management.base import CommandError
+from django.db import connection
 
-from mlapi.management.commands.serve import should_pin
+from mlapi.management.commands.serve import check_migrations, should_pin
+from predictions.models import Prediction
+from predictions.testing.rows import make_version
+from registry.testing.databases import postgresql
 from registry.testing.processes import manage
 
 
@@ -23,3 +28,19 @@ def test_unmigrated_database_stops_the_start(tmp_path: Path) -> None:
 
     assert result.returncode == 1
     assert "manage.py migrate" in result.stderr
+
+
+@postgresql
+@pytest.mark.django_db(transaction=True)
+def test_restored_database_stops_the_start_until_it_is_migrated() -> None:
+    row = Prediction.objects.create(model=make_version(None), input_data={})
+    check_migrations()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {Prediction._meta.db_table}"  # noqa: S608
+            " SET transaction_id = transaction_id + 1000000 WHERE id = %s",
+            [row.pk],
+        )
+
+    with pytest.raises(CommandError, match=r"restored.*migrate"):
+        check_migrations()
