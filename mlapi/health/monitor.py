@@ -24,6 +24,9 @@ STALE_SECONDS = 8
 UNKNOWN = "unknown"
 STALE = "stale"
 GOOD_STATES = frozenset({"ok", "applied"})
+LOADING = "loading"
+# Those of a worker that has just started: nothing is wrong.
+STARTING_STATES = frozenset({UNKNOWN, LOADING})
 
 State = Mapping[str, str]
 
@@ -43,7 +46,7 @@ def model_state() -> State:
 
     One that cannot be loaded is not waited for: a replica would stay unready for its sake.
     """
-    return {"models": "loading" if unloaded_live_versions() else "ok"}
+    return {"models": LOADING if unloaded_live_versions() else "ok"}
 
 
 class Monitor:
@@ -106,7 +109,8 @@ class Monitor:
         while True:
             observe_pool()
             state = self._latest()
-            publish(orjson.dumps({"ready": is_ready(state), "checks": state}))
+            report = {"ready": is_ready(state), "starting": is_starting(state), "checks": state}
+            publish(orjson.dumps(report))
             if state != previous:
                 _log_change(state)
             previous = state
@@ -115,6 +119,11 @@ class Monitor:
 
 def is_ready(state: State) -> bool:
     return GOOD_STATES.issuperset(state.values())
+
+
+def is_starting(state: State) -> bool:
+    """Whether no check has failed, but some are not passed yet."""
+    return not is_ready(state) and (GOOD_STATES | STARTING_STATES).issuperset(state.values())
 
 
 def _log_change(state: State) -> None:

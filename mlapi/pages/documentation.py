@@ -1,6 +1,7 @@
 """The OpenAPI document, and the pages that show it, which load local files only."""
 
 import threading
+from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
@@ -36,7 +37,9 @@ class SchemaView(SpectacularAPIView):
         with _generating:
             content = _documents.get(key)
             if content is None:
-                document = self.generator_class().get_schema(request=request, public=True)
+                generator: Any = self.generator_class()
+                document = generator.get_schema(request=request, public=True)
+                # JSON as bytes, YAML as text.
                 content = renderer.render(document, renderer.media_type, {})
                 if len(_documents) >= MAX_DOCUMENTS:
                     _documents.clear()
@@ -52,7 +55,7 @@ class SchemaView(SpectacularAPIView):
 
 _generating = threading.Lock()
 # By prefix and media type. A proxy has few prefixes, but a header may name any.
-_documents: dict[tuple[str, str], bytes] = {}
+_documents: dict[tuple[str, str], str | bytes] = {}
 
 
 class SwaggerView(SpectacularSwaggerSplitView):

@@ -80,7 +80,8 @@ def _answer(method: str, path: str, board: Board) -> tuple[int, dict[str, object
         return 405, {"detail": f"Method {method} is not allowed."}
     workers = [_describe(slot, board.read(slot)) for slot in range(board.workers)]
     states = [worker["state"] for worker in workers]
-    # A worker that is silent or ended says nothing about what all of them need.
+    # A worker that is silent, has ended or is starting says nothing about what all of them need:
+    # while another one is ready, its replacement must not make the service unready.
     is_ready = "ready" in states and "not ready" not in states
     status = 200 if is_ready else 503
     if path == "/health/live":
@@ -108,5 +109,10 @@ def _describe(slot: int, state: WorkerState) -> dict[str, object]:
     if not state.report:
         return {**described, "state": "starting"}
     report = json.loads(state.report)
-    state_name = "ready" if report["ready"] else "not ready"
-    return {**described, "state": state_name, "checks": report["checks"]}
+    if report["ready"]:
+        name = "ready"
+    elif report["starting"]:
+        name = "starting"
+    else:
+        name = "not ready"
+    return {**described, "state": name, "checks": report["checks"]}

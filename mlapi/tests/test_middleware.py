@@ -162,7 +162,7 @@ def test_a_path_cannot_forge_a_log_line(
     ],
 )
 def test_answers_of_middleware_have_a_length(client: APIClient, headers: dict[str, str]) -> None:
-    response = client.generic("POST", "/api/v1/outcomes/", b"x", headers=headers)
+    response = client.generic("POST", "/api/v1/outcomes/", "x", headers=headers)
 
     assert response.status_code >= 400
     assert response["Content-Length"] == str(len(response.content))

@@ -62,3 +62,17 @@ def test_nothing_is_ready_before_it_was_checked(monkeypatch: pytest.MonkeyPatch)
 
     assert watch.state() == {"slow": "unknown"}
     hang.set()
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        ({"database": "ok", "models": "loading"}, True),
+        ({"database": "unknown", "models": "unknown"}, True),
+        ({"database": "ok", "models": "ok"}, False),
+        ({"database": "unavailable", "migrations": "unknown", "models": "loading"}, False),
+        ({"database": "stale", "models": "ok"}, False),
+    ],
+)
+def test_a_worker_starts_while_nothing_has_failed(state: dict[str, str], expected: bool) -> None:
+    assert monitor.is_starting(state) is expected

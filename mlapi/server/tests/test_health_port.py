@@ -1,6 +1,7 @@
 """The health port, whatever its clients send."""
 
 import asyncio
+import json
 import os
 import socket
 
@@ -51,3 +52,27 @@ def test_each_request_is_answered_or_its_connection_closed(
     assert received[: len(begin)] == begin
     assert bool(received) == bool(begin)
     assert reports == []
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "status"),
+    [
+        ("ready", "ready", 200),
+        ("ready", "starting", 200),
+        ("ready", "failed", 503),
+        ("starting", "starting", 503),
+    ],
+)
+def test_worker_that_starts_beside_a_ready_one_does_not_make_the_service_unready(
+    first: str, second: str, status: int
+) -> None:
+    board = Board(2)
+    for slot, state in enumerate((first, second)):
+        report = {"ready": state == "ready", "starting": state == "starting", "checks": {}}
+        board.set_started(slot, os.getpid())
+        board.beat(slot)
+        board.report(slot, json.dumps(report).encode())
+
+    answer = health_port._response("GET", "/health/ready/", board)
+
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode())
