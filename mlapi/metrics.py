@@ -14,7 +14,7 @@ from pathlib import Path
 
 from django.apps import apps
 from django.contrib.admindocs.views import simplify_regex
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connection, connections
 from django.http import HttpRequest
 from prometheus_client import (
     REGISTRY,
@@ -79,8 +79,10 @@ def _metrics_of(route: str, method: str, status: int) -> tuple[Counter, Histogra
     )
 
 
-def observe_pool(stats: Mapping[str, int]) -> None:
-    """Publish the statistics of this process's psycopg pool."""
+def observe_pool() -> None:
+    """Publish the statistics of this process's psycopg pool, if it has one."""
+    pool = getattr(connections[DEFAULT_DB_ALIAS], "pool", None)
+    stats: Mapping[str, int] = pool.get_stats() if pool else {}
     POOL_SIZE.set(stats.get("pool_size", 0))
     POOL_AVAILABLE.set(stats.get("pool_available", 0))
     POOL_WAITING.set(stats.get("requests_waiting", 0))
@@ -107,6 +109,7 @@ def readable_route(route: str) -> str:
 
 def exposition() -> bytes:
     """All metrics in Prometheus's text format, of all workers if they share a folder."""
+    observe_pool()
     registry = REGISTRY
     if folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         _remove_gauges_of_dead_workers(Path(folder))

@@ -1,4 +1,6 @@
-"""Gives every request an id, a line in the access log and a count in the metrics."""
+"""Gives every request an id, a line in the access log and a count in the metrics; every answer a
+length.
+"""
 
 import logging
 import re
@@ -10,7 +12,7 @@ from typing import Any
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
-from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.utils.encoding import escape_uri_path
 from django.utils.functional import SimpleLazyObject
 
@@ -24,6 +26,23 @@ access_logger = logging.getLogger("mlapi.access")
 WELL_FORMED_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
+
+
+class ContentLengthMiddleware:
+    """Sets the Content-Length of every answer; Django does it only for those that come from a view.
+
+    Without a length, an answer ends after the rest of the request's body has been discarded: a
+    proxy that waits for the answer before it sends more would wait for its timeout.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        if isinstance(response, HttpResponse) and "Content-Length" not in response.headers:
+            response.headers["Content-Length"] = str(len(response.content))
+        return response
 
 
 class RequestIDMiddleware:

@@ -61,6 +61,7 @@ INSTALLED_APPS = [
 
 # The id, the access log, the policy and the CORS headers come first, so that errors carry them too.
 MIDDLEWARE = [
+    "mlapi.middleware.ContentLengthMiddleware",
     "mlapi.middleware.RequestIDMiddleware",
     "mlapi.middleware.AccessLogMiddleware",
     "mlapi.pages.content_security.ContentSecurityPolicyMiddleware",

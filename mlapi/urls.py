@@ -5,14 +5,12 @@ from django.contrib import admin
 from django.urls import path, re_path
 from django.views.decorators.csrf import csrf_exempt
 from django.views.generic import RedirectView
-from drf_spectacular.views import SpectacularAPIView
-from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.routers import SimpleRouter
 
 from mlapi import auth, problems
 from mlapi.health import views as health
 from mlapi.metrics import UNMATCHED
-from mlapi.pages.documentation import RedocView, SwaggerView
+from mlapi.pages.documentation import RedocView, SchemaView, SwaggerView
 from mlapi.rest import schema as schema  # registers its extension of drf-spectacular
 from predictions.evaluation.outcomes.views import OutcomeViewSet
 from predictions.evaluation.quality.views import AliasComparisonViewSet, ModelQualityViewSet
@@ -124,12 +122,7 @@ urlpatterns = [
     re_path(r"^api/v1/auth/token/?$", auth.TokenView.as_view(), name="token"),
     re_path(r"^api/v1/auth/refresh/?$", auth.RefreshView.as_view(), name="token-refresh"),
     re_path(r"^api/v1/auth/verify/?$", auth.VerifyView.as_view(), name="token-verify"),
-    re_path(
-        r"^api/schema/?$",
-        # The only view with several formats: YAML and JSON, by Accept or ?format=.
-        SpectacularAPIView.as_view(content_negotiation_class=DefaultContentNegotiation),
-        name="schema",
-    ),
+    re_path(r"^api/schema/?$", SchemaView.as_view(), name="schema"),
     re_path(r"^api/docs/?$", SwaggerView.as_view(url_name="schema"), name="docs"),
     re_path(r"^api/redoc/?$", RedocView.as_view(url_name="schema"), name="redoc"),
     # A view, because with DEBUG Django shows its own page instead of calling handler404. Exempt

@@ -1,6 +1,9 @@
-"""Raw SQL statements, sent the cheapest way that each database offers."""
+"""Raw SQL statements, sent the cheapest way that each database offers, and limits to their time."""
 
-from collections.abc import Mapping, Sequence
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import psycopg
@@ -8,6 +11,38 @@ from django.db import connection
 
 Row: TypeAlias = tuple[Any, ...]
 Parameters: TypeAlias = Sequence[Any] | Mapping[str, Any]
+
+
+# Even at the deadline: a database that works needs some time to record that it has passed.
+LEAST_SECONDS = 2.0
+
+
+class _Limit(threading.local):
+    deadline: float | None = None
+
+
+_limit = _Limit()
+
+
+@contextmanager
+def limited_by(deadline: float | None) -> Iterator[None]:
+    """Let this thread's statements take no longer than until `deadline`, or LEAST_SECONDS each.
+
+    `deadline` is a time of `time.monotonic()`; None changes nothing. Only PostgreSQL's connections
+    in a server heed it, and give up as they do after DB_STATEMENT_TIMEOUT.
+    """
+    previous = _limit.deadline
+    _limit.deadline = previous if deadline is None else deadline
+    try:
+        yield
+    finally:
+        _limit.deadline = previous
+
+
+def seconds_left() -> float | None:
+    """How long a statement of this thread may take; None if `limited_by` does not say."""
+    deadline = _limit.deadline
+    return None if deadline is None else max(deadline - time.monotonic(), LEAST_SECONDS)
 
 
 def fetch(statement: str, parameters: Parameters) -> list[Row]:

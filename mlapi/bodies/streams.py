@@ -51,11 +51,15 @@ def body_stream(
     `length` is the Content-Length; None means that `source` itself ends with the body and raises
     OSError if it was cut off. `coding` is how the body is encoded, None for not at all.
     """
-    raw: _Stream = _Exact(source, length) if length is not None else _Open(source)
+    raw: _Stream
+    if length is not None:
+        raw = _Exact(source, length)
+    else:
+        # Also what is encoded has a limit: it may go on forever and be decoded to nothing.
+        raw = _Bounded(_Open(source), limit_bytes, "request body")
     if coding is not None:
         raw = _Decoded(io.BufferedReader(raw, BUFFER_BYTES), coding)
-    if coding is not None or length is None:
-        raw = _Bounded(raw, limit_bytes)
+        raw = _Bounded(raw, limit_bytes, "decoded request body")
     return io.BufferedReader(raw, BUFFER_BYTES)
 
 
@@ -144,8 +148,9 @@ class _Decoded(_Stream):
 class _Bounded(_Stream):
     """Any of the above, which must end within a number of bytes."""
 
-    def __init__(self, source: _Stream, limit_bytes: int) -> None:
+    def __init__(self, source: _Stream, limit_bytes: int, name: str) -> None:
         self._take: Callable[[int], bytes] = source.take
+        self._name = name
         self._limit_bytes = self._remaining = limit_bytes
 
     def take(self, size: int) -> bytes:
@@ -154,6 +159,6 @@ class _Bounded(_Stream):
         self._remaining -= len(data)
         if self._remaining < 0:
             raise BodyTooLarge(
-                f"The decoded request body is larger than the limit of {self._limit_bytes} bytes."
+                f"The {self._name} is larger than the limit of {self._limit_bytes} bytes."
             )
         return data

@@ -6,6 +6,7 @@ OperationalError, as everything else that passes once somebody has mended the da
 """
 
 import sqlite3
+import time
 from types import TracebackType
 
 import psycopg
@@ -17,6 +18,10 @@ from django.utils.functional import cached_property
 READ_ONLY = "25006"
 MISSING_PRIVILEGE = "42501"
 DISK_FULL = "53100"
+
+# Of PostgreSQL, where the lack of room is not that of the tables' disk: shared memory for parallel
+# queries, and the temporary files of a large query, which gives the room back.
+OTHER_ROOM = frozenset({"dsm_impl.c", "buffile.c"})
 
 # By SQLite's primary result code. A connection that was opened for reading only stays so.
 SQLITE_UNUSABLE = frozenset(
@@ -35,6 +40,10 @@ UNAVAILABLE = "The database is unavailable. Try again later."
 REFUSES_CHANGES = "The database accepts no changes at the moment. Try again later."
 NO_ROOM = "The database has no room left. Try again later."
 
+# Nothing but a write can tell that there is room again, and whoever is not ready gets none.
+NO_ROOM_SECONDS = 15.0
+_no_room_at: float | None = None
+
 
 class RefusalWrapper(DatabaseErrorWrapper):
     """Raises OperationalError for refusals, and marks their connection to be replaced."""
@@ -49,10 +58,12 @@ class RefusalWrapper(DatabaseErrorWrapper):
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if exc_value is not None and _is_refusal(exc_value):
-            self._connection.has_refused = True
-            self._connection.errors_occurred = True
-            raise OperationalError(*exc_value.args).with_traceback(traceback) from exc_value
+        if exc_value is not None:
+            _note_lack_of_room(exc_value)
+            if _is_refusal(exc_value):
+                self._connection.has_refused = True
+                self._connection.errors_occurred = True
+                raise OperationalError(*exc_value.args).with_traceback(traceback) from exc_value
         super().__exit__(exc_type, exc_value, traceback)
 
 
@@ -77,6 +88,16 @@ class ReplacedWhenRefused(BaseDatabaseWrapper):
         return not self.has_refused and super().is_usable()
 
 
+def lacks_room(*, last_write_at: float) -> bool:
+    """Whether the database has told this process within NO_ROOM_SECONDS that its disk is full.
+
+    Not if this process has written since: `last_write_at` is a time of `time.monotonic()`.
+    """
+    if _no_room_at is None or last_write_at > _no_room_at:
+        return False
+    return time.monotonic() - _no_room_at < NO_ROOM_SECONDS
+
+
 def public_message(error: Exception) -> str:
     """What a caller may know of a database error."""
     cause = error.__cause__
@@ -88,6 +109,16 @@ def public_message(error: Exception) -> str:
     if (code := _sqlite_code(cause)) == sqlite3.SQLITE_READONLY:
         return REFUSES_CHANGES
     return NO_ROOM if code == sqlite3.SQLITE_FULL else UNAVAILABLE
+
+
+def _note_lack_of_room(error: BaseException) -> None:
+    global _no_room_at
+    if isinstance(error, psycopg.Error):
+        is_full = error.sqlstate == DISK_FULL and error.diag.source_file not in OTHER_ROOM
+    else:
+        is_full = _sqlite_code(error) == sqlite3.SQLITE_FULL
+    if is_full:
+        _no_room_at = time.monotonic()
 
 
 def _is_refusal(error: BaseException) -> bool:

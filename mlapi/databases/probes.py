@@ -73,7 +73,7 @@ def write_refusal(connection: BaseDatabaseWrapper) -> str:
     """Why the database would refuse to record a prediction; an empty string if it would not.
 
     Takes a connection of `probe_connection`, and raises Django's database errors. It writes
-    nothing, so it cannot tell that the database's disk is full.
+    nothing, so it cannot tell that the database's disk is full: `refusals.lacks_room` does.
     """
     if connection.vendor == "postgresql":
         return _postgresql_refusal(connection)

@@ -10,7 +10,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
+from mlapi.configuration import refusals
 from mlapi.databases.probes import probe_connection, write_refusal
+from predictions.serving import recorder
 from registry.models import Alias, ModelVersion
 
 logger = logging.getLogger(__name__)
@@ -33,8 +35,8 @@ class DatabaseProbe:
         self.live_artifacts: Sequence[str] = ()
 
     def state(self) -> Mapping[str, str]:
-        """`database`: ok, unavailable or read-only; `migrations`: applied, pending, inconsistent
-        or unknown.
+        """`database`: ok, unavailable, read-only or full; `migrations`: applied, pending,
+        inconsistent or unknown.
         """
         try:
             with probe_connection() as connection:
@@ -44,8 +46,11 @@ class DatabaseProbe:
             self._reread_at = 0.0
             self._note_refusal(str(error))
             return {"database": "unavailable", "migrations": "unknown"}
+        state = "read-only" if refusal else "ok"
+        if not refusal and refusals.lacks_room(last_write_at=recorder.last_committed_at()):
+            state, refusal = "full", "its disk is full"
         self._note_refusal(refusal)
-        return {"database": "read-only" if refusal else "ok", "migrations": self._migrations}
+        return {"database": state, "migrations": self._migrations}
 
     def _reread(self, connection: BaseDatabaseWrapper) -> None:
         if time.monotonic() < self._reread_at:

@@ -15,6 +15,7 @@ from django.db import connections
 
 from mlapi.health.database import DatabaseProbe
 from mlapi.health.storage import storage_state
+from mlapi.metrics import observe_pool
 from registry.loading.warming import unloaded_live_versions
 
 PUBLISH_SECONDS = 1
@@ -103,6 +104,7 @@ class Monitor:
     def _publish(self, publish: Callable[[bytes], None]) -> None:
         previous: State = {}
         while True:
+            observe_pool()
             state = self._latest()
             publish(orjson.dumps({"ready": is_ready(state), "checks": state}))
             if state != previous:

@@ -13,16 +13,17 @@ from django.middleware.security import SecurityMiddleware
 
 from mlapi.problems import Problem
 
-PROBE_PATHS = re.compile(
-    r"/(?:health(?:/live|/ready)?"
-    r"|metrics"
-    r"|v2/health/(?:live|ready)"
-    r"|v2/models/[^/]+(?:/versions/[^/]+)?/ready)/?"
-)
+SERVICE_PATHS = re.compile(r"/(?:health(?:/live|/ready)?|metrics|v2/health/(?:live|ready))/?")
+MODEL_PATHS = re.compile(r"/v2/models/[^/]+(?:/versions/[^/]+)?/ready/?")
 
 
 def is_probe(request: HttpRequest) -> bool:
-    return bool(PROBE_PATHS.fullmatch(request.path_info))
+    return is_service_probe(request) or bool(MODEL_PATHS.fullmatch(request.path_info))
+
+
+def is_service_probe(request: HttpRequest) -> bool:
+    """Whether it asks about the service as a whole; the answer waits for nothing."""
+    return bool(SERVICE_PATHS.fullmatch(request.path_info))
 
 
 class HttpsMiddleware(SecurityMiddleware):

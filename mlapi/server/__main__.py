@@ -13,12 +13,11 @@ from dataclasses import replace
 from mlapi.configuration.logs import logging_config
 from mlapi.server import addresses, run_folder
 from mlapi.server.addresses import AddressError
-from mlapi.server.options import Options, parse
+from mlapi.server.options import OTHER_DESCRIPTORS, Options, parse
+from mlapi.server.run_folder import RunFolderError
 from mlapi.server.supervisor import Supervisor
 
 EXPECTED_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-# Of a worker: for the database, models and log files.
-OTHER_DESCRIPTORS = 64
 MIN_CONNECTIONS = 16
 
 logger = logging.getLogger("mlapi.server")
@@ -35,14 +34,14 @@ def main() -> None:
     max_connections = allowed_connections(options.max_connections)
     try:
         serve(replace(options, max_connections=max_connections))
-    except AddressError as error:
+    except (AddressError, RunFolderError) as error:
         sys.exit(f"Error: {error}")
 
 
 def serve(options: Options) -> None:
     """Serve until SIGTERM, SIGINT or SIGHUP; all of its processes have ended when it returns.
 
-    Raises AddressError if an address cannot be used.
+    Raises AddressError if an address cannot be used, RunFolderError without a temporary folder.
     """
     address = addresses.resolve(options.host, options.port)
     with contextlib.ExitStack() as stack:

@@ -1,7 +1,6 @@
 """The health port: answers from the board alone, so that it answers while every worker hangs."""
 
 import asyncio
-import contextlib
 import json
 import os
 import signal
@@ -17,6 +16,13 @@ PARENT_CHECK_SECONDS = 1
 # A worker writes its heartbeat every second.
 SILENT_SECONDS = 5
 RETRY_AFTER_SECONDS = 5
+# What reading a request and answering it raise; ValueError for a line without a target.
+MALFORMED_OR_GONE = (
+    OSError,
+    ValueError,
+    asyncio.IncompleteReadError,
+    asyncio.LimitOverrunError,
+)
 
 STATUS_LINES = {200: "200 OK", 404: "404 Not Found", 405: "405 Method Not Allowed"} | {
     503: "503 Service Unavailable"
@@ -35,14 +41,17 @@ async def _serve(listener: socket.socket, board: Board, parent: int) -> None:
     limit = asyncio.Semaphore(MAX_CONNECTIONS)
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError, ValueError):
+        try:
             if not limit.locked():
                 async with limit, asyncio.timeout(REQUEST_SECONDS):
                     head = await reader.readuntil(b"\r\n\r\n")
                     method, target = head.decode("latin-1").split(" ", 2)[:2]
                     writer.write(_response(method, target, board))
                     await writer.drain()
-        writer.close()
+        except MALFORMED_OR_GONE:
+            pass
+        finally:
+            writer.close()
 
     server = await asyncio.start_server(handle, sock=listener, limit=MAX_HEAD_BYTES)
     async with server:

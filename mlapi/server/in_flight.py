@@ -33,24 +33,24 @@ class RequestInFlight:
     """One request, and the stream of its body in place of `wsgi.input`.
 
     `waiting_since` is when its thread began to wait for the client, None while it does not.
+    `is_cut_off` is set by the keeper before it closes the connection of a body that is too slow.
     """
 
     __slots__ = (
-        "_body_timeout_seconds",
         "_is_too_slow",
         "_read",
         "address",
         "began_at",
         "body_ended_at",
+        "is_cut_off",
         "remaining_bytes",
         "waited_seconds",
         "waiting_since",
     )
 
-    def __init__(self, environ: dict[str, Any], body_timeout_seconds: float) -> None:
+    def __init__(self, environ: dict[str, Any]) -> None:
         self.began_at = time.monotonic()
         self.address = environ["REMOTE_ADDR"]
-        self._body_timeout_seconds = body_timeout_seconds
         self._read = environ["wsgi.input"].read
         length = environ.get("CONTENT_LENGTH")
         if length:
@@ -61,6 +61,7 @@ class RequestInFlight:
         self.body_ended_at = None if self.remaining_bytes else self.began_at
         self.waiting_since: float | None = None
         self.waited_seconds = 0.0
+        self.is_cut_off = False
         self._is_too_slow = False
 
     def read(self, size: int = -1) -> bytes:
@@ -81,7 +82,7 @@ class RequestInFlight:
             self.remaining_bytes = 0
         if not self.remaining_bytes:
             self.body_ended_at = now
-        if len(data) < size and self.waited_seconds >= self._body_timeout_seconds:
+        if len(data) < size and self.is_cut_off:
             self._is_too_slow = True
             raise BodyTooSlow(TOO_SLOW)
         return data
@@ -119,14 +120,13 @@ class InFlight:
 
     def __init__(self) -> None:
         self.limit: int | None = None
-        self.body_timeout_seconds = float("inf")
         # Set when there are too many: see `keeper.py`.
         self.is_full = threading.Event()
         self._requests: dict[int, RequestInFlight] = {}
 
     def begin(self, environ: dict[str, Any]) -> RequestInFlight:
         """Note a request and replace the stream of its body; call `end` when it is answered."""
-        request = RequestInFlight(environ, self.body_timeout_seconds)
+        request = RequestInFlight(environ)
         environ["mlapi.arrived_at"] = request.began_at
         environ["wsgi.input"] = request
         self._requests[id(request)] = request

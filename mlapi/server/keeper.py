@@ -7,8 +7,7 @@ asks the kernel about each connection once a second and shuts down
 - those whose body arrives too slowly while a thread waits for it,
 - those whose client does not read the answer,
 - those without a request for `idle_timeout_seconds`,
-- and, when there is little room, those that have been idle longest, unfinished heads, and the
-  slowest bodies.
+- and, when there is little room, those that have been idle longest and the slowest bodies.
 
 A request does not tell the port of its client. Which connection belongs to which request follows
 from the client's address and from times: a connection that may belong to a request that is being
@@ -35,7 +34,9 @@ PRESSED_INTERVAL_SECONDS = 0.2
 # free as the second says.
 LOW_SHARE, ENOUGH_SHARE = 0.1, 0.5
 MIN_IDLE_SECONDS = 0.2
-# Under pressure, a head or a body may take this long at least.
+# Under pressure, the head of a request may take this long at least.
+MIN_HEAD_SECONDS = 2
+# Under pressure, a body may take this long at least.
 MIN_BODY_SECONDS = 3
 # How much later than its data a request may begin, when many wait for the interpreter.
 DELAY_SECONDS = 5
@@ -113,9 +114,11 @@ class Connection:
     def idle_seconds(self, now: float) -> float:
         return now - max(self.received_at, self.sent_at, 0.0)
 
-    def seconds_without_request(self, now: float) -> float:
-        """How long it has been idle or, once it sends something, has been sending that."""
-        return now - self.request_at if self.is_awaiting else self.idle_seconds(now)
+    def has_no_request(self, now: float) -> bool:
+        """Whether it is idle, or its client has begun a request but not completed the head."""
+        if self.is_awaiting:
+            return now - self.request_at > MIN_HEAD_SECONDS
+        return self.idle_seconds(now) > MIN_IDLE_SECONDS
 
     def is_slow(self, limits: Limits, now: float) -> bool:
         allowed_seconds = limits.body_timeout_seconds + (
@@ -194,7 +197,7 @@ class Keeper:
             if connection.is_slow(limits, now) and self._is_waited_for(
                 connection, requests, now, limits.body_timeout_seconds
             ):
-                self._cut(connection, socket.SHUT_RD, "slow body")
+                self._end_body(connection, requests, "slow body")
         elif connection.idle_seconds(now) > limits.body_timeout_seconds and self._is_waited_for(
             connection, requests, now, limits.body_timeout_seconds
         ):
@@ -220,22 +223,20 @@ class Keeper:
     def _make_room(
         self, connections: Sequence[Connection], requests: Sequence[RequestInFlight], now: float
     ) -> bool:
-        """Close the longest idle connections if few are free; whether that is so.
-
-        One that sends a byte of its request's head from time to time is no better than an idle one.
+        """Close the longest idle connections, and those with incomplete heads, if few are free;
+        whether that is so.
         """
         free = self._limits.max_connections - len(connections)
         if free >= self._limits.max_connections * LOW_SHARE:
             return False
-        unused = [
+        idle = [
             connection
             for connection in connections
-            if connection.seconds_without_request(now)
-            > (MIN_BODY_SECONDS if connection.is_awaiting else MIN_IDLE_SECONDS)
+            if connection.has_no_request(now)
             and not any(connection.may_belong_to(request) for request in requests)
         ]
-        unused.sort(key=lambda connection: -connection.seconds_without_request(now))
-        for connection in unused[: int(self._limits.max_connections * ENOUGH_SHARE) - free]:
+        idle.sort(key=lambda connection: -connection.idle_seconds(now))
+        for connection in idle[: int(self._limits.max_connections * ENOUGH_SHARE) - free]:
             self._cut(connection, socket.SHUT_RDWR, "idle, few free")
         return True
 
@@ -255,11 +256,20 @@ class Keeper:
         ]
         slow.sort(key=lambda connection: connection.bytes_per_second(now))
         for connection in slow[:excess]:
-            self._cut(connection, socket.SHUT_RD, "slow body, too many")
+            self._end_body(connection, requests, "slow body, too many")
         return True
 
+    def _end_body(
+        self, connection: Connection, requests: Sequence[RequestInFlight], reason: str
+    ) -> None:
+        """End the body for the thread that reads it, which can still answer."""
+        for request in requests:
+            # Any of these may be the one. It makes no difference to a body that does not end here.
+            if connection.may_belong_to(request):
+                request.is_cut_off = True
+        self._cut(connection, socket.SHUT_RD, reason)
+
     def _cut(self, connection: Connection, how: int, reason: str) -> None:
-        # SHUT_RD ends the body for the thread that reads it, which can still answer.
         connection.cut_at = time.monotonic()
         tcp.shut_down(connection.descriptor, connection.inode, how)
         self._closed[reason] += 1

@@ -4,6 +4,9 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
+# Of a worker: for the database, models and log files.
+OTHER_DESCRIPTORS = 64
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Options:

@@ -7,7 +7,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from mlapi.problems import Problem
-from mlapi.proxies.probes import is_probe
+from mlapi.proxies.probes import is_service_probe
 from mlapi.server.in_flight import OVERLOADED
 
 RETRY_AFTER_SECONDS = 1
@@ -16,13 +16,17 @@ GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
 
 class OverloadMiddleware:
-    """Answers 503 to a request beyond what a worker takes at a time, except to probes."""
+    """Answers 503 to a request beyond what a worker takes at a time, except to probes.
+
+    The readiness of a model needs queries: while the database hangs, such probes would hold the
+    threads that are kept for the others.
+    """
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if OVERLOADED in request.META and not is_probe(request):
+        if OVERLOADED in request.META and not is_service_probe(request):
             return Problem(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 "The service is working on as many requests as it can.",

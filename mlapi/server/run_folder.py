@@ -19,24 +19,34 @@ MIN_AGE_SECONDS = 10
 logger = logging.getLogger(__name__)
 
 
+class RunFolderError(Exception):
+    """The folder cannot be made. The message is one line, for whoever starts the service."""
+
+
 @contextlib.contextmanager
 def created() -> Iterator[Path]:
     """A new folder in the temporary folder, removed at the end.
 
     It is new at each start: an old one would restore the counts of an earlier run. Folders of
-    servers that were killed are removed first.
+    servers that were killed are removed first. Raises RunFolderError.
     """
-    remove_abandoned(Path(tempfile.gettempdir()))
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
-    try:
-        # The workers inherit the lock, and the kernel releases it when the last of them has ended.
-        with (folder / LOCK).open("w") as lock:
+    parent = Path(tempfile.gettempdir())
+    remove_abandoned(parent)
+    with contextlib.ExitStack() as stack:
+        try:
+            folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            # The workers inherit the lock; the kernel releases it when the last one has ended.
+            lock = stack.enter_context((folder / LOCK).open("w"))
             fcntl.flock(lock, fcntl.LOCK_EX)
             (folder / "metrics").mkdir()
             (folder / "black-boxes").mkdir()
-            yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        except OSError as error:
+            raise RunFolderError(
+                f"The temporary folder {parent} cannot be used: {error.strerror}. Make room there,"
+                " or set TMPDIR to another folder"
+            ) from error
+        yield folder
 
 
 def remove_abandoned(parent: Path) -> None:

@@ -3,6 +3,7 @@
 import logging
 import multiprocessing
 import os
+import resource
 import signal
 import socket
 import time
@@ -19,7 +20,7 @@ from granian.server.mp import MPServer, WorkerProcess
 from mlapi.server import health_port, worker
 from mlapi.server.addresses import Address
 from mlapi.server.board import Board
-from mlapi.server.options import Options
+from mlapi.server.options import OTHER_DESCRIPTORS, Options
 
 CHECK_SECONDS = 1
 MAX_PAUSE_SECONDS = 30
@@ -27,6 +28,8 @@ MAX_PAUSE_SECONDS = 30
 STABLE_SECONDS = 60
 # Without a single worker that ever lived, the reason is the configuration.
 MAX_FAILED_STARTS = 5
+# How many connections a worker accepts before the keeper has closed those beyond MAX_CONNECTIONS.
+FLOOD_FACTOR = 4
 
 logger = logging.getLogger(__name__)
 
@@ -58,8 +61,9 @@ class Supervisor(MPServer):
             workers=options.workers,
             # Started when they are needed.
             blocking_threads=options.threads,
-            # Its name in granian: how many connections it accepts.
-            backpressure=options.max_connections,
+            # Its name in granian: how many connections it accepts. More wait in a queue, health
+            # checks among them, so that there is room for a flood until the keeper has closed it.
+            backpressure=acceptable_connections(options.max_connections),
             loop=Loops.asyncio,
             # A connection of HTTP/2 could hold hundreds of threads.
             http=HTTPModes.http1,
@@ -200,6 +204,15 @@ class Supervisor(MPServer):
         if self._health is not None and not self._health.is_alive():
             logger.error("The process of the health port %s", _describe_end(self._health.exitcode))
             self._start_health_process()
+
+
+def acceptable_connections(max_connections: int) -> int:
+    """How many connections a worker accepts, as far as it may open as many files."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FLOOD_FACTOR * max_connections
+    if soft == resource.RLIM_INFINITY:
+        return wanted
+    return max(max_connections, min(wanted, soft - OTHER_DESCRIPTORS))
 
 
 def _pause_seconds(failures: int) -> int:

@@ -63,9 +63,10 @@ def _socket_inode(descriptor: int) -> int | None:
 
 
 def _inspect(descriptor: int, port: int) -> tuple[str, TCPInfo] | None:
-    # The arguments spare three system calls that would find them out.
+    # The arguments spare three system calls that would find them out. The family only decides how
+    # long an address may be: that of IPv6 has room for IPv4 too, but not the other way round.
     borrowed = socket.socket(
-        socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=descriptor
+        socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=descriptor
     )
     try:
         name = borrowed.getsockname()

@@ -37,8 +37,11 @@ def load_application(
     ).start()
     os.environ[BLACK_BOX] = str(run_folder / "black-boxes" / str(slot + 1))
     # After the fork: the parent must not load the application.
+    from mlapi import metric_files  # noqa: PLC0415
+
+    metric_files.reserve_room()
     from mlapi.wsgi import application  # noqa: PLC0415
-    from registry.loading import warming  # noqa: PLC0415
+    from registry.loading import warming, watchdog  # noqa: PLC0415
 
     # The server copies the environment into each request, and the application has read these.
     for name in SECRET_NAMES:
@@ -52,6 +55,7 @@ def load_application(
     gc.freeze()
     # A stop must not wait for the models.
     warming.start()
+    watchdog.start()
     return application
 
 
@@ -123,7 +127,6 @@ def _start_keeper(options: Options) -> None:
     from mlapi.wsgi import in_flight  # noqa: PLC0415
 
     in_flight.limit = options.threads - RESERVED_THREADS
-    in_flight.body_timeout_seconds = settings.BODY_TIMEOUT_SECONDS
     limits = Limits(
         port=options.port,
         max_connections=options.max_connections,

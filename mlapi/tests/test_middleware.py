@@ -151,3 +151,18 @@ def test_a_path_cannot_forge_a_log_line(
         client.get("/x%0Aforged")
 
     assert "\n" not in caplog.messages[-1]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example"},
+        {"Content-Encoding": "br"},
+        {"Transfer-Encoding": "chunked", "Content-Type": "text/csv"},
+    ],
+)
+def test_answers_of_middleware_have_a_length(client: APIClient, headers: dict[str, str]) -> None:
+    response = client.generic("POST", "/api/v1/outcomes/", b"x", headers=headers)
+
+    assert response.status_code >= 400
+    assert response["Content-Length"] == str(len(response.content))

@@ -6,7 +6,9 @@ between threads.
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from functools import cache
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -15,6 +17,7 @@ from predictions.serving import inference, recorder
 from predictions.serving.batching import Batcher
 from predictions.serving.limits.deadlines import Deadline, latest
 from predictions.serving.records import Record
+from registry import statements
 from registry.loading.cache import LoadedModel
 from registry.signatures.validation import InvalidInput
 
@@ -88,7 +91,8 @@ def answer_and_record_together(
     if records_misfits:
         misfits = {}
     fitting = [record for place, record in enumerate(records) if place not in misfits]
-    results = iter(recorder.record(fitting)) if fitting else iter(())
+    with statements.limited_by(deadline and deadline.at):
+        results = iter(recorder.record(fitting)) if fitting else iter(())
     return [misfits[place] if place in misfits else next(results) for place in range(len(records))]
 
 
@@ -109,7 +113,7 @@ def answer_records(
         [record.input_data for record in records],
         all_must_fit=all_must_fit,
         deadline=deadline,
-        observe_seconds=INFERENCE_SECONDS.labels(str(model.version)).observe,
+        observe_seconds=_observer(str(model.version)),
     )
     for record, answer in zip(records, answers, strict=True):
         record.take(answer)
@@ -118,6 +122,12 @@ def answer_records(
         for place, answer in enumerate(answers)
         if isinstance(answer.error, InvalidInput)
     }
+
+
+@cache
+def _observer(version: str) -> Callable[[float], None]:
+    # Looking a histogram up by its labels takes longer than observing.
+    return INFERENCE_SECONDS.labels(version).observe
 
 
 def _new_lanes(model: LoadedModel) -> Lanes:
@@ -144,8 +154,16 @@ def _answer(calls: Sequence[Call]) -> list[Record | Exception | None]:
 
 
 def _commit(calls: Sequence[Call]) -> list[Record | Exception]:
-    return recorder.record([call.record for call in calls])
+    with _limited_by_deadlines(calls):
+        return recorder.record([call.record for call in calls])
 
 
 def _commit_with_keys(calls: Sequence[Call]) -> list[Record | Exception]:
-    return recorder.record_once([call.record for call in calls])
+    with _limited_by_deadlines(calls):
+        return recorder.record_once([call.record for call in calls])
+
+
+def _limited_by_deadlines(calls: Sequence[Call]) -> AbstractContextManager[None]:
+    # As long as one caller waits: nobody's short deadline stops the statement of the others.
+    deadline = latest(call.deadline for call in calls)
+    return statements.limited_by(deadline and deadline.at)

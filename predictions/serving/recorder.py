@@ -1,6 +1,7 @@
 """Writes records to the prediction log; everything that is answered is recorded here."""
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -32,6 +33,10 @@ COLUMNS = ", ".join(NAMES)
 TABLE = Prediction._meta.db_table
 VERSIONS = ModelVersion._meta.db_table
 USERS = get_user_model()._meta.db_table
+
+
+# By the monotonic clock of this process.
+_last_committed_at = 0.0
 
 
 class CallerInactive(Exception):
@@ -121,8 +126,16 @@ def record_all(records: Sequence[Record], claim: Claim | None = None) -> None:
     _count(records)
 
 
+def last_committed_at() -> float:
+    """When this process last committed a record, by `time.monotonic()`; 0 if it never has."""
+    return _last_committed_at
+
+
 def _count(records: Sequence[Record]) -> None:
+    global _last_committed_at
     counts = Counter((record.model, record.status) for record in records if record.pk)
+    if counts:
+        _last_committed_at = time.monotonic()
     for (version, status), count in counts.items():
         _counter(str(version), status).inc(count)
 

@@ -15,6 +15,7 @@ from predictions.serving.limits.bulkheads import ModelOverloaded, bulkhead_of
 from predictions.serving.limits.deadlines import Deadline
 from predictions.serving.questions import Question
 from predictions.serving.records import Record
+from registry import statements
 from registry.exact_json.values import JSONObject
 from registry.loading import loader
 from registry.signatures.validation import InvalidInput
@@ -112,7 +113,8 @@ def _answer_in_time(
         # A copy: the thread that leads the lane may still write its answer into the record.
         late = question.record(record.input_data, record.reference)
         late.fail(deadline.exceeded())
-    [result] = recorder.record([late])
+    with statements.limited_by(deadline.at):
+        [result] = recorder.record([late])
     if isinstance(result, Exception):
         raise result
     return result
@@ -138,7 +140,11 @@ def predict_batch(
             inputs, references or repeat(None, len(inputs)), strict=True
         )
     ]
-    with bulkhead_of(question.loaded.version.pk).place(question.max_concurrency):
+    deadline = question.deadline
+    with (
+        bulkhead_of(question.loaded.version.pk).place(question.max_concurrency),
+        statements.limited_by(deadline and deadline.at),
+    ):
         _answer_all(question, records)
         if failed := {place: record for place, record in enumerate(records) if record.error}:
             raise _record_failures(failed, len(records))

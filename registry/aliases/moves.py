@@ -125,7 +125,9 @@ def rollback(*, name: str, alias: str, attribution: Attribution = SYSTEM) -> Ali
             raise MoveRefused(
                 f"{row} cannot go back to {name}:{target.to_version}: it is inactive or deleted"
             )
-        after = Arms(version, shadows=tuple(usable[pk] for pk in sorted(usable)))
+        require_usable(version)
+        shadows = (usable[pk] for pk in sorted(usable) if usable[pk].quarantined_at is None)
+        after = Arms(version, shadows=tuple(shadows))
         # If the target is itself a rollback, refer to the move that it restored.
         restores = target.restores or target.number
         save_move(

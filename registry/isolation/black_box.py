@@ -1,8 +1,8 @@
 """Which versions were in a call when this worker died: a file that outlives it. No Django here.
 
 A native crash leaves no time to say what it happened in. So each thread writes the version into a
-file in memory before it calls a library, and takes it out afterwards: two stores into a page that
-the kernel keeps.
+file in memory before it has a library load or score it, and takes it out afterwards: two stores
+into a page that the kernel keeps.
 """
 
 import contextlib
@@ -10,11 +10,12 @@ import faulthandler
 import logging
 import mmap
 import os
+import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO, TypeVar
 
 import numpy as np
 
@@ -32,10 +33,15 @@ _PLACE_CELLS = 2
 SIZE_BYTES = (N_PLACES * _PLACE_CELLS + 1) * 8
 _KEPT = ".dead"
 _NANOSECONDS = 10**9
+_NEVER_HUNG = 2**63 - 1
+# As a trace names this file, behind the folder of the installation.
+_THIS_FILE = "/".join(Path(__file__).parts[-3:]) + '"'
+
+Loaded = TypeVar("Loaded")
 
 
 class Call(NamedTuple):
-    """A call that is running, in nanoseconds of the monotonic clock."""
+    """A call or a load that is running, in nanoseconds of the monotonic clock."""
 
     version_id: int
     started: int
@@ -49,8 +55,8 @@ class BlackBox:
     """The calls that are running in this process."""
 
     def __init__(self, path: Path | None = None) -> None:
-        """Keep them in a new file at `path`, or only in memory."""
-        self._map = _file(path) if path else mmap.mmap(-1, SIZE_BYTES)
+        """Keep them in a new file at `path`, or only in memory, as on a full disk."""
+        self._map = (_file(path) if path else None) or mmap.mmap(-1, SIZE_BYTES)
         self.cells = memoryview(self._map).cast("q")
         self.cells[-1] = os.getpid()
         self._free = list(range(0, (N_PLACES - 1) * _PLACE_CELLS, _PLACE_CELLS))
@@ -72,6 +78,18 @@ class BlackBox:
 
     def calls(self) -> list[Call]:
         return _calls(self.cells)
+
+    def load(self, version_id: int, load: Callable[[], Loaded]) -> Loaded:
+        """What `load` returns; the version is noted meanwhile. It may take any time."""
+        place = getattr(self.thread, "place", None)
+        if place is None:
+            place = self.claim()
+        self.cells[place + 1] = _NEVER_HUNG
+        self.cells[place] = version_id
+        try:
+            return load()
+        finally:
+            self.cells[place] = 0
 
 
 class _Claim:
@@ -111,10 +129,15 @@ class WatchedRuntime:
 def watch_signals(path: Path) -> None:
     """Have Python write beside the black box where it was, if a library ends this process.
 
-    That tells a crash from a SIGKILL, which says nothing about the calls that it interrupts.
+    That tells a crash from a SIGKILL, which says nothing about the calls that it interrupts. If no
+    file can be made, as on a full disk, it is written to stderr.
     """
-    # Never closed: the signal handler writes to it.
-    faulthandler.enable(_trace_of(path).open("w"), all_threads=False)
+    try:
+        # Never closed: the signal handler writes to it.
+        trace: TextIO = _trace_of(path).open("w")
+    except OSError:
+        trace = sys.stderr
+    faulthandler.enable(trace, all_threads=False)
 
 
 def left_behind(path: Path) -> list[Path]:
@@ -122,8 +145,17 @@ def left_behind(path: Path) -> list[Path]:
     return sorted(path.parent.glob(f"{path.name}.*{_KEPT}"))
 
 
-def read_suspects(path: Path) -> list[int]:
-    """The ids of the versions that may have ended the process of this black box.
+class Death(NamedTuple):
+    """The ids of the versions that may have ended a process, and whether it certainly crashed in
+    one of their calls or loads.
+    """
+
+    suspects: list[int]
+    is_crash_of_suspect: bool
+
+
+def read_death(path: Path) -> Death:
+    """Which versions may have ended the process of this black box.
 
     These are all that were in a call, if the process died of a signal that its own code raises, or
     else those whose call was older than HUNG_SECONDS. Both files are removed: of several readers,
@@ -133,15 +165,23 @@ def read_suspects(path: Path) -> list[int]:
     try:
         content = path.read_bytes()
         if len(content) != SIZE_BYTES or _is_running(memoryview(content).cast("q")[-1]):
-            return []
+            return Death([], False)
         path.rename(taken)
         taken.unlink()
     except OSError:
-        return []
+        return Death([], False)
     calls = _calls(memoryview(content).cast("q"))
-    if not _take_trace(path):
+    trace = _take_trace(path)
+    if not trace:
         calls = [call for call in calls if call.seconds > HUNG_SECONDS]
-    return sorted({call.version_id for call in calls})
+    suspects = sorted({call.version_id for call in calls})
+    return Death(suspects, bool(suspects and trace) and not _is_elsewhere(trace))
+
+
+def _is_elsewhere(trace: str) -> bool:
+    """Whether the thread that crashed was not in a call. A library's own thread has no stack."""
+    has_whole_stack = "\n  File " in trace and "\n  ...\n" not in trace
+    return has_whole_stack and _THIS_FILE not in trace
 
 
 def _is_running(pid: int) -> bool:
@@ -171,15 +211,25 @@ def _calls(cells: "memoryview[int]") -> list[Call]:
     return [Call(pk, cells[i * _PLACE_CELLS + 1]) for i, pk in enumerate(ids) if pk]
 
 
-def _file(path: Path) -> mmap.mmap:
+def _file(path: Path) -> mmap.mmap | None:
+    """A new file in memory; None if there is no room for it, or it cannot be made."""
     # A worker takes the place of one that died: what the dead one was doing is not known yet.
     kept = path.with_name(f"{path.name}.{time.time_ns()}{_KEPT}")
-    for old, new in ((_trace_of(path), _trace_of(kept)), (path, kept)):
-        with contextlib.suppress(FileNotFoundError):
-            old.rename(new)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
-        os.ftruncate(descriptor, SIZE_BYTES)
-        return mmap.mmap(descriptor, SIZE_BYTES)
-    finally:
-        os.close(descriptor)
+        for old, new in ((_trace_of(path), _trace_of(kept)), (path, kept)):
+            with contextlib.suppress(FileNotFoundError):
+                old.rename(new)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            # Not ftruncate: on a full disk, writing into the file would end this process.
+            os.posix_fallocate(descriptor, 0, SIZE_BYTES)
+            return mmap.mmap(descriptor, SIZE_BYTES)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        logger.warning(
+            "If a model ends this process, it will not be known which: %s cannot be written (%s)",
+            path,
+            error.strerror,
+        )
+        return None

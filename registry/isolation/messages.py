@@ -190,7 +190,8 @@ def read_arrays(described: object, content: memoryview) -> Outputs:
             # Copied, since libraries expect numbers at multiples of their size.
             arrays[str(name)] = np.ndarray(shape, kind, content[place:end]).copy()
             place = end
-    except (TypeError, ValueError, IndexError) as error:
+    # OverflowError for a size beyond what numpy can count.
+    except (TypeError, ValueError, IndexError, OverflowError) as error:
         raise InvalidMessage(f"a reply that cannot be read: {error}") from error
     return arrays
 

@@ -42,10 +42,18 @@ PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 # How long a process may take to end after it has closed its end.
 EXIT_SECONDS = 1.0
 RETRY_AFTER_SECONDS = 10
+# An operator or the kernel, when memory runs out, sends these; no library ends its process so.
+OUTSIDE_SIGNALS = frozenset(
+    (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+)
 
 
 class ModelCrashed(InferenceError):
     """The process that scored for the version died of a signal in this call."""
+
+
+class _Killed(ModelCrashed):
+    """Somebody else ended the process, which says nothing about the model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +85,9 @@ class IsolatedRuntime:
     """Scores one call at a time in its process, which is started again after it has ended.
 
     `report_crash` receives how the process died, on the thread whose call it was, and returns
-    whether it may be started again.
+    whether it may be started again. It is not called for a call of several rows: its caller is to
+    score them one by one, which shows the row that crashes. Nor is it if somebody else killed the
+    process.
     """
 
     def __init__(
@@ -116,12 +126,18 @@ class IsolatedRuntime:
         return self.predict_within(inputs, self._isolation.call_seconds)
 
     def predict_within(self, inputs: Mapping[str, np.ndarray], seconds: float) -> Outputs:
-        """See Interruptible. Raises ModelCrashed if the process dies of a signal."""
+        """See Interruptible. Raises ModelCrashed if the process dies of a signal.
+
+        If somebody else killed the process, now or since the last call, the call is made again.
+        """
         until = time.monotonic() + seconds
         if not self._lock.acquire(timeout=max(0.0, seconds)):
             raise _late(seconds)
         try:
-            return self._score(inputs, seconds, until)
+            try:
+                return self._score(inputs, seconds, until)
+            except _Killed:
+                return self._score(inputs, seconds, until)
         finally:
             self._lock.release()
 
@@ -147,7 +163,8 @@ class IsolatedRuntime:
             self._end()
             raise _late(seconds) from None
         except (Closed, InvalidMessage, OSError) as error:
-            raise self._crashed(error) from error
+            is_single = len(next(iter(inputs.values()))) == 1
+            raise self._crashed(error, is_single=is_single) from error
 
     def _running(self, until: float) -> _Scorer:
         if not self._may_start:
@@ -155,7 +172,8 @@ class IsolatedRuntime:
         if self._scorer is None or not self._scorer.is_loaded:
             try:
                 self._start(until)
-            except LoadError as error:
+            # The system may lack descriptors, processes or memory.
+            except (LoadError, OSError, _Killed) as error:
                 raise RuntimeUnavailable(str(error), retry_after=RETRY_AFTER_SECONDS) from error
         assert self._scorer is not None
         return self._scorer
@@ -190,7 +208,11 @@ class IsolatedRuntime:
         isolation = self._isolation
         until = time.monotonic() + isolation.load_seconds
         with theirs:
-            process = processes.start(SCORER, str(theirs.fileno()), pass_fds=(theirs.fileno(),))
+            try:
+                process = processes.start(SCORER, str(theirs.fileno()), pass_fds=(theirs.fileno(),))
+            except OSError:
+                ours.close()
+                raise
         scorer = _Scorer(process, ours, until)
         instructions = {
             "path": str(isolation.path.resolve()),
@@ -205,27 +227,35 @@ class IsolatedRuntime:
             send_request(ours, instructions, until)
         return scorer
 
-    def _crashed(self, error: Exception) -> InferenceError:
-        """End the process, and report how it had ended by itself."""
+    def _crashed(self, error: Exception, *, is_single: bool = True) -> InferenceError:
+        """End the process, and report how it had ended by itself if that is certain."""
         returncode = self._end(wait_seconds=EXIT_SECONDS)
         if isinstance(error, InvalidMessage | SignatureError):
             reason = f"sent {error}"
+        elif returncode is None:
+            reason = "sent no reply"
         elif returncode < 0:
             reason = f"died of {_signal_name(-returncode)}"
         else:
             reason = f"ended with the exit code {returncode}"
-        self._may_start = self._report_crash(reason)
-        return ModelCrashed(f"The process that scored this input {reason}")
+        message = f"The process that scored this input {reason}"
+        is_killed = returncode is not None and -returncode in OUTSIDE_SIGNALS
+        if is_single and not is_killed:
+            self._may_start = self._report_crash(reason)
+        else:
+            logger.warning("The process that scores %s %s", self._isolation.path.name, reason)
+        return _Killed(message) if is_killed else ModelCrashed(message)
 
-    def _end(self, wait_seconds: float = 0.0) -> int:
-        """Kill the process unless it ends by itself in that time; return how it ended."""
+    def _end(self, wait_seconds: float = 0.0) -> int | None:
+        """Kill the process unless it ends by itself in that time; return how it did, or None."""
         scorer, self._scorer = self._scorer, None
         if scorer is None:
-            return 0
+            return None
         scorer.connection.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             return scorer.process.wait(wait_seconds)
-        return processes.kill(scorer.process)
+        processes.kill(scorer.process)
+        return None
 
 
 def _signal_name(number: int) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 from registry.isolation.messages import Closed, receive_request, send_outputs, send_reply
 from registry.isolation.processes import limit_resources
 from registry.runtimes import runtime_module
-from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Runtime
+from registry.runtimes.base import LoadError, LoadOptions, Runtime
 from registry.signatures.signature import Signature
 
 CHECK_SECONDS = 2.0
@@ -73,7 +73,8 @@ def _serve(connection: socket.socket, runtime: Runtime) -> None:
             return
         try:
             send_outputs(connection, runtime.predict(inputs))
-        except (InferenceError, TypeError) as error:
+        # Whatever a library raises, or a lack of memory, is no crash.
+        except Exception as error:
             text = str(error).encode(errors="replace").decode()
             send_reply(connection, {"failed": text or type(error).__name__})
 

@@ -8,7 +8,7 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from functools import cached_property
 
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connections
 
 from registry.isolation.runtime import IsolatedRuntime
 from registry.loading.errors import ModelNotReady
@@ -176,5 +176,7 @@ def release_connection() -> None:
 
     The next query takes one again. Inside a transaction the connection is kept.
     """
-    if not connection.in_atomic_block:
-        connection.close_if_unusable_or_obsolete()
+    # Django's proxy looks the wrapper up at each access, and most threads hold no connection.
+    wrapper = connections[DEFAULT_DB_ALIAS]
+    if wrapper.connection is not None and not wrapper.in_atomic_block:
+        wrapper.close_if_unusable_or_obsolete()

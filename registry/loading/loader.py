@@ -91,9 +91,10 @@ def _load_runtime(version: ModelVersion, path: Path, signature: Signature) -> Ru
     options = replace(load_options(), proven=signature)
     if framework == "open-inference":
         return runtime_module(framework).load(path, options)
-    hazard = "a worker failed in its call" if version.is_suspect else ""
+    hazard = "it has crashed or hung, or may have" if version.is_suspect else ""
     if policy == "never" or (policy == "auto" and not hazard):
-        runtime = runtime_module(framework).load(path, options)
+        load = partial(runtime_module(framework).load, path, options)
+        runtime = black_box.load(version.pk, load)
         hazard = hazard_of(runtime)
         if policy == "never" or not hazard:
             return WatchedRuntime(runtime, version.pk, black_box)

@@ -9,11 +9,12 @@ import logging
 from collections.abc import Collection
 from pathlib import Path
 
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 from django.db.models import F
 from django.utils import timezone
 
-from registry.isolation.black_box import read_suspects
+from registry.isolation.black_box import Death, read_death
 from registry.loading.errors import ModelQuarantined
 from registry.metrics import MODEL_CRASHES
 from registry.models import ModelVersion
@@ -78,19 +79,25 @@ def suspect(version_ids: Collection[int]) -> None:
 def note_death(black_box: Path) -> None:
     """Draw the conclusions from the death of the worker with this black box, once.
 
-    A version that alone was in a call has crashed the worker; of several, any may have.
+    A version that alone was in a call is counted a crash, if the worker crashed in a call; of
+    several, any may have ended it.
     """
-    match read_suspects(black_box):
-        case []:
+    match read_death(black_box):
+        case Death([], _):
             return
-        case [version_id] if _is_new_suspect(version_id):
+        case Death([version_id], True) if _counts(version_id):
             count_crash(version_id, "was a worker, and crashed")
-        case version_ids:
+        case Death(version_ids, _):
             suspect(version_ids)
 
 
-def _is_new_suspect(version_id: int) -> bool:
-    """Several workers may have died at once, before anyone suspected the version: that is one."""
+def _counts(version_id: int) -> bool:
+    """Several workers may have died at once, before anyone suspected the version: that is one.
+
+    Where suspects stay in the workers, every death counts.
+    """
+    if settings.MODEL_ISOLATION == "never":
+        return True
     try:
         return ModelVersion.objects.filter(pk=version_id, is_suspect=False).exists()
     except (DatabaseError, InterfaceError):

@@ -14,7 +14,7 @@ from typing import Any
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 
-from registry.loading import loader, watchdog
+from registry.loading import loader
 from registry.loading.cache import LoadedModel, expected_bytes
 from registry.loading.errors import ArtifactMissing, ModelNotReady, ModelQuarantined
 from registry.loading.limits import refresh_limits
@@ -113,19 +113,15 @@ def _newest_that_fit() -> list[ModelVersion]:
 
 def _run() -> None:
     is_first = True
-    next_pass = 0.0
     while True:
-        watchdog.check()
-        if time.monotonic() >= next_pass:
-            try:
-                preload() if is_first else refresh()
-                is_first = False
-            except (DatabaseError, InterfaceError) as error:
-                logger.warning("The live versions cannot be read: %s", error)
-            except Exception:
-                logger.exception("The live versions could not be loaded")
-            next_pass = time.monotonic() + PASS_SECONDS
-        time.sleep(watchdog.CHECK_SECONDS)
+        try:
+            preload() if is_first else refresh()
+            is_first = False
+        except (DatabaseError, InterfaceError) as error:
+            logger.warning("The live versions cannot be read: %s", error)
+        except Exception:
+            logger.exception("The live versions could not be loaded")
+        time.sleep(PASS_SECONDS)
 
 
 def _forget_unusable() -> None:
@@ -174,6 +170,12 @@ def _load(version: ModelVersion) -> None:
     except (ArtifactMissing, ModelNotFound, ModelNotReady, ModelQuarantined) as error:
         # The loader has logged it, too, but not each time.
         logger.debug("%s is not loaded: %s", version, error)
+        _pending.failed_at[version.pk] = time.monotonic()
+    except (DatabaseError, InterfaceError):
+        raise
+    except Exception:
+        # A library may raise anything; the other versions are loaded all the same.
+        logger.exception("%s could not be loaded, or did not score a made-up row", version)
         _pending.failed_at[version.pk] = time.monotonic()
 
 

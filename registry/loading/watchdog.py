@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import threading
 import time
 
 from django.conf import settings
@@ -16,6 +17,19 @@ logger = logging.getLogger(__name__)
 CHECK_SECONDS = 1.0
 # Requests in flight may finish, but the hung one never will.
 GRACE_SECONDS = 10.0
+
+
+def start() -> threading.Thread:
+    """Start a thread that checks every second; it never ends."""
+    thread = threading.Thread(target=_run, name="watchdog", daemon=True)
+    thread.start()
+    return thread
+
+
+def _run() -> None:
+    while True:
+        check()
+        time.sleep(CHECK_SECONDS)
 
 
 def check() -> None:

@@ -160,6 +160,8 @@ def require_valid_outputs(signature: Signature, outputs: Outputs, n_rows: int) -
         if output.kind == "probabilities" and values.dtype.kind not in "fiu":
             raise InferenceError(f"The model returned '{output.name}' without numbers")
         if output.kind == "label":
+            if values.dtype.kind not in "iu":
+                raise InferenceError(f"The model returned '{output.name}' without whole numbers")
             # For a few rows, a list is several times faster than numpy.
             indexes = values.tolist()
             if indexes and not (min(indexes) >= 0 and max(indexes) < len(output.classes)):

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 
 import pytest
 from hypothesis import given
@@ -154,3 +155,24 @@ def test_an_unknown_coding_names_the_known_ones(header: str) -> None:
     with pytest.raises(UnknownCoding, match="gzip, deflate, zstd") as raised:
         read_content_encoding(header)
     assert len(str(raised.value)) < 300
+
+
+class Endless:
+    """A chunked body that goes on forever."""
+
+    def __init__(self, piece: bytes) -> None:
+        self._bytes = itertools.cycle(piece)
+
+    def read(self, size: int, /) -> bytes:
+        return bytes(itertools.islice(self._bytes, size))
+
+
+@pytest.mark.parametrize("coding", ["", "gzip", "zstd"])
+def test_a_chunked_body_that_is_decoded_to_nothing_has_a_limit_too(coding: str) -> None:
+    member = COMPRESS[coding](b"") if coding else b" "
+    body = body_stream(
+        Endless(member), length=None, coding=read_content_encoding(coding), limit_bytes=100_000
+    )
+
+    with pytest.raises(BodyTooLarge, match="The request body is larger than the limit"):
+        body.read()

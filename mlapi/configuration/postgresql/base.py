@@ -11,7 +11,6 @@ from psycopg_pool import ConnectionPool
 
 from mlapi.configuration.postgresql.bounded import BoundedConnection, NotResponding
 from mlapi.configuration.refusals import ReplacedWhenRefused
-from mlapi.metrics import observe_pool
 
 # A connection that was in use this recently is not checked with a query.
 TRUSTED_SECONDS = 1.0
@@ -47,20 +46,16 @@ class DatabaseWrapper(ReplacedWhenRefused, base.DatabaseWrapper):
             pool.putconn(connection)
             pool.check()
             connection = super().get_new_connection(conn_params)
-        observe_pool(pool.get_stats())
         return connection
 
     def _close(self) -> None:
-        pool = self.pool
         if self.connection is not None:
             _last_used[self.connection] = time.monotonic()
-            if pool and self.has_refused:
+            if self.has_refused and (pool := self.pool):
                 # The pool replaces a closed connection. The others are as old as this one.
                 self.connection.close()
                 _drain(pool)
         super()._close()  # type: ignore[misc]
-        if pool:
-            observe_pool(pool.get_stats())
 
 
 def _check(connection: Connection[TupleRow]) -> None:

@@ -13,6 +13,8 @@ from psycopg.abc import RV, PQGen
 from psycopg.errors import _WaitTimeout
 from psycopg.rows import TupleRow
 
+from registry import statements
+
 # A server that is only slow stops the statement when it is asked to.
 CANCEL_SECONDS = 1.0
 
@@ -22,7 +24,10 @@ class NotResponding(psycopg.OperationalError):
 
 
 class BoundedConnection(Connection[TupleRow]):
-    """Gives up a statement after `statement_seconds`: cancels it, and closes the connection."""
+    """Gives up a statement after `statement_seconds`: cancels it, and closes the connection.
+
+    Earlier, if the thread's caller does not wait that long: see `registry.statements.limited_by`.
+    """
 
     # None, as in commands, which may run longer. `limit_statements` sets it for a server.
     statement_seconds: ClassVar[float | None] = None
@@ -32,7 +37,8 @@ class BoundedConnection(Connection[TupleRow]):
         seconds = self.statement_seconds
         if seconds is None or args or kwargs:
             return super().wait(gen, *args, **kwargs)
-        return self.wait_for(gen, seconds)
+        left = statements.seconds_left()
+        return self.wait_for(gen, seconds if left is None else min(seconds, left))
 
     def wait_for(self, gen: PQGen[RV], seconds: float) -> RV:
         """Run one exchange within this time; raises NotResponding."""
@@ -40,7 +46,7 @@ class BoundedConnection(Connection[TupleRow]):
             return super().wait(gen, timeout=seconds)
         except _WaitTimeout:
             self._abandon()
-            raise NotResponding(f"The database did not answer within {seconds:g} s") from None
+            raise NotResponding(f"The database did not answer within {seconds:.3g} s") from None
 
     def _abandon(self) -> None:
         """Close the connection, whose statement nobody waits for any more.

@@ -18,6 +18,17 @@ PREDICTIONS = "/api/v1/predictions/"
 NDJSON = "application/x-ndjson"
 SQLITE_OPTIONS = connection.settings_dict["OPTIONS"]
 
+# As the server reports it when a table cannot grow.
+FULL_DISK = (
+    """
+    CREATE FUNCTION mlapi_test_no_room() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        RAISE disk_full USING MESSAGE = 'could not extend file: No space left on device';
+    END $$
+    """,
+    f"CREATE TRIGGER mlapi_test_no_room BEFORE INSERT ON {Prediction._meta.db_table}"
+    " EXECUTE FUNCTION mlapi_test_no_room()",
+)
+
 Fault: TypeAlias = Callable[[], Any]
 
 
@@ -73,7 +84,14 @@ def role_without_insert() -> Iterator[None]:
 
 @contextmanager
 def no_more_room() -> Iterator[None]:
-    """A SQLite database that may not grow by a page; large rows do not fit into what it has."""
+    """A disk that is full for large predictions; smaller ones may fit into the pages of SQLite."""
+    if connection.vendor == "postgresql":
+        execute(*FULL_DISK)
+        try:
+            yield
+        finally:
+            execute("DROP FUNCTION mlapi_test_no_room CASCADE")
+        return
     execute("VACUUM")
     with connection.cursor() as cursor:
         cursor.execute("PRAGMA page_count")

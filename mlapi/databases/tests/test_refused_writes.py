@@ -5,21 +5,25 @@ as soon as it accepts them.
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import psycopg
 import pytest
 from django.contrib.auth.models import User
-from django.db import close_old_connections, connection
+from django.db import OperationalError, close_old_connections, connection
 from django.test import RequestFactory
 from rest_framework.test import APIClient
 
 from mlapi import wsgi
+from mlapi.configuration import refusals
 from mlapi.databases.tests import faults
 from mlapi.databases.tests.faults import NDJSON, PREDICTIONS, WRITES, Fault, Requests
 from predictions.models import IdempotencyKey, Outcome, Prediction, Replay
 from registry.models import AliasMove, ModelVersion
 from registry.testing.artifacts import Artifact
 from registry.testing.clients import PASSWORD, api_client
+from registry.testing.databases import postgresql
 from registry.testing.folders import files_below
 
 FAULTS: list[Fault] = (
@@ -35,6 +39,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def new_connections(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(refusals, "_no_room_at", None)
     if connection.vendor == "postgresql":
         monkeypatch.setattr("mlapi.configuration.postgresql.base.DRAIN_PAUSE_SECONDS", 0.0)
     yield
@@ -90,23 +95,67 @@ def request(writes: Requests, name: str, api: APIClient) -> Any:
     return response
 
 
-@pytest.mark.skipif(connection.vendor != "sqlite", reason="needs SQLite")
-def test_a_full_database_is_503_until_there_is_room(api: APIClient, writes: Requests) -> None:
+def large_batch(api: APIClient, writes: Requests) -> Any:
     body = {
         "model_id": writes.iris.pk,
         "inputs": [writes.row] * 50,
         "metadata": {"text": "x" * 5000},
     }
+    return api.post(f"{PREDICTIONS}batch/", body)
 
+
+def readiness(api: APIClient) -> tuple[int, str]:
+    response: Any = api.get("/health/ready/")
+    return response.status_code, response.json()["database"]
+
+
+def test_a_full_database_is_503_until_there_is_room(api: APIClient, writes: Requests) -> None:
     with faults.no_more_room():
-        refused = api.post(f"{PREDICTIONS}batch/", body)
+        refused = large_batch(api, writes)
         count = Prediction.objects.count()
     faults.reconnect()
 
     assert refused.status_code == 503
     assert refused.json()["detail"] == "The database has no room left. Try again later."
     assert count == 1
-    assert api.post(f"{PREDICTIONS}batch/", body).status_code == 201
+    assert large_batch(api, writes).status_code == 201
+
+
+def test_a_process_is_not_ready_between_a_full_disk_and_its_next_write(
+    api: APIClient, writes: Requests
+) -> None:
+    before = readiness(api)
+    with faults.no_more_room():
+        large_batch(api, writes)
+        during = readiness(api)
+    faults.reconnect()
+    large_batch(api, writes)
+
+    assert (before, during, readiness(api)) == ((200, "ok"), (503, "full"), (200, "ok"))
+
+
+def test_a_process_without_requests_is_ready_again_after_a_while(
+    api: APIClient, writes: Requests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with faults.no_more_room():
+        large_batch(api, writes)
+    faults.reconnect()
+    refused = readiness(api)
+    monkeypatch.setattr(refusals, "NO_ROOM_SECONDS", 0.0)
+
+    assert (refused, readiness(api)) == ((503, "full"), (200, "ok"))
+
+
+@postgresql
+@pytest.mark.parametrize("source", ["dsm_impl.c", "buffile.c"])
+def test_a_query_without_room_to_work_in_does_not_count(source: str, api: APIClient) -> None:
+    class QueryWithoutRoom(psycopg.errors.DiskFull):
+        diag: Any = SimpleNamespace(source_file=source)
+
+    with pytest.raises(OperationalError), connection.wrap_database_errors:
+        raise QueryWithoutRoom
+
+    assert readiness(api) == (200, "ok")
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)

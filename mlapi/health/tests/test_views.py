@@ -216,6 +216,8 @@ def test_dead_connections_in_the_pool_are_replaced(small_pool: None) -> None:
 def test_pool_metrics_are_published(small_pool: None) -> None:
     connection.ensure_connection()
 
+    metrics.observe_pool()
+
     assert metrics.POOL_SIZE._value.get() >= 1
 
 

@@ -6,6 +6,8 @@ from django.contrib.auth.models import User
 from django.test import Client
 from rest_framework_simplejwt.tokens import AccessToken
 
+from mlapi.server.in_flight import OVERLOADED
+
 PROBES = [
     "/health",
     "/health/",
@@ -97,3 +99,13 @@ def test_probes_and_scrapes_by_address_are_answered(
 @pytest.mark.parametrize("host", [POD, "evil.example.com", "a b"])
 def test_other_routes_still_check_the_host(client: Client, path: str, host: str) -> None:
     assert client.get(path, headers={"Host": host}).status_code == 400
+
+
+@pytest.mark.usefixtures("db")
+@pytest.mark.parametrize("path", PROBES)
+def test_overload_refuses_all_but_probes_of_the_service(client: Client, path: str) -> None:
+    refused = b"as many requests as it can"
+
+    response = client.get(path, **{OVERLOADED: True})  # type: ignore[arg-type]
+
+    assert (refused in response.content) == path.startswith("/v2/models/")

@@ -1,3 +1,5 @@
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -7,6 +9,7 @@ from drf_spectacular.drainage import GENERATOR_STATS
 from drf_spectacular.generators import SchemaGenerator
 from rest_framework.test import APIClient
 
+from mlapi.pages import documentation
 from mlapi.rest.schema import PROBLEM_REFERENCE, PROTOCOL_ERROR_REFERENCE
 
 
@@ -171,3 +174,32 @@ def test_unknown_fields_are_documented_as_errors(schema: dict[str, Any]) -> None
     assert components["PredictionRequest"]["additionalProperties"] is False
     assert components["AliasRequest"]["additionalProperties"] is False
     assert "additionalProperties" not in components["ModelVersion"]
+
+
+def test_schema_is_generated_once_even_for_many_callers(monkeypatch: pytest.MonkeyPatch) -> None:
+    generated: list[object] = []
+
+    def get_schema(self: object, request: object = None, public: bool = False) -> object:
+        generated.append(request)
+        # Long enough for the others to come.
+        time.sleep(0.1)
+        return {"openapi": "3.0.3"}
+
+    monkeypatch.setattr(documentation, "_documents", {})
+    monkeypatch.setattr(SchemaGenerator, "get_schema", get_schema)
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: APIClient().get("/api/schema/?format=json"), range(8)))
+
+    assert {answer.status_code for answer in answers} == {200}
+    assert {answer.content for answer in answers} == {answers[0].content}
+    assert len(generated) == 1
+
+
+def test_schema_is_kept_for_each_prefix(client: APIClient) -> None:
+    def servers(prefix: str) -> object:
+        return client.get("/api/schema/?format=json", SCRIPT_NAME=prefix).json().get("servers")
+
+    assert servers("/ml") == [{"url": "/ml"}]
+    assert servers("") is None
+    assert servers("/other") == [{"url": "/other"}]

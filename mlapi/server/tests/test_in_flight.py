@@ -39,20 +39,24 @@ def test_body_is_read_once_and_to_its_end() -> None:
     assert requests.requests() == []
 
 
-def test_body_that_was_cut_after_the_limit_is_too_slow_each_time_it_is_read() -> None:
-    patient = RequestInFlight(environ_of(b"{", 10), body_timeout_seconds=1000)
-    impatient = RequestInFlight(environ_of(b"{", 10), body_timeout_seconds=0)
+def test_body_that_the_keeper_ended_is_too_slow_each_time_it_is_read() -> None:
+    ended_by_client = RequestInFlight(environ_of(b"{", 10))
+    cut_off = RequestInFlight(environ_of(b"{", 10))
+    cut_off.is_cut_off = True
+    complete = RequestInFlight(environ_of(b"{}"))
+    complete.is_cut_off = True
 
     # Whoever reads the first finds the body short.
-    assert (patient.read(10), patient.read(10)) == (b"{", b"")
+    assert (ended_by_client.read(10), ended_by_client.read(10)) == (b"{", b"")
     for _ in range(2):
         with pytest.raises(BodyTooSlow):
-            impatient.read(10)
+            cut_off.read(10)
+    assert (complete.read(10), complete.read(10)) == (b"{}", b"")
 
 
 def test_rest_of_a_body_is_discarded_after_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    request = RequestInFlight(environ_of(b"x" * 200_000), 1000)
-    too_long = RequestInFlight(environ_of(b"x" * 200_000), 1000)
+    request = RequestInFlight(environ_of(b"x" * 200_000))
+    too_long = RequestInFlight(environ_of(b"x" * 200_000))
     pieces = answer_then_discard(request, b"answer")
 
     assert next(pieces) == b"answer"
@@ -69,7 +73,7 @@ def test_chunked_body_is_read_and_discarded_without_its_length(
 ) -> None:
     monkeypatch.setattr(module, "DISCARD_BYTES", 100_000)
     environ = environ_of(b"x" * 300_000, HTTP_TRANSFER_ENCODING="chunked") | {"CONTENT_LENGTH": ""}
-    request = RequestInFlight(environ, 1000)
+    request = RequestInFlight(environ)
 
     assert len(request.read(150_000)) == 150_000
     request.discard()

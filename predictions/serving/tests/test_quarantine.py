@@ -26,7 +26,8 @@ HOSTILE_SCORER = "registry.isolation.tests.hostile_scorer"
 def suspect(iris: ModelVersion, monkeypatch: pytest.MonkeyPatch) -> ModelVersion:
     """A version that is scored in a process of its own, and crashes it on a certain input."""
     monkeypatch.setattr(runtime, "SCORER", HOSTILE_SCORER)
-    ModelVersion.objects.filter(pk=iris.pk).update(is_suspect=True)
+    # On a busy machine, its process takes long to start again.
+    ModelVersion.objects.filter(pk=iris.pk).update(is_suspect=True, timeout_seconds=300)
     return iris
 
 
@@ -77,6 +78,18 @@ def test_a_batch_with_poison_ends_after_the_second_crash(
     assert response.status_code == 503
     suspect.refresh_from_db()
     assert suspect.crashes == quarantine.MAX_CRASHES
+
+
+def test_poison_beside_other_rows_is_one_crash(client: APIClient, suspect: ModelVersion) -> None:
+    rows = [{"features": [first, *FLOWER[1:]]} for first in (5.0, CRASH, 6.0)]
+
+    response = client.post(f"{PREDICTIONS}batch/", {"model_id": suspect.pk, "inputs": rows})
+
+    assert response.status_code == 422
+    assert list(response.json()["errors"]) == ["inputs[1]"]
+    suspect.refresh_from_db()
+    assert suspect.crashes == 1
+    assert predict(client, suspect.pk).status_code == 201
 
 
 V2_BODY = {"inputs": [{"name": "features", "datatype": "FP64", "shape": [1, 4], "data": FLOWER}]}

@@ -15,6 +15,13 @@ from registry.models.alias_moves import MIN_MOVE_INTERVAL
 from registry.testing.aliases import arms, recorded_moves, roll_back, set_alias
 from registry.testing.aliases import versions as versions
 
+
+def quarantine(version: ModelVersion) -> None:
+    ModelVersion.objects.filter(pk=version.pk).update(
+        quarantined_at=timezone.now(), quarantine_reason="its process crashed"
+    )
+
+
 # -- rolling back
 
 
@@ -47,12 +54,26 @@ def test_a_rollback_skips_versions_that_were_rolled_back(versions: list[ModelVer
         roll_back()
 
 
+def test_a_rollback_does_not_send_callers_to_a_version_in_quarantine(
+    versions: list[ModelVersion],
+) -> None:
+    set_alias("1")
+    set_alias("2")
+    quarantine(versions[0])
+
+    with pytest.raises(MoveRefused, match="in quarantine"):
+        roll_back()
+
+    assert arms().version == versions[1]
+
+
 def test_a_rollback_restores_neither_the_canary_nor_unusable_shadows(
     versions: list[ModelVersion],
 ) -> None:
-    set_alias("1", canary=("2", 50.0), shadows=["3", "4"])
+    set_alias("1", canary=("2", 50.0), shadows=["3", "4", "5"])
     set_alias("2", shadows=[])
     versions[3].update(is_active=False)
+    quarantine(versions[4])
 
     roll_back()
 

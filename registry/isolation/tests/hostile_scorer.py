@@ -1,6 +1,7 @@
 """The scorer with a model that does harm on certain inputs; it is started as the scorer is.
 
-The first value of a row chooses: see the constants. Every other row is scored by the real model.
+The largest of the rows' first values chooses: see the constants. Other rows are scored by the real
+model.
 """
 
 import os
@@ -16,16 +17,20 @@ from registry.isolation import messages, scorer
 from registry.runtimes import runtime_module
 from registry.runtimes.base import LoadOptions, Outputs
 
-CRASH, HANG, LIE, FLOOD = 1e30, 2e30, 3e30, 4e30
+CRASH, HANG, LIE, FLOOD, EXHAUST, KILL = (n * 1e30 for n in range(1, 7))
 
 
 def load(path: Path, options: LoadOptions) -> object:
     runtime = runtime_module("sklearn").load(path, options)
 
     def predict(inputs: Mapping[str, np.ndarray]) -> Outputs:
-        trigger = float(next(iter(inputs.values())).flat[0])
+        trigger = float(next(iter(inputs.values()))[:, 0].max())
         if trigger == CRASH:
             os.kill(os.getpid(), signal.SIGSEGV)
+        if trigger == EXHAUST:
+            raise MemoryError
+        if trigger == KILL:
+            os.kill(os.getpid(), signal.SIGKILL)
         while trigger == HANG:
             pass
         if trigger in (LIE, FLOOD):

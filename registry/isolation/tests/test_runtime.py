@@ -11,14 +11,16 @@ import numpy as np
 import pytest
 from onnx import helper
 
+from registry.isolation import processes
 from registry.isolation.runtime import IsolatedRuntime, ModelCrashed
 from registry.isolation.tests.conftest import LONG_SECONDS
-from registry.isolation.tests.hostile_scorer import CRASH, FLOOD, HANG, LIE
+from registry.isolation.tests.hostile_scorer import CRASH, EXHAUST, FLOOD, HANG, KILL, LIE
 from registry.runtimes.base import (
     DeadlineExceeded,
     InferenceError,
     Interruptible,
     LoadError,
+    RuntimeUnavailable,
     hazard_of,
 )
 from registry.runtimes.onnx import runtime as onnx_runtime
@@ -111,13 +113,54 @@ def test_the_librarys_own_error_keeps_the_process(
     assert crashes == []
 
 
-def test_a_process_that_was_killed_in_between_is_replaced(
-    hostile: IsolatedRuntime, crashes: list[str]
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_process_that_somebody_killed_costs_no_call(
+    number: int, hostile: IsolatedRuntime, crashes: list[str]
 ) -> None:
     assert hostile._scorer is not None
-    os.kill(hostile._scorer.process.pid, signal.SIGKILL)
+    os.kill(hostile._scorer.process.pid, number)
+
+    assert hostile.predict(row())["label"].tolist() == [0]
+    assert crashes == []
+
+
+def test_a_call_whose_process_is_killed_again_fails(
+    hostile: IsolatedRuntime, crashes: list[str]
+) -> None:
     with pytest.raises(ModelCrashed, match="SIGKILL"):
-        hostile.predict(row())
+        hostile.predict(row(KILL))
+
+    assert crashes == []
+    assert hostile.predict(row())["label"].tolist() == [0]
+
+
+def test_a_crash_of_several_rows_is_not_counted_before_they_are_scored_one_by_one(
+    hostile: IsolatedRuntime, crashes: list[str]
+) -> None:
+    with pytest.raises(ModelCrashed, match="SIGSEGV"):
+        hostile.predict({"features": np.array([[CRASH, *FLOWER[1:]], FLOWER])})
+
+    assert crashes == []
+
+
+def test_a_lack_of_memory_is_no_crash(hostile: IsolatedRuntime, crashes: list[str]) -> None:
+    with pytest.raises(InferenceError, match="MemoryError"):
+        hostile.predict(row(EXHAUST))
+
+    assert crashes == []
+
+
+def test_a_process_that_cannot_be_started_is_tried_again(
+    hostile: IsolatedRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(*arguments: object, **options: object) -> None:
+        raise BlockingIOError("Resource temporarily unavailable")
+
+    hostile.close()
+    with monkeypatch.context() as patch:
+        patch.setattr(processes, "start", start)
+        with pytest.raises(RuntimeUnavailable):
+            hostile.predict(row())
 
     assert hostile.predict(row())["label"].tolist() == [0]
 

@@ -11,6 +11,8 @@ from registry.isolation.black_box import BlackBox, WatchedRuntime
 from registry.isolation.runtime import IsolatedRuntime
 from registry.loading import loader, quarantine, watchdog
 from registry.models import ModelVersion
+from registry.runtimes.base import LoadOptions, Runtime
+from registry.runtimes.sklearn import runtime as sklearn_runtime
 from registry.testing.artifacts import Artifact
 from registry.testing.versions import MakeVersion
 
@@ -104,3 +106,34 @@ def test_a_call_that_hangs_in_a_worker_ends_the_worker(
     iris.refresh_from_db()
     assert stopped == ["asked", "ended"]
     assert iris.is_suspect
+
+
+def test_a_version_that_crashes_while_it_is_loaded_is_noted(
+    iris: ModelVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr(loader, "black_box", box := BlackBox())
+    load = sklearn_runtime.load
+
+    def watch(path: Path, options: LoadOptions) -> Runtime:
+        seen.extend(call.version_id for call in box.calls())
+        return load(path, options)
+
+    monkeypatch.setattr(sklearn_runtime, "load", watch)
+
+    loader.get(iris.pk)
+
+    assert seen == [iris.pk]
+    assert box.calls() == []
+
+
+def test_every_death_counts_where_suspects_stay_in_the_workers(
+    iris: ModelVersion, tmp_path: Path, settings: Any
+) -> None:
+    settings.MODEL_ISOLATION = "never"
+
+    for number in range(quarantine.MAX_CRASHES):
+        quarantine.note_death(box_of_a_dead_worker(tmp_path / f"box{number}", iris.pk))
+
+    iris.refresh_from_db()
+    assert iris.quarantined_at is not None

@@ -161,3 +161,28 @@ def test_a_missing_artifact_logs_one_line_without_a_traceback(
     lines = [r for r in caplog.records if "iris:1" in r.getMessage()]
     assert len(lines) == 1
     assert lines[0].exc_info is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_version_whose_library_fails_does_not_keep_others_from_being_loaded(
+    make_version: MakeVersion, iris_artifact: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("good", "odd"):
+        make_version(name, iris_artifact)
+        moves.set_alias(name=name, alias="champion", version="1")
+    loader.cache.drop([model.version.pk for model in loader.cache.models()])
+    monkeypatch.setattr(warming, "_pending", warming._Pending())
+    get = loader.get
+
+    def fail(model_id: int) -> LoadedModel:
+        model = get(model_id)
+        if model.version.name == "odd":
+            raise RuntimeError("what no library documents")
+        return model
+
+    monkeypatch.setattr(loader, "get", fail)
+
+    warming.refresh()
+
+    assert "good:1" in loader.loaded_specifiers()
+    assert warming.unloaded_live_versions() == []

@@ -131,7 +131,7 @@ def _addresses(connection: HTTPConnection) -> list[Any]:
     host, port = connection._dns_host.strip("[]"), connection.port
     try:
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-    except socket.gaierror:
+    except (socket.gaierror, UnicodeError):
         return _look_up(host, port)
 
 
@@ -146,10 +146,17 @@ def _look_up(host: str, port: int) -> list[Any]:
             results.put(list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)))
         except OSError as error:
             results.put(error)
+        except UnicodeError as error:
+            # A part of the name is too long for a name server.
+            results.put(OSError(str(error)))
         finally:
             _lookups.release()
 
-    threading.Thread(target=look_up, name="look-up", daemon=True).start()
+    try:
+        threading.Thread(target=look_up, name="look-up", daemon=True).start()
+    except RuntimeError as error:
+        _lookups.release()
+        raise OSError(str(error)) from error
     try:
         result = results.get(timeout=seconds_left())
     except queue.Empty:

@@ -31,7 +31,8 @@ BOOSTER_TYPES = frozenset(
         "collections.OrderedDict",
     )
 )
-_TREE_IN_JSON = "\\nTree="
+# LightGBM ends a line at either character.
+_TREE = re.compile(r"(?:\A|[\n\r])Tree=")
 _MODULES = re.compile(rb'"__module__":\s*"(xgboost|lightgbm)\.')
 
 
@@ -55,20 +56,26 @@ def check_texts(schema: bytes) -> None:
 
     Raises LoadError. XGBoost's are checked once they are loaded, by `booster_hazard`.
     """
-    if not any(match[1] == b"lightgbm" for match in _MODULES.finditer(schema)):
-        return
+    # Judged as parsed: JSON can write any character in another way.
+    texts: list[str] = []
+    has_lightgbm = False
     nodes = [json.loads(schema)]
     while nodes:
         node = nodes.pop()
         if isinstance(node, dict):
+            has_lightgbm |= str(node.get("__module__")).startswith("lightgbm.")
             nodes.extend(node.values())
         elif isinstance(node, list):
             nodes.extend(node)
-        # skops writes a text as the JSON of it.
-        elif isinstance(node, str) and _TREE_IN_JSON in node:
-            text = json.loads(node)
-            if isinstance(text, str):
-                check_text(text)
+        elif isinstance(node, str):
+            # skops writes a value as the JSON of it.
+            try:
+                nodes.append(json.loads(node))
+            except ValueError:
+                texts.append(node)
+    for text in texts:
+        if has_lightgbm and _TREE.search(text):
+            check_text(text)
 
 
 def booster_hazard(part: object) -> str:

@@ -16,6 +16,8 @@ LABELS, SCORES = np.array([0, 1]), np.full((2, 2), 0.5)
         ({"label": LABELS}, "The model did not return 'probabilities'"),
         ({"label": LABELS, "probabilities": SCORES[:1]}, r"the shape \[1, 2\] for 2 rows"),
         ({"label": LABELS, "probabilities": SCORES[0]}, r"the shape \[2\] for 2 rows"),
+        ({"label": LABELS.astype(object), "probabilities": SCORES}, "without whole numbers"),
+        ({"label": LABELS + 0.5, "probabilities": SCORES}, "without whole numbers"),
         ({"label": LABELS + 1, "probabilities": SCORES}, "outside its classes"),
         ({"label": LABELS - 1, "probabilities": SCORES}, "outside its classes"),
     ],

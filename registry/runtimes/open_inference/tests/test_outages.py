@@ -10,7 +10,7 @@ import pytest
 
 from registry.open_inference.binary import LENGTH_HEADER
 from registry.runtimes.base import DeadlineExceeded, LoadError, RuntimeUnavailable
-from registry.runtimes.open_inference import client, endpoint
+from registry.runtimes.open_inference import client, endpoint, timed_connections
 from registry.runtimes.open_inference.runtime import OpenInferenceRuntime
 from registry.testing.remote_models import ROWS, OpenRemote
 from registry.testing.remote_models import open_remote as open_remote
@@ -172,6 +172,32 @@ def test_a_name_server_that_does_not_respond_cannot_exceed_the_timeout(
 
     assert time.monotonic() - started < 15
     is_over.set()
+
+
+def test_a_name_that_no_name_server_takes_is_unavailable(
+    server: StubServer, open_remote: OpenRemote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proven = open_remote(server).signature
+    origin = f"http://{'a' * 70}.test:{server.port}"
+    monkeypatch.setattr(StubServer, "origin", property(lambda stub: origin))
+    runtime = open_remote(server, proven=proven)
+
+    with pytest.raises(RuntimeUnavailable):
+        runtime.predict({"x": ROWS})
+
+
+def test_a_process_out_of_threads_keeps_room_for_later_look_ups(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", fail)
+
+    with timed_connections.deadline_at(time.monotonic() + 60):
+        for _ in range(timed_connections.MAX_LOOKUPS + 1):
+            with pytest.raises(OSError, match="can't start new thread"):
+                timed_connections._look_up("a.test", 80)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import xgboost
 from registry.runtimes import lightgbm as lightgbm_runtime
 from registry.runtimes import xgboost as xgboost_runtime
 from registry.runtimes.base import LoadError, LoadOptions, hazard_of
+from registry.runtimes.sklearn.boosters import check_texts
 from registry.runtimes.trees.lightgbm import check_text
 from registry.runtimes.trees.ubjson import read_ubjson
 
@@ -99,6 +100,20 @@ def test_a_text_that_lightgbm_reads_differently_is_refused(
 def test_lightgbms_own_texts_pass(text: str, linear_text: str) -> None:
     check_text(text)
     check_text(linear_text)
+
+
+@pytest.mark.parametrize(
+    ("written", "escaped"), [("\\nTree=", "\\u000aTree="), ("\\nTree=", "\\nTr\\u0065e=")]
+)
+def test_a_text_in_a_skops_file_is_checked_however_its_json_writes_it(
+    written: str, escaped: str, text: str
+) -> None:
+    damaged = replace_value(text, "split_feature", 0, 1000)
+    content = json.dumps(damaged).replace(written, escaped)
+    schema = json.dumps({"__module__": "lightgbm.basic", "content": content})
+
+    with pytest.raises(LoadError, match=r"another number of features|other sizes"):
+        check_texts(schema.encode())
 
 
 def test_a_linear_leaf_of_an_unknown_feature_is_refused(linear_text: str) -> None:
