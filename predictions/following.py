@@ -81,7 +81,7 @@ class FollowablePagination(KeysetPagination):
     def get_schema_operation_parameters(self, view: APIView) -> list[JSONObject]:
         description = (
             "Follow the log in the order of commits, oldest first: empty for its beginning, then"
-            " as the Link header says."
+            f" as the Link header says. The header {AT_END_HEADER} says whether there is more now."
         )
         return [
             *super().get_schema_operation_parameters(view),

@@ -42,6 +42,8 @@ PROTOCOL_ERROR_SCHEMA: Document = {
 }
 PROTOCOL_ERROR_REFERENCE = {"$ref": "#/components/schemas/ProtocolError"}
 PROBLEM_REFERENCE = {"$ref": "#/components/schemas/Problem"}
+# Bodies with these content types are too large for memory.
+WRITTEN_TO_DISK = {"multipart/form-data", "application/x-ndjson"}
 
 
 class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
@@ -123,8 +125,12 @@ def _shared_statuses(path: str, operation: Document) -> Iterator[HTTPStatus]:
     parameters = operation.get("parameters", [])
     if "requestBody" in operation:
         yield HTTPStatus.BAD_REQUEST
+        yield HTTPStatus.REQUEST_TIMEOUT
+        yield HTTPStatus.LENGTH_REQUIRED
         yield HTTPStatus.REQUEST_ENTITY_TOO_LARGE
         yield HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+        if WRITTEN_TO_DISK & operation["requestBody"]["content"].keys():
+            yield HTTPStatus.INSUFFICIENT_STORAGE
     elif any(parameter["in"] == "query" for parameter in parameters):
         yield HTTPStatus.BAD_REQUEST
     if any(operation.get("security", ())):

@@ -16,6 +16,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS
 
 from mlapi.databases.locks import process_lock
+from mlapi.management.commands.serve import port_number
 from mlapi.server import addresses
 from mlapi.server.addresses import AddressError
 from predictions.serving import services
@@ -50,7 +51,9 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--port", type=int, default=8000, help="Port to serve on (8000).")
+        parser.add_argument(
+            "--port", type=port_number, default=8000, help="Port to serve on (8000)."
+        )
         parser.add_argument("--no-serve", action="store_true", help="Set up without serving.")
 
     def handle(self, *, port: int, no_serve: bool, **options: object) -> None:

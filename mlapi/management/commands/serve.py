@@ -10,7 +10,7 @@ from django.db.migrations.executor import MigrationExecutor
 from mlapi.configuration.temporary_folder import NoTemporaryFolder, ensure_temporary_folder
 from mlapi.databases import pooler
 from mlapi.server import addresses
-from mlapi.server.addresses import AddressError
+from mlapi.server.addresses import Address, AddressError
 from mlapi.server.options import Options
 from predictions.models import Prediction, has_rows_from_the_future
 
@@ -22,7 +22,9 @@ class Command(BaseCommand):
         parser.add_argument(
             "--host", default="127.0.0.1", help="Address or name to listen on (127.0.0.1)."
         )
-        parser.add_argument("--port", type=_port, default=8000, help="Port to listen on (8000).")
+        parser.add_argument(
+            "--port", type=port_number, default=8000, help="Port to listen on (8000)."
+        )
         parser.add_argument(
             "--workers",
             type=_positive,
@@ -62,12 +64,15 @@ class Command(BaseCommand):
         pin: bool | None,
         **options: object,
     ) -> None:
+        if health_port == port:
+            raise CommandError(f"--health-port must be another port than --port, not {port} too")
         check_migrations()
         check_pooler()
         try:
             ensure_temporary_folder()
-            address = addresses.resolve(host, port)
-            addresses.require_free(address)
+            address = free_address(host, port)
+            if health_port:
+                free_address(host, health_port)
         except (NoTemporaryFolder, AddressError) as error:
             raise CommandError(str(error)) from None
         server_options = Options(
@@ -88,6 +93,13 @@ class Command(BaseCommand):
         # exec instead of a child process: signals reach the server directly, and it starts without
         # this process's connections and threads.
         os.execv(command[0], command)  # noqa: S606
+
+
+def free_address(host: str, port: int) -> Address:
+    """The address of a name and a port that nobody listens on; raises AddressError."""
+    address = addresses.resolve(host, port)
+    addresses.require_free(address)
+    return address
 
 
 def should_pin(pin: bool | None, workers: int) -> bool:
@@ -136,26 +148,34 @@ def check_pooler() -> None:
         raise CommandError(f"The database is unavailable: {error}") from error
 
 
-def _port(text: str) -> int:
-    port = int(text)
+def port_number(text: str) -> int:
+    """Raises ArgumentTypeError."""
+    port = _whole_number(text)
     if not 0 < port < 65536:
         raise argparse.ArgumentTypeError("must be between 1 and 65535")
     return port
 
 
 def _positive(text: str) -> int:
-    number = int(text)
+    number = _whole_number(text)
     if number < 1:
         raise argparse.ArgumentTypeError("must be at least 1")
     return number
 
 
 def _at_least_16(text: str) -> int:
-    number = int(text)
+    number = _whole_number(text)
     if number < 16:
         raise argparse.ArgumentTypeError("must be at least 16")
     return number
 
 
 def _port_or_none(text: str) -> int:
-    return 0 if text == "0" else _port(text)
+    return 0 if text == "0" else port_number(text)
+
+
+def _whole_number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("must be a whole number") from None

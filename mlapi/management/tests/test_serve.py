@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import connection
 
@@ -21,6 +22,21 @@ def test_workers_are_pinned_if_there_are_enough_of_them(
     option: bool | None, workers: int, expected: bool
 ) -> None:
     assert should_pin(option, workers) is expected
+
+
+@pytest.mark.parametrize("command", ["serve", "quickstart"])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("eighty", "must be a whole number"), ("70000", "must be between 1 and 65535")],
+)
+def test_a_port_that_is_none_is_named_in_one_line(command: str, text: str, message: str) -> None:
+    with pytest.raises(CommandError, match=f"--port: {message}"):
+        call_command(command, f"--port={text}")
+
+
+def test_health_needs_a_port_of_its_own() -> None:
+    with pytest.raises(CommandError, match="--health-port must be another port"):
+        call_command("serve", "--port=8123", "--health-port=8123")
 
 
 def test_unmigrated_database_stops_the_start(tmp_path: Path) -> None:

@@ -64,6 +64,24 @@ def test_predictions_document_the_errors_of_the_model(schema: dict[str, Any], pa
     assert {"404", "409", "422"} <= operation["responses"].keys()
 
 
+@pytest.mark.parametrize(
+    ("path", "is_written"),
+    [
+        ("/api/v1/models/", True),
+        ("/api/v1/predictions/batch/", True),
+        ("/api/v1/predictions/", False),
+        ("/api/v1/auth/token/", False),
+    ],
+)
+def test_bodies_document_what_is_refused_before_they_are_read(
+    schema: dict[str, Any], path: str, is_written: bool
+) -> None:
+    statuses = schema["paths"][path]["post"]["responses"].keys()
+
+    assert {"408", "411", "413", "415"} <= statuses
+    assert ("507" in statuses) is is_written
+
+
 def test_lists_document_their_parameters(schema: dict[str, Any]) -> None:
     parameters = {p["name"]: p for p in schema["paths"]["/api/v1/models/"]["get"]["parameters"]}
 
