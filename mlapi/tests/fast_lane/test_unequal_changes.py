@@ -94,6 +94,7 @@ def test_what_the_fast_lane_replaces_has_not_changed(settings: LazySettings) -> 
     update the list here.
     """
     assert settings.MIDDLEWARE == [
+        "mlapi.middleware.ContentLengthMiddleware",
         "mlapi.middleware.RequestIDMiddleware",
         "mlapi.middleware.AccessLogMiddleware",
         "mlapi.pages.content_security.ContentSecurityPolicyMiddleware",
