@@ -82,7 +82,7 @@ def test_chunked_body_is_read_and_discarded_without_its_length(
 
 
 @pytest.fixture
-def overloaded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def overloaded(db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A worker that takes no request at all."""
     monkeypatch.setattr(wsgi.in_flight, "limit", 0)
     yield
