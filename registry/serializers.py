@@ -14,6 +14,7 @@ from registry.exact_json.serializers import (
     JSONValueField,
     StrictBooleanField,
     StrictSerializer,
+    StrictTextField,
 )
 from registry.exact_json.values import JSONObject
 from registry.models import (
@@ -131,7 +132,7 @@ class ModelVersionRequest(ArtifactRequest, LimitsRequest):
         },
     )
     metrics = JSONObjectField(required=False, allow_null=True)
-    description = serializers.CharField(required=False, allow_blank=True, max_length=5000)
+    description = StrictTextField(required=False, allow_blank=True, max_length=5000)
     tags = JSONObjectField(required=False)
     artifact = ArtifactField(required=False)
 
@@ -148,7 +149,7 @@ class ModelVersionChange(LimitsRequest):
     """The fields of a version that can change after registration."""
 
     metrics = JSONObjectField(required=False, allow_null=True)
-    description = serializers.CharField(required=False, allow_blank=True, max_length=5000)
+    description = StrictTextField(required=False, allow_blank=True, max_length=5000)
     tags = JSONObjectField(required=False)
     is_active = StrictBooleanField(required=False)
     force = StrictBooleanField(

@@ -9,6 +9,7 @@ from registry.exact_json.serializers import (
     JSONObjectField,
     StrictBooleanField,
     StrictSerializer,
+    StrictTextField,
 )
 from registry.exact_json.values import JSONObject
 from registry.models import MAX_ALIAS_LENGTH, MAX_REASON_LENGTH, MAX_SHADOWS, Alias, AliasMove
@@ -17,21 +18,12 @@ from registry.serializers import safe_name
 Row = TypeVar("Row", bound=Alias | AliasMove)
 
 
-class VersionField(serializers.CharField):
-    """A version of the alias's name, as text."""
-
-    def to_internal_value(self, data: str | float) -> str:
-        if isinstance(data, int | float):
-            raise serializers.ValidationError(f'Must be text, such as "{data}".')
-        return super().to_internal_value(data)
+def _version(help_text: str | None = None) -> StrictTextField:
+    return StrictTextField(max_length=50, trim_whitespace=False, help_text=help_text)
 
 
-def _version(help_text: str | None = None) -> VersionField:
-    return VersionField(max_length=50, trim_whitespace=False, help_text=help_text)
-
-
-def _reason() -> serializers.CharField:
-    return serializers.CharField(
+def _reason() -> StrictTextField:
+    return StrictTextField(
         required=False,
         allow_blank=True,
         max_length=MAX_REASON_LENGTH,

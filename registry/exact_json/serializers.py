@@ -29,6 +29,15 @@ class StrictBooleanField(serializers.BooleanField):
         return data
 
 
+class StrictTextField(serializers.CharField):
+    """Text in JSON; DRF's own field also takes numbers."""
+
+    def to_internal_value(self, data: str | float) -> str:
+        if isinstance(data, int | float):
+            raise serializers.ValidationError(f'Must be text, such as "{data}".')
+        return super().to_internal_value(data)
+
+
 class JSONValueField(serializers.JSONField):
     """Any JSON value that `check` accepts; in a multipart form, its text.
 

@@ -94,6 +94,14 @@ def test_a_numeric_version_answers_that_it_must_be_text(
     assert put(admin_api, 3).json()["errors"] == {"version": ['Must be text, such as "3".']}
 
 
+def test_a_numeric_reason_answers_that_it_must_be_text(
+    admin_api: APIClient, versions: list[ModelVersion]
+) -> None:
+    response = put(admin_api, "2", reason=0)
+
+    assert response.json()["errors"] == {"reason": ['Must be text, such as "0".']}
+
+
 @pytest.mark.parametrize("method", ["get", "put", "delete"])
 @pytest.mark.parametrize(
     ("path", "parameter"),
