@@ -58,6 +58,8 @@ def test_a_version_can_be_registered_before_its_artifact(admin_api: APIClient) -
         "libraries": {},
         "max_concurrency": None,
         "timeout_seconds": None,
+        "quarantined_at": None,
+        "quarantine_reason": "",
         "created_by": "grace",
     }
 
