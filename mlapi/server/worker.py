@@ -48,13 +48,14 @@ def load_application(
         os.environ.pop(name, None)
     _bound_requests()
     _note_earlier_deaths()
-    _start_health_checks(board, slot)
     _start_keeper(options)
     # Imported modules are never freed: exclude them from every full collection.
     gc.collect()
     gc.freeze()
     # A stop must not wait for the models.
     warming.start()
+    # After it, so that the versions it is about to load are known to be missing.
+    _start_health_checks(board, slot)
     watchdog.start()
     return application
 

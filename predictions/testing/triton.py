@@ -99,7 +99,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     )
     client = InferenceServerClient(f"127.0.0.1:{port}", connection_timeout=60)
     try:
-        _wait_until_live(client)
+        _wait_until_ready(client)
         yield Served(port, _log_in(port), models, client)
     finally:
         client.close()
@@ -125,14 +125,16 @@ def _register(name: str, file: Path) -> list[str]:
     return ["register_model", str(file), "--name", name, "--version", "1", *example]
 
 
-def _wait_until_live(client: InferenceServerClient) -> None:
+def _wait_until_ready(client: InferenceServerClient) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         try:
-            if client.is_server_live():
+            if client.is_server_ready():
                 return
         except OSError:
-            time.sleep(0.1)
+            # It does not listen yet.
+            pass
+        time.sleep(0.1)
     raise AssertionError("The server did not start")
 
 

@@ -28,6 +28,12 @@ from registry.testing.databases import pool_limits, postgresql
 N_THREADS = 16
 
 
+@pytest.fixture(autouse=True)
+def room_for_all(settings: LazySettings) -> None:
+    # As `serve` sets it for its threads: on a busy machine, a call may count as slow.
+    settings.MAX_CONCURRENT_PER_MODEL = 2 * N_THREADS
+
+
 @pytest.fixture
 def pool() -> Any:
     """Threads that keep their connections, as a server's threads do."""

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from django.conf import LazySettings
 from django.db import connections
 
 from predictions.serving import inference, services
@@ -80,6 +81,12 @@ KINDS: dict[str, Callable[[Path], Kind]] = {
     ),
     "scalar": lambda path: graph(onnx_graphs.sum_graph(path), "x", (5, 2), "unbatched"),
 }
+
+
+@pytest.fixture(autouse=True)
+def room_for_all(settings: LazySettings) -> None:
+    # As `serve` sets it for its threads: on a busy machine, a call may count as slow.
+    settings.MAX_CONCURRENT_PER_MODEL = 2 * N_THREADS
 
 
 @pytest.fixture

@@ -228,7 +228,7 @@ def test_a_file_that_cannot_be_placed_leaves_no_row(
 
     response = post_file(admin_api, iris_artifact.upload())
 
-    assert response.status_code == 500
+    assert response.status_code == 503
     assert str(model_path) not in response.content.decode()
     assert files_below(model_path) == ["iris"]
     assert ModelVersion.objects.count() == 0

@@ -234,6 +234,6 @@ def test_an_unwritable_models_folder_is_an_error_that_shows_no_path(
 
     response = post_body(admin_api, form(artifact=iris_artifact.upload()))
 
-    assert response.status_code == 500
+    assert response.status_code == 503
     assert str(model_path) not in response.content.decode()
     assert not ModelVersion.objects.exists()

@@ -73,7 +73,8 @@ def test_a_promotion_with_too_little_agreement_is_refused_with_the_figures(
     assert malformed.json()["errors"] == {"require.rows": ["Unknown field."]}
     assert admin_api.get(url).json()["version"] == "1"
     requirement["min_agreement"] = 0.5
-    assert admin_api.put(url, {"version": "2", "require": requirement}).status_code == 200
+    accepted = admin_api.put(url, {"version": "2", "require": requirement})
+    assert accepted.status_code == 200, accepted.content
 
 
 @pytest.mark.parametrize(
