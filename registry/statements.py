@@ -2,8 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import psycopg
@@ -24,19 +23,26 @@ class _Limit(threading.local):
 _limit = _Limit()
 
 
-@contextmanager
-def limited_by(deadline: float | None) -> Iterator[None]:
+class limited_by:  # noqa: N801 -- used like a function
     """Let this thread's statements take no longer than until `deadline`, or LEAST_SECONDS each.
 
     `deadline` is a time of `time.monotonic()`; None changes nothing. Only PostgreSQL's connections
     in a server heed it, and give up as they do after DB_STATEMENT_TIMEOUT.
     """
-    previous = _limit.deadline
-    _limit.deadline = previous if deadline is None else deadline
-    try:
-        yield
-    finally:
-        _limit.deadline = previous
+
+    # A class: entering and leaving a generator's context takes several times as long.
+    __slots__ = ("_deadline", "_previous")
+
+    def __init__(self, deadline: float | None) -> None:
+        self._deadline = deadline
+
+    def __enter__(self) -> None:
+        self._previous = _limit.deadline
+        if self._deadline is not None:
+            _limit.deadline = self._deadline
+
+    def __exit__(self, *error: object) -> None:
+        _limit.deadline = self._previous
 
 
 def seconds_left() -> float | None:

@@ -108,7 +108,7 @@ def _joined(pieces: Sequence[Arrays]) -> Arrays:
 # -- scoring
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Scoring:
     """Scores arranged rows with one model, under the conditions of `answer_rows`."""
 

@@ -20,7 +20,8 @@ from registry.loading import loader
 from registry.loading.cache import LoadedModel
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: that makes each of the many that are created several times as slow.
+@dataclass(slots=True)
 class Caller:
     """Who makes a request, and how long they wait; a command has no user and waits for ever.
 

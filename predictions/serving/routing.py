@@ -10,7 +10,7 @@ from predictions.serving.lanes import MAX_JOINED_CALLS
 from registry.models import CHAMPION, Alias, ModelNotFound, ModelVersion, Route
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Target:
     """The version that answers, the alias and arm it answers for, and its shadows."""
 
