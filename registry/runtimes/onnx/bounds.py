@@ -13,7 +13,7 @@ import onnx
 
 from registry.runtimes.base import LoadError
 from registry.runtimes.onnx.graph import all_nodes, subgraphs
-from registry.runtimes.trees.branches import check_branches, check_indexes, require
+from registry.runtimes.trees.branches import check_indexes, check_no_circle, require
 
 _TREES = ("TreeEnsembleClassifier", "TreeEnsembleRegressor")
 # Each repeats until a condition holds that it computes itself.
@@ -150,7 +150,8 @@ def _check_nodes(numbers: Mapping[str, np.ndarray], is_inner: np.ndarray) -> Non
         )
         places = np.minimum(np.searchsorted(ordered, children), len(ids) - 1)
         require((ordered[places] == children).all(), "a tree with an invalid branch")
-        check_branches(order[places], len(ids))
+        true_children, false_children = np.split(order[places], 2)
+        check_no_circle(inner, true_children, false_children)
 
 
 def _check_targets(node: onnx.NodeProto, values: Mapping[str, Any]) -> None:

@@ -28,6 +28,21 @@ def check_branches(children: np.ndarray, n_nodes: int) -> None:
     )
 
 
+def check_no_circle(is_inner: np.ndarray, left: np.ndarray, right: np.ndarray) -> None:
+    """Check a tree whose nodes may have several parents, as converters write sets of categories.
+
+    `left` and `right` are the children of the inner nodes, in their order. Each round accepts the
+    nodes whose children have been accepted; those of a circle never are.
+    """
+    accepted = ~is_inner
+    pending = np.flatnonzero(is_inner)
+    while len(pending):
+        is_ready = accepted[left] & accepted[right]
+        require(is_ready.any(), "a tree with an invalid branch")
+        accepted[pending[is_ready]] = True
+        pending, left, right = pending[~is_ready], left[~is_ready], right[~is_ready]
+
+
 def check_indexes(indexes: np.ndarray, size: int, otherwise: str) -> None:
     """Check that each index is one of `size` places."""
     require(((indexes >= 0) & (indexes < size)).all(), otherwise)

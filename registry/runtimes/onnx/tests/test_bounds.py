@@ -60,7 +60,7 @@ def test_converted_trees_pass(model: onnx.ModelProto) -> None:
     ("name", "place", "value"),
     [
         ("nodes_truenodeids", 0, 0),
-        ("nodes_falsenodeids", 0, 1),
+        ("nodes_falsenodeids", 0, 0),
         ("nodes_truenodeids", 0, 99),
         ("nodes_featureids", 0, 4),
         ("nodes_featureids", 0, -1),
