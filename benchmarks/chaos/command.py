@@ -20,8 +20,7 @@ from benchmarks.chaos import summary
 from benchmarks.chaos.catalogue import FAULTS, random_pairs
 from benchmarks.chaos.phases import Outcome, run_phase
 from benchmarks.chaos.system import SystemUnderTest, system_under_test
-from benchmarks.harness.environments import PROJECT
-from benchmarks.options import add_integer, add_json
+from benchmarks.options import add_integer, add_json, add_system
 from benchmarks.traffic.health import HealthProbes
 
 FAULT_SECONDS = 8
@@ -31,15 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_integer(parser, "--minutes", 10, "length of the run: pairs follow until then")
     add_integer(parser, "--seconds", FAULT_SECONDS, "length of a fault")
     add_integer(parser, "--rate", 60, "requests a second")
-    add_integer(parser, "--workers", 2, "processes of the server")
     add_integer(parser, "--seed", 0, "of the random pairs")
     parser.add_argument(
         "--faults", type=_names, metavar="NAMES", default=list(FAULTS), help=", ".join(FAULTS)
     )
-    parser.add_argument("--database", choices=["postgresql", "sqlite"], default="postgresql")
-    parser.add_argument(
-        "--checkout", type=Path, default=PROJECT, help="serve this checkout of mlapi instead"
-    )
+    add_system(parser)
     parser.add_argument("--log", type=Path, metavar="FILE", help="keep the service's log there")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there")
     add_json(parser)

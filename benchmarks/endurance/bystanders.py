@@ -11,7 +11,6 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from benchmarks import report
 from benchmarks.chaos.bad_inputs import ENDLESS, POISON
@@ -19,8 +18,7 @@ from benchmarks.chaos.system import SystemUnderTest, system_under_test
 from benchmarks.endurance.attack import Nuisance, attack
 from benchmarks.endurance.soak import latency_ms
 from benchmarks.harness import records
-from benchmarks.harness.environments import PROJECT
-from benchmarks.options import add_integer, add_json
+from benchmarks.options import add_integer, add_json, add_system
 from benchmarks.report import Target, format_figure, median
 from benchmarks.traffic import health
 from benchmarks.traffic.clients import Event, Traffic
@@ -58,11 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_integer(parser, "--rounds", 3, "calm periods, each followed by an attack")
     add_integer(parser, "--seconds", 20, "length of a period")
     add_integer(parser, "--rate", 80, "requests a second of the good callers")
-    add_integer(parser, "--workers", 2, "processes of the server")
-    parser.add_argument("--database", choices=["postgresql", "sqlite"], default="postgresql")
-    parser.add_argument(
-        "--checkout", type=Path, default=PROJECT, help="serve this checkout of mlapi instead"
-    )
+    add_system(parser)
     add_json(parser)
 
 

@@ -15,10 +15,10 @@ from statistics import fmean
 
 from benchmarks import report
 from benchmarks.harness import models, postgresql, records
-from benchmarks.harness.environments import CURRENT, PROJECT
+from benchmarks.harness.environments import CURRENT
 from benchmarks.harness.processes import Server, Usage, usage
 from benchmarks.harness.service import Installation, RunningService
-from benchmarks.options import add_integer, add_json
+from benchmarks.options import add_integer, add_json, add_system
 from benchmarks.report import Target, format_figure, ratio
 from benchmarks.traffic.clients import Event, Subject, Traffic
 from benchmarks.traffic.health import percentile
@@ -45,11 +45,7 @@ class Sample:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_integer(parser, "--minutes", 10, "length of the run")
     add_integer(parser, "--rate", 60, "requests a second")
-    add_integer(parser, "--workers", 2, "processes of the server")
-    parser.add_argument("--database", choices=["postgresql", "sqlite"], default="postgresql")
-    parser.add_argument(
-        "--checkout", type=Path, default=PROJECT, help="serve this checkout of mlapi instead"
-    )
+    add_system(parser)
     add_json(parser)
 
 

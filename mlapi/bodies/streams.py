@@ -7,6 +7,7 @@ expects those of a stream.
 """
 
 import io
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
@@ -75,9 +76,9 @@ class _Stream(io.RawIOBase):
         view[: len(data)] = data
         return len(data)
 
+    @abstractmethod
     def take(self, size: int) -> bytes:
         """1 to `size` bytes, or none at the end of the body."""
-        raise NotImplementedError
 
 
 class _Open(_Stream):
