@@ -1,4 +1,4 @@
-"""The admin of users: those whom other records name are deactivated or anonymised, not deleted."""
+"""The user admin: users that other records refer to are deactivated or anonymised, not deleted."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any

@@ -1,8 +1,8 @@
 """Shared memory in which each worker says that it runs and how it is: the board.
 
-Whoever has to know about the workers reads it without asking them, so that one that hangs with the
-interpreter lock held cannot hide it. It is anonymous memory, inherited by fork: it needs neither a
-folder nor /dev/shm.
+The parent and the health port read it without asking the workers, so they notice even a worker that
+hangs while it holds the interpreter lock. It is anonymous memory, inherited by fork: it needs
+neither a folder nor /dev/shm.
 """
 
 import mmap

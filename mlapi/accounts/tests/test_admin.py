@@ -1,4 +1,4 @@
-"""Users whom other records name cannot be deleted, but deactivated and anonymised."""
+"""Users that other records refer to can be deactivated or anonymised, but not deleted."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ LIST = "/admin/auth/user/"
 
 @pytest.fixture
 def ada(user: User) -> User:
-    """A user of whom the account says much, and who has logged in."""
+    """A user with every personal field filled in, who has logged in."""
     User.objects.filter(pk=user.pk).update(
         first_name="Ada", last_name="Lovelace", email="ada@example.com", is_staff=True
     )

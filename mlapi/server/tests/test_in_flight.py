@@ -46,7 +46,7 @@ def test_body_that_the_keeper_ended_is_too_slow_each_time_it_is_read() -> None:
     complete = RequestInFlight(environ_of(b"{}"))
     complete.is_cut_off = True
 
-    # Whoever reads the first finds the body short.
+    # The reader of this one sees that the body is too short.
     assert (ended_by_client.read(10), ended_by_client.read(10)) == (b"{", b"")
     for _ in range(2):
         with pytest.raises(BodyTooSlow):
