@@ -48,15 +48,16 @@ def _answer(
 ) -> bytes | HttpResponseBase:
     prefixes.mount(environ)
     fast = None
+    is_overloaded = in_flight.exceeds_limit()
     if environ["REQUEST_METHOD"] == "GET":
         # However many requests there are.
         fast = fast_lane.respond_to_probe(environ)
-    elif not in_flight.exceeds_limit():
+    elif not is_overloaded:
         fast = fast_lane.respond(environ)
     if fast is not None:
         start_response(fast.status, list(fast.headers))
         return fast.body
-    if in_flight.exceeds_limit():
+    if is_overloaded:
         environ[OVERLOADED] = True
     response: HttpResponseBase = django_application(environ, start_response)
     if not isinstance(response, HttpResponse):
