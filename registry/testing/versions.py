@@ -1,5 +1,6 @@
 """Versions in the database, with their files below MODEL_PATH."""
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -37,8 +38,9 @@ def make_version(db: None, model_path: Path) -> MakeVersion:
         if artifact is not None:
             version.artifact = f"{version.name}/{version.version}/model.skops"
             version.sha256, version.size_bytes = artifact.sha256, len(artifact.content)
-            version.signature = artifact.proof.signature
-            version.libraries = artifact.proof.libraries
+            # Copies, because a test may change them, and the artifact serves all tests.
+            version.signature = deepcopy(artifact.proof.signature)
+            version.libraries = deepcopy(artifact.proof.libraries)
             path = model_path / version.artifact
             path.parent.mkdir(parents=True)
             path.write_bytes(artifact.content)

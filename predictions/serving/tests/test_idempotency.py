@@ -7,6 +7,7 @@ from io import StringIO
 from typing import Any
 
 import pytest
+from django.conf import LazySettings
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connections
@@ -158,17 +159,22 @@ def test_expired_keys_are_pruned(client: APIClient, iris: ModelVersion) -> None:
 
 # -- concurrent requests
 
+N_THREADS = 20
+
 
 @pytest.fixture
-def run_in_threads(transactional_db: None) -> Callable[..., list[Any]]:
-    def run(call: Callable[[int], Any], n: int, n_threads: int = 20) -> list[Any]:
+def run_in_threads(transactional_db: None, settings: LazySettings) -> Callable[..., list[Any]]:
+    # As `serve` sets it for its threads: on a busy machine, loading the model may count as slow.
+    settings.MAX_CONCURRENT_PER_MODEL = 2 * N_THREADS
+
+    def run(call: Callable[[int], Any], n: int) -> list[Any]:
         def call_and_disconnect(i: int) -> Any:
             try:
                 return call(i)
             finally:
                 connections.close_all()
 
-        with ThreadPoolExecutor(n_threads) as threads:
+        with ThreadPoolExecutor(N_THREADS) as threads:
             return list(threads.map(call_and_disconnect, range(n)))
 
     return run
