@@ -95,7 +95,12 @@ ROOMS: dict[str, set[str]] = {
         "predictions.serving.limits",
         *REGISTRY,
     },
-    "predictions.models": {"registry.exact_json", "registry.models", "registry.statements"},
+    "predictions.models": {
+        "registry.access",
+        "registry.exact_json",
+        "registry.models",
+        "registry.statements",
+    },
     "predictions.serving": {
         "predictions.metrics",
         "predictions.models",
@@ -156,6 +161,7 @@ ROOMS: dict[str, set[str]] = {
         "predictions.open_inference.schema",
         "predictions.serving.recorder",
         "registry",
+        "registry.access",
         "registry.loading",
         "registry.models",
     },
