@@ -43,7 +43,8 @@ from predictions.serving.services import (
     PredictionTimedOut,
     PredictionUnavailable,
 )
-from registry.aliases.recording import AliasMoved
+from registry.aliases.decisions import RequestClosed
+from registry.aliases.recording import AliasMoved, ApprovalRequired
 from registry.aliases.validation import MoveRefused
 from registry.artifacts.errors import (
     ArtifactRejected,
@@ -52,8 +53,10 @@ from registry.artifacts.errors import (
     StorageUnavailable,
 )
 from registry.loading.errors import ArtifactMissing, ModelNotReady, ModelQuarantined
-from registry.models import ModelNotFound
+from registry.models import ModelNotFound, RequestNotFound
 from registry.open_inference.binary import TensorError
+from registry.registered_models.changes import RegisteredModelExists, RegisteredModelInUse
+from registry.registered_models.grants import GrantNotFound
 from registry.services import ArtifactExists, VersionExists, VersionInUse
 from registry.signatures.validation import InvalidInput, join_messages
 
@@ -80,6 +83,12 @@ DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
     VersionInUse: HTTPStatus.CONFLICT,
     MoveRefused: HTTPStatus.CONFLICT,
     AliasMoved: HTTPStatus.CONFLICT,
+    ApprovalRequired: HTTPStatus.CONFLICT,
+    RequestClosed: HTTPStatus.CONFLICT,
+    RequestNotFound: HTTPStatus.NOT_FOUND,
+    RegisteredModelExists: HTTPStatus.CONFLICT,
+    RegisteredModelInUse: HTTPStatus.CONFLICT,
+    GrantNotFound: HTTPStatus.NOT_FOUND,
     ArtifactExists: HTTPStatus.CONFLICT,
     ArtifactMissing: HTTPStatus.CONFLICT,
     StorageFull: HTTPStatus.INSUFFICIENT_STORAGE,

@@ -197,6 +197,9 @@ DEFAULT_RIGHTS = environment.subset(
     ("predict", "read_log", "report_outcomes", "manage_versions", "move_aliases"),
 )
 
+# How long a move of an alias waits for the approval of another user.
+APPROVAL_HOURS = environment.integer("APPROVAL_HOURS", "168", minimum=1, maximum=8760)
+
 # The server: connections and workers
 
 MAX_CONNECTIONS = environment.integer("MAX_CONNECTIONS", "1000", minimum=16, maximum=1_000_000)

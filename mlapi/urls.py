@@ -19,7 +19,9 @@ from predictions.kserve_v1 import views as v1
 from predictions.mlflow.views import InvocationsView
 from predictions.open_inference import views as v2
 from predictions.views import ModelPredictionViewSet, PredictionViewSet
+from registry.aliases.approvals.views import AliasRequestViewSet
 from registry.aliases.views import AliasMoveViewSet, AliasViewSet
+from registry.registered_models.views import NAME, GrantViewSet, RegisteredModelViewSet
 from registry.views import ModelVersionViewSet
 
 
@@ -40,7 +42,10 @@ router.register("api/v1/predictions", PredictionViewSet, basename="prediction")
 router.register("api/v1/models", ModelVersionViewSet, basename="model")
 router.register("api/v1/replays", ReplayViewSet, basename="replay")
 router.register("api/v1/outcomes", OutcomeViewSet, basename="outcome")
+router.register("api/v1/registered-models", RegisteredModelViewSet, basename="registered-model")
+router.register("api/v1/alias-requests", AliasRequestViewSet, basename="alias-request")
 
+GRANTS = rf"^api/v1/registered-models/(?P<name>{NAME})/grants"
 ALIAS = r"^api/v1/aliases/(?P<name>[^/]+)/(?P<alias>[^/]+)"
 
 # A model specifier: `name`, `name@alias` or `name:version`.
@@ -75,6 +80,12 @@ urlpatterns = [
         r"^api/v1/models/(?P<pk>[0-9]{1,19})/quality/?$",
         ModelQualityViewSet.as_view({"get": "list"}),
         name="model-quality",
+    ),
+    re_path(GRANTS + r"/?$", GrantViewSet.as_view({"get": "list", "put": "update"}), name="grants"),
+    re_path(
+        GRANTS + r"/(?P<pk>[0-9]{1,19})/?$",
+        GrantViewSet.as_view({"delete": "destroy"}),
+        name="grant",
     ),
     re_path(r"^api/v1/aliases/?$", AliasViewSet.as_view({"get": "list"}), name="aliases"),
     re_path(

@@ -8,12 +8,19 @@ from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_sche
 from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.status import HTTP_200_OK, HTTP_201_CREATED, HTTP_204_NO_CONTENT
+from rest_framework.status import (
+    HTTP_200_OK,
+    HTTP_201_CREATED,
+    HTTP_202_ACCEPTED,
+    HTTP_204_NO_CONTENT,
+)
 from rest_framework.viewsets import GenericViewSet
 
 from registry.access import rights
 from registry.access.accessor import Accessor
 from registry.aliases import moves
+from registry.aliases.approvals import requests
+from registry.aliases.approvals.serializers import AliasRequestSerializer
 from registry.aliases.moves import UNCHANGED
 from registry.aliases.recording import Attribution
 from registry.aliases.serializers import (
@@ -27,6 +34,7 @@ from registry.aliases.serializers import (
     RollbackRequest,
 )
 from registry.models import Alias, AliasMove, AliasNotFound, Right
+from registry.models import AliasRequest as AliasMoveRequest
 
 CONFLICT: dict[int, None] = {409: None}
 
@@ -66,15 +74,26 @@ class AliasViewSet(ListModelMixin, GenericViewSet[Alias]):
         return self._respond(key)
 
     @extend_schema(
-        request=AliasRequest, responses={200: AliasSerializer, 201: AliasSerializer, **CONFLICT}
+        request=AliasRequest,
+        responses={
+            200: AliasSerializer,
+            201: AliasSerializer,
+            202: AliasRequestSerializer,
+            **CONFLICT,
+        },
     )
     def update(self, request: Request, name: str, alias: str) -> Response:
         """Point an alias at a version and set its canary and shadows, creating it if necessary."""
-        key = _validated_key(name, alias)
-        rights.require(Accessor.of(request), Right.MOVE_ALIASES, name)
+        key, accessor = _validated_key(name, alias), Accessor.of(request)
+        rights.require(accessor, Right.MOVE_ALIASES, name)
         payload = AliasRequest(data=request.data)
         payload.is_valid(raise_exception=True)
         fields = payload.validated_data
+        if requests.is_needed(name):
+            reason = fields.pop("reason", "")
+            return _accepted(
+                requests.ask_to_set(**key, move=fields, reason=reason, accessor=accessor)
+            )
         canary = fields.get("canary", UNCHANGED)
         _, is_new = moves.set_alias(
             **key,
@@ -87,23 +106,34 @@ class AliasViewSet(ListModelMixin, GenericViewSet[Alias]):
         )
         return self._respond(key, HTTP_201_CREATED if is_new else HTTP_200_OK)
 
-    @extend_schema(responses={204: OpenApiResponse(description="Removed. Its history stays.")})
+    @extend_schema(
+        responses={
+            204: OpenApiResponse(description="Removed. Its history stays."),
+            202: AliasRequestSerializer,
+            **CONFLICT,
+        }
+    )
     def destroy(self, request: Request, name: str, alias: str) -> Response:
-        key = _validated_key(name, alias)
-        rights.require(
-            Accessor.of(request), Right.MOVE_ALIASES, name, permission="registry.delete_alias"
-        )
+        key, accessor = _validated_key(name, alias), Accessor.of(request)
+        rights.require(accessor, Right.MOVE_ALIASES, name, permission="registry.delete_alias")
+        if requests.is_needed(name):
+            return _accepted(requests.ask_to_remove(**key, accessor=accessor))
         moves.remove_alias(**key, attribution=Attribution.from_request(request))
         return Response(status=HTTP_204_NO_CONTENT)
 
-    @extend_schema(request=RollbackRequest, responses={200: AliasSerializer, **CONFLICT})
+    @extend_schema(
+        request=RollbackRequest,
+        responses={200: AliasSerializer, 202: AliasRequestSerializer, **CONFLICT},
+    )
     def rollback(self, request: Request, name: str, alias: str) -> Response:
         """Restore the previous version with its shadows, without a canary. Repeat to go further."""
-        key = _validated_key(name, alias)
-        rights.require(Accessor.of(request), Right.MOVE_ALIASES, name)
+        key, accessor = _validated_key(name, alias), Accessor.of(request)
+        rights.require(accessor, Right.MOVE_ALIASES, name)
         payload = RollbackRequest(data=request.data)
         payload.is_valid(raise_exception=True)
         reason = payload.validated_data.get("reason", "")
+        if requests.is_needed(name):
+            return _accepted(requests.ask_to_roll_back(**key, reason=reason, accessor=accessor))
         moves.rollback(**key, attribution=Attribution.from_request(request, reason))
         return self._respond(key)
 
@@ -116,12 +146,12 @@ class AliasViewSet(ListModelMixin, GenericViewSet[Alias]):
 class AliasMoveViewSet(ListModelMixin, GenericViewSet[AliasMove]):
     """The history of an alias, newest first. It stays when the alias is removed."""
 
-    queryset = AliasMove.objects.select_related("user").newest_first()
+    queryset = AliasMove.objects.with_users().newest_first()
     serializer_class = AliasMoveSerializer
 
     def get_queryset(self) -> QuerySet[AliasMove]:
         key = _validated_key(**self.kwargs)
-        return AliasMove.objects.select_related("user").of_alias(**key)
+        return AliasMove.objects.with_users().of_alias(**key)
 
     def filter_queryset(self, queryset: Any) -> Any:
         return super().filter_queryset(rights.visible(queryset, Accessor.of(self.request)))
@@ -131,6 +161,11 @@ class AliasMoveViewSet(ListModelMixin, GenericViewSet[AliasMove]):
         if not response.data and not self.filter_queryset(self.get_queryset()).exists():
             raise AliasNotFound(f"Model {name}@{alias} not found: no such alias has ever existed")
         return response
+
+
+def _accepted(request: AliasMoveRequest) -> Response:
+    """The answer to a move that somebody else must approve first."""
+    return Response(AliasRequestSerializer(request).data, HTTP_202_ACCEPTED)
 
 
 def _validated_key(name: str, alias: str) -> AliasKey:

@@ -1,7 +1,8 @@
 """The registry's tables."""
 
 from registry.models.access import ApiKey, Grant, Right
-from registry.models.alias_moves import MAX_REASON_LENGTH, AliasMove
+from registry.models.alias_moves import AliasMove
+from registry.models.alias_requests import MAX_REASON_LENGTH, AliasRequest, RequestNotFound
 from registry.models.aliases import (
     CHAMPION,
     MAX_ALIAS_LENGTH,
@@ -36,6 +37,7 @@ __all__ = [
     "Alias",
     "AliasMove",
     "AliasNotFound",
+    "AliasRequest",
     "AliasShadow",
     "ApiKey",
     "Arms",
@@ -45,6 +47,7 @@ __all__ = [
     "ModelVersion",
     "ModelVersionQuerySet",
     "RegisteredModel",
+    "RequestNotFound",
     "Right",
     "Route",
     "VersionChanges",

@@ -16,10 +16,12 @@ REGISTRY = REGISTRY_WITHOUT_DJANGO | {
     "registry",
     "registry.access",
     "registry.aliases",
+    "registry.aliases.approvals",
     "registry.artifacts",
     "registry.exact_json",
     "registry.loading",
     "registry.models",
+    "registry.registered_models",
 }
 # What the code that answers predictions uses. None of it is about evaluation.
 SERVING = {
@@ -71,6 +73,7 @@ ROOMS: dict[str, set[str]] = {
     "registry.access": {"registry.exact_json", "registry.models", "registry.pagination"},
     "registry.aliases": {
         "registry.access",
+        "registry.aliases.approvals",
         "registry.exact_json",
         "registry.hooks",
         "registry.loading",
@@ -80,6 +83,23 @@ ROOMS: dict[str, set[str]] = {
         "registry.serializers",
         "registry.signatures",
         "registry.statements",
+    },
+    "registry.aliases.approvals": {
+        "registry.access",
+        "registry.aliases",
+        "registry.exact_json",
+        "registry.models",
+        "registry.pagination",
+        "registry.readonly_admin",
+    },
+    "registry.registered_models": {
+        "registry.access",
+        "registry.aliases.approvals",
+        "registry.exact_json",
+        "registry.models",
+        "registry.pagination",
+        "registry.readonly_admin",
+        "registry.serializers",
     },
     "registry.management": REGISTRY | {"registry.conversion", "registry.conversion.pickles"},
     "registry.migrations": {"registry.exact_json", "registry.models"},
