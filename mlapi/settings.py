@@ -190,6 +190,15 @@ AXES_DISABLE_ACCESS_LOG = True
 
 METRICS_TOKEN = environment.text("METRICS_TOKEN")
 
+# Webhooks
+
+WEBHOOK_ORIGINS = environment.origins("WEBHOOK_ORIGINS")
+WEBHOOK_PRIVATE_ADDRESSES = environment.boolean("WEBHOOK_PRIVATE_ADDRESSES", "false")
+WEBHOOK_TIMEOUT_SECONDS = environment.integer(
+    "WEBHOOK_TIMEOUT_SECONDS", "15", minimum=1, maximum=60
+)
+WEBHOOK_KEEP_DAYS = environment.integer("WEBHOOK_KEEP_DAYS", "30", minimum=1, maximum=3650)
+
 # The server: connections and workers
 
 MAX_CONNECTIONS = environment.integer("MAX_CONNECTIONS", "1000", minimum=16, maximum=1_000_000)

@@ -14,6 +14,7 @@ from rest_framework.request import Request
 
 from registry.models import Alias, AliasMove, AliasShadow, Arms, ModelVersion
 from registry.models.alias_moves import MIN_MOVE_INTERVAL
+from registry.webhooks.announcements import announce_move
 
 logger = logging.getLogger(__name__)
 
@@ -112,6 +113,7 @@ def _record(
     )
     move.set_arms(before, after)
     move.save(force_insert=True)
+    announce_move(move)
     logger.info(
         "%s: %s, from %s to %s",
         move,

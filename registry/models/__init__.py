@@ -21,6 +21,14 @@ from registry.models.versions import (
     ModelVersionQuerySet,
     VersionChanges,
 )
+from registry.models.webhooks import (
+    Webhook,
+    WebhookDelivery,
+    WebhookDeliveryQuerySet,
+    WebhookNotFound,
+    WebhookQuerySet,
+)
+from registry.models.work import RecurringWork
 
 __all__ = [
     "CHAMPION",
@@ -39,6 +47,12 @@ __all__ = [
     "ModelNotFound",
     "ModelVersion",
     "ModelVersionQuerySet",
+    "RecurringWork",
     "Route",
     "VersionChanges",
+    "Webhook",
+    "WebhookDelivery",
+    "WebhookDeliveryQuerySet",
+    "WebhookNotFound",
+    "WebhookQuerySet",
 ]

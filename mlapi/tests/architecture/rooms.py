@@ -9,6 +9,7 @@ REGISTRY_WITHOUT_DJANGO = {
     "registry.exact_json.values",
     "registry.signatures",
     "registry.open_inference",
+    "registry.http_client",
     "registry.runtimes",
     "registry.runtimes.trees",
 }
@@ -19,6 +20,8 @@ REGISTRY = REGISTRY_WITHOUT_DJANGO | {
     "registry.exact_json",
     "registry.loading",
     "registry.models",
+    "registry.webhooks",
+    "registry.work",
 }
 # What the code that answers predictions uses. None of it is about evaluation.
 SERVING = {
@@ -67,6 +70,18 @@ ROOMS: dict[str, set[str]] = {
     "registry.conversion.pickles": REGISTRY_WITHOUT_DJANGO
     | {"registry.artifacts", "registry.conversion", "registry.isolation"},
     "registry.models": {"registry.exact_json", "registry.statements"},
+    "registry.http_client": set(),
+    "registry.work": {"registry.metrics", "registry.models"},
+    "registry.webhooks": {
+        "registry.exact_json",
+        "registry.http_client",
+        "registry.metrics",
+        "registry.models",
+        "registry.pagination",
+        "registry.readonly_admin",
+        "registry.serializers",
+        "registry.work",
+    },
     "registry.aliases": {
         "registry.exact_json",
         "registry.hooks",
@@ -77,6 +92,7 @@ ROOMS: dict[str, set[str]] = {
         "registry.serializers",
         "registry.signatures",
         "registry.statements",
+        "registry.webhooks",
     },
     "registry.management": REGISTRY | {"registry.conversion", "registry.conversion.pickles"},
     "registry.migrations": {"registry.exact_json", "registry.models"},
@@ -87,6 +103,7 @@ ROOMS: dict[str, set[str]] = {
         "predictions.evaluation.quality.admin",
         "predictions.evaluation.replays.admin",
         "predictions.evaluation.replays.promotion_gate",
+        "predictions.evaluation.replays.announcements",
         "predictions.models",
         "predictions.serving",
         "predictions.serving.limits",
@@ -227,6 +244,7 @@ FLOORS = ["registry", "predictions", "mlapi"]
 NO_DJANGO_ROOMS = [
     "registry.signatures",
     "registry.open_inference",
+    "registry.http_client",
     "registry.runtimes",
     "registry.runtimes.onnx",
     "registry.runtimes.sklearn",
