@@ -11,7 +11,7 @@ import registry.models.webhooks
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("registry", "0007_quarantine"),
+        ("registry", "0008_registered_models"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -15,6 +15,7 @@ REGISTRY_WITHOUT_DJANGO = {
 }
 REGISTRY = REGISTRY_WITHOUT_DJANGO | {
     "registry",
+    "registry.access",
     "registry.aliases",
     "registry.artifacts",
     "registry.exact_json",
@@ -73,6 +74,7 @@ ROOMS: dict[str, set[str]] = {
     "registry.http_client": set(),
     "registry.work": {"registry.metrics", "registry.models"},
     "registry.webhooks": {
+        "registry.access",
         "registry.exact_json",
         "registry.http_client",
         "registry.metrics",
@@ -82,7 +84,9 @@ ROOMS: dict[str, set[str]] = {
         "registry.serializers",
         "registry.work",
     },
+    "registry.access": {"registry.exact_json", "registry.models", "registry.pagination"},
     "registry.aliases": {
+        "registry.access",
         "registry.exact_json",
         "registry.hooks",
         "registry.loading",
