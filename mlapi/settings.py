@@ -190,6 +190,13 @@ AXES_DISABLE_ACCESS_LOG = True
 
 METRICS_TOKEN = environment.text("METRICS_TOKEN")
 
+# What every user may do with every model that is not private.
+DEFAULT_RIGHTS = environment.subset(
+    "DEFAULT_RIGHTS",
+    '["predict", "report_outcomes"]',
+    ("predict", "read_log", "report_outcomes", "manage_versions", "move_aliases"),
+)
+
 # The server: connections and workers
 
 MAX_CONNECTIONS = environment.integer("MAX_CONNECTIONS", "1000", minimum=16, maximum=1_000_000)

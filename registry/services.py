@@ -19,7 +19,7 @@ from registry.artifacts.staging import StagedFile
 from registry.artifacts.upload_handler import StagedUpload
 from registry.exact_json.values import JSONObject
 from registry.loading.loader import load_options
-from registry.models import ModelVersion
+from registry.models import ModelVersion, RegisteredModel
 from registry.runtimes import FRAMEWORKS
 
 # A try fails only if an explicit version number has just taken the next number.
@@ -106,6 +106,7 @@ def register_model(
     )
     if upload is None:
         with transaction.atomic():
+            _register_name(name, attribution)
             return _insert_version(name, version, partial(build, framework=framework or ""))
     with _received(upload) as staged:
         proved = _prove(staged, upload, framework)
@@ -218,11 +219,17 @@ def _save_with_file(
         return build(version=version, **proved.columns(proved.new_path(name, version)))
 
     with _placing(proved.staged) as place, transaction.atomic():
+        _register_name(name, attribution)
         # The row first: the path of the file contains the version number that the row takes.
         row = _insert_version(name, version, build_complete)
         place(row.artifact)
         promote_first_version(row, attribution)
     return row
+
+
+def _register_name(name: str, attribution: Attribution) -> None:
+    """The user who registers the first version of a name owns the model."""
+    RegisteredModel.objects.get_or_create(name=name, defaults={"owner": attribution.user})
 
 
 def _insert_version(

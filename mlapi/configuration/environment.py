@@ -121,6 +121,13 @@ class Environment:
             raise invalid_value(name, value, expected)
         return items
 
+    def subset(self, name: str, default: str, choices: tuple[str, ...]) -> frozenset[str]:
+        """Some of `choices`, as `strings` reads them; `[]` for none."""
+        values = self.strings(name, default)
+        if not set(values) <= set(choices):
+            raise invalid_value(name, self.text(name, default), "a list of " + ", ".join(choices))
+        return frozenset(values)
+
     def hosts(self, name: str, default: str) -> list[str]:
         """Host names for ALLOWED_HOSTS, without scheme, port and path."""
         hosts = self.strings(name, default)

@@ -1,5 +1,6 @@
 """The registry's tables."""
 
+from registry.models.access import ApiKey, Grant, Right
 from registry.models.alias_moves import MAX_REASON_LENGTH, AliasMove
 from registry.models.aliases import (
     CHAMPION,
@@ -11,12 +12,13 @@ from registry.models.aliases import (
     Arms,
     Route,
 )
+from registry.models.audit_events import AuditEvent
+from registry.models.names import NAME_PATTERN, ModelNotFound
+from registry.models.registered_models import RegisteredModel
 from registry.models.versions import (
     MAX_CONCURRENCY,
     MAX_FRAMEWORK_LENGTH,
     MAX_TIMEOUT_SECONDS,
-    NAME_PATTERN,
-    ModelNotFound,
     ModelVersion,
     ModelVersionQuerySet,
     VersionChanges,
@@ -35,10 +37,15 @@ __all__ = [
     "AliasMove",
     "AliasNotFound",
     "AliasShadow",
+    "ApiKey",
     "Arms",
+    "AuditEvent",
+    "Grant",
     "ModelNotFound",
     "ModelVersion",
     "ModelVersionQuerySet",
+    "RegisteredModel",
+    "Right",
     "Route",
     "VersionChanges",
 ]

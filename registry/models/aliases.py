@@ -8,7 +8,9 @@ from django.db import models
 from django.db.models import F, Prefetch, Q
 from django.utils import timezone
 
-from registry.models.versions import NAME_PATTERN, ModelNotFound, ModelVersion
+from registry.models.names import NAME_PATTERN, ModelNotFound
+from registry.models.registered_models import RegisteredModel
+from registry.models.versions import ModelVersion
 from registry.statements import fetch
 
 # The alias that a bare name refers to.
@@ -145,6 +147,15 @@ class Alias(models.Model):
         default=new_salt,
         editable=False,
         help_text="Mixed into the hash that assigns subjects to arms. It never changes.",
+    )
+    # Virtual: the name itself refers to it.
+    registered_model = models.ForeignObject(
+        RegisteredModel,
+        on_delete=models.PROTECT,
+        from_fields=["name"],
+        to_fields=["name"],
+        related_name="aliases",
+        editable=False,
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(default=timezone.now, editable=False)

@@ -10,13 +10,13 @@ from django.utils import timezone
 
 from registry.exact_json.fields import AnnotationField, ExactJSONField
 from registry.exact_json.values import JSONObject
+from registry.models.names import NAME_PATTERN, ModelNotFound
+from registry.models.registered_models import RegisteredModel
 from registry.statements import fetch
 
 MAX_FRAMEWORK_LENGTH = 50
 MAX_CONCURRENCY = 10_000
 MAX_TIMEOUT_SECONDS = 86_400
-# Names become folder names below MODEL_PATH: this rules out "..", slashes and hidden folders.
-NAME_PATTERN = r"\A[A-Za-z0-9][A-Za-z0-9._+-]*\Z"
 # 19 digits may overflow 64 bits, so longer versions are treated as text.
 NUMBER_PATTERN = r"\A[0-9]{1,18}\Z"
 # Keeps this advisory lock apart from other applications' locks in the same database.
@@ -25,10 +25,6 @@ NUMBERING_LOCK_ID = 0x6D6C6170
 # Raw SQL because this runs on every prediction by version, and building the query with the ORM
 # takes longer than executing it.
 _ACTIVE_ID_SQL = "SELECT id FROM model_versions WHERE name = %s AND version = %s AND is_active"
-
-
-class ModelNotFound(LookupError):
-    """The version does not exist or is inactive. The message can be shown to the caller."""
 
 
 class VersionChanges(TypedDict, total=False):
@@ -134,6 +130,15 @@ class ModelVersion(models.Model):
         blank=True,
         help_text="Seconds within which it must answer. Empty: the setting"
         " PREDICTION_TIMEOUT_SECONDS.",
+    )
+    # Virtual: the name itself refers to it.
+    registered_model = models.ForeignObject(
+        RegisteredModel,
+        on_delete=models.PROTECT,
+        from_fields=["name"],
+        to_fields=["name"],
+        related_name="versions",
+        editable=False,
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     created_by = models.ForeignKey(

@@ -14,6 +14,7 @@ REGISTRY_WITHOUT_DJANGO = {
 }
 REGISTRY = REGISTRY_WITHOUT_DJANGO | {
     "registry",
+    "registry.access",
     "registry.aliases",
     "registry.artifacts",
     "registry.exact_json",
@@ -73,7 +74,9 @@ ROOMS: dict[str, set[str]] = {
     "registry.conversion.pickles": REGISTRY_WITHOUT_DJANGO
     | {"registry.artifacts", "registry.conversion", "registry.isolation"},
     "registry.models": {"registry.exact_json", "registry.statements"},
+    "registry.access": {"registry.exact_json", "registry.models", "registry.pagination"},
     "registry.aliases": {
+        "registry.access",
         "registry.exact_json",
         "registry.hooks",
         "registry.loading",
