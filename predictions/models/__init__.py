@@ -1,6 +1,10 @@
 """The tables of the prediction log, its outcomes and its replays."""
 
-from predictions.models.commit_order import continue_numbers, has_rows_from_the_future
+from predictions.models.commit_order import (
+    continue_numbers,
+    has_rows_from_the_future,
+    horizon,
+)
 from predictions.models.idempotency_keys import MAX_KEY_LENGTH, IdempotencyKey
 from predictions.models.outcomes import (
     MAX_OUTCOME_VALUE,
@@ -37,5 +41,6 @@ __all__ = [
     "ReplayResult",
     "continue_numbers",
     "has_rows_from_the_future",
+    "horizon",
     "protect_by_sample",
 ]

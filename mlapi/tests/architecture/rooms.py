@@ -42,6 +42,12 @@ EVALUATION = {
     "predictions.evaluation.replays",
 }
 
+EXPORT = {
+    "predictions.export",
+    "predictions.export.destinations",
+    "predictions.export.formats",
+}
+
 ROOMS: dict[str, set[str]] = {
     # Floor 1: registered models, versions, artifacts, runtimes, aliases.
     "registry": REGISTRY,
@@ -135,7 +141,13 @@ ROOMS: dict[str, set[str]] = {
     "predictions.evaluation.outcomes": SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.quality": SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.replays": SERVING | EVALUATION | REGISTRY,
+    "predictions.export": SERVING
+    | REGISTRY
+    | {"predictions.export.destinations", "predictions.export.formats"},
+    "predictions.export.formats": {"predictions.export", *REGISTRY},
+    "predictions.export.destinations": set(),
     "predictions.management": {"predictions", "registry.management", *SERVING, *EVALUATION}
+    | EXPORT
     | REGISTRY,
     "predictions.migrations": {"predictions.models", "registry.exact_json"},
     "predictions.testing": SERVING | EVALUATION | REGISTRY,
