@@ -52,10 +52,11 @@ from registry.artifacts.errors import (
     StorageUnavailable,
 )
 from registry.loading.errors import ArtifactMissing, ModelNotReady, ModelQuarantined
-from registry.models import ModelNotFound
+from registry.models import ModelNotFound, WebhookNotFound
 from registry.open_inference.binary import TensorError
 from registry.services import ArtifactExists, VersionExists, VersionInUse
 from registry.signatures.validation import InvalidInput, join_messages
+from registry.webhooks.changes import WebhookExists
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +108,8 @@ DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
     PromotionRefused: HTTPStatus.CONFLICT,
     OutcomesRefused: HTTPStatus.BAD_REQUEST,
     NoQuality: HTTPStatus.CONFLICT,
+    WebhookNotFound: HTTPStatus.NOT_FOUND,
+    WebhookExists: HTTPStatus.CONFLICT,
 }
 
 

@@ -21,6 +21,7 @@ from predictions.open_inference import views as v2
 from predictions.views import ModelPredictionViewSet, PredictionViewSet
 from registry.aliases.views import AliasMoveViewSet, AliasViewSet
 from registry.views import ModelVersionViewSet
+from registry.webhooks.views import WebhookDeliveryViewSet, WebhookViewSet
 
 
 class Router(SimpleRouter):
@@ -40,8 +41,11 @@ router.register("api/v1/predictions", PredictionViewSet, basename="prediction")
 router.register("api/v1/models", ModelVersionViewSet, basename="model")
 router.register("api/v1/replays", ReplayViewSet, basename="replay")
 router.register("api/v1/outcomes", OutcomeViewSet, basename="outcome")
+router.register("api/v1/webhooks", WebhookViewSet, basename="webhook")
 
 ALIAS = r"^api/v1/aliases/(?P<name>[^/]+)/(?P<alias>[^/]+)"
+
+WEBHOOK_DELIVERIES = r"^api/v1/webhooks/(?P<pk>[0-9]{1,19})/deliveries"
 
 # A model specifier: `name`, `name@alias` or `name:version`.
 SPECIFIER = r"(?P<name>[A-Za-z0-9._+@:-]{1,151})"
@@ -75,6 +79,16 @@ urlpatterns = [
         r"^api/v1/models/(?P<pk>[0-9]{1,19})/quality/?$",
         ModelQualityViewSet.as_view({"get": "list"}),
         name="model-quality",
+    ),
+    re_path(
+        WEBHOOK_DELIVERIES + r"/?$",
+        WebhookDeliveryViewSet.as_view({"get": "list"}),
+        name="webhook-deliveries",
+    ),
+    re_path(
+        WEBHOOK_DELIVERIES + r"/(?P<delivery_id>[0-9]{1,19})/resend/?$",
+        WebhookDeliveryViewSet.as_view({"post": "resend"}),
+        name="webhook-resend",
     ),
     re_path(r"^api/v1/aliases/?$", AliasViewSet.as_view({"get": "list"}), name="aliases"),
     re_path(

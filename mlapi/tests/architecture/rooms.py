@@ -78,7 +78,7 @@ ROOMS: dict[str, set[str]] = {
     | {"registry.artifacts", "registry.conversion", "registry.isolation"},
     "registry.models": {"registry.exact_json", "registry.statements"},
     "registry.http_client": set(),
-    "registry.work": {"registry.metrics", "registry.models"},
+    "registry.work": {"registry.metrics", "registry.models", "registry.readonly_admin"},
     "registry.webhooks": {
         "registry.access",
         "registry.exact_json",

@@ -2,6 +2,7 @@
 
 import json
 from datetime import datetime
+from functools import partial
 
 import pytest
 from django.contrib.auth.models import User
@@ -150,12 +151,12 @@ def test_every_move_of_an_alias_is_published_without_its_reason(
     first = make_version("iris", iris_artifact)
     second = make_version("iris", iris_artifact, version="2")
     attribution = Attribution("Customer Jane Doe complained", user, "request-1")
-    key = {"name": "iris", "alias": "live"}
+    set_alias = partial(moves.set_alias, name="iris", alias="live", attribution=attribution)
 
-    moves.set_alias(**key, version="1", attribution=attribution)
-    moves.set_alias(**key, version="2", shadows=["1"], attribution=attribution)
-    moves.rollback(**key, attribution=attribution)
-    moves.remove_alias(**key, attribution=attribution)
+    set_alias(version="1")
+    set_alias(version="2", shadows=["1"])
+    moves.rollback(name="iris", alias="live", attribution=attribution)
+    moves.remove_alias(name="iris", alias="live", attribution=attribution)
 
     data = data_of(ALIAS_MOVED)
     one = {"model_id": first.pk, "version": "1"}

@@ -87,10 +87,10 @@ def resolve(monkeypatch: pytest.MonkeyPatch) -> Resolve:
     def resolve(name: str, addresses: list[str]) -> None:
         remaining = list(addresses)
 
-        def look_up(host: str, port: int, *args: Any, flags: int = 0, **options: Any) -> Any:
+        def look_up(host: str, port: int, **options: Any) -> Any:
             if host != name:
-                return getaddrinfo(host, port, *args, flags=flags, **options)
-            if flags & socket.AI_NUMERICHOST:
+                return getaddrinfo(host, port, **options)
+            if options.get("flags", 0) & socket.AI_NUMERICHOST:
                 raise socket.gaierror(socket.EAI_NONAME, "not a number")
             address = remaining.pop(0) if len(remaining) > 1 else remaining[0]
             family = socket.AF_INET6 if ":" in address else socket.AF_INET

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError
 
+from registry.metrics import WORK_OLDEST_SECONDS, WORK_PENDING
 from registry.work import worker as workers
 from registry.work.kinds import Backlog, IsStopping, Kind
 from registry.work.worker import Worker
@@ -170,5 +171,5 @@ def test_backlog_is_measured() -> None:
     worker.stop()
     thread.join(30)
 
-    assert workers.WORK_PENDING.labels("numbers")._value.get() == 3
-    assert workers.WORK_OLDEST_SECONDS.labels("numbers")._value.get() == 12.5
+    assert WORK_PENDING.labels("numbers")._value.get() == 3
+    assert WORK_OLDEST_SECONDS.labels("numbers")._value.get() == 12.5
