@@ -31,6 +31,8 @@ from predictions.evaluation.outcomes.recording import OutcomesRefused
 from predictions.evaluation.quality.tasks import NoQuality
 from predictions.evaluation.replays.promotion_gate import InvalidRequirement, PromotionRefused
 from predictions.evaluation.replays.runner import ReplayBusy, ReplayTaken, ReplayTooLarge
+from predictions.export.formats import FormatUnavailable
+from predictions.export.streaming import ExportBusy
 from predictions.following import LogRestored
 from predictions.models import PredictionNotFound, ReplayNotFound
 from predictions.serving.idempotency import InvalidKey, KeyReused
@@ -100,6 +102,8 @@ DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
     ModelOverloaded: HTTPStatus.SERVICE_UNAVAILABLE,
     InvalidTimeout: HTTPStatus.BAD_REQUEST,
     LogRestored: HTTPStatus.SERVICE_UNAVAILABLE,
+    ExportBusy: HTTPStatus.SERVICE_UNAVAILABLE,
+    FormatUnavailable: HTTPStatus.NOT_IMPLEMENTED,
     ReplayNotFound: HTTPStatus.NOT_FOUND,
     ReplayTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     ReplayBusy: HTTPStatus.SERVICE_UNAVAILABLE,

@@ -234,6 +234,7 @@ CORS_ALLOW_HEADERS = [
 ]
 CORS_EXPOSE_HEADERS = [
     "At-End",
+    "Export-Position",
     "Inference-Header-Content-Length",
     "Link",
     "Retry-After",

@@ -15,6 +15,7 @@ from mlapi.rest import schema as schema  # registers its extension of drf-specta
 from predictions.evaluation.outcomes.views import OutcomeViewSet
 from predictions.evaluation.quality.views import AliasComparisonViewSet, ModelQualityViewSet
 from predictions.evaluation.replays.views import ReplayResultViewSet, ReplayViewSet
+from predictions.export.views import ExportViewSet
 from predictions.kserve_v1 import views as v1
 from predictions.mlflow.views import InvocationsView
 from predictions.open_inference import views as v2
@@ -60,6 +61,11 @@ handler500 = problems.server_error
 
 urlpatterns = [
     *router.urls,
+    re_path(
+        r"^api/v1/exports/predictions/?$",
+        ExportViewSet.as_view({"get": "list"}),
+        name="export-predictions",
+    ),
     re_path(
         r"^api/v1/models/(?P<pk>[0-9]{1,19})/predictions/?$",
         ModelPredictionViewSet.as_view({"get": "list"}),

@@ -169,6 +169,7 @@ ROOMS: dict[str, set[str]] = {
         "registry.open_inference",
         *SERVING,
         *EVALUATION,
+        *EXPORT,
         *REGISTRY,
     },
     "mlapi.bodies": {"mlapi.problems", "predictions.ndjson"},

@@ -3,10 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import IO
 
 from predictions.export.columns import Column, Inputs
-from predictions.export.formats.base import Writer
+from predictions.export.formats.base import Sink, Writer
 
 
 class FormatUnavailable(Exception):
@@ -22,7 +21,7 @@ class Format:
     default_inputs: Inputs
     writer: str
 
-    def open(self, file: IO[bytes], columns: Sequence[Column]) -> Writer:
+    def open(self, file: Sink, columns: Sequence[Column]) -> Writer:
         """A writer into the file; raises FormatUnavailable."""
         module, _, name = self.writer.rpartition(".")
         try:

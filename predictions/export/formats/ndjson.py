@@ -1,18 +1,19 @@
 """Exports as NDJSON: an object for each row."""
 
 from collections.abc import Sequence
-from typing import IO, Any
+from typing import Any
 
 import orjson
 
 from predictions.export.columns import JSON, Column
+from predictions.export.formats.base import Sink
 from predictions.export.reading import Chunk
 
 
 class NDJSONWriter:
     """JSON columns are embedded as they are in the log, to the digit."""
 
-    def __init__(self, file: IO[bytes], columns: Sequence[Column]) -> None:
+    def __init__(self, file: Sink, columns: Sequence[Column]) -> None:
         self._file = file
         self._names = [column.name for column in columns]
         self._json = [place for place, column in enumerate(columns) if column.datatype == JSON]

@@ -1,12 +1,13 @@
 """Exports as Parquet, by pyarrow: the one module that imports it."""
 
 from collections.abc import Sequence
-from typing import IO, Any
+from typing import Any
 
 import pyarrow as pa
 from pyarrow import parquet
 
 from predictions.export.columns import JSON, TEXT, TIME, Column
+from predictions.export.formats.base import Sink
 from predictions.export.reading import Chunk
 from registry.signatures.signature import DTYPES
 
@@ -19,7 +20,7 @@ COMPRESSION = "zstd"
 class ParquetWriter:
     """Row groups of GROUP_ROWS or GROUP_BYTES, whichever comes first, compressed by zstd."""
 
-    def __init__(self, file: IO[bytes], columns: Sequence[Column]) -> None:
+    def __init__(self, file: Sink, columns: Sequence[Column]) -> None:
         self._schema = pa.schema([(column.name, _type(column)) for column in columns])
         self._writer = parquet.ParquetWriter(file, self._schema, compression=COMPRESSION)
         self._waiting: list[Any] = []

@@ -9,11 +9,12 @@ follows the apostrophe, if a text has one at its beginning: see `original_text`.
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import IO, Any
+from typing import Any
 
 import orjson
 
 from predictions.export.columns import JSON, TIME, Column
+from predictions.export.formats.base import Sink
 from predictions.export.reading import Chunk
 from registry.signatures.signature import DTYPES
 
@@ -26,7 +27,7 @@ _ESCAPED = (*FORMULA_BEGINNINGS, ESCAPE)
 class CSVWriter:
     """A header, then a line for each row. JSON and lists are cells with JSON text."""
 
-    def __init__(self, file: IO[bytes], columns: Sequence[Column]) -> None:
+    def __init__(self, file: Sink, columns: Sequence[Column]) -> None:
         self._file = file
         self._cells = [_cell_writer(column) for column in columns]
         self._write_line([_text(column.name) for column in columns])
