@@ -7,6 +7,7 @@ position misses none and gets none twice, however many write at the same time.
 import re
 from typing import Any
 
+from django.db import connections
 from django.db.models import Q
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
@@ -90,7 +91,7 @@ class FollowablePagination(KeysetPagination):
 
 
 def _rows_after(start: tuple[int, int], rows: PredictionQuerySet, limit: int) -> list[Prediction]:
-    if has_rows_from_the_future(Prediction._meta.db_table, rows.db):
+    if has_rows_from_the_future(Prediction._meta.db_table, connections[rows.db]):
         raise LogRestored("The database was restored: `manage.py migrate` must run first")
     transaction_id, pk = start
     return list(

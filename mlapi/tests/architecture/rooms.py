@@ -194,6 +194,7 @@ ROOMS: dict[str, set[str]] = {
     "mlapi.server": {
         "mlapi.bodies",
         "mlapi.configuration",
+        "mlapi.databases",
         "mlapi.health",
         "mlapi.metric_files",
         "mlapi.metrics",
