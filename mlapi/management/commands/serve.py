@@ -46,6 +46,12 @@ class Command(BaseCommand):
             " workers hang (HEALTH_PORT; 0 for none).",
         )
         parser.add_argument(
+            "--with-worker",
+            action="store_true",
+            help="Also do background work, such as delivering webhooks, in a process of its own, as"
+            " `manage.py work` does.",
+        )
+        parser.add_argument(
             "--pin",
             action=argparse.BooleanOptionalAction,
             help="Pin each worker to one processor: more small predictions per second, but a large"
@@ -62,6 +68,7 @@ class Command(BaseCommand):
         threads: int,
         health_port: int,
         pin: bool | None,
+        with_worker: bool,
         **options: object,
     ) -> None:
         if health_port == port:
@@ -81,6 +88,7 @@ class Command(BaseCommand):
             workers=workers,
             threads=threads,
             pin=should_pin(pin, workers),
+            with_worker=with_worker,
             health_port=health_port,
             worker_timeout_seconds=settings.WORKER_TIMEOUT_SECONDS,
             max_connections=settings.MAX_CONNECTIONS,

@@ -6,6 +6,7 @@ import threading
 import time
 from types import FrameType
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, InterfaceError
 from prometheus_client import start_http_server
@@ -13,6 +14,8 @@ from prometheus_client import start_http_server
 from mlapi.management.commands.serve import check_migrations, port_number
 from registry.work import kinds
 from registry.work.worker import Totals, Worker
+
+NICENESS = 10
 
 logger = logging.getLogger(__name__)
 
@@ -57,11 +60,16 @@ class Command(BaseCommand):
     ) -> None:
         chosen = _chosen_kinds(kinds)
         check_migrations()
+        # A worker needs few connections; more are opened while it has more items in hand.
+        if (pool := settings.DATABASES["default"]["OPTIONS"].get("pool")) is not None:
+            pool["min_size"] = 1
         if metrics_port is not None:
             _serve_metrics(metrics_port)
         worker = Worker(chosen, threads=threads)
         _stop_on_signals(worker)
         if parent is not None:
+            # Beside a server, which has priority.
+            os.nice(NICENESS)
             _stop_with(parent, worker)
         names = ", ".join(kind.name for kind in chosen)
         logger.info("Process %d does background work: %s", os.getpid(), names)

@@ -188,6 +188,7 @@ ROOMS: dict[str, set[str]] = {
         "mlapi.proxies",
         "mlapi.wsgi",
         "registry.loading",
+        "registry.work.process",
     },
     # Pages and proxies share the middleware's types and the error format.
     "mlapi.pages": {"mlapi.middleware"},
