@@ -75,13 +75,7 @@ class Command(BaseCommand):
             raise CommandError(f"--health-port must be another port than --port, not {port} too")
         check_migrations()
         check_pooler()
-        try:
-            ensure_temporary_folder()
-            address = free_address(host, port)
-            if health_port:
-                free_address(host, health_port)
-        except (NoTemporaryFolder, AddressError) as error:
-            raise CommandError(str(error)) from None
+        address = _free_addresses(host, port, health_port)
         server_options = Options(
             host=address.host,
             port=port,
@@ -101,6 +95,18 @@ class Command(BaseCommand):
         # exec instead of a child process: signals reach the server directly, and it starts without
         # this process's connections and threads.
         os.execv(command[0], command)  # noqa: S606
+
+
+def _free_addresses(host: str, port: int, health_port: int) -> Address:
+    """The address to serve on, if it and the health port are free; raises CommandError."""
+    try:
+        ensure_temporary_folder()
+        address = free_address(host, port)
+        if health_port:
+            free_address(host, health_port)
+    except (NoTemporaryFolder, AddressError) as error:
+        raise CommandError(str(error)) from None
+    return address
 
 
 def free_address(host: str, port: int) -> Address:

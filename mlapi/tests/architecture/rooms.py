@@ -22,6 +22,7 @@ REGISTRY = REGISTRY_WITHOUT_DJANGO | {
     "registry.loading",
     "registry.models",
     "registry.webhooks",
+    "registry.webhooks.delivery.kinds",
     "registry.work",
 }
 # What the code that answers predictions uses. None of it is about evaluation.
@@ -76,12 +77,18 @@ ROOMS: dict[str, set[str]] = {
     "registry.webhooks": {
         "registry.access",
         "registry.exact_json",
-        "registry.http_client",
-        "registry.metrics",
+        "registry.http_client.origins",
         "registry.models",
         "registry.pagination",
         "registry.readonly_admin",
         "registry.serializers",
+        "registry.webhooks.delivery",
+    },
+    "registry.webhooks.delivery": {
+        "registry.http_client",
+        "registry.metrics",
+        "registry.models",
+        "registry.webhooks",
         "registry.work",
     },
     "registry.access": {"registry.exact_json", "registry.models", "registry.pagination"},
