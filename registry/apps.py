@@ -7,7 +7,8 @@ class RegistryConfig(AppConfig):
 
     def ready(self) -> None:
         # Models can only be imported once the apps are ready.
-        from registry.webhooks import events, kinds
+        from registry.webhooks import events
+        from registry.webhooks.delivery import kinds
         from registry.work.kinds import register
 
         events.declare(

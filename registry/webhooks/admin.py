@@ -12,7 +12,8 @@ from django.utils.safestring import SafeString
 from registry.access.accessor import Accessor
 from registry.models import Webhook, WebhookDelivery
 from registry.readonly_admin import ReadOnlyAdmin, change_link, readable_json
-from registry.webhooks import changes, events, signing
+from registry.webhooks import changes, events
+from registry.webhooks.delivery import signing
 from registry.webhooks.forms import FIELDS, WebhookForm
 from registry.webhooks.urls import read_url
 

@@ -11,7 +11,8 @@ from django.db import IntegrityError, transaction
 from registry.access import audit
 from registry.access.accessor import SYSTEM, Accessor
 from registry.models import AuditEvent, Webhook, WebhookDelivery
-from registry.webhooks import delivery, outbox
+from registry.webhooks import outbox
+from registry.webhooks.delivery import attempts
 from registry.webhooks.urls import read_url
 
 
@@ -75,7 +76,7 @@ def resend(row: WebhookDelivery, *, accessor: Accessor = SYSTEM) -> None:
     """Make a delivery due now, whatever its state."""
     with transaction.atomic():
         _record(f"sent {row} again", row.webhook, accessor)
-        delivery.resend(row)
+        attempts.resend(row)
 
 
 def _save(webhook: Webhook, fields: Sequence[str] | None = None) -> None:

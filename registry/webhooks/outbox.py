@@ -71,7 +71,7 @@ def _body(
     return {
         "id": str(event_id),
         "type": event.name,
-        "version": PAYLOAD_VERSION,
+        "payload_version": PAYLOAD_VERSION,
         "timestamp": at.isoformat().replace("+00:00", "Z"),
         "data": dict(data),
     }

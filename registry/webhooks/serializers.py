@@ -12,7 +12,8 @@ from registry.exact_json.serializers import (
 from registry.models import Webhook, WebhookDelivery
 from registry.models.webhooks import MAX_EVENT_LENGTH, MAX_URL_LENGTH, MAX_WEBHOOK_NAME_LENGTH
 from registry.serializers import safe_name
-from registry.webhooks import events, signing
+from registry.webhooks import events
+from registry.webhooks.delivery import signing
 from registry.webhooks.urls import InvalidURL, allowed_target
 
 MAX_MODELS = 1000

@@ -6,13 +6,17 @@ import threading
 import time
 from types import FrameType
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, InterfaceError
 from prometheus_client import start_http_server
 
-from mlapi.management.commands.serve import check_migrations, port_number
+from mlapi.databases.startup import DatabaseUnfit, check_database
+from mlapi.management.commands.serve import port_number
 from registry.work import kinds
 from registry.work.worker import Totals, Worker
+
+NICENESS = 10
 
 logger = logging.getLogger(__name__)
 
@@ -56,12 +60,22 @@ class Command(BaseCommand):
         **options: object,
     ) -> None:
         chosen = _chosen_kinds(kinds)
-        check_migrations()
+        try:
+            check_database()
+        except DatabaseUnfit as error:
+            raise CommandError(str(error)) from error
+        except (DatabaseError, InterfaceError) as error:
+            raise CommandError(f"The database is unavailable: {error}") from error
+        # A worker needs few connections; more are opened while it has more items in hand.
+        if (pool := settings.DATABASES["default"]["OPTIONS"].get("pool")) is not None:
+            pool["min_size"] = 1
         if metrics_port is not None:
             _serve_metrics(metrics_port)
         worker = Worker(chosen, threads=threads)
         _stop_on_signals(worker)
         if parent is not None:
+            # Beside a server, which has priority.
+            os.nice(NICENESS)
             _stop_with(parent, worker)
         names = ", ".join(kind.name for kind in chosen)
         logger.info("Process %d does background work: %s", os.getpid(), names)

@@ -22,6 +22,7 @@ REGISTRY = REGISTRY_WITHOUT_DJANGO | {
     "registry.loading",
     "registry.models",
     "registry.webhooks",
+    "registry.webhooks.delivery.kinds",
     "registry.work",
 }
 # What the code that answers predictions uses. None of it is about evaluation.
@@ -82,12 +83,18 @@ ROOMS: dict[str, set[str]] = {
     "registry.webhooks": {
         "registry.access",
         "registry.exact_json",
-        "registry.http_client",
-        "registry.metrics",
+        "registry.http_client.origins",
         "registry.models",
         "registry.pagination",
         "registry.readonly_admin",
         "registry.serializers",
+        "registry.webhooks.delivery",
+    },
+    "registry.webhooks.delivery": {
+        "registry.http_client",
+        "registry.metrics",
+        "registry.models",
+        "registry.webhooks",
         "registry.work",
     },
     "registry.access": {"registry.exact_json", "registry.models", "registry.pagination"},
@@ -202,6 +209,7 @@ ROOMS: dict[str, set[str]] = {
         "mlapi.proxies",
         "mlapi.wsgi",
         "registry.loading",
+        "registry.work.process",
     },
     # Pages and proxies share the middleware's types and the error format.
     "mlapi.pages": {"mlapi.middleware"},

@@ -7,7 +7,8 @@ from django.utils import timezone
 
 from registry.models import AuditEvent, RecurringWork, Webhook, WebhookDelivery
 from registry.testing.clients import form_errors, text_of
-from registry.webhooks import outbox, signing
+from registry.webhooks import outbox
+from registry.webhooks.delivery import signing
 from registry.webhooks.tests.conftest import MakeWebhook
 
 WEBHOOKS = "/admin/registry/webhook/"

@@ -11,7 +11,8 @@ from rest_framework.test import APIClient
 
 from registry.models import AuditEvent, Webhook, WebhookDelivery
 from registry.testing.clients import api_client
-from registry.webhooks import delivery, outbox, signing
+from registry.webhooks import outbox
+from registry.webhooks.delivery import attempts, signing
 from registry.webhooks.tests.conftest import MakeWebhook
 
 URL = "/api/v1/webhooks/"
@@ -196,7 +197,7 @@ def test_delivery_is_sent_again(admin_api: APIClient, make_webhook: MakeWebhook)
 
     assert response.status_code == 202
     assert (response.json()["state"], response.json()["attempts"]) == ("pending", 0)
-    taken = delivery.take_due()
+    taken = attempts.take_due()
     assert taken == row
     assert admin_api.post(path.replace(f"/{webhook.pk}/", f"/{other.pk}/")).status_code == 404
 

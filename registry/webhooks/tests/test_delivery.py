@@ -13,8 +13,9 @@ from standardwebhooks import Webhook as StandardWebhook
 from standardwebhooks import WebhookVerificationError
 
 from registry.models import Webhook, WebhookDelivery
-from registry.webhooks import delivery, outbox, signing
-from registry.webhooks.sending import Response
+from registry.webhooks import outbox
+from registry.webhooks.delivery import attempts, signing
+from registry.webhooks.delivery.sending import Response
 from registry.webhooks.tests.conftest import MakeWebhook
 from registry.webhooks.tests.receiver import Receiver
 
@@ -23,9 +24,9 @@ State = WebhookDelivery.State
 
 def attempt() -> WebhookDelivery:
     """Make the next attempt that is due; the row after it."""
-    taken = delivery.take_due()
+    taken = attempts.take_due()
     assert taken is not None
-    delivery.deliver(taken)
+    attempts.deliver(taken)
     taken.refresh_from_db()
     return taken
 
@@ -50,7 +51,7 @@ def test_message_is_delivered_with_a_signature_that_another_implementation_verif
     assert headers["content-type"] == "application/json"
     assert receiver.paths == ["/hooks?team=ml"]
     assert (row.state, row.attempts, row.last_status) == (State.DELIVERED, 1, 204)
-    assert delivery.take_due() is None
+    assert attempts.take_due() is None
     with pytest.raises(WebhookVerificationError):
         StandardWebhook(signing.secret_of("another")).verify(body, headers)
     with pytest.raises(WebhookVerificationError):
@@ -97,8 +98,8 @@ def test_refused_message_is_tried_again_later(
     assert row.last_error.startswith(f"The server responded with status {status}: out of service")
     assert len(row.last_error) < 300
     seconds = (row.due_at - timezone.now()).total_seconds()
-    assert 1 < seconds <= delivery.FIRST_RETRY_SECONDS * (1 + delivery.JITTER)
-    assert delivery.take_due() is None
+    assert 1 < seconds <= attempts.FIRST_RETRY_SECONDS * (1 + attempts.JITTER)
+    assert attempts.take_due() is None
 
     receiver.status = 200
     make_due(row)
@@ -112,7 +113,7 @@ def test_pauses_between_attempts_grow_to_hours(webhook: Webhook) -> None:
     row = outbox.publish_test(webhook)
     pauses = []
     for row.attempts in range(1, 30):
-        retry_at = delivery._retry_at(row, Response(500), datetime(2026, 1, 1, tzinfo=UTC))
+        retry_at = attempts._retry_at(row, Response(500), datetime(2026, 1, 1, tzinfo=UTC))
         pauses.append((retry_at - datetime(2026, 1, 1, tzinfo=UTC)).total_seconds())
 
     assert all(4 <= a < b for a, b in pairwise(pauses[:6]))
@@ -135,7 +136,7 @@ def test_retry_after_is_respected_by_all_messages_of_the_target(
     row = attempt()
 
     assert 3500 < (row.due_at - timezone.now()).total_seconds() < 3700
-    assert delivery.take_due() is None
+    assert attempts.take_due() is None
     assert len(receiver.messages) == 1
 
 
@@ -149,7 +150,7 @@ def test_message_is_given_up_after_three_days(receiver: Receiver, webhook: Webho
 
     assert (row.state, row.last_status) == (State.FAILED, 500)
     assert row.finished_at is not None
-    assert delivery.take_due() is None
+    assert attempts.take_due() is None
 
 
 def test_target_that_is_gone_is_disabled(receiver: Receiver, webhook: Webhook) -> None:
@@ -162,7 +163,7 @@ def test_target_that_is_gone_is_disabled(receiver: Receiver, webhook: Webhook) -
     webhook.refresh_from_db()
     assert (row.state, webhook.is_active) == (State.FAILED, False)
     assert "410" in webhook.disabled_reason
-    assert delivery.take_due() is None
+    assert attempts.take_due() is None
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
@@ -192,7 +193,7 @@ def test_target_that_does_not_answer_is_left_after_its_time(
     assert (row.state, row.last_status) == (State.PENDING, None)
     assert row.last_error == "The server did not respond in time"
     # Its whole backlog is not tried against a target that is down.
-    assert delivery.take_due() is None
+    assert attempts.take_due() is None
     webhook.refresh_from_db()
     assert webhook.failures == 1
 
@@ -214,14 +215,14 @@ def test_delivery_of_a_worker_that_died_is_taken_again_after_its_lease(
     receiver: Receiver, webhook: Webhook
 ) -> None:
     outbox.publish_test(webhook)
-    dead = delivery.take_due()
+    dead = attempts.take_due()
     assert dead is not None
-    assert delivery.take_due() is None
+    assert attempts.take_due() is None
 
     WebhookDelivery.objects.update(due_at=timezone.now(), locked_until=timezone.now())
     row = attempt()
     # The worker was not dead after all: its result comes too late.
-    delivery.record(dead, Response(500, "late"))
+    attempts.record(dead, Response(500, "late"))
 
     row.refresh_from_db()
     assert (row.state, row.attempts, row.last_error) == (State.DELIVERED, 2, "")
@@ -235,7 +236,7 @@ def test_one_target_has_few_attempts_under_way_and_does_not_block_others(
         outbox.publish_test(slow)
     outbox.publish_test(other)
 
-    taken = [row.webhook for _ in range(6) if (row := delivery.take_due()) is not None]
+    taken = [row.webhook for _ in range(6) if (row := attempts.take_due()) is not None]
 
     assert taken == [slow, other, slow]
 
@@ -247,7 +248,7 @@ def test_delivery_is_taken_with_two_queries_and_an_update(
         outbox.publish_test(make_webhook())
 
     with django_assert_num_queries(3):  # type: ignore[operator]
-        assert delivery.take_due() is not None
+        assert attempts.take_due() is not None
 
 
 def test_target_that_is_not_allowed_any_more_is_not_called(
@@ -271,7 +272,7 @@ def test_message_is_sent_again_with_the_same_id(
         state=state, attempts=9, finished_at=timezone.now(), give_up_at=timezone.now()
     )
 
-    delivery.resend(row)
+    attempts.resend(row)
     row = attempt()
 
     assert (row.state, row.attempts) == (State.DELIVERED, 1)
@@ -279,13 +280,13 @@ def test_message_is_sent_again_with_the_same_id(
 
 
 def test_backlog_counts_what_waits(make_webhook: MakeWebhook) -> None:
-    assert delivery.measure().pending == 0
+    assert attempts.measure().pending == 0
     row = outbox.publish_test(make_webhook())
     due_at = timezone.now() - timedelta(minutes=5)
     WebhookDelivery.objects.filter(pk=row.pk).update(due_at=due_at)
     outbox.publish_test(make_webhook(is_active=False))
 
-    backlog = delivery.measure()
+    backlog = attempts.measure()
 
     assert backlog.pending == 1
     assert 299 < backlog.oldest_seconds < 400

@@ -7,8 +7,9 @@ from django.conf import LazySettings
 from django.utils import timezone
 
 from registry.models import WebhookDelivery
-from registry.webhooks import housekeeping, outbox
-from registry.webhooks.kinds import TIDYING
+from registry.webhooks import outbox
+from registry.webhooks.delivery import housekeeping
+from registry.webhooks.delivery.kinds import TIDYING
 from registry.webhooks.tests.conftest import MakeWebhook
 
 State = WebhookDelivery.State

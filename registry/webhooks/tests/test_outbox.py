@@ -54,7 +54,7 @@ def test_each_target_that_wants_the_event_gets_a_row_with_the_same_message(
     assert first.payload == second.payload == third.payload
     assert first.payload["id"] == str(first.event_id) == str(third.event_id)
     assert first.payload["type"] == "version.registered"
-    assert first.payload["version"] == 1
+    assert first.payload["payload_version"] == 1
     assert first.payload["data"] == {"model": "iris", "version": "1"}
     assert datetime.fromisoformat(first.payload["timestamp"]).utcoffset() is not None
     assert (first.state, first.attempts) == ("pending", 0)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from django.conf import LazySettings
 
-from registry.webhooks import sending
-from registry.webhooks.sending import Response
+from registry.webhooks.delivery import sending
+from registry.webhooks.delivery.sending import Response
 from registry.webhooks.tests.receiver import Receiver
 from registry.webhooks.urls import InvalidURL, allowed_target, read_url
 

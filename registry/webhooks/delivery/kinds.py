@@ -2,18 +2,18 @@
 
 from datetime import timedelta
 
-from registry.webhooks import delivery
-from registry.webhooks.housekeeping import tidy
+from registry.webhooks.delivery import attempts
+from registry.webhooks.delivery.housekeeping import tidy
 from registry.work.kinds import Kind
 from registry.work.recurring import recurring
 
 DELIVERIES = Kind(
     "webhooks",
     "Delivers events to webhooks",
-    delivery.take_due,
-    delivery.deliver,
-    max_concurrency=delivery.MAX_CONCURRENT,
-    measure=delivery.measure,
+    attempts.take_due,
+    attempts.deliver,
+    max_concurrency=attempts.MAX_CONCURRENT,
+    measure=attempts.measure,
 )
 TIDYING = recurring(
     "webhook-tidying",

@@ -14,8 +14,8 @@ from django.utils import timezone
 from registry.metrics import WEBHOOK_ATTEMPTS
 from registry.models import Webhook, WebhookDelivery
 from registry.models.webhooks import MAX_DELIVERY_ERROR_LENGTH
-from registry.webhooks import sending, signing
-from registry.webhooks.sending import Response
+from registry.webhooks.delivery import sending, signing
+from registry.webhooks.delivery.sending import Response
 from registry.webhooks.urls import InvalidURL, allowed_target
 from registry.work.kinds import Backlog, IsStopping
 
