@@ -34,7 +34,9 @@ from predictions.evaluation.replays.runner import ReplayBusy, ReplayTaken, Repla
 from predictions.export.formats import FormatUnavailable
 from predictions.export.streaming import ExportBusy
 from predictions.following import LogRestored
-from predictions.models import PredictionNotFound, ReplayNotFound
+from predictions.models import LegalHoldNotFound, PredictionNotFound, ReplayNotFound
+from predictions.retention.erasing import ErasureTooLarge, NamesSubject
+from predictions.retention.holds import HeldByLaw, LegalHoldReleased
 from predictions.serving.idempotency import InvalidKey, KeyReused
 from predictions.serving.limits.bulkheads import ModelOverloaded
 from predictions.serving.limits.deadlines import InvalidTimeout
@@ -104,6 +106,11 @@ DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
     LogRestored: HTTPStatus.SERVICE_UNAVAILABLE,
     ExportBusy: HTTPStatus.SERVICE_UNAVAILABLE,
     FormatUnavailable: HTTPStatus.NOT_IMPLEMENTED,
+    ErasureTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    NamesSubject: HTTPStatus.BAD_REQUEST,
+    HeldByLaw: HTTPStatus.CONFLICT,
+    LegalHoldNotFound: HTTPStatus.NOT_FOUND,
+    LegalHoldReleased: HTTPStatus.CONFLICT,
     ReplayNotFound: HTTPStatus.NOT_FOUND,
     ReplayTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     ReplayBusy: HTTPStatus.SERVICE_UNAVAILABLE,

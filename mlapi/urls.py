@@ -19,6 +19,7 @@ from predictions.export.views import ExportViewSet
 from predictions.kserve_v1 import views as v1
 from predictions.mlflow.views import InvocationsView
 from predictions.open_inference import views as v2
+from predictions.retention.views import ErasureViewSet, LegalHoldViewSet
 from predictions.views import ModelPredictionViewSet, PredictionViewSet
 from registry.aliases.views import AliasMoveViewSet, AliasViewSet
 from registry.views import ModelVersionViewSet
@@ -43,6 +44,8 @@ router.register("api/v1/models", ModelVersionViewSet, basename="model")
 router.register("api/v1/replays", ReplayViewSet, basename="replay")
 router.register("api/v1/outcomes", OutcomeViewSet, basename="outcome")
 router.register("api/v1/webhooks", WebhookViewSet, basename="webhook")
+router.register("api/v1/erasures", ErasureViewSet, basename="erasure")
+router.register("api/v1/legal-holds", LegalHoldViewSet, basename="legal-hold")
 
 ALIAS = r"^api/v1/aliases/(?P<name>[^/]+)/(?P<alias>[^/]+)"
 

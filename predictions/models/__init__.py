@@ -5,7 +5,13 @@ from predictions.models.commit_order import (
     has_rows_from_the_future,
     horizon,
 )
+from predictions.models.erasures import Erasure
 from predictions.models.idempotency_keys import MAX_KEY_LENGTH, IdempotencyKey
+from predictions.models.legal_holds import (
+    MAX_PRIVACY_REASON_LENGTH,
+    LegalHold,
+    LegalHoldNotFound,
+)
 from predictions.models.outcomes import (
     MAX_OUTCOME_VALUE,
     MAX_PREDICTIONS_OF_REFERENCE,
@@ -31,8 +37,12 @@ __all__ = [
     "MAX_KEY_LENGTH",
     "MAX_OUTCOME_VALUE",
     "MAX_PREDICTIONS_OF_REFERENCE",
+    "MAX_PRIVACY_REASON_LENGTH",
     "MAX_REPLAY_NAME_LENGTH",
+    "Erasure",
     "IdempotencyKey",
+    "LegalHold",
+    "LegalHoldNotFound",
     "Outcome",
     "Prediction",
     "PredictionNotFound",

@@ -153,7 +153,14 @@ ROOMS: dict[str, set[str]] = {
     | {"predictions.export.destinations", "predictions.export.formats"},
     "predictions.export.formats": {"predictions.export", *REGISTRY},
     "predictions.export.destinations": set(),
-    "predictions.management": {"predictions", "registry.management", *SERVING, *EVALUATION}
+    "predictions.retention": {"predictions.evaluation.replays.report", *SERVING, *REGISTRY},
+    "predictions.management": {
+        "predictions",
+        "predictions.retention",
+        "registry.management",
+        *SERVING,
+        *EVALUATION,
+    }
     | EXPORT
     | REGISTRY,
     "predictions.migrations": {"predictions.models", "registry.exact_json"},
@@ -173,6 +180,7 @@ ROOMS: dict[str, set[str]] = {
         "predictions.kserve_v1",
         "predictions.mlflow",
         "predictions.open_inference",
+        "predictions.retention",
         "registry.open_inference",
         *SERVING,
         *EVALUATION,
