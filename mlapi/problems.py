@@ -33,11 +33,11 @@ from predictions.evaluation.replays.promotion_gate import InvalidRequirement, Pr
 from predictions.evaluation.replays.runner import ReplayBusy, ReplayTaken, ReplayTooLarge
 from predictions.following import LogRestored
 from predictions.models import PredictionNotFound, ReplayNotFound
+from predictions.serving.guards import CallerInactive
 from predictions.serving.idempotency import InvalidKey, KeyReused
 from predictions.serving.limits.bulkheads import ModelOverloaded
 from predictions.serving.limits.deadlines import InvalidTimeout
 from predictions.serving.questions import Caller
-from predictions.serving.recorder import CallerInactive
 from predictions.serving.services import (
     PredictionFailed,
     PredictionTimedOut,
@@ -182,9 +182,20 @@ def exception_handler(error: Exception, context: HandlerContext) -> HttpResponse
     if not isinstance(request, Request):
         # The exception was raised before DRF wrapped the request, or outside DRF.
         return _handle(error, request)
-    if isinstance(request.successful_authenticator, CachedTokenAuthentication):
-        error = error_for(Caller.identified_by(request), error)
+    if caller := _unchecked_caller(request):
+        error = error_for(caller, error)
     return _handle(error, request._request)
+
+
+def _unchecked_caller(request: Request) -> Caller | None:
+    """The caller of a request for predictions, whose rights nothing has checked yet."""
+    caller: Caller | None = getattr(request._request, "caller", None)
+    # Not `successful_authenticator`, which would authenticate once more if that has failed.
+    if caller is None and isinstance(
+        getattr(request, "_authenticator", None), CachedTokenAuthentication
+    ):
+        caller = Caller.identified_by(request)
+    return caller
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
