@@ -19,6 +19,7 @@ from predictions.kserve_v1 import views as v1
 from predictions.mlflow.views import InvocationsView
 from predictions.open_inference import views as v2
 from predictions.views import ModelPredictionViewSet, PredictionViewSet
+from registry.access.keys.views import ApiKeyViewSet
 from registry.aliases.views import AliasMoveViewSet, AliasViewSet
 from registry.views import ModelVersionViewSet
 
@@ -39,6 +40,7 @@ router = Router()
 router.register("api/v1/predictions", PredictionViewSet, basename="prediction")
 router.register("api/v1/models", ModelVersionViewSet, basename="model")
 router.register("api/v1/replays", ReplayViewSet, basename="replay")
+router.register("api/v1/api-keys", ApiKeyViewSet, basename="api-key")
 router.register("api/v1/outcomes", OutcomeViewSet, basename="outcome")
 
 ALIAS = r"^api/v1/aliases/(?P<name>[^/]+)/(?P<alias>[^/]+)"
