@@ -188,6 +188,8 @@ AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 # The access log table would grow with every login.
 AXES_DISABLE_ACCESS_LOG = True
 
+API_KEY_MAX_DAYS = environment.integer("API_KEY_MAX_DAYS", "365", maximum=36_500)
+
 METRICS_TOKEN = environment.text("METRICS_TOKEN")
 
 # What every user may do with every model that is not private.

@@ -21,6 +21,7 @@ from predictions.mlflow.views import InvocationsView
 from predictions.open_inference import views as v2
 from predictions.retention.views import ErasureViewSet, LegalHoldViewSet
 from predictions.views import ModelPredictionViewSet, PredictionViewSet
+from registry.access.keys.views import ApiKeyViewSet
 from registry.aliases.views import AliasMoveViewSet, AliasViewSet
 from registry.views import ModelVersionViewSet
 from registry.webhooks.views import WebhookDeliveryViewSet, WebhookViewSet
@@ -42,6 +43,7 @@ router = Router()
 router.register("api/v1/predictions", PredictionViewSet, basename="prediction")
 router.register("api/v1/models", ModelVersionViewSet, basename="model")
 router.register("api/v1/replays", ReplayViewSet, basename="replay")
+router.register("api/v1/api-keys", ApiKeyViewSet, basename="api-key")
 router.register("api/v1/outcomes", OutcomeViewSet, basename="outcome")
 router.register("api/v1/webhooks", WebhookViewSet, basename="webhook")
 router.register("api/v1/erasures", ErasureViewSet, basename="erasure")
