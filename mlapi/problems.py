@@ -49,7 +49,8 @@ from predictions.serving.services import (
     PredictionUnavailable,
 )
 from registry.access.keys.changes import ApiKeyEnded, ApiKeyNotFound, TooManyApiKeys
-from registry.aliases.recording import AliasMoved
+from registry.aliases.decisions import RequestClosed
+from registry.aliases.recording import AliasMoved, ApprovalRequired
 from registry.aliases.validation import MoveRefused
 from registry.artifacts.errors import (
     ArtifactRejected,
@@ -58,8 +59,10 @@ from registry.artifacts.errors import (
     StorageUnavailable,
 )
 from registry.loading.errors import ArtifactMissing, ModelNotReady, ModelQuarantined
-from registry.models import ModelNotFound, WebhookNotFound
+from registry.models import ModelNotFound, RequestNotFound, WebhookNotFound
 from registry.open_inference.binary import TensorError
+from registry.registered_models.changes import RegisteredModelExists, RegisteredModelInUse
+from registry.registered_models.grants import GrantNotFound
 from registry.services import ArtifactExists, VersionExists, VersionInUse
 from registry.signatures.validation import InvalidInput, join_messages
 from registry.webhooks.changes import WebhookExists
@@ -88,6 +91,12 @@ DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
     VersionInUse: HTTPStatus.CONFLICT,
     MoveRefused: HTTPStatus.CONFLICT,
     AliasMoved: HTTPStatus.CONFLICT,
+    ApprovalRequired: HTTPStatus.CONFLICT,
+    RequestClosed: HTTPStatus.CONFLICT,
+    RequestNotFound: HTTPStatus.NOT_FOUND,
+    RegisteredModelExists: HTTPStatus.CONFLICT,
+    RegisteredModelInUse: HTTPStatus.CONFLICT,
+    GrantNotFound: HTTPStatus.NOT_FOUND,
     ArtifactExists: HTTPStatus.CONFLICT,
     ArtifactMissing: HTTPStatus.CONFLICT,
     StorageFull: HTTPStatus.INSUFFICIENT_STORAGE,

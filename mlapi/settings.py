@@ -207,6 +207,8 @@ WEBHOOK_TIMEOUT_SECONDS = environment.integer(
     "WEBHOOK_TIMEOUT_SECONDS", "15", minimum=1, maximum=60
 )
 WEBHOOK_KEEP_DAYS = environment.integer("WEBHOOK_KEEP_DAYS", "30", minimum=1, maximum=3650)
+# How long a move of an alias waits for the approval of another user.
+APPROVAL_HOURS = environment.integer("APPROVAL_HOURS", "168", minimum=1, maximum=8760)
 
 # The server: connections and workers
 

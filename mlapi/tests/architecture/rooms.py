@@ -18,6 +18,7 @@ REGISTRY = REGISTRY_WITHOUT_DJANGO | {
     "registry.access",
     "registry.access.keys",
     "registry.aliases",
+    "registry.aliases.approvals",
     "registry.artifacts",
     "registry.exact_json",
     "registry.loading",
@@ -25,6 +26,7 @@ REGISTRY = REGISTRY_WITHOUT_DJANGO | {
     "registry.webhooks",
     "registry.webhooks.delivery.kinds",
     "registry.work",
+    "registry.registered_models",
 }
 # What the code that answers predictions uses. None of it is about evaluation.
 SERVING = {
@@ -110,6 +112,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "registry.aliases": {
         "registry.access",
+        "registry.aliases.approvals",
         "registry.exact_json",
         "registry.hooks",
         "registry.loading",
@@ -120,6 +123,23 @@ ROOMS: dict[str, set[str]] = {
         "registry.signatures",
         "registry.statements",
         "registry.webhooks",
+    },
+    "registry.aliases.approvals": {
+        "registry.access",
+        "registry.aliases",
+        "registry.exact_json",
+        "registry.models",
+        "registry.pagination",
+        "registry.readonly_admin",
+    },
+    "registry.registered_models": {
+        "registry.access",
+        "registry.aliases.approvals",
+        "registry.exact_json",
+        "registry.models",
+        "registry.pagination",
+        "registry.readonly_admin",
+        "registry.serializers",
     },
     "registry.management": REGISTRY | {"registry.conversion", "registry.conversion.pickles"},
     "registry.migrations": {"registry.exact_json", "registry.models"},
@@ -142,7 +162,12 @@ ROOMS: dict[str, set[str]] = {
         "predictions.serving.limits",
         *REGISTRY,
     },
-    "predictions.models": {"registry.exact_json", "registry.models", "registry.statements"},
+    "predictions.models": {
+        "registry.access",
+        "registry.exact_json",
+        "registry.models",
+        "registry.statements",
+    },
     "predictions.serving": {
         "predictions.metrics",
         "predictions.models",
@@ -232,6 +257,7 @@ ROOMS: dict[str, set[str]] = {
         "predictions.open_inference.schema",
         "predictions.serving.recorder",
         "registry",
+        "registry.access",
         "registry.loading",
         "registry.models",
     },
