@@ -71,7 +71,7 @@ class FollowablePagination(KeysetPagination):
         limit = page_limit(request)
         start = _decode(position) if position else (-1, 0)
         self._is_following = True
-        if has_rows_from_the_future(Prediction._meta.db_table, queryset.db):
+        if has_rows_from_the_future(Prediction._meta.db_table, connections[queryset.db]):
             raise LogRestored("The database was restored: `manage.py migrate` must run first")
         end = None
         if not rights.holds_everywhere(Accessor.of(request), Right.READ_LOG):
@@ -109,9 +109,7 @@ class FollowablePagination(KeysetPagination):
 def _rows_after(
     start: tuple[int, int], rows: PredictionQuerySet, limit: int, end: tuple[int, int] | None
 ) -> list[Prediction]:
-    """The first rows after `start`, and up to `end` if there is one; raises LogRestored."""
-    if has_rows_from_the_future(Prediction._meta.db_table, connections[rows.db]):
-        raise LogRestored("The database was restored: `manage.py migrate` must run first")
+    """The first rows after `start`, and up to `end` if there is one."""
     rows = rows.in_commit_order().filter(_is_after(*start))
     if end is not None:
         transaction_id, pk = end

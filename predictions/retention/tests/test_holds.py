@@ -41,8 +41,8 @@ def test_a_hold_of_a_subject_by_a_model_keeps_nothing_else(version: ModelVersion
     for model in (version, other):
         create_predictions(model, [1.0], subject="17")
         create_predictions(model, [1.0], subject="18")
-    model = RegisteredModel.objects.get(name="other")
-    holds.place(registered_model=model, subject="17", reason="lawsuit")
+    registered = RegisteredModel.objects.get(name="other")
+    holds.place(registered_model=registered, subject="17", reason="lawsuit")
 
     assert Due(LATER).count_held() == 1
     assert prune(Due(LATER)) == 3
