@@ -7,6 +7,7 @@ position misses none and gets none twice, however many write at the same time.
 import re
 from typing import Any
 
+from django.db import connections
 from django.db.models import Q
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
@@ -70,7 +71,7 @@ class FollowablePagination(KeysetPagination):
         limit = page_limit(request)
         start = _decode(position) if position else (-1, 0)
         self._is_following = True
-        if has_rows_from_the_future(Prediction._meta.db_table, queryset.db):
+        if has_rows_from_the_future(Prediction._meta.db_table, connections[queryset.db]):
             raise LogRestored("The database was restored: `manage.py migrate` must run first")
         end = None
         if not rights.holds_everywhere(Accessor.of(request), Right.READ_LOG):

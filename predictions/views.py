@@ -102,7 +102,7 @@ class PredictionViewSet(ListModelMixin, GenericViewSet[Prediction]):
         input_data, reference = payload.pop("input_data"), payload.pop("reference", None)
         question = Question(caller=Caller.of(request), claim=claim, **payload)
         [row], is_new = services.answer_once(
-            claim, lambda: [services.predict(question, input_data, reference=reference)]
+            question, lambda: [services.predict(question, input_data, reference=reference)]
         )
         return _json(PREDICTION.to_representation(row), is_new=is_new)
 
@@ -141,7 +141,7 @@ class PredictionViewSet(ListModelMixin, GenericViewSet[Prediction]):
         inputs, references = payload.pop("inputs"), payload.pop("references", None)
         question = Question(caller=Caller.of(request), claim=claim, **payload)
         rows, is_new = services.answer_once(
-            claim, lambda: services.predict_batch(question, inputs, references=references)
+            question, lambda: services.predict_batch(question, inputs, references=references)
         )
         return _json([PREDICTION.to_representation(row) for row in rows], is_new=is_new)
 
@@ -153,7 +153,7 @@ class PredictionViewSet(ListModelMixin, GenericViewSet[Prediction]):
         query.is_valid(raise_exception=True)
         question = Question(caller=Caller.of(request), **query.validated_data)
         # Now, while the response can still have another status and before the body is copied.
-        question.resolve()
+        services.check_rights(question)
         results = ndjson.stream_results(question, cast(IO[bytes], request.data))
         return StreamingHttpResponse(results, content_type=ndjson.MEDIA_TYPE)
 

@@ -91,7 +91,7 @@ class PredictView(APIView):
         body = body_of(request)
         claim = claim_of(request, request.META.get(IDEMPOTENCY_KEY))
         question = Question(caller=Caller.of(request), model=name, claim=claim)
-        rows, is_new = services.answer_once(claim, lambda: _predict(question, body))
+        rows, is_new = services.answer_once(question, lambda: _predict(question, body))
         version = rows[0].model
         signature = question.loaded.signature if is_new else Signature.from_json(version.signature)
         predictions = predictions_of(

@@ -14,7 +14,7 @@ from predictions.models.commit_order import CurrentTransaction, Horizon
 from predictions.models.readable import readable
 from registry.access.accessor import Accessor
 from registry.exact_json.fields import AnnotationField, ExactJSONField
-from registry.models import ModelVersion
+from registry.models import ApiKey, ModelVersion
 
 # Django's PROTECT loads every referring row, to name them all; a few are enough.
 MAX_PROTECTED_SHOWN = 20
@@ -129,6 +129,15 @@ class Prediction(models.Model):
         null=True,
         related_name="+",
         db_index=False,
+    )
+    # As for users: no key is ever deleted.
+    api_key = models.ForeignKey(
+        ApiKey,
+        on_delete=protect_by_sample,
+        null=True,
+        related_name="+",
+        db_index=False,
+        help_text="The API key that the request was made with, if any.",
     )
     created_at = models.DateTimeField(default=timezone.now)
     # Null means that the value was not given or does not apply; a null takes no space in a row.

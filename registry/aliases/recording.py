@@ -23,6 +23,7 @@ from registry.models import (
     RegisteredModel,
 )
 from registry.models.alias_moves import MIN_MOVE_INTERVAL
+from registry.webhooks.announcements import announce_move
 
 logger = logging.getLogger(__name__)
 
@@ -128,6 +129,7 @@ def _record(
     )
     move.set_arms(before, after)
     move.save(force_insert=True)
+    announce_move(move)
     logger.info(
         "%s: %s, from %s to %s",
         move,

@@ -24,6 +24,14 @@ from registry.models.versions import (
     ModelVersionQuerySet,
     VersionChanges,
 )
+from registry.models.webhooks import (
+    Webhook,
+    WebhookDelivery,
+    WebhookDeliveryQuerySet,
+    WebhookNotFound,
+    WebhookQuerySet,
+)
+from registry.models.work import RecurringWork
 
 __all__ = [
     "CHAMPION",
@@ -46,9 +54,15 @@ __all__ = [
     "ModelNotFound",
     "ModelVersion",
     "ModelVersionQuerySet",
+    "RecurringWork",
     "RegisteredModel",
     "RequestNotFound",
     "Right",
     "Route",
     "VersionChanges",
+    "Webhook",
+    "WebhookDelivery",
+    "WebhookDeliveryQuerySet",
+    "WebhookNotFound",
+    "WebhookQuerySet",
 ]
