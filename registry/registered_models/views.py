@@ -131,7 +131,7 @@ class RegisteredModelViewSet(ListModelMixin, GenericViewSet[RegisteredModel]):
 
 
 def _require_to_manage(accessor: Accessor, name: str, permission: str) -> None:
-    if not rights.holds_everywhere(accessor, Right.MANAGE_VERSIONS, permission):
+    if not rights.has(accessor, Right.MANAGE_VERSIONS, name, permission=permission):
         rights.require(accessor, Right.MANAGE_VERSIONS, name)
 
 

@@ -86,6 +86,21 @@ def of_asker(role: Role, target: str) -> int:
     return 404 if rights_on(role, target) is None else 403
 
 
+def holds_key(role: Role, target: str) -> int:
+    """People manage their own keys, and administrators all."""
+    if role.is_key:
+        return 403
+    return 200 if target == OWN or role.is_administrator else 404
+
+
+def person(role: Role, target: str) -> int:
+    return 403 if role.is_key else 200
+
+
+def administers(role: Role, target: str) -> int:
+    return 200 if role.is_administrator else 403
+
+
 @dataclass(frozen=True)
 class Operation:
     """`path` and `body` are filled in with the fields of `Target`."""
@@ -102,6 +117,9 @@ FEATURES = [5.1, 3.5, 1.4, 0.2]
 TENSOR = {"name": "features", "datatype": "FP64", "shape": [1, 4], "data": FEATURES}
 WINDOW = {"from": "2026-01-01T00:00:00Z", "to": "2026-02-01T00:00:00Z"}
 REQUESTS, REGISTERED = "/api/v1/alias-requests/", "/api/v1/registered-models/"
+ERASURES, HOLDS = "/api/v1/erasures/", "/api/v1/legal-holds/"
+KEYS, WEBHOOKS = "/api/v1/api-keys/", "/api/v1/webhooks/"
+TARGET = {"name": "w", "url": "https://hooks.example.com/", "events": ["alias.moved"]}
 V2 = "/v2/models/{name}/"
 
 OPERATIONS: dict[tuple[str, str], Operation] = {
@@ -123,9 +141,22 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("post", "/api/v1/aliases/{name}/champion/rollback/"): Operation(
         having(Right.MOVE_ALIASES), {}
     ),
+    ("get", KEYS): Operation(holds_key, member=("id", "key")),
+    ("post", KEYS): Operation(person, {"name": "k", "scopes": ["predict"]}),
+    ("get", KEYS + "{key}/"): Operation(holds_key),
+    ("post", KEYS + "{key}/revoke/"): Operation(holds_key),
+    ("post", KEYS + "{key}/rotate/"): Operation(holds_key, {}),
     ("post", "/api/v1/auth/refresh/"): Operation(public, {}),
     ("post", "/api/v1/auth/token/"): Operation(public, {}),
     ("post", "/api/v1/auth/verify/"): Operation(public, {}),
+    ("get", ERASURES): Operation(administers),
+    ("post", ERASURES): Operation(administers, {"subject": "nobody", "reason": "asked"}),
+    ("get", HOLDS): Operation(administers),
+    ("post", HOLDS): Operation(administers, {"subject": "someone", "reason": "a case"}),
+    ("post", HOLDS + "{hold}/release/"): Operation(administers, {"reason": "closed"}),
+    ("get", "/api/v1/exports/predictions/"): Operation(
+        readable, member=("id", "prediction"), query={"format": "ndjson"}
+    ),
     ("get", "/api/v1/models/"): Operation(visible, member=("id", "version")),
     ("post", "/api/v1/models/"): Operation(registers, {"name": "{name}", "framework": "onnx"}),
     ("get", "/api/v1/models/{version}/"): Operation(visible),
@@ -160,11 +191,18 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ),
     ("delete", REGISTERED + "{name}/grants/{grant}/"): Operation(by_person(MANAGE)),
     ("get", "/api/v1/replays/"): Operation(readable_model, member=("id", "replay")),
-    ("post", "/api/v1/replays/"): Operation(
-        replays, {"from": "{version}", "to": "{version}"}
-    ),
+    ("post", "/api/v1/replays/"): Operation(replays, {"from": "{version}", "to": "{version}"}),
     ("get", "/api/v1/replays/{replay}/"): Operation(readable_model),
     ("get", "/api/v1/replays/{replay}/results/"): Operation(readable_model),
+    ("get", WEBHOOKS): Operation(administers),
+    ("post", WEBHOOKS): Operation(administers, TARGET),
+    ("get", WEBHOOKS + "{webhook}/"): Operation(administers),
+    ("patch", WEBHOOKS + "{webhook}/"): Operation(administers, {}),
+    ("delete", WEBHOOKS + "{webhook}/"): Operation(administers),
+    ("post", WEBHOOKS + "{webhook}/rotate/"): Operation(administers),
+    ("post", WEBHOOKS + "{webhook}/test/"): Operation(administers),
+    ("get", WEBHOOKS + "{webhook}/deliveries/"): Operation(administers),
+    ("post", WEBHOOKS + "{webhook}/deliveries/{delivery}/resend/"): Operation(administers),
     ("get", "/v1/models/"): Operation(visible, member=("", "name")),
     ("get", "/v1/models/{name}/"): Operation(visible),
     ("post", "/v1/models/{name}:predict/"): Operation(having(PREDICT), {"instances": [FEATURES]}),

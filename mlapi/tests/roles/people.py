@@ -4,8 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from django.contrib.auth.models import Group, Permission, User
+from django.utils import timezone
 from rest_framework.test import APIClient
 
+from registry.access.keys.changes import create_key, revoke_key
 from registry.models import ApiKey, Grant, RegisteredModel, Right
 from registry.testing.clients import api_client
 
@@ -25,6 +27,8 @@ class Role:
     is_key: bool = False
     # Whether the rights are on all models, those of the future included.
     is_everywhere: bool = False
+    # Whether Django's permissions allow everything, keys of others and webhooks included.
+    is_administrator: bool = False
     make: Callable[["People"], APIClient] = field(default=lambda people: people.as_user())
 
 
@@ -72,22 +76,24 @@ class People:
     def key(self, *scopes: Right, model: RegisteredModel | None = None) -> APIClient:
         """A superuser's key."""
         self.superuser()
-        self.user.refresh_from_db()
-        return self._with_key(*scopes, model=model)
+        return self.own_key(*scopes, model=model)
 
-    def _with_key(self, *scopes: Right, model: RegisteredModel | None = None) -> APIClient:
-        key = ApiKey.objects.create(
-            name="robot",
-            owner=self.user,
-            prefix="0" * 12,
-            digest="0" * 64,
-            all_models=model is None,
-            **{scope.value: True for scope in scopes},
-        )
-        if model is not None:
-            key.registered_models.add(model)
+    def own_key(self, *scopes: Right, model: RegisteredModel | None = None) -> APIClient:
+        models = None if model is None else [model]
+        _, value = create_key(name="robot", owner=self.user, scopes=scopes, models=models)
         client = APIClient()
-        client.force_authenticate(self.user, token=key)
+        client.credentials(HTTP_AUTHORIZATION=f"Bearer {value}")
+        return client
+
+    def revoked_key(self) -> APIClient:
+        client = self.key(*Right)
+        for key in ApiKey.objects.filter(name="robot"):
+            revoke_key(key_id=key.pk)
+        return client
+
+    def expired_key(self) -> APIClient:
+        client = self.key(*Right)
+        ApiKey.objects.filter(name="robot").update(expires_at=timezone.now())
         return client
 
     def deactivated(self) -> APIClient:
@@ -105,6 +111,10 @@ def _scoped(right: Right) -> Role:
     return Role(only, only, is_key=True, is_everywhere=True, make=lambda people: people.key(right))
 
 
+def _administrator(make: Callable[["People"], APIClient]) -> Role:
+    return Role(ALL, ALL, is_everywhere=True, is_administrator=True, make=make)
+
+
 ROLES = {
     "anonymous": Role(is_signed_in=False, make=lambda people: APIClient()),
     "deactivated": Role(is_signed_in=False, make=lambda people: people.deactivated()),
@@ -117,10 +127,14 @@ ROLES = {
         frozenset({Right.READ_LOG}),
         make=lambda people: people.permitted("view_prediction"),
     ),
-    "staff": Role(ALL, ALL, is_everywhere=True, make=lambda people: people.permitted()),
-    "superuser": Role(ALL, ALL, is_everywhere=True, make=lambda people: people.superuser()),
+    "staff": _administrator(lambda people: people.permitted()),
+    "superuser": _administrator(lambda people: people.superuser()),
     **{f"key for {right}": _scoped(right) for right in Right},
     "key for one model": Role(
         ALL, None, is_key=True, make=lambda people: people.key(*Right, model=people.shown)
     ),
+    "revoked key": Role(is_signed_in=False, make=lambda people: people.revoked_key()),
+    "expired key": Role(is_signed_in=False, make=lambda people: people.expired_key()),
+    # It cannot do more than its owner.
+    "key of a plain user": Role(is_key=True, make=lambda people: people.own_key(*Right)),
 }
