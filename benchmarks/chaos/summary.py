@@ -51,9 +51,7 @@ def render(outcomes: Sequence[Outcome], database: str, seconds: float) -> str:
         parts.append("Skipped:\n\n" + "\n".join(skipped))
     refused = [f"- {outcome.name}: {outcome.refused}" for outcome in outcomes if outcome.refused]
     if refused:
-        parts.append(
-            "Refused at registration, so it cannot happen:\n\n" + "\n".join(refused)
-        )
+        parts.append("Refused at registration, so it cannot happen:\n\n" + "\n".join(refused))
     balances = [outcome.balance for outcome in done if outcome.balance]
     worst = max((outcome.health.worst_ms for outcome in done if outcome.health), default=0.0)
     parts.append(
