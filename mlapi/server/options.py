@@ -20,6 +20,7 @@ class Options:
     workers: int
     threads: int
     pin: bool
+    with_worker: bool
     health_port: int
     worker_timeout_seconds: int
     max_connections: int

@@ -53,6 +53,15 @@ class Horizon(_PostgreSQLNumber):
     sql = HORIZON
 
 
+def horizon(using: str) -> int:
+    """Every transaction with a lower number has ended; 0 on SQLite."""
+    if connections[using].vendor != "postgresql":
+        return 0
+    with connections[using].cursor() as cursor:
+        cursor.execute(f"SELECT {HORIZON}")
+        return int(cursor.fetchone()[0])
+
+
 def create_offset_function(offset: int = 0) -> str:
     """The statement that creates or replaces the function that returns the offset."""
     return (

@@ -44,6 +44,12 @@ class Command(BaseCommand):
             " workers hang (HEALTH_PORT; 0 for none).",
         )
         parser.add_argument(
+            "--with-worker",
+            action="store_true",
+            help="Also do background work, such as delivering webhooks, in a process of its own, as"
+            " `manage.py work` does.",
+        )
+        parser.add_argument(
             "--pin",
             action=argparse.BooleanOptionalAction,
             help="Pin each worker to one processor: more small predictions per second, but a large"
@@ -60,24 +66,20 @@ class Command(BaseCommand):
         threads: int,
         health_port: int,
         pin: bool | None,
+        with_worker: bool,
         **options: object,
     ) -> None:
         if health_port == port:
             raise CommandError(f"--health-port must be another port than --port, not {port} too")
         is_checked = self._check_database()
-        try:
-            ensure_temporary_folder()
-            address = free_address(host, port)
-            if health_port:
-                free_address(host, health_port)
-        except (NoTemporaryFolder, AddressError) as error:
-            raise CommandError(str(error)) from None
+        address = _free_addresses(host, port, health_port)
         server_options = Options(
             host=address.host,
             port=port,
             workers=workers,
             threads=threads,
             pin=should_pin(pin, workers),
+            with_worker=with_worker,
             health_port=health_port,
             worker_timeout_seconds=settings.WORKER_TIMEOUT_SECONDS,
             max_connections=settings.MAX_CONNECTIONS,
@@ -112,6 +114,18 @@ class Command(BaseCommand):
             )
             return False
         return True
+
+
+def _free_addresses(host: str, port: int, health_port: int) -> Address:
+    """The address to serve on, if it and the health port are free; raises CommandError."""
+    try:
+        ensure_temporary_folder()
+        address = free_address(host, port)
+        if health_port:
+            free_address(host, health_port)
+    except (NoTemporaryFolder, AddressError) as error:
+        raise CommandError(str(error)) from None
+    return address
 
 
 def free_address(host: str, port: int) -> Address:
