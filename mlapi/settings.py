@@ -188,6 +188,8 @@ AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 # The access log table would grow with every login.
 AXES_DISABLE_ACCESS_LOG = True
 
+API_KEY_MAX_DAYS = environment.integer("API_KEY_MAX_DAYS", "365", maximum=36_500)
+
 METRICS_TOKEN = environment.text("METRICS_TOKEN")
 
 # What every user may do with every model that is not private.
@@ -205,6 +207,8 @@ WEBHOOK_TIMEOUT_SECONDS = environment.integer(
     "WEBHOOK_TIMEOUT_SECONDS", "15", minimum=1, maximum=60
 )
 WEBHOOK_KEEP_DAYS = environment.integer("WEBHOOK_KEEP_DAYS", "30", minimum=1, maximum=3650)
+# How long a move of an alias waits for the approval of another user.
+APPROVAL_HOURS = environment.integer("APPROVAL_HOURS", "168", minimum=1, maximum=8760)
 
 # The server: connections and workers
 
@@ -234,6 +238,7 @@ CORS_ALLOW_HEADERS = [
 ]
 CORS_EXPOSE_HEADERS = [
     "At-End",
+    "Export-Position",
     "Inference-Header-Content-Length",
     "Link",
     "Retry-After",

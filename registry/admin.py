@@ -17,6 +17,7 @@ from django.utils.safestring import SafeString
 from django.views.decorators.csrf import csrf_protect
 
 from registry import hooks, services
+from registry.access.keys import admin as api_key_admin  # noqa: F401 -- registers its pages
 from registry.aliases import activation
 from registry.aliases import admin as alias_admin  # noqa: F401 -- registers its pages
 from registry.aliases.recording import Attribution

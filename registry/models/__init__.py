@@ -1,7 +1,8 @@
 """The registry's tables."""
 
 from registry.models.access import ApiKey, Grant, Right
-from registry.models.alias_moves import MAX_REASON_LENGTH, AliasMove
+from registry.models.alias_moves import AliasMove
+from registry.models.alias_requests import MAX_REASON_LENGTH, AliasRequest, RequestNotFound
 from registry.models.aliases import (
     CHAMPION,
     MAX_ALIAS_LENGTH,
@@ -44,6 +45,7 @@ __all__ = [
     "Alias",
     "AliasMove",
     "AliasNotFound",
+    "AliasRequest",
     "AliasShadow",
     "ApiKey",
     "Arms",
@@ -54,6 +56,7 @@ __all__ = [
     "ModelVersionQuerySet",
     "RecurringWork",
     "RegisteredModel",
+    "RequestNotFound",
     "Right",
     "Route",
     "VersionChanges",

@@ -11,7 +11,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, InterfaceError
 from prometheus_client import start_http_server
 
-from mlapi.management.commands.serve import check_migrations, port_number
+from mlapi.databases.startup import DatabaseUnfit, check_database
+from mlapi.management.commands.serve import port_number
 from registry.work import kinds
 from registry.work.worker import Totals, Worker
 
@@ -59,7 +60,12 @@ class Command(BaseCommand):
         **options: object,
     ) -> None:
         chosen = _chosen_kinds(kinds)
-        check_migrations()
+        try:
+            check_database()
+        except DatabaseUnfit as error:
+            raise CommandError(str(error)) from error
+        except (DatabaseError, InterfaceError) as error:
+            raise CommandError(f"The database is unavailable: {error}") from error
         # A worker needs few connections; more are opened while it has more items in hand.
         if (pool := settings.DATABASES["default"]["OPTIONS"].get("pool")) is not None:
             pool["min_size"] = 1

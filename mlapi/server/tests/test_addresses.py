@@ -102,6 +102,7 @@ def test_options_survive_the_command_line() -> None:
         health_port=0,
         worker_timeout_seconds=60,
         max_connections=1000,
+        check_database=True,
     )
 
     assert parse(options.arguments()) == options

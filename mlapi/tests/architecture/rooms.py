@@ -16,7 +16,9 @@ REGISTRY_WITHOUT_DJANGO = {
 REGISTRY = REGISTRY_WITHOUT_DJANGO | {
     "registry",
     "registry.access",
+    "registry.access.keys",
     "registry.aliases",
+    "registry.aliases.approvals",
     "registry.artifacts",
     "registry.exact_json",
     "registry.loading",
@@ -24,6 +26,7 @@ REGISTRY = REGISTRY_WITHOUT_DJANGO | {
     "registry.webhooks",
     "registry.webhooks.delivery.kinds",
     "registry.work",
+    "registry.registered_models",
 }
 # What the code that answers predictions uses. None of it is about evaluation.
 SERVING = {
@@ -41,6 +44,12 @@ EVALUATION = {
     "predictions.evaluation.outcomes",
     "predictions.evaluation.quality",
     "predictions.evaluation.replays",
+}
+
+EXPORT = {
+    "predictions.export",
+    "predictions.export.destinations",
+    "predictions.export.formats",
 }
 
 ROOMS: dict[str, set[str]] = {
@@ -92,8 +101,18 @@ ROOMS: dict[str, set[str]] = {
         "registry.work",
     },
     "registry.access": {"registry.exact_json", "registry.models", "registry.pagination"},
+    "registry.access.keys": {
+        "registry.access",
+        "registry.exact_json",
+        "registry.metrics",
+        "registry.models",
+        "registry.pagination",
+        "registry.readonly_admin",
+        "registry.serializers",
+    },
     "registry.aliases": {
         "registry.access",
+        "registry.aliases.approvals",
         "registry.exact_json",
         "registry.hooks",
         "registry.loading",
@@ -105,11 +124,29 @@ ROOMS: dict[str, set[str]] = {
         "registry.statements",
         "registry.webhooks",
     },
+    "registry.aliases.approvals": {
+        "registry.access",
+        "registry.aliases",
+        "registry.exact_json",
+        "registry.models",
+        "registry.pagination",
+        "registry.readonly_admin",
+    },
+    "registry.registered_models": {
+        "registry.access",
+        "registry.aliases.approvals",
+        "registry.exact_json",
+        "registry.models",
+        "registry.pagination",
+        "registry.readonly_admin",
+        "registry.serializers",
+    },
     "registry.management": REGISTRY | {"registry.conversion", "registry.conversion.pickles"},
     "registry.migrations": {"registry.exact_json", "registry.models"},
     "registry.testing": REGISTRY | {"registry.conversion", "registry.runtimes.open_inference"},
     # Floor 2: run a model on input, record it, list it, evaluate it.
     "predictions": {
+        "predictions.authentication",
         "predictions.evaluation.outcomes.admin",
         "predictions.evaluation.quality.admin",
         "predictions.evaluation.replays.admin",
@@ -120,7 +157,17 @@ ROOMS: dict[str, set[str]] = {
         "predictions.serving.limits",
         *REGISTRY,
     },
-    "predictions.models": {"registry.exact_json", "registry.models", "registry.statements"},
+    "predictions.authentication": {
+        "predictions.serving",
+        "predictions.serving.limits",
+        *REGISTRY,
+    },
+    "predictions.models": {
+        "registry.access",
+        "registry.exact_json",
+        "registry.models",
+        "registry.statements",
+    },
     "predictions.serving": {
         "predictions.metrics",
         "predictions.models",
@@ -142,7 +189,20 @@ ROOMS: dict[str, set[str]] = {
     "predictions.evaluation.outcomes": SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.quality": SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.replays": SERVING | EVALUATION | REGISTRY,
-    "predictions.management": {"predictions", "registry.management", *SERVING, *EVALUATION}
+    "predictions.export": SERVING
+    | REGISTRY
+    | {"predictions.export.destinations", "predictions.export.formats"},
+    "predictions.export.formats": {"predictions.export", *REGISTRY},
+    "predictions.export.destinations": set(),
+    "predictions.retention": {"predictions.evaluation.replays.report", *SERVING, *REGISTRY},
+    "predictions.management": {
+        "predictions",
+        "predictions.retention",
+        "registry.management",
+        *SERVING,
+        *EVALUATION,
+    }
+    | EXPORT
     | REGISTRY,
     "predictions.migrations": {"predictions.models", "registry.exact_json"},
     "predictions.testing": SERVING | EVALUATION | REGISTRY,
@@ -152,6 +212,7 @@ ROOMS: dict[str, set[str]] = {
         "mlapi.accounts",
         "mlapi.configuration",
         "mlapi.databases",
+        "mlapi.fast_lane",
         "mlapi.health",
         "mlapi.pages",
         "mlapi.proxies",
@@ -161,9 +222,24 @@ ROOMS: dict[str, set[str]] = {
         "predictions.kserve_v1",
         "predictions.mlflow",
         "predictions.open_inference",
+        "predictions.retention",
         "registry.open_inference",
         *SERVING,
         *EVALUATION,
+        *EXPORT,
+        *REGISTRY,
+    },
+    "mlapi.fast_lane": {
+        "mlapi.configuration",
+        "mlapi.health",
+        "mlapi.metrics",
+        "mlapi.middleware",
+        "mlapi.pages",
+        "mlapi.problems",
+        "mlapi.proxies",
+        "predictions.open_inference",
+        "registry.open_inference",
+        *SERVING,
         *REGISTRY,
     },
     "mlapi.bodies": {"mlapi.problems", "predictions.ndjson"},
@@ -181,6 +257,7 @@ ROOMS: dict[str, set[str]] = {
         "predictions.open_inference.schema",
         "predictions.serving.recorder",
         "registry",
+        "registry.access",
         "registry.loading",
         "registry.models",
     },
@@ -188,6 +265,7 @@ ROOMS: dict[str, set[str]] = {
     "mlapi.server": {
         "mlapi.bodies",
         "mlapi.configuration",
+        "mlapi.databases",
         "mlapi.health",
         "mlapi.metric_files",
         "mlapi.metrics",
