@@ -9,6 +9,7 @@ from django.db import connection, transaction
 
 from predictions.models import LegalHold, LegalHoldNotFound, Prediction
 from predictions.retention import holds
+from predictions.retention.errors import LegalHoldReleased
 from predictions.retention.pruning import Due, prune
 from predictions.testing.rows import NOON, create_predictions, make_version
 from registry.models import AuditEvent, ModelVersion, RegisteredModel
@@ -41,8 +42,8 @@ def test_a_hold_of_a_subject_by_a_model_keeps_nothing_else(version: ModelVersion
     for model in (version, other):
         create_predictions(model, [1.0], subject="17")
         create_predictions(model, [1.0], subject="18")
-    model = RegisteredModel.objects.get(name="other")
-    holds.place(registered_model=model, subject="17", reason="lawsuit")
+    registered = RegisteredModel.objects.get(name="other")
+    holds.place(registered_model=registered, subject="17", reason="lawsuit")
 
     assert Due(LATER).count_held() == 1
     assert prune(Due(LATER)) == 3
@@ -65,7 +66,7 @@ def test_a_hold_is_released_once(version: ModelVersion) -> None:
     hold = holds.place(subject="17", reason="lawsuit")
     holds.release(hold.pk, reason="settled")
 
-    with pytest.raises(holds.LegalHoldReleased):
+    with pytest.raises(LegalHoldReleased):
         holds.release(hold.pk, reason="again")
     with pytest.raises(LegalHoldNotFound):
         holds.release(hold.pk + 1, reason="odd")

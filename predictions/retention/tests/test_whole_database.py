@@ -92,7 +92,8 @@ def leave_traces(client: APIClient, iris: ModelVersion, challenger: ModelVersion
     reported = client.post("/api/v1/outcomes/", {"outcomes": [outcome]})
     assert reported.status_code in (200, 201), reported.content
     wait_for_shadows()
-    runner.run_now(Plan(from_version=iris, to_version=challenger), created_by=None)
+    user = User.objects.get()
+    runner.run_now(Plan(from_version=iris, to_version=challenger), created_by=user)
     # Looked at as well, which may be recorded.
     assert client.get(PREDICTIONS, {"reference": TRACES["reference"]}).status_code == 200
 
