@@ -97,13 +97,15 @@ def matching_rows(kind: Erasure.Kind, name: str, model: str = "") -> PredictionQ
     return rows.filter(model_id__in=list(versions))
 
 
-def _locked(rows: PredictionQuerySet, max_rows: int) -> list[tuple[int, int | None]]:
+def _locked(rows: PredictionQuerySet, max_rows: int) -> Sequence[tuple[int, int | None]]:
     """The ids of the rows and of their users; raises ErasureTooLarge.
 
     Locked first, as retention does: a new row that refers to one of them waits, and then fails.
     """
     locked = rows.select_for_update().order_by("created_at", "id")
-    found = list(locked.values_list("pk", "user_id")[: max_rows + 1])
+    found: Sequence[tuple[int, int | None]] = list(
+        locked.values_list("pk", "user_id")[: max_rows + 1]
+    )
     if len(found) > max_rows:
         raise ErasureTooLarge(
             f"There are more than {max_rows} predictions: use manage.py erase_subject with a"
