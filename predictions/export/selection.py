@@ -37,7 +37,7 @@ class Positions:
     def until_now(cls, start: int = 0) -> Self:
         """All that is committed; raises LogRestored."""
         using = Prediction.objects.db
-        if has_rows_from_the_future(Prediction._meta.db_table, using):
+        if has_rows_from_the_future(Prediction._meta.db_table, connections[using]):
             raise LogRestored("The database was restored: `manage.py migrate` must run first")
         if connections[using].vendor == "sqlite":
             newest = Prediction.objects.aggregate(newest=Max("pk"))["newest"] or 0

@@ -8,7 +8,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("predictions", "0007_commit_order"),
+        ("predictions", "0008_api_key"),
         ("registry", "0008_registered_models"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]

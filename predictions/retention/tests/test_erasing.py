@@ -7,8 +7,6 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from predictions.evaluation.replays import runner
-from predictions.evaluation.replays.plan import Plan
 from predictions.models import (
     Erasure,
     IdempotencyKey,
@@ -20,7 +18,7 @@ from predictions.models import (
 from predictions.retention import erasing, holds
 from predictions.retention.errors import ErasureTooLarge, HeldByLaw, NamesSubject
 from predictions.retention.pseudonyms import pseudonym_of
-from predictions.testing.replays import iris_rows, record_labels
+from predictions.testing.replays import iris_rows, record_labels, run_replay
 from predictions.testing.rows import create_predictions, make_version
 from registry.models import AuditEvent, ModelNotFound, ModelVersion, RegisteredModel
 from registry.testing.artifacts import Artifact
@@ -104,7 +102,7 @@ def test_the_reports_of_replays_are_computed_again(
     rows = record_labels(iris, iris_artifact, iris_rows()[::15])
     Prediction.objects.filter(pk__in=[row.pk for row in rows[:3]]).update(subject="17")
     second = make_version("iris", iris_artifact, version="2")
-    replay = runner.run_now(Plan(from_version=iris, to_version=second), created_by=user)
+    replay = run_replay(iris, second)
 
     erasure = erase("17")
 

@@ -9,11 +9,10 @@ from django.contrib.auth.models import User
 from django.db import connection
 from rest_framework.test import APIClient
 
-from predictions.evaluation.replays import runner
-from predictions.evaluation.replays.plan import Plan
 from predictions.models import IdempotencyKey, Outcome, Prediction, ReplayResult
 from predictions.retention.pseudonyms import pseudonym_of
 from predictions.serving import shadows
+from predictions.testing.replays import run_replay
 from registry.models import Alias, AliasShadow, ModelVersion
 from registry.testing.artifacts import Artifact
 from registry.testing.clients import api_client
@@ -92,8 +91,7 @@ def leave_traces(client: APIClient, iris: ModelVersion, challenger: ModelVersion
     reported = client.post("/api/v1/outcomes/", {"outcomes": [outcome]})
     assert reported.status_code in (200, 201), reported.content
     wait_for_shadows()
-    user = User.objects.get()
-    runner.run_now(Plan(from_version=iris, to_version=challenger), created_by=user)
+    run_replay(iris, challenger)
     # Looked at as well, which may be recorded.
     assert client.get(PREDICTIONS, {"reference": TRACES["reference"]}).status_code == 200
 
