@@ -14,8 +14,8 @@ from benchmarks.commits import comparison as commits
 from benchmarks.commits import crossing
 from benchmarks.consistency import deactivation, durability
 from benchmarks.depth import comparison as depth
+from benchmarks.depth import exporting
 from benchmarks.endurance import bystanders, soak
-from benchmarks.exporting import command as exporting
 from benchmarks.harness.environments import NotInstallable
 from benchmarks.harness.load import HOW_TO_GET_WRK, WrkMissing
 from benchmarks.harness.processes import ServerFailed

@@ -291,7 +291,6 @@ ROOMS: dict[str, set[str]] = {
         "benchmarks.consistency",
         "benchmarks.depth",
         "benchmarks.endurance",
-        "benchmarks.exporting",
         "benchmarks.harness",
         "benchmarks.peers",
         "benchmarks.shadowing",
@@ -321,12 +320,6 @@ ROOMS: dict[str, set[str]] = {
     },
     "benchmarks.consistency": {"benchmarks.harness", "benchmarks.options", "benchmarks.report"},
     "benchmarks.depth": {"benchmarks.harness", "benchmarks.options", "benchmarks.report"},
-    "benchmarks.exporting": {
-        "benchmarks.depth",
-        "benchmarks.harness",
-        "benchmarks.options",
-        "benchmarks.report",
-    },
     "benchmarks.peers": {"benchmarks.harness", "benchmarks.options", "benchmarks.report"},
     # They run in environments of their own.
     "benchmarks.peers.apps": set(),

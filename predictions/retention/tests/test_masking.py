@@ -19,6 +19,7 @@ from predictions.models import Prediction, Replay
 from predictions.serving import shadows
 from predictions.serving.records import MASKED_ERROR
 from predictions.testing.faces import answers_of_every_face
+from predictions.testing.rows import wait_until_followable
 from registry.loading import loader
 from registry.models import Alias, AliasShadow, ModelVersion
 from registry.runtimes.base import InferenceError
@@ -214,6 +215,7 @@ def test_exports_have_the_masked_values_and_say_so(
 ) -> None:
     client.post(URL, {"model_id": masked.pk, "input_data": row})
 
+    wait_until_followable()
     call_command(
         "export_predictions", str(tmp_path / "out"), "--format=ndjson", "--inputs=columns",
         stdout=StringIO(),
