@@ -153,6 +153,8 @@ ROOMS: dict[str, set[str]] = {
         "predictions.evaluation.replays.promotion_gate",
         "predictions.evaluation.replays.announcements",
         "predictions.models",
+        "predictions.retention.admin",
+        "predictions.retention.work",
         "predictions.serving",
         "predictions.serving.limits",
         *REGISTRY,
