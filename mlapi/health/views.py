@@ -18,9 +18,10 @@ from rest_framework.views import APIView
 from mlapi.health import monitor
 from mlapi.health.monitor import State, is_ready
 from mlapi.metrics import exposition
-from mlapi.problems import Problem
+from mlapi.problems import Problem, exception_handler
 from predictions.authentication import TokenAuthentication
 from predictions.open_inference.schema import LIVE, READY
+from registry.access.limits import RateLimited
 from registry.loading import loader
 
 RETRY_AFTER_SECONDS = 5
@@ -75,11 +76,15 @@ def health(request: HttpRequest) -> HttpResponse:
 
 @probe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Metrics in Prometheus's text format; requires METRICS_TOKEN or an access token."""
-    if not _may_read_metrics(request):
+    """Metrics in Prometheus's text format; requires METRICS_TOKEN, a token or an API key."""
+    try:
+        is_allowed = _may_read_metrics(request)
+    except RateLimited as error:
+        return exception_handler(error, {"request": request})
+    if not is_allowed:
         return Problem(
             HTTPStatus.UNAUTHORIZED,
-            "Send METRICS_TOKEN or an access token as a bearer token.",
+            "Send METRICS_TOKEN, an access token or an API key as a bearer token.",
             headers={"WWW-Authenticate": 'Bearer realm="metrics"'},
         ).response(request)
     return HttpResponse(exposition(), content_type=CONTENT_TYPE_LATEST)

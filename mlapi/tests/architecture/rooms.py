@@ -31,6 +31,7 @@ SERVING = {
     "predictions.ndjson",
     "predictions.serializers",
     "predictions.serving",
+    "predictions.serving.guards",
     "predictions.serving.limits",
 }
 EVALUATION = {
@@ -69,7 +70,14 @@ ROOMS: dict[str, set[str]] = {
     "registry.conversion.pickles": REGISTRY_WITHOUT_DJANGO
     | {"registry.artifacts", "registry.conversion", "registry.isolation"},
     "registry.models": {"registry.exact_json", "registry.statements"},
-    "registry.access": {"registry.exact_json", "registry.models", "registry.pagination"},
+    "registry.access": {
+        "registry.exact_json",
+        "registry.loading.cache",
+        "registry.metrics",
+        "registry.models",
+        "registry.pagination",
+        "registry.statements",
+    },
     "registry.access.keys": {
         "registry.access",
         "registry.exact_json",
@@ -103,11 +111,13 @@ ROOMS: dict[str, set[str]] = {
         "predictions.evaluation.replays.promotion_gate",
         "predictions.models",
         "predictions.serving",
+        "predictions.serving.guards",
         "predictions.serving.limits",
         *REGISTRY,
     },
     "predictions.authentication": {
         "predictions.serving",
+        "predictions.serving.guards",
         "predictions.serving.limits",
         *REGISTRY,
     },
@@ -115,9 +125,11 @@ ROOMS: dict[str, set[str]] = {
     "predictions.serving": {
         "predictions.metrics",
         "predictions.models",
+        "predictions.serving.guards",
         "predictions.serving.limits",
         *REGISTRY,
     },
+    "predictions.serving.guards": set(REGISTRY),
     "predictions.serving.limits": {"predictions.metrics", *REGISTRY},
     "predictions.open_inference": SERVING | REGISTRY,
     "predictions.mlflow": SERVING | REGISTRY,
@@ -186,6 +198,7 @@ ROOMS: dict[str, set[str]] = {
         "predictions.open_inference.schema",
         "predictions.serving.recorder",
         "registry",
+        "registry.access",
         "registry.loading",
         "registry.models",
     },
