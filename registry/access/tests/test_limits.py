@@ -1,7 +1,8 @@
 """Rate limits: shared by processes, never exceeded, and at next to no cost."""
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 from django.db import connection
@@ -15,7 +16,7 @@ KEY, MODEL = RateUsage.Kind.KEY, RateUsage.Kind.MODEL
 
 
 @pytest.fixture(autouse=True)
-def one_minute(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+def one_minute(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
     """Stop the database's clock; the returned function sets it, in seconds."""
 
     def set_clock(seconds: int) -> None:
@@ -23,7 +24,7 @@ def one_minute(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
         limits._lease_statement.cache_clear()
 
     set_clock(6000)
-    yield set_clock  # type: ignore[misc]
+    yield set_clock
     limits._lease_statement.cache_clear()
 
 
@@ -79,14 +80,14 @@ def test_a_lease_serves_many_requests_and_a_refusal_costs_nothing(
 def test_the_next_minute_begins_anew(
     one_minute: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    limiter, now = Limiter(), limits.time.monotonic()
+    limiter, now = Limiter(), time.monotonic()
     assert served(limiter, 9, 5) == 5
     with pytest.raises(RateLimited) as refused:
         limiter.take(KEY, 1, 5)
     assert 1 <= refused.value.retry_after <= 60
 
     one_minute(6060)
-    monkeypatch.setattr(limits.time, "monotonic", lambda: now + 61)
+    monkeypatch.setattr(time, "monotonic", lambda: now + 61)
 
     assert served(limiter, 9, 5) == 5
 
