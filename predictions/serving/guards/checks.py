@@ -14,6 +14,9 @@ from registry.access import rights
 from registry.access.accessor import Accessor
 from registry.models import CHAMPION, ApiKey, ModelNotFound, ModelVersion, Right
 
+# The largest that the database's columns hold.
+MAX_ID = 2**63 - 1
+
 
 class CallerInactive(Exception):
     """The caller's user is inactive, or the token or API key is no longer valid; the message is for
@@ -66,6 +69,9 @@ def check(identity: Identity, asked: Asked) -> Exception | None:
 
     One query, or a few more for the reason.
     """
+    if asked.model_id > MAX_ID:
+        # The database would refuse it as a number.
+        return check_caller(identity) or asked.not_found()
     if statements.fetch(_check_statement(is_open()), [*identity, asked.model_id]):
         return None
     return refusal(identity, asked)
