@@ -134,6 +134,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "registry.aliases.approvals": {
         "registry.access",
+        "registry.webhooks",
         "registry.aliases",
         "registry.exact_json",
         "registry.models",
