@@ -20,7 +20,7 @@ def make_triggers_again(apps: Any, schema_editor: Any) -> None:
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("registry", "0008_registered_models"),
+        ("registry", "0009_rate_usage"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
