@@ -307,6 +307,7 @@ SPECTACULAR_SETTINGS = {
         "ReplayStatus": "predictions.models.Replay.Status",
         "ReplayResultStatus": "predictions.models.ReplayResult.Status",
         "ApprovalKind": "registry.models.AliasRequest.Kind",
+        "ErasureKind": "predictions.models.Erasure.Kind",
         "Right": "registry.models.Right",
         "WebhookDeliveryState": "registry.models.WebhookDelivery.State",
     },
