@@ -131,6 +131,7 @@ ROOMS: dict[str, set[str]] = {
         "registry.models",
         "registry.pagination",
         "registry.readonly_admin",
+        "registry.webhooks",
     },
     "registry.registered_models": {
         "registry.access",
