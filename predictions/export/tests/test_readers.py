@@ -60,7 +60,7 @@ def read_duckdb(files: str) -> dict[str, list[Any]]:
 
 def read_pandas(files: str) -> dict[str, list[Any]]:
     frame = pd.read_parquet(Path(files).parent, dtype_backend="pyarrow")
-    return {str(name): list(frame[name]) for name in frame}
+    return {str(name): frame[name].tolist() for name in frame.columns}
 
 
 def read_polars(files: str) -> dict[str, list[Any]]:
