@@ -49,6 +49,7 @@ from predictions.serving.services import (
     PredictionUnavailable,
 )
 from registry.access.keys.changes import ApiKeyEnded, ApiKeyNotFound, TooManyApiKeys
+from registry.access.limits import RateLimited
 from registry.aliases.decisions import RequestClosed
 from registry.aliases.recording import AliasMoved, ApprovalRequired
 from registry.aliases.validation import MoveRefused
@@ -113,6 +114,7 @@ DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
     PredictionFailed: HTTPStatus.UNPROCESSABLE_ENTITY,
     PredictionUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     PredictionTimedOut: HTTPStatus.GATEWAY_TIMEOUT,
+    RateLimited: HTTPStatus.TOO_MANY_REQUESTS,
     ModelOverloaded: HTTPStatus.SERVICE_UNAVAILABLE,
     InvalidTimeout: HTTPStatus.BAD_REQUEST,
     LogRestored: HTTPStatus.SERVICE_UNAVAILABLE,

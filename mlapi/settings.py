@@ -306,6 +306,8 @@ SPECTACULAR_SETTINGS = {
         "PredictionStatus": "predictions.models.Prediction.Status",
         "ReplayStatus": "predictions.models.Replay.Status",
         "ReplayResultStatus": "predictions.models.ReplayResult.Status",
+        "ApprovalKind": "registry.models.AliasRequest.Kind",
+        "Right": "registry.models.Right",
         "WebhookDeliveryState": "registry.models.WebhookDelivery.State",
     },
     "POSTPROCESSING_HOOKS": [

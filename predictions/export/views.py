@@ -49,7 +49,7 @@ class ExportViewSet(GenericViewSet[Prediction]):
         filters = self._read_query()
         own = {name: filters.pop(name, None) for name in OWN_PARAMETERS}
         accessor = Accessor.of(request)
-        rows = Prediction.objects.matching(**filters).readable_by(accessor)
+        rows = Prediction.objects.readable_by(accessor).matching(**filters)
         plan = plan_export(
             rows,
             filter={name: str(value) for name, value in filters.items()},

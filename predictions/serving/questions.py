@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.tokens import Token
 
-from predictions.serving import routing
+from predictions.serving import guards, routing
 from predictions.serving.guards import Asked, Identity
 from predictions.serving.idempotency import Claim
 from predictions.serving.limits.bulkheads import loading_place
@@ -127,12 +127,15 @@ class Question:
 
     @property
     def loaded(self) -> LoadedModel:
-        """The target's model; raises ModelNotFound, ArtifactMissing, ModelNotReady or
-        ModelOverloaded.
+        """The target's model; raises ModelNotFound, ArtifactMissing, ModelNotReady, ModelOverloaded
+        or what `guards.admit` does.
         """
         if self._loaded is None:
             model_id = self.target.model_id
-            self._loaded = loader.find(model_id) or self._load(model_id)
+            loaded = loader.find(model_id) or self._load(model_id)
+            if self.caller.user_id is not None:
+                guards.admit(self.caller.identity, Asked(model_id, self.model), loaded.version)
+            self._loaded = loaded
         return self._loaded
 
     @property
@@ -156,6 +159,9 @@ class Question:
         return question
 
     def _load(self, model_id: int) -> LoadedModel:
+        if self.caller.user_id is not None:
+            # Loading takes so long that a query more does not matter.
+            guards.require_right(self.caller.identity, Asked(model_id, self.model))
         # The version's own limits are not known yet.
         deadline = self.caller.deadline(settings.PREDICTION_TIMEOUT_SECONDS)
         with loading_place(model_id, settings.MAX_CONCURRENT_PER_MODEL):

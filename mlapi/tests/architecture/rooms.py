@@ -37,6 +37,7 @@ SERVING = {
     "predictions.ndjson",
     "predictions.serializers",
     "predictions.serving",
+    "predictions.serving.guards",
     "predictions.serving.limits",
 }
 EVALUATION = {
@@ -100,7 +101,14 @@ ROOMS: dict[str, set[str]] = {
         "registry.webhooks",
         "registry.work",
     },
-    "registry.access": {"registry.exact_json", "registry.models", "registry.pagination"},
+    "registry.access": {
+        "registry.exact_json",
+        "registry.loading.cache",
+        "registry.metrics",
+        "registry.models",
+        "registry.pagination",
+        "registry.statements",
+    },
     "registry.access.keys": {
         "registry.access",
         "registry.exact_json",
@@ -126,6 +134,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "registry.aliases.approvals": {
         "registry.access",
+        "registry.webhooks",
         "registry.aliases",
         "registry.exact_json",
         "registry.models",
@@ -156,11 +165,13 @@ ROOMS: dict[str, set[str]] = {
         "predictions.retention.admin",
         "predictions.retention.work",
         "predictions.serving",
+        "predictions.serving.guards",
         "predictions.serving.limits",
         *REGISTRY,
     },
     "predictions.authentication": {
         "predictions.serving",
+        "predictions.serving.guards",
         "predictions.serving.limits",
         *REGISTRY,
     },
@@ -173,9 +184,11 @@ ROOMS: dict[str, set[str]] = {
     "predictions.serving": {
         "predictions.metrics",
         "predictions.models",
+        "predictions.serving.guards",
         "predictions.serving.limits",
         *REGISTRY,
     },
+    "predictions.serving.guards": set(REGISTRY),
     "predictions.serving.limits": {"predictions.metrics", *REGISTRY},
     "predictions.open_inference": SERVING | REGISTRY,
     "predictions.mlflow": SERVING | REGISTRY,
