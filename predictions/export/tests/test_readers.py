@@ -29,7 +29,7 @@ SIGNATURE = {
     ]
 }
 MATRIX = [[1.0, 2.0], [3.0, 5e-324]]
-INPUTS = [
+INPUTS: list[dict[str, Any]] = [
     {"n": 2**63 - 1, "big": 2**64 - 1, "x": 0.1, "city": "Köln", "flag": True, "matrix": MATRIX},
     {"n": None, "big": 0, "x": 1e300, "city": "", "flag": False, "matrix": MATRIX},
 ]
