@@ -304,6 +304,7 @@ SPECTACULAR_SETTINGS = {
     # Without these, the three fields named `status` get meaningless schema names.
     "ENUM_NAME_OVERRIDES": {
         "PredictionStatus": "predictions.models.Prediction.Status",
+        "ErasureKind": "predictions.models.Erasure.Kind",
         "ReplayStatus": "predictions.models.Replay.Status",
         "ReplayResultStatus": "predictions.models.ReplayResult.Status",
         "ApprovalKind": "registry.models.AliasRequest.Kind",

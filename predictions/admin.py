@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString
 from predictions.evaluation.outcomes import admin as outcome_admin  # noqa: F401 -- registers itself
 from predictions.evaluation.replays import admin as replay_admin  # noqa: F401 -- registers itself
 from predictions.models import Prediction
+from predictions.retention import admin as retention_admin  # noqa: F401 -- registers itself
 from registry.models import ModelVersion
 from registry.readonly_admin import ReadOnlyAdmin, change_link, readable_json
 

@@ -46,7 +46,7 @@ def export(folder: Path, *options: str) -> str:
 
 
 def manifest_of(folder: Path) -> JSONObject:
-    manifest: JSONObject = json.loads((folder / "manifest.json").read_text())
+    manifest: JSONObject = json.loads((folder / "_manifest.json").read_text())
     return manifest
 
 
@@ -182,7 +182,7 @@ def test_the_manifest_has_counts_and_digests(version: ModelVersion, tmp_path: Pa
     assert manifest["sha256"] in output
     assert manifest["rows"] == 5
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "manifest.json",
+        "_manifest.json",
         *(part.name for part in parts),
     }
 
@@ -208,7 +208,7 @@ def test_an_interrupted_export_is_continued(
     publish = runner._publish
 
     def break_off(destination: Any, name: str, document: JSONObject) -> None:
-        if name == "part-00002.receipt.json":
+        if name == "_part-00002.receipt.json":
             raise KeyboardInterrupt
         publish(destination, name, document)
 

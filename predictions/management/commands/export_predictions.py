@@ -46,7 +46,7 @@ class Command(BaseCommand):
             type=_positive,
             default=0,
             metavar="NUMBER",
-            help="Continue an earlier export: positions.to in its manifest.json.",
+            help="Continue an earlier export: positions.to in its _manifest.json.",
         )
         filters = parser.add_argument_group("filters", "As those of GET /api/v1/predictions/.")
         for name, field in PredictionQuery().fields.items():
