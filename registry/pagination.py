@@ -66,6 +66,10 @@ class KeysetPagination(BasePagination):
             Q(created_at__lte=created_at), Q(created_at__lt=created_at) | Q(id__lt=pk)
         )
 
+    def read(self, rows: QuerySet[Row, Item], *, skip: int, count: int) -> list[Item]:
+        """The sorted rows from `skip` to `skip + count`."""
+        return list(rows[skip : skip + count])
+
     def paginate_queryset(
         self,
         queryset: QuerySet[Row, Item] | Sequence[Item],
@@ -80,7 +84,7 @@ class KeysetPagination(BasePagination):
         if (cursor := request.query_params.get("cursor")) is not None:
             rows = self.rows_after(cursor, rows)
         # One extra row shows whether there is a next page.
-        page = list(rows[skip : skip + limit + 1])
+        page = self.read(rows, skip=skip, count=limit + 1)
         if len(page) > limit:
             page.pop()
             self._next_link = link_to(request, "cursor", self.encode_cursor(page[-1], rows))

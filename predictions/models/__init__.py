@@ -6,10 +6,12 @@ from predictions.models.outcomes import (
     MAX_OUTCOME_VALUE,
     MAX_PREDICTIONS_OF_REFERENCE,
     Outcome,
+    attach_outcomes,
 )
 from predictions.models.predictions import (
     MAX_CALLERS_NAME_LENGTH,
     MAX_ERROR_LENGTH,
+    UNKNOWN,
     Prediction,
     PredictionNotFound,
     protect_by_sample,
@@ -20,6 +22,7 @@ from predictions.models.replays import (
     ReplayNotFound,
     ReplayResult,
 )
+from predictions.models.searching import PredictionFilters
 
 __all__ = [
     "MAX_CALLERS_NAME_LENGTH",
@@ -28,13 +31,16 @@ __all__ = [
     "MAX_OUTCOME_VALUE",
     "MAX_PREDICTIONS_OF_REFERENCE",
     "MAX_REPLAY_NAME_LENGTH",
+    "UNKNOWN",
     "IdempotencyKey",
     "Outcome",
     "Prediction",
+    "PredictionFilters",
     "PredictionNotFound",
     "Replay",
     "ReplayNotFound",
     "ReplayResult",
+    "attach_outcomes",
     "continue_numbers",
     "has_rows_from_the_future",
     "protect_by_sample",

@@ -90,6 +90,18 @@ class Outcome(models.Model):
         return f"Outcome {self.pk}"
 
 
+def attach_outcomes(rows: Sequence[Prediction]) -> None:
+    """Set the `latest_outcome` of these predictions, in one query.
+
+    Outcomes are recorded for answered predictions; a shadow's row has that of its primary.
+    """
+    keys = {row.primary_id or row.pk for row in rows}
+    latest = Outcome.objects.filter(prediction__in=keys).latest_per_prediction()
+    by_prediction = {outcome.prediction_id: outcome for outcome in latest}
+    for row in rows:
+        row.latest_outcome = by_prediction.get(row.primary_id or row.pk)
+
+
 OUTCOME_FIELDS: Sequence[str] = [
     "id",
     "prediction_id",

@@ -24,10 +24,12 @@ REGISTRY = REGISTRY_WITHOUT_DJANGO | {
 # What the code that answers predictions uses. None of it is about evaluation.
 SERVING = {
     "predictions.authentication",
+    "predictions.filters",
     "predictions.following",
     "predictions.metrics",
     "predictions.models",
     "predictions.ndjson",
+    "predictions.reads",
     "predictions.serializers",
     "predictions.serving",
     "predictions.serving.limits",
