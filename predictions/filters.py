@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.core.validators import RegexValidator
-from django.db.models import QuerySet
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
@@ -80,9 +79,11 @@ class PredictionPagination(FollowablePagination):
     def parameter_names(self) -> frozenset[str]:
         return super().parameter_names | {INCLUDE}
 
-    def read(self, rows: QuerySet[Any, Any], *, skip: int, count: int) -> list[Any]:
+    def narrow(self, rows: Any, request: Request, n_rows: int) -> Any:
         assert isinstance(rows, PredictionQuerySet)
-        return rows.newest(skip=skip, count=count)
+        if rows.lies_in_runs:
+            return rows.newest_of_runs(n_rows)
+        return super().narrow(rows, request, n_rows)
 
     def paginate_queryset(
         self, queryset: Any, request: Request, view: APIView | None = None

@@ -66,9 +66,11 @@ class KeysetPagination(BasePagination):
             Q(created_at__lte=created_at), Q(created_at__lt=created_at) | Q(id__lt=pk)
         )
 
-    def read(self, rows: QuerySet[Row, Item], *, skip: int, count: int) -> list[Item]:
-        """The sorted rows from `skip` to `skip + count`."""
-        return list(rows[skip : skip + count])
+    def narrow(
+        self, rows: QuerySet[Row, Item], request: Request, n_rows: int
+    ) -> QuerySet[Row, Item]:
+        """The sorted `rows`, where fewer after the first `n_rows` make a page cheaper."""
+        return rows
 
     def paginate_queryset(
         self,
@@ -84,7 +86,7 @@ class KeysetPagination(BasePagination):
         if (cursor := request.query_params.get("cursor")) is not None:
             rows = self.rows_after(cursor, rows)
         # One extra row shows whether there is a next page.
-        page = self.read(rows, skip=skip, count=limit + 1)
+        page = list(self.narrow(rows, request, skip + limit + 1)[skip : skip + limit + 1])
         if len(page) > limit:
             page.pop()
             self._next_link = link_to(request, "cursor", self.encode_cursor(page[-1], rows))

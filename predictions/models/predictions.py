@@ -64,7 +64,7 @@ setattr(protect_by_sample, "lazy_sub_objs", True)  # noqa: B010 -- a function ha
 
 
 class PredictionQuerySet(models.QuerySet["Prediction"]):
-    # The only version of the rows, and what `matching` has found out about them, for `newest`.
+    # The only version of the rows, and what `matching` has found out about them.
     _version_id: int | None = None
     _runs: Runs | None = None
 
@@ -103,12 +103,15 @@ class PredictionQuerySet(models.QuerySet["Prediction"]):
         rows._runs = runs_of(given, version_ids, Prediction.Arm.values)
         return rows
 
-    def newest(self, *, skip: int = 0, count: int) -> "list[Prediction]":
-        """A page of these rows, newest first."""
-        if self._runs is None:
-            return list(self.newest_first()[skip : skip + count])
-        keys = newest_keys(self, self._runs, skip=skip, count=count)
-        return list(self.filter(pk__in=keys).newest_first()) if keys else []
+    @property
+    def lies_in_runs(self) -> bool:
+        """Whether no single range of an index holds the rows in the order of lists."""
+        return self._runs is not None
+
+    def newest_of_runs(self, count: int) -> Self:
+        """The newest of these rows, which lie in runs: no more than `count`, found by a query."""
+        assert self._runs is not None
+        return self.filter(pk__in=newest_keys(self, self._runs, count))
 
     def in_commit_order(self) -> Self:
         """The rows below the horizon: those among which no row can appear later."""

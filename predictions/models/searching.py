@@ -126,12 +126,12 @@ def _aliases_of(names: Collection[str]) -> dict[str, set[str]]:
     return aliases
 
 
-def newest_keys(rows: models.QuerySet[Any], runs: Runs, *, skip: int, count: int) -> list[int]:
-    """The ids of the rows from `skip` to `skip + count`, newest first, in one query."""
+def newest_keys(rows: models.QuerySet[Any], runs: Runs, count: int) -> list[int]:
+    """The ids of the newest rows, newest first, in one query."""
     connection = connections[rows.db]
     # A reference to a column of the runs, by a name from this module.
     in_run = {name: RawSQL(f"run.{name}", ()) for name in runs.columns}  # noqa: S611
-    keys = rows.filter(**in_run).order_by("-created_at", "-id")[: skip + count]
+    keys = rows.filter(**in_run).order_by("-created_at", "-id")[:count]
     columns = ("created_at", "id") if connection.vendor == "postgresql" else ("id",)
     try:
         inner, parameters = keys.values_list(*columns).query.get_compiler(rows.db).as_sql()
@@ -149,9 +149,9 @@ def newest_keys(rows: models.QuerySet[Any], runs: Runs, *, skip: int, count: int
     # From our own names, and what the ORM has quoted.
     statement = (
         f"WITH {run} SELECT page.id FROM run CROSS JOIN {page}"  # noqa: S608
-        " ORDER BY page.created_at DESC, page.id DESC LIMIT %s OFFSET %s"
+        " ORDER BY page.created_at DESC, page.id DESC LIMIT %s"
     )
     values = [value for run in runs.values for value in run]
     with connection.cursor() as cursor:
-        cursor.execute(statement, [*values, *parameters, count, skip])
+        cursor.execute(statement, [*values, *parameters, count])
         return [pk for (pk,) in cursor.fetchall()]
