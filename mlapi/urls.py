@@ -20,6 +20,7 @@ from predictions.mlflow.views import InvocationsView
 from predictions.open_inference import views as v2
 from predictions.views import ModelPredictionViewSet, PredictionViewSet
 from registry.aliases.views import AliasMoveViewSet, AliasViewSet
+from registry.audit.views import AuditEventViewSet
 from registry.views import ModelVersionViewSet
 
 
@@ -40,6 +41,7 @@ router.register("api/v1/predictions", PredictionViewSet, basename="prediction")
 router.register("api/v1/models", ModelVersionViewSet, basename="model")
 router.register("api/v1/replays", ReplayViewSet, basename="replay")
 router.register("api/v1/outcomes", OutcomeViewSet, basename="outcome")
+router.register("api/v1/audit-events", AuditEventViewSet, basename="audit-event")
 
 ALIAS = r"^api/v1/aliases/(?P<name>[^/]+)/(?P<alias>[^/]+)"
 

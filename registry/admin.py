@@ -17,6 +17,7 @@ from django.utils.safestring import SafeString
 from django.views.decorators.csrf import csrf_protect
 
 from registry import hooks, services
+from registry.access.accessor import Accessor
 from registry.aliases import activation
 from registry.aliases import admin as alias_admin  # noqa: F401 -- registers its pages
 from registry.aliases.recording import Attribution
@@ -117,11 +118,13 @@ class ModelVersionAdmin(_ModelVersionAdmin):
         return deleted, counts, needed, blocking
 
     def delete_model(self, request: HttpRequest, obj: ModelVersion) -> None:
-        services.delete_version(model_id=obj.pk)
+        services.delete_version(model_id=obj.pk, attribution=Attribution.from_request(request))
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[ModelVersion]) -> None:
         for version in queryset:
-            services.delete_version(model_id=version.pk)
+            services.delete_version(
+                model_id=version.pk, attribution=Attribution.from_request(request)
+            )
 
     @admin.action(description="Activate selected versions", permissions=["change"])
     def activate(self, request: HttpRequest, queryset: QuerySet[ModelVersion]) -> None:
@@ -152,7 +155,11 @@ class ModelVersionAdmin(_ModelVersionAdmin):
 
     @admin.action(description="Release from quarantine", permissions=["change"])
     def release(self, request: HttpRequest, queryset: QuerySet[ModelVersion]) -> None:
-        released = [version for version in queryset if quarantine.release(version)]
+        released = [
+            version
+            for version in queryset
+            if quarantine.release(version, accessor=Accessor.of(request))
+        ]
         for version in released:
             self.log_change(request, version, "Released from quarantine.")
         noun = "version" if len(released) == 1 else "versions"

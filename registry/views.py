@@ -87,7 +87,7 @@ class ModelVersionViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Mod
         responses={204: OpenApiResponse(description="Deleted, together with its file."), 409: None}
     )
     def destroy(self, request: Request, pk: str) -> Response:
-        services.delete_version(model_id=int(pk))
+        services.delete_version(model_id=int(pk), attribution=Attribution.from_request(request))
         return Response(status=HTTP_204_NO_CONTENT)
 
     @extend_schema(

@@ -6,6 +6,7 @@ from typing import Unpack
 
 from django.db import transaction
 
+from registry.access import audit
 from registry.aliases.recording import (
     SYSTEM,
     Attribution,
@@ -13,7 +14,15 @@ from registry.aliases.recording import (
     lock_or_create,
     save_move,
 )
-from registry.models import CHAMPION, Alias, AliasMove, Arms, ModelVersion, VersionChanges
+from registry.models import (
+    CHAMPION,
+    Alias,
+    AliasMove,
+    Arms,
+    AuditEvent,
+    ModelVersion,
+    VersionChanges,
+)
 
 MAX_LISTED_ALIASES = 5
 FIRST_VERSION_REASON = "The first active version with an artifact"
@@ -42,9 +51,22 @@ def update_version(
         if version.is_active and not is_active:
             _withdraw_from_aliases(version, force, attribution)
         version.update(**changes)
+        if changes:
+            record_change(version, attribution, changed=sorted(changes))
         if "is_active" in changes:
             promote_first_version(version, attribution)
     return version
+
+
+def record_change(version: ModelVersion, attribution: Attribution, **details: object) -> None:
+    """Tell the audit trail of a change of a version."""
+    audit.record(
+        AuditEvent.Action.VERSION_CHANGED,
+        attribution.accessor,
+        model=version.name,
+        target=str(version),
+        details={"model_id": version.pk, **details},
+    )
 
 
 def promote_first_version(version: ModelVersion, attribution: Attribution) -> None:

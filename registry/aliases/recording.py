@@ -12,7 +12,17 @@ from django.http import HttpRequest
 from django.utils import timezone
 from rest_framework.request import Request
 
-from registry.models import Alias, AliasMove, AliasShadow, Arms, ModelVersion
+from registry.access import audit
+from registry.access.accessor import Accessor
+from registry.models import (
+    Alias,
+    AliasMove,
+    AliasShadow,
+    ApiKey,
+    Arms,
+    AuditEvent,
+    ModelVersion,
+)
 from registry.models.alias_moves import MIN_MOVE_INTERVAL
 
 logger = logging.getLogger(__name__)
@@ -32,11 +42,17 @@ class Attribution:
     reason: str = ""
     user: User | None = None
     request_id: str = ""
+    key: ApiKey | None = None
 
     @classmethod
     def from_request(cls, request: HttpRequest | Request, reason: str = "") -> Self:
-        assert isinstance(request.user, User)  # every change requires authentication
-        return cls(reason, request.user, getattr(request, "request_id", ""))
+        accessor = Accessor.of(request)  # every change requires authentication
+        return cls(reason, accessor.user, accessor.request_id, accessor.key)
+
+    @property
+    def accessor(self) -> Accessor:
+        """Who it was, for the audit trail."""
+        return Accessor(self.user, self.key, self.request_id)
 
 
 # The registry acts on its own.
@@ -112,6 +128,19 @@ def _record(
     )
     move.set_arms(before, after)
     move.save(force_insert=True)
+    audit.record(
+        AuditEvent.Action.ALIAS_MOVED,
+        attribution.accessor,
+        model=row.name,
+        target=f"{row.name}@{row.alias}",
+        details={
+            "move": move.number,
+            "action": str(action),
+            "from": move.from_version,
+            "to": move.to_version,
+            "reason": attribution.reason,
+        },
+    )
     logger.info(
         "%s: %s, from %s to %s",
         move,

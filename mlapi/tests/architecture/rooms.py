@@ -17,6 +17,7 @@ REGISTRY = REGISTRY_WITHOUT_DJANGO | {
     "registry.access",
     "registry.aliases",
     "registry.artifacts",
+    "registry.audit",
     "registry.exact_json",
     "registry.loading",
     "registry.models",
@@ -65,12 +66,23 @@ ROOMS: dict[str, set[str]] = {
     },
     "registry.artifacts.foreign": {"registry.artifacts", "registry.runtimes"},
     "registry.loading": REGISTRY_WITHOUT_DJANGO
-    | {"registry.artifacts", "registry.isolation", "registry.metrics", "registry.models"},
+    | {
+        "registry.access",
+        "registry.artifacts",
+        "registry.isolation",
+        "registry.metrics",
+        "registry.models",
+    },
     "registry.conversion": REGISTRY_WITHOUT_DJANGO | {"registry.artifacts"},
     "registry.conversion.pickles": REGISTRY_WITHOUT_DJANGO
     | {"registry.artifacts", "registry.conversion", "registry.isolation"},
     "registry.models": {"registry.exact_json", "registry.statements"},
     "registry.access": {"registry.exact_json", "registry.models", "registry.pagination"},
+    "registry.audit": {
+        "registry.exact_json",
+        "registry.models",
+        "registry.readonly_admin",
+    },
     "registry.aliases": {
         "registry.access",
         "registry.exact_json",
@@ -144,7 +156,7 @@ ROOMS: dict[str, set[str]] = {
         *REGISTRY,
     },
     "mlapi.bodies": {"mlapi.problems", "predictions.ndjson"},
-    "mlapi.accounts": set(),
+    "mlapi.accounts": {"registry.access", "registry.models"},
     "mlapi.configuration": {"mlapi.configuration.postgresql"},
     "mlapi.configuration.postgresql": {"mlapi.configuration.refusals", "registry.statements"},
     "mlapi.configuration.sqlite": {"mlapi.configuration.refusals"},
