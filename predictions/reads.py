@@ -1,7 +1,12 @@
 """Tells the audit trail who has read other people's predictions: an event for each page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
 
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
 from predictions.models import Prediction
@@ -10,9 +15,11 @@ from registry.access import audit
 from registry.access.accessor import Accessor
 from registry.exact_json.values import JSONObject
 from registry.models import AuditEvent
+from registry.readonly_admin import SearchableAdmin, parse_search
 
 # They identify somebody, and an event outlasts the erasure of what it tells of.
 FINGERPRINTED = frozenset({"subject", "reference"})
+MAX_DESCRIBED_LENGTH = 200
 # Where a page begins is of no interest.
 POSITIONS = frozenset({"cursor", "skip", "limit", "after", "p"})
 
@@ -48,6 +55,48 @@ def audit_read(
     )
 
 
+class AuditedReadsAdmin(SearchableAdmin):
+    """An admin whose list and pages show predictions, of which the audit trail is told."""
+
+    def predictions_of(self, rows: Iterable[Any]) -> list[Prediction]:
+        """The predictions that these rows show."""
+        return list(rows)
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        response = super().changelist_view(request, extra_context)
+        if isinstance(response, TemplateResponse) and "cl" in (response.context_data or {}):
+            shown = (response.context_data or {})["cl"]
+            filters: JSONObject = request.GET.dict()
+            with suppress(ValidationError):
+                filters |= parse_search(filters.pop("q", ""), self.query_serializer_class)
+            audit_read(
+                Accessor.of(request),
+                self.predictions_of(shown.result_list),
+                target=str(self.opts.verbose_name_plural),
+                filters=filters,
+            )
+        return response
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        response = super().changeform_view(request, object_id, form_url, extra_context)
+        if isinstance(response, TemplateResponse):
+            row = (response.context_data or {})["original"]
+            audit_read(
+                Accessor.of(request),
+                self.predictions_of([row]),
+                target=f"{self.opts.verbose_name} {object_id}",
+            )
+        return response
+
+
 def describe(filters: Mapping[str, object]) -> JSONObject:
     """Filters for the audit trail, without what identifies people."""
     described: JSONObject = {}
@@ -60,5 +109,5 @@ def describe(filters: Mapping[str, object]) -> JSONObject:
             # A user may be anonymised later; the id stays.
             described["user_id"] = user_id_of(str(value))
         else:
-            described[name] = str(value)
+            described[name] = str(value)[:MAX_DESCRIBED_LENGTH]
     return described

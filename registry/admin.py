@@ -21,6 +21,7 @@ from registry.access.accessor import Accessor
 from registry.aliases import activation
 from registry.aliases import admin as alias_admin  # noqa: F401 -- registers its pages
 from registry.aliases.recording import Attribution
+from registry.audit import admin as audit_admin  # noqa: F401 -- registers its pages
 from registry.forms import CHANGEABLE_FIELDS, UPLOAD_FIELDS, ModelVersionForm
 from registry.loading import quarantine
 from registry.models import ModelNotFound, ModelVersion

@@ -32,8 +32,11 @@ class OutcomeQuerySet(models.QuerySet["Outcome"]):
         return rows.filter(prediction__in=list(keys))
 
     def listed(self) -> Self:
-        """The columns of a list: with the reference of the prediction."""
-        return self.select_related("prediction").only(*OUTCOME_FIELDS, "prediction__reference")
+        """The columns of a list: with the reference of the prediction, its user and its model."""
+        of_prediction = ("reference", "user", "model__name", "model__version")
+        return self.select_related("prediction__model").only(
+            *OUTCOME_FIELDS, *(f"prediction__{name}" for name in of_prediction)
+        )
 
     def latest_per_prediction(self) -> Self:
         """The outcome recorded last for each prediction; it corrects the earlier ones."""
