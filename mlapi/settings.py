@@ -225,8 +225,12 @@ CORS_ALLOW_HEADERS = [
 ]
 CORS_EXPOSE_HEADERS = [
     "At-End",
+    "Content-Disposition",
+    "Content-Range",
+    "ETag",
     "Inference-Header-Content-Length",
     "Link",
+    "Repr-Digest",
     "Retry-After",
     "X-Request-ID",
 ]

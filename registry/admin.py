@@ -5,18 +5,20 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.template.defaultfilters import filesizeformat
 from django.template.loader import render_to_string
-from django.urls import reverse
+from django.urls import URLPattern, path, reverse
 from django.utils import formats
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.views.decorators.csrf import csrf_protect
 
-from registry import hooks, services
+from registry import downloads, hooks, services
 from registry.access.accessor import Accessor
 from registry.aliases import activation
 from registry.aliases import admin as alias_admin  # noqa: F401 -- registers its pages
@@ -52,6 +54,22 @@ class ModelVersionAdmin(_ModelVersionAdmin):
 
     class Media:
         css = {"all": ["registry/admin.css"]}
+
+    def get_urls(self) -> list[URLPattern]:
+        # First: the admin's last pattern takes any path for a row's key.
+        view = self.admin_site.admin_view(self.download)
+        route = path("<int:pk>/artifact/", view, name="registry_modelversion_artifact")
+        return [route, *super().get_urls()]
+
+    def download(self, request: HttpRequest, pk: int) -> HttpResponseBase:
+        """The artifact, for those who may see the version's page."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        try:
+            version = ModelVersion.objects.find(pk)
+        except ModelNotFound as error:
+            raise Http404(str(error)) from error
+        return downloads.download(request, version, Accessor.of(request))
 
     def get_form(
         self,
@@ -196,7 +214,8 @@ class ModelVersionAdmin(_ModelVersionAdmin):
         if not version.has_artifact:
             return "no file yet"
         return format_html(
-            "{}<br>{} bytes<br>sha256 <code>{}</code>",
+            '<a href="{}">{}</a><br>{} bytes<br>sha256 <code>{}</code>',
+            reverse("admin:registry_modelversion_artifact", args=[version.pk]),
             version.artifact,
             version.size_bytes,
             version.sha256,

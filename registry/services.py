@@ -111,10 +111,8 @@ def register_model(
     )
     if upload is None:
         with transaction.atomic():
-            _register_name(name, attribution)
-            row = _insert_version(name, version, partial(build, framework=framework or ""))
-            _record(AuditEvent.Action.VERSION_REGISTERED, row, attribution)
-            return row
+            build = partial(build, framework=framework or "")
+            return _insert_version(name, version, build, attribution)
     with _received(upload) as staged:
         proved = _prove(staged, upload, framework)
         return _save_with_file(name, version, proved, build, attribution)
@@ -228,11 +226,9 @@ def _save_with_file(
         return build(version=version, **proved.columns(proved.new_path(name, version)))
 
     with _placing(proved.staged) as place, transaction.atomic():
-        _register_name(name, attribution)
         # The row first: the path of the file contains the version number that the row takes.
-        row = _insert_version(name, version, build_complete)
+        row = _insert_version(name, version, build_complete, attribution)
         place(row.artifact)
-        _record(AuditEvent.Action.VERSION_REGISTERED, row, attribution)
         promote_first_version(row, attribution)
     return row
 
@@ -257,14 +253,22 @@ def _register_name(name: str, attribution: Attribution) -> None:
 
 
 def _insert_version(
-    name: str, version: str | None, build: Callable[..., ModelVersion]
+    name: str,
+    version: str | None,
+    build: Callable[..., ModelVersion],
+    attribution: Attribution,
 ) -> ModelVersion:
     """Insert the row that `build(version=...)` makes, numbered if no version is given.
 
     Call it inside a transaction. Raises VersionExists.
     """
-    if version:
-        return _insert(build(version=version))
+    _register_name(name, attribution)
+    row = _insert(build(version=version)) if version else _insert_numbered(name, build)
+    _record(AuditEvent.Action.VERSION_REGISTERED, row, attribution)
+    return row
+
+
+def _insert_numbered(name: str, build: Callable[..., ModelVersion]) -> ModelVersion:
     ModelVersion.objects.lock_numbering(name)
     for _ in range(NUMBERING_TRIES - 1):
         # An explicit version number skips the lock, so this number may have just been taken.

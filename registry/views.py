@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
+from django.http.response import HttpResponseBase
 from django.utils.module_loading import import_string
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.decorators import action
 from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
@@ -15,7 +17,8 @@ from rest_framework.response import Response
 from rest_framework.status import HTTP_201_CREATED, HTTP_204_NO_CONTENT
 from rest_framework.viewsets import GenericViewSet
 
-from registry import services
+from registry import downloads, services
+from registry.access.accessor import Accessor
 from registry.aliases import activation
 from registry.aliases.recording import Attribution
 from registry.models import ModelVersion
@@ -105,6 +108,23 @@ class ModelVersionViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Mod
             attribution=Attribution.from_request(request),
         )
         return Response(self.get_serializer(version).data)
+
+    @extend_schema(
+        responses={
+            (200, "application/octet-stream"): OpenApiTypes.BINARY,
+            (206, "application/octet-stream"): OpenApiTypes.BINARY,
+            304: OpenApiResponse(description="The client has it: see If-None-Match."),
+            409: None,
+            416: OpenApiResponse(description="The file has no such range."),
+        }
+    )
+    @artifact.mapping.get
+    def download(self, request: Request, pk: str) -> HttpResponseBase:
+        """Download the artifact. `Repr-Digest` and `ETag` hold its SHA-256."""
+        accessor = Accessor.of(request)
+        version = self.get_object()
+        downloads.require_right(accessor, version)
+        return downloads.download(request._request, version, accessor)
 
 
 def _upload(fields: Mapping[str, Any]) -> services.Upload:

@@ -128,19 +128,7 @@ def _record(
     )
     move.set_arms(before, after)
     move.save(force_insert=True)
-    audit.record(
-        AuditEvent.Action.ALIAS_MOVED,
-        attribution.accessor,
-        model=row.name,
-        target=f"{row.name}@{row.alias}",
-        details={
-            "move": move.number,
-            "action": str(action),
-            "from": move.from_version,
-            "to": move.to_version,
-            "reason": attribution.reason,
-        },
-    )
+    _audit(move, attribution)
     logger.info(
         "%s: %s, from %s to %s",
         move,
@@ -149,3 +137,19 @@ def _record(
         move.to_version or "-",
     )
     return move
+
+
+def _audit(move: AliasMove, attribution: Attribution) -> None:
+    audit.record(
+        AuditEvent.Action.ALIAS_MOVED,
+        attribution.accessor,
+        model=move.name,
+        target=f"{move.name}@{move.alias}",
+        details={
+            "move": move.number,
+            "action": str(move.action),
+            "from": move.from_version,
+            "to": move.to_version,
+            "reason": move.reason,
+        },
+    )
