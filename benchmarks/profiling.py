@@ -37,7 +37,7 @@ PARTS = [
         r"/psycopg(_pool|_binary)?/|/django/db/|/mlapi/configuration/postgresql/|/sqlite3/"
         r"|/predictions/serving/recorder\.py",
     ),
-    ("token", r"/rest_framework_simplejwt/|/jwt/|/mlapi/auth\.py|/predictions/authentication\.py"),
+    ("token", r"/rest_framework_simplejwt/|/jwt/|/mlapi/auth\.py|/predictions/authentication/"),
     (
         "inference",
         r"/onnxruntime/|/sklearn/|/skops/|/scipy/|/registry/(runtimes|signatures)/"
@@ -56,7 +56,7 @@ PARTS = [
 ]
 OTHER = "other"
 # Entry points of a request: threads without one of these frames are idle.
-REQUEST_FRAME = re.compile(r"/mlapi/(middleware|fast_lane)\.py|handle_request")
+REQUEST_FRAME = re.compile(r"/mlapi/(middleware\.py|fast_lane/)|handle_request")
 COMPILED = [(name, re.compile(pattern)) for name, pattern in PARTS]
 
 

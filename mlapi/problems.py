@@ -24,6 +24,7 @@ from rest_framework.request import Request
 
 from mlapi.bodies.streams import BodyDamaged, BodyError, BodyIncomplete, BodyTooLarge
 from mlapi.configuration.refusals import public_message
+from mlapi.error_messages import NON_FIELD_ERRORS, flatten, plain_detail, truncate
 from mlapi.pages.errors import error_page, is_page_wanted
 from mlapi.server.in_flight import BodyTooSlow
 from predictions.authentication import CachedTokenAuthentication, error_for
@@ -31,19 +32,25 @@ from predictions.evaluation.outcomes.recording import OutcomesRefused
 from predictions.evaluation.quality.tasks import NoQuality
 from predictions.evaluation.replays.promotion_gate import InvalidRequirement, PromotionRefused
 from predictions.evaluation.replays.runner import ReplayBusy, ReplayTaken, ReplayTooLarge
+from predictions.export.formats import FormatUnavailable
+from predictions.export.streaming import ExportBusy
 from predictions.following import LogRestored
-from predictions.models import PredictionNotFound, ReplayNotFound
+from predictions.models import LegalHoldNotFound, PredictionNotFound, ReplayNotFound
+from predictions.retention.erasing import ErasureTooLarge, NamesSubject
+from predictions.retention.holds import HeldByLaw, LegalHoldReleased
+from predictions.serving.guards import CallerInactive
 from predictions.serving.idempotency import InvalidKey, KeyReused
 from predictions.serving.limits.bulkheads import ModelOverloaded
 from predictions.serving.limits.deadlines import InvalidTimeout
 from predictions.serving.questions import Caller
-from predictions.serving.recorder import CallerInactive
 from predictions.serving.services import (
     PredictionFailed,
     PredictionTimedOut,
     PredictionUnavailable,
 )
-from registry.aliases.recording import AliasMoved
+from registry.access.keys.changes import ApiKeyEnded, ApiKeyNotFound, TooManyApiKeys
+from registry.aliases.decisions import RequestClosed
+from registry.aliases.recording import AliasMoved, ApprovalRequired
 from registry.aliases.validation import MoveRefused
 from registry.artifacts.errors import (
     ArtifactRejected,
@@ -52,18 +59,19 @@ from registry.artifacts.errors import (
     StorageUnavailable,
 )
 from registry.loading.errors import ArtifactMissing, ModelNotReady, ModelQuarantined
-from registry.models import ModelNotFound
+from registry.models import ModelNotFound, RequestNotFound, WebhookNotFound
 from registry.open_inference.binary import TensorError
+from registry.registered_models.changes import RegisteredModelExists, RegisteredModelInUse
+from registry.registered_models.grants import GrantNotFound
 from registry.services import ArtifactExists, VersionExists, VersionInUse
 from registry.signatures.validation import InvalidInput, join_messages
+from registry.webhooks.changes import WebhookExists
 
 logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
-MAX_DETAIL_LENGTH = 1000
 # As simplejwt's, which DRF sends with the errors of authentication.
 CHALLENGE = 'Bearer realm="api"'
-NON_FIELD_ERRORS = "non_field_errors"
 PROTOCOL_PATHS = ("/v1", "/v2")
 
 # The exceptions of the apps; str(error) is the message for the caller. They may have `errors`
@@ -76,10 +84,19 @@ DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
     BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     ModelNotFound: HTTPStatus.NOT_FOUND,
     PredictionNotFound: HTTPStatus.NOT_FOUND,
+    ApiKeyNotFound: HTTPStatus.NOT_FOUND,
+    ApiKeyEnded: HTTPStatus.CONFLICT,
+    TooManyApiKeys: HTTPStatus.CONFLICT,
     VersionExists: HTTPStatus.CONFLICT,
     VersionInUse: HTTPStatus.CONFLICT,
     MoveRefused: HTTPStatus.CONFLICT,
     AliasMoved: HTTPStatus.CONFLICT,
+    ApprovalRequired: HTTPStatus.CONFLICT,
+    RequestClosed: HTTPStatus.CONFLICT,
+    RequestNotFound: HTTPStatus.NOT_FOUND,
+    RegisteredModelExists: HTTPStatus.CONFLICT,
+    RegisteredModelInUse: HTTPStatus.CONFLICT,
+    GrantNotFound: HTTPStatus.NOT_FOUND,
     ArtifactExists: HTTPStatus.CONFLICT,
     ArtifactMissing: HTTPStatus.CONFLICT,
     StorageFull: HTTPStatus.INSUFFICIENT_STORAGE,
@@ -99,6 +116,13 @@ DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
     ModelOverloaded: HTTPStatus.SERVICE_UNAVAILABLE,
     InvalidTimeout: HTTPStatus.BAD_REQUEST,
     LogRestored: HTTPStatus.SERVICE_UNAVAILABLE,
+    ExportBusy: HTTPStatus.SERVICE_UNAVAILABLE,
+    FormatUnavailable: HTTPStatus.NOT_IMPLEMENTED,
+    ErasureTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    NamesSubject: HTTPStatus.BAD_REQUEST,
+    HeldByLaw: HTTPStatus.CONFLICT,
+    LegalHoldNotFound: HTTPStatus.NOT_FOUND,
+    LegalHoldReleased: HTTPStatus.CONFLICT,
     ReplayNotFound: HTTPStatus.NOT_FOUND,
     ReplayTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     ReplayBusy: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -107,6 +131,8 @@ DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
     PromotionRefused: HTTPStatus.CONFLICT,
     OutcomesRefused: HTTPStatus.BAD_REQUEST,
     NoQuality: HTTPStatus.CONFLICT,
+    WebhookNotFound: HTTPStatus.NOT_FOUND,
+    WebhookExists: HTTPStatus.CONFLICT,
 }
 
 
@@ -159,7 +185,7 @@ class Problem:
             if message.removesuffix(".") not in self.detail
         )
         return HttpResponse(
-            orjson.dumps({"error": _truncate(join_messages([self.detail, *remaining]))}),
+            orjson.dumps({"error": truncate(join_messages([self.detail, *remaining]))}),
             status=self.status,
             content_type="application/json",
             headers=dict(self.headers),
@@ -182,9 +208,20 @@ def exception_handler(error: Exception, context: HandlerContext) -> HttpResponse
     if not isinstance(request, Request):
         # The exception was raised before DRF wrapped the request, or outside DRF.
         return _handle(error, request)
-    if isinstance(request.successful_authenticator, CachedTokenAuthentication):
-        error = error_for(Caller.identified_by(request), error)
+    if caller := _unchecked_caller(request):
+        error = error_for(caller, error)
     return _handle(error, request._request)
+
+
+def _unchecked_caller(request: Request) -> Caller | None:
+    """The caller of a request for predictions, whose rights nothing has checked yet."""
+    caller: Caller | None = getattr(request._request, "caller", None)
+    # Not `successful_authenticator`, which would authenticate once more if that has failed.
+    if caller is None and isinstance(
+        getattr(request, "_authenticator", None), CachedTokenAuthentication
+    ):
+        caller = Caller.identified_by(request)
+    return caller
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -298,41 +335,12 @@ def _api_problem(error: exceptions.APIException) -> Problem:
     if (wait := getattr(error, "wait", None)) is not None:
         headers["Retry-After"] = str(max(1, round(wait)))
     if not isinstance(error, exceptions.ValidationError):
-        return Problem(error.status_code, _plain_detail(error.detail), headers=headers)
+        return Problem(error.status_code, plain_detail(error.detail), headers=headers)
     errors: dict[str, list[str]] = {}
-    _flatten(error.detail, "", errors)
+    flatten(error.detail, "", errors)
     summary = join_messages(
         message if path == NON_FIELD_ERRORS else f"{path}: {message}"
         for path, messages in errors.items()
         for message in messages
     )
-    return Problem(error.status_code, _truncate(summary), errors=errors, headers=headers)
-
-
-def _plain_detail(detail: object) -> str:
-    """The message of an error that is not about fields; simplejwt wraps its messages in a dict."""
-    if isinstance(detail, dict):
-        detail = detail.get("detail", detail)
-    return str(detail)
-
-
-def _flatten(detail: object, path: str, errors: dict[str, list[str]]) -> None:
-    """Add DRF's nested messages to `errors` by path, such as `a.b[0]`.
-
-    Non-field errors get the path of the object that they belong to.
-    """
-    if isinstance(detail, dict):
-        for name, inner in detail.items():
-            is_non_field = name == NON_FIELD_ERRORS
-            _flatten(inner, path if is_non_field else f"{path}.{name}".lstrip("."), errors)
-    elif isinstance(detail, list):
-        for index, inner in enumerate(detail):
-            # A list holds either messages, or an entry for each item that is empty if it is valid.
-            is_message = isinstance(inner, str)
-            _flatten(inner, path if is_message else f"{path}[{index}]", errors)
-    else:
-        errors.setdefault(path or NON_FIELD_ERRORS, []).append(str(detail))
-
-
-def _truncate(text: str) -> str:
-    return text if len(text) <= MAX_DETAIL_LENGTH else text[: MAX_DETAIL_LENGTH - 1] + "…"
+    return Problem(error.status_code, truncate(summary), errors=errors, headers=headers)

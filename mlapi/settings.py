@@ -188,6 +188,8 @@ AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 # The access log table would grow with every login.
 AXES_DISABLE_ACCESS_LOG = True
 
+API_KEY_MAX_DAYS = environment.integer("API_KEY_MAX_DAYS", "365", maximum=36_500)
+
 METRICS_TOKEN = environment.text("METRICS_TOKEN")
 
 # What every user may do with every model that is not private.
@@ -196,6 +198,17 @@ DEFAULT_RIGHTS = environment.subset(
     '["predict", "report_outcomes"]',
     ("predict", "read_log", "report_outcomes", "manage_versions", "move_aliases"),
 )
+
+# Webhooks
+
+WEBHOOK_ORIGINS = environment.origins("WEBHOOK_ORIGINS")
+WEBHOOK_PRIVATE_ADDRESSES = environment.boolean("WEBHOOK_PRIVATE_ADDRESSES", "false")
+WEBHOOK_TIMEOUT_SECONDS = environment.integer(
+    "WEBHOOK_TIMEOUT_SECONDS", "15", minimum=1, maximum=60
+)
+WEBHOOK_KEEP_DAYS = environment.integer("WEBHOOK_KEEP_DAYS", "30", minimum=1, maximum=3650)
+# How long a move of an alias waits for the approval of another user.
+APPROVAL_HOURS = environment.integer("APPROVAL_HOURS", "168", minimum=1, maximum=8760)
 
 # The server: connections and workers
 
@@ -228,6 +241,7 @@ CORS_EXPOSE_HEADERS = [
     "Content-Disposition",
     "Content-Range",
     "ETag",
+    "Export-Position",
     "Inference-Header-Content-Length",
     "Link",
     "Repr-Digest",
@@ -292,6 +306,7 @@ SPECTACULAR_SETTINGS = {
         "PredictionStatus": "predictions.models.Prediction.Status",
         "ReplayStatus": "predictions.models.Replay.Status",
         "ReplayResultStatus": "predictions.models.ReplayResult.Status",
+        "WebhookDeliveryState": "registry.models.WebhookDelivery.State",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

@@ -18,7 +18,7 @@ from predictions.filters import PredictionQuery
 from predictions.models import Outcome, Prediction, attach_outcomes
 from predictions.reads import AuditedReadsAdmin
 from registry.exact_json.values import JSONObject
-from registry.models import Alias, ModelVersion
+from registry.models import Alias, ApiKey, ModelVersion
 from registry.readonly_admin import (
     MAX_LISTED_ROWS,
     change_link,
@@ -91,6 +91,7 @@ class PredictionAdmin(AuditedReadsAdmin):
         "alias_and_arm",
         "latency",
         "user",
+        "key",
     )
     list_filter = (
         "status",
@@ -113,7 +114,10 @@ class PredictionAdmin(AuditedReadsAdmin):
                 )
             },
         ),
-        ("Request", {"fields": ("created_at", "user_link", "request_link", "latency")}),
+        (
+            "Request",
+            {"fields": ("created_at", "user_link", "key_link", "request_link", "latency")},
+        ),
         ("Data", {"fields": ("prediction", "output_json", "input_json", "metadata_json")}),
         ("Model file", {"fields": ("sha256",)}),
     )
@@ -124,7 +128,7 @@ class PredictionAdmin(AuditedReadsAdmin):
         return tuple(flatten_fieldsets(self.fieldsets))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Model]:
-        return super().get_queryset(request).select_related("model", "user")
+        return super().get_queryset(request).select_related("model", "user", "api_key")
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
@@ -215,6 +219,14 @@ class PredictionAdmin(AuditedReadsAdmin):
         if row.user is None:
             return "-"
         return search_link(Prediction, row.user, user=row.user.get_username())
+
+    @admin.display(description="API key")
+    def key(self, row: Prediction) -> str:
+        return row.api_key.name if row.api_key else "-"
+
+    @admin.display(description="API key")
+    def key_link(self, row: Prediction) -> SafeString | str:
+        return change_link(ApiKey, row.api_key.pk, row.api_key) if row.api_key else "-"
 
     @admin.display(description="request ID")
     def request_link(self, row: Prediction) -> SafeString | str:

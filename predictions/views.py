@@ -1,6 +1,6 @@
 """The prediction endpoints: /api/v1/predictions/ and /api/v1/models/{id}/predictions/."""
 
-from typing import IO, cast
+from typing import IO, Any, cast
 
 import orjson
 from django.conf import settings
@@ -20,7 +20,7 @@ from predictions import ndjson
 from predictions.authentication import CachedTokenAuthentication
 from predictions.filters import ModelPredictionQuery, PredictionPagination, PredictionQuery
 from predictions.models import MAX_KEY_LENGTH, Prediction, attach_outcomes
-from predictions.reads import audit_page
+from predictions.reads import audit_page, audit_read
 from predictions.serializers import (
     TIMEOUT_PARAMETER,
     BatchRequest,
@@ -34,8 +34,11 @@ from predictions.serializers import (
 from predictions.serving import services
 from predictions.serving.idempotency import HEADER, Claim, InvalidKey
 from predictions.serving.questions import Caller, Question
-from registry.models import ModelVersion
+from registry.access import rights
+from registry.access.accessor import Accessor
+from registry.models import Right
 from registry.serializers import ModelVersionSerializer
+from registry.views import find_visible
 
 # Built once: DRF copies every field of a serializer it builds, which took as long as a prediction.
 PREDICTION_REQUEST = PredictionRequest()
@@ -78,6 +81,10 @@ class PredictionViewSet(GenericViewSet[Prediction]):
             return [CachedTokenAuthentication()]
         return super().get_authenticators()
 
+    def filter_queryset(self, queryset: Any) -> Any:
+        rows: Any = super().filter_queryset(queryset)
+        return rows.readable_by(Accessor.of(self.request))
+
     @extend_schema(
         request=PredictionRequest,
         parameters=[KEY_PARAMETER, TIMEOUT_PARAMETER],
@@ -96,7 +103,7 @@ class PredictionViewSet(GenericViewSet[Prediction]):
         input_data, reference = payload.pop("input_data"), payload.pop("reference", None)
         question = Question(caller=Caller.of(request), claim=claim, **payload)
         [row], is_new = services.answer_once(
-            claim, lambda: [services.predict(question, input_data, reference=reference)]
+            question, lambda: [services.predict(question, input_data, reference=reference)]
         )
         return _json(PREDICTION.to_representation(row), is_new=is_new)
 
@@ -135,7 +142,7 @@ class PredictionViewSet(GenericViewSet[Prediction]):
         inputs, references = payload.pop("inputs"), payload.pop("references", None)
         question = Question(caller=Caller.of(request), claim=claim, **payload)
         rows, is_new = services.answer_once(
-            claim, lambda: services.predict_batch(question, inputs, references=references)
+            question, lambda: services.predict_batch(question, inputs, references=references)
         )
         return _json([PREDICTION.to_representation(row) for row in rows], is_new=is_new)
 
@@ -147,7 +154,7 @@ class PredictionViewSet(GenericViewSet[Prediction]):
         query.is_valid(raise_exception=True)
         question = Question(caller=Caller.of(request), **query.validated_data)
         # Now, while the response can still have another status and before the body is copied.
-        question.resolve()
+        services.check_rights(question)
         results = ndjson.stream_results(question, cast(IO[bytes], request.data))
         return StreamingHttpResponse(results, content_type=ndjson.MEDIA_TYPE)
 
@@ -159,9 +166,11 @@ class PredictionViewSet(GenericViewSet[Prediction]):
 
     @extend_schema(responses={200: PredictionDetailSerializer})
     def retrieve(self, request: Request, pk: str) -> Response:
-        row = Prediction.objects.find(int(pk))
+        """One of the caller's own predictions, or of a model whose log they may read."""
+        accessor = Accessor.of(request)
+        row = Prediction.objects.readable_by(accessor).find(int(pk))
         attach_outcomes([row])
-        audit_page(request, [row], target=f"prediction {pk}")
+        audit_read(accessor, [row], target=f"prediction {pk}")
         return Response(DETAIL.to_representation(row))
 
 
@@ -187,7 +196,7 @@ def _json(document: object, *, is_new: bool) -> HttpResponse:
 
 
 class ModelPredictionViewSet(GenericViewSet[Prediction]):
-    """One version and its predictions, newest first."""
+    """One version and those of its predictions that the caller may read, newest first."""
 
     queryset = Prediction.objects.listed().newest_first()
     serializer_class = ModelPredictionsSerializer
@@ -196,8 +205,12 @@ class ModelPredictionViewSet(GenericViewSet[Prediction]):
 
     @extend_schema(operation_id="models_predictions_list")
     def list(self, request: Request, pk: str) -> Response:
-        version = ModelVersion.objects.select_related("created_by").find(int(pk))
+        accessor = Accessor.of(request)
+        version = find_visible(int(pk), accessor)
         rows = self.filter_queryset(Prediction.objects.listed().of_version(version.pk))
+        readable = rights.models_with(accessor, Right.READ_LOG)
+        if not readable.filter(name=version.name).exists():
+            rows = rows.filter(user=accessor.user)
         page = self.paginate_queryset(rows) or []
         audit_page(request, page, target=f"predictions of {version}")
         return self.get_paginated_response(

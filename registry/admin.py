@@ -20,6 +20,7 @@ from django.views.decorators.csrf import csrf_protect
 
 from registry import downloads, hooks, services
 from registry.access.accessor import Accessor
+from registry.access.keys import admin as api_key_admin  # noqa: F401 -- registers its pages
 from registry.aliases import activation
 from registry.aliases import admin as alias_admin  # noqa: F401 -- registers its pages
 from registry.aliases.recording import Attribution
@@ -28,6 +29,8 @@ from registry.forms import CHANGEABLE_FIELDS, UPLOAD_FIELDS, ModelVersionForm
 from registry.loading import quarantine
 from registry.models import ModelNotFound, ModelVersion
 from registry.signatures.signature import BATCHING_EXPLANATIONS
+from registry.webhooks import admin as webhook_admin  # noqa: F401
+from registry.work import admin as work_admin  # noqa: F401
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldsetSpec

@@ -26,6 +26,7 @@ from registry.exact_json.values import JSONObject
 from registry.loading.loader import load_options
 from registry.models import AuditEvent, ModelVersion, RegisteredModel
 from registry.runtimes import FRAMEWORKS
+from registry.webhooks.announcements import announce_artifact, announce_version
 
 # A try fails only if an explicit version number has just taken the next number.
 NUMBERING_TRIES = 10
@@ -143,6 +144,7 @@ def attach_artifact(
                     )
                 version = ModelVersion.objects.find(model_id)
                 record_change(version, attribution, changed=["artifact"], sha256=version.sha256)
+                announce_artifact(version)
                 promote_first_version(version, attribution)
     return version
 
@@ -282,6 +284,7 @@ def _insert(row: ModelVersion) -> ModelVersion:
         # The savepoint keeps an open transaction usable for the query below.
         with transaction.atomic():
             row.save(force_insert=True)
+            announce_version(row)
     except IntegrityError as error:
         if ModelVersion.objects.filter(name=row.name, version=row.version).exists():
             raise VersionExists(f"Model {row} already exists") from error

@@ -4,8 +4,10 @@ import hmac
 from collections.abc import Callable, Mapping
 from functools import wraps
 from http import HTTPStatus
+from typing import cast
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
@@ -21,7 +23,10 @@ from mlapi.metrics import exposition
 from mlapi.problems import Problem
 from predictions.authentication import TokenAuthentication
 from predictions.open_inference.schema import LIVE, READY
+from registry.access import rights
+from registry.access.accessor import Accessor
 from registry.loading import loader
+from registry.models import ApiKey, Right
 
 RETRY_AFTER_SECONDS = 5
 SAFE_METHODS = ("GET", "HEAD")
@@ -75,13 +80,9 @@ def health(request: HttpRequest) -> HttpResponse:
 
 @probe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Metrics in Prometheus's text format; requires METRICS_TOKEN or an access token."""
-    if not _may_read_metrics(request):
-        return Problem(
-            HTTPStatus.UNAUTHORIZED,
-            "Send METRICS_TOKEN or an access token as a bearer token.",
-            headers={"WWW-Authenticate": 'Bearer realm="metrics"'},
-        ).response(request)
+    """Metrics in Prometheus's text format, for METRICS_TOKEN and those who may read every log."""
+    if (refusal := _refuse_metrics(request)) is not None:
+        return refusal.response(request)
     return HttpResponse(exposition(), content_type=CONTENT_TYPE_LATEST)
 
 
@@ -131,14 +132,27 @@ def _respond(body: Mapping[str, object], state: State) -> HttpResponse:
     )
 
 
-def _may_read_metrics(request: HttpRequest) -> bool:
+def _refuse_metrics(request: HttpRequest) -> Problem | None:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     expected: str = settings.METRICS_TOKEN
     # Compared as bytes: hmac rejects text with non-ASCII characters.
     is_expected = hmac.compare_digest(token.encode(errors="replace"), expected.encode())
     if expected and scheme.lower() == "bearer" and is_expected:
-        return True
+        return None
     try:
-        return TokenAuthentication().authenticate(Request(request)) is not None
+        found = TokenAuthentication().authenticate(Request(request))
     except AuthenticationFailed:
-        return False
+        found = None
+    if found is None:
+        return Problem(
+            HTTPStatus.UNAUTHORIZED,
+            "Send METRICS_TOKEN or an access token as a bearer token.",
+            headers={"WWW-Authenticate": 'Bearer realm="metrics"'},
+        )
+    user, key = found
+    accessor = Accessor(cast(User, user), key if isinstance(key, ApiKey) else None)
+    if rights.holds_everywhere(accessor, Right.READ_LOG):
+        return None
+    # The labels name models and say how much they are used.
+    detail = "You may not read the predictions of every model, and so not the metrics of all."
+    return Problem(HTTPStatus.FORBIDDEN, detail)

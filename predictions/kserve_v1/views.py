@@ -26,6 +26,8 @@ from predictions.serving.answers import Answer
 from predictions.serving.questions import Caller, Question
 from predictions.serving.records import Record
 from predictions.serving.services import PredictionFailed
+from registry.access import rights
+from registry.access.accessor import Accessor
 from registry.exact_json.values import parse_json_body
 from registry.models import ModelVersion
 from registry.open_inference.binary import TensorError
@@ -42,6 +44,7 @@ class ModelsView(APIView):
     def get(self, request: Request) -> Response:
         """The names of the models that have an active version with a file, at most 1,000."""
         rows = ModelVersion.objects.active().exclude(artifact="").order_by("name")
+        rows = rights.visible(rows, Accessor.of(request))
         names = rows.values_list("name", flat=True).distinct()[:MAX_VERSIONS]
         return Response({"models": list(names)})
 
@@ -88,7 +91,7 @@ class PredictView(APIView):
         body = body_of(request)
         claim = claim_of(request, request.META.get(IDEMPOTENCY_KEY))
         question = Question(caller=Caller.of(request), model=name, claim=claim)
-        rows, is_new = services.answer_once(claim, lambda: _predict(question, body))
+        rows, is_new = services.answer_once(question, lambda: _predict(question, body))
         version = rows[0].model
         signature = question.loaded.signature if is_new else Signature.from_json(version.signature)
         predictions = predictions_of(

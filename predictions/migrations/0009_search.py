@@ -5,7 +5,7 @@ from django.db.models import F, Q
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("predictions", "0007_commit_order"),
+        ("predictions", "0008_api_key"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

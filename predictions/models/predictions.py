@@ -11,6 +11,7 @@ from django.db.models.deletion import Collector
 from django.utils import timezone
 
 from predictions.models.commit_order import CurrentTransaction, Horizon
+from predictions.models.readable import readable
 from predictions.models.searching import (
     LOOKUPS,
     PredictionFilters,
@@ -20,8 +21,9 @@ from predictions.models.searching import (
     user_id_of,
     versions_of,
 )
+from registry.access.accessor import Accessor
 from registry.exact_json.fields import AnnotationField, ExactJSONField
-from registry.models import ModelVersion
+from registry.models import ApiKey, ModelVersion
 
 if TYPE_CHECKING:
     from predictions.models.outcomes import Outcome
@@ -113,6 +115,12 @@ class PredictionQuerySet(models.QuerySet["Prediction"]):
         assert self._runs is not None
         return self.filter(pk__in=newest_keys(self, self._runs, count))
 
+    def readable_by(self, accessor: Accessor) -> Self:
+        """The rows that the accessor may read: their own, and those of models whose log they may
+        read. For a sorted page of them, see `narrowed`.
+        """
+        return self.filter(readable(accessor))
+
     def in_commit_order(self) -> Self:
         """The rows below the horizon: those among which no row can appear later."""
         rows = self.order_by("transaction_id", "id")
@@ -170,6 +178,15 @@ class Prediction(models.Model):
         null=True,
         related_name="+",
         db_index=False,
+    )
+    # As for users: no key is ever deleted.
+    api_key = models.ForeignKey(
+        ApiKey,
+        on_delete=protect_by_sample,
+        null=True,
+        related_name="+",
+        db_index=False,
+        help_text="The API key that the request was made with, if any.",
     )
     created_at = models.DateTimeField(default=timezone.now)
     # Null means that the value was not given or does not apply; a null takes no space in a row.

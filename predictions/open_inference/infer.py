@@ -47,7 +47,7 @@ def infer(
     """
     options = _read_options(request)
     if (timeout := request.parameters.get("timeout")) is not None:
-        caller = _within(caller, timeout)
+        _shorten(caller, timeout)
     question = Question(
         caller=caller,
         model=specifier,
@@ -55,7 +55,7 @@ def infer(
         metadata=options.metadata,
         claim=claim,
     )
-    rows, is_new = services.answer_once(claim, lambda: _predict(question, request, options))
+    rows, is_new = services.answer_once(question, lambda: _predict(question, request, options))
     version = rows[0].model
     signature = question.loaded.signature if is_new else Signature.from_json(version.signature)
     return _response(rows, signature, request, caller)
@@ -154,14 +154,15 @@ def _references_of(options: RequestOptions, n_rows: int) -> list[str | None] | N
     return references
 
 
-def _within(caller: Caller, timeout: object) -> Caller:
-    """The caller under the protocol's `timeout`, in microseconds; 0 sets none, as in Triton."""
+def _shorten(caller: Caller, timeout: object) -> None:
+    """Heed the protocol's `timeout`, in microseconds; 0 sets none, as in Triton."""
     maximum = MAX_TIMEOUT_SECONDS * 1_000_000
     if type(timeout) is not int or not 0 <= timeout <= maximum:
         raise TensorError(
             f"timeout must be a whole number of microseconds from 1 to {maximum}, or 0 for none"
         )
-    return caller.within(timeout / 1_000_000) if timeout else caller
+    if timeout:
+        caller.shorten(timeout / 1_000_000)
 
 
 def _read_metadata(text: object) -> JSONObject | None:

@@ -10,14 +10,17 @@ from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.tokens import Token
 
 from predictions.serving import routing
+from predictions.serving.guards import Asked, Identity
 from predictions.serving.idempotency import Claim
 from predictions.serving.limits.bulkheads import loading_place
 from predictions.serving.limits.deadlines import Deadline, arrival, read_timeout
 from predictions.serving.records import Record
 from predictions.serving.routing import Target
+from registry import statements
 from registry.exact_json.values import JSONObject
 from registry.loading import loader
 from registry.loading.cache import LoadedModel
+from registry.models import ApiKey
 
 
 # Not frozen: that makes each of the many that are created several times as slow.
@@ -26,33 +29,43 @@ class Caller:
     """Who makes a request, and how long they wait; a command has no user and waits for ever.
 
     `arrived_at` is the monotonic time at which the request arrived, and `timeout_seconds` what the
-    caller allows from then on, None if that is left to the version.
+    caller allows from then on, None if that is left to the version. `asked` is what the question
+    is about, once it has been resolved: from then on, an error may tell something of that model.
     """
 
     user_id: int | None = None
     request_id: str = ""
     password_md5: str | None = None
+    api_key_id: int | None = None
     arrived_at: float | None = None
     timeout_seconds: float | None = None
+    asked: Asked | None = None
 
     @classmethod
     def of(cls, request: Request) -> Self:
         """The caller of an authenticated request; raises InvalidTimeout."""
-        return replace(
-            cls.identified_by(request),
-            arrived_at=arrival(request.META),
-            timeout_seconds=read_timeout(request.META),
-        )
+        caller = cls.identified_by(request)
+        caller.arrived_at = arrival(request.META)
+        caller.timeout_seconds = read_timeout(request.META)
+        # For the exception handler, which must know what the caller asked.
+        request._request.caller = caller  # type: ignore[attr-defined]
+        return caller
 
     @classmethod
     def identified_by(cls, request: Request) -> Self:
         """Who makes an authenticated request, not how long they wait."""
-        request_id = getattr(request, "request_id", "")
-        return cls(int(request.user.pk or 0), request_id, password_claim(request.auth))
+        user_id, request_id = int(request.user.pk or 0), getattr(request, "request_id", "")
+        if isinstance(request.auth, ApiKey):
+            return cls(user_id, request_id, api_key_id=request.auth.pk)
+        return cls(user_id, request_id, password_claim(request.auth))
 
-    def within(self, seconds: float) -> Self:
-        """The same caller, who waits for at most this long in all."""
-        return replace(self, timeout_seconds=min(seconds, self.timeout_seconds or seconds))
+    @property
+    def identity(self) -> Identity:
+        return Identity(self.user_id, self.password_md5, self.api_key_id)
+
+    def shorten(self, seconds: float) -> None:
+        """Wait for at most this long in all."""
+        self.timeout_seconds = min(seconds, self.timeout_seconds or seconds)
 
     def deadline(self, limit_seconds: float) -> Deadline | None:
         """When the caller must have an answer from a version that has this limit."""
@@ -103,7 +116,11 @@ class Question:
             else:
                 assert self.model is not None  # one of the two is required
                 subject = self.subject or self.caller.request_id
-                self._target = routing.resolve(self.model, subject=subject)
+                # Before the version's own limit is known. Others may share the query.
+                deadline = self.caller.deadline(settings.PREDICTION_TIMEOUT_SECONDS)
+                with statements.limited_by(deadline and deadline.at):
+                    self._target = routing.resolve(self.model, subject=subject)
+            self.caller.asked = Asked(self._target.model_id, self.model)
         return self._target
 
     @property
@@ -156,9 +173,11 @@ class Question:
             self.caller.request_id,
             self.caller.user_id,
             self.caller.password_md5,
+            self.caller.api_key_id,
             reference,
             self.subject,
             self.target.alias,
             self.target.arm,
             _claim=self.claim,
+            _specifier=self.model,
         )

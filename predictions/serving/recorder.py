@@ -9,16 +9,15 @@ from typing import Any
 
 import orjson
 import prometheus_client
-from django.contrib.auth import get_user_model
 from django.db import DataError, IntegrityError, connection, models, transaction
 
 from predictions.metrics import PREDICTIONS, RECORDING_SECONDS
 from predictions.models import Prediction
-from predictions.serving import idempotency
+from predictions.serving import guards, idempotency
 from predictions.serving.idempotency import AlreadyAnswered, Claim
 from predictions.serving.records import Record
 from registry import statements
-from registry.models import ModelNotFound, ModelVersion
+from registry.models import ModelVersion
 
 logger = logging.getLogger(__name__)
 
@@ -31,23 +30,17 @@ FIELDS: Sequence["models.Field[Any, Any]"] = [
 NAMES = [field.attname for field in FIELDS]
 COLUMNS = ", ".join(NAMES)
 TABLE = Prediction._meta.db_table
-VERSIONS = ModelVersion._meta.db_table
-USERS = get_user_model()._meta.db_table
 
 
 # By the monotonic clock of this process.
 _last_committed_at = 0.0
 
 
-class CallerInactive(Exception):
-    """The caller's user is inactive or the token was revoked; the message is for the caller."""
-
-
 def record(records: Sequence[Record]) -> list[Record | Exception]:
     """Insert records in one transaction; a result for each, in their order.
 
     A result is the committed record, with its pk, or the reason why it was not written:
-    ModelNotFound, CallerInactive or the database's error. If the database refuses a
+    what `guards.refusal` says, or the database's error. If the database refuses a
     statement of several rows, they are tried again one by one. Raises OperationalError or
     InterfaceError if it is unknown whether the transaction was committed; nothing is retried then.
     """
@@ -111,7 +104,7 @@ def _write_once(records: Sequence[Record]) -> list[Record | Exception]:
 def record_all(records: Sequence[Record], claim: Claim | None = None) -> None:
     """Insert records in one transaction, all or none, and give each its pk.
 
-    Raises ModelNotFound, CallerInactive, AlreadyAnswered if another request has claimed the key,
+    Raises what `guards.refusal` returns, AlreadyAnswered if another request has claimed the key,
     and what the database raises.
     """
     with transaction.atomic(), RECORDING_SECONDS.time():
@@ -147,10 +140,7 @@ def _counter(model: str, status: str) -> prometheus_client.Counter:
 
 
 def _refusal(record: Record) -> Exception:
-    """Why the guards refused a record, judging by the state a moment later."""
-    if record.user_id is not None and _model_is_active(record):
-        return CallerInactive("User is inactive, or the token was revoked")
-    return ModelNotFound(f"Model {record.model_id} not found or inactive")
+    return guards.refusal(record.identity, record.asked)
 
 
 def _model_is_active(record: Record) -> bool:
@@ -175,39 +165,21 @@ def _insert(records: Sequence[Record]) -> set[int]:
     return set() if len(written) == len(records) else {r.key for r in records if not r.pk}
 
 
-def _guards(versions: str, users: str) -> str:
-    """The condition under which a row is written; the arguments narrow the ids to look up.
-
-    Rows whose version or user is inactive, or whose token was issued under an older password, are
-    filtered out by the statement itself. It sees everything that was committed before it began, so
-    no request sent after a deactivation was confirmed gets a 201. The MD5 is simplejwt's, a
-    fingerprint of the password's hash (CHECK_REVOKE_TOKEN); it does not protect a secret.
-    """
-    return f"""
-        incoming.model_id IN (SELECT id FROM {VERSIONS} WHERE is_active AND id {versions}) AND (
-            incoming.user_id IS NULL
-            OR incoming.password_md5 IS NULL
-                AND incoming.user_id IN (SELECT id FROM {USERS} WHERE is_active AND id {users})
-            OR (incoming.user_id, incoming.password_md5) IN (
-                SELECT id, upper(md5(password)) FROM {USERS} WHERE is_active AND id {users}
-            )
-        )
-    """  # noqa: S608 -- names of our own tables
-
-
 @cache
-def _postgresql_statement() -> str:
+def _postgresql_statement(is_open: bool) -> str:
     # One parameter for any number of rows: orjson writes it much faster than the driver writes
     # arrays, and `json` columns keep their part of the text verbatim.
     definitions = ", ".join(f"{field.attname} {field.db_type(connection)}" for field in FIELDS)
     # Subqueries rather than joins: they run once per statement, not once per row.
-    guards = _guards("= ANY(%(versions)s)", "= ANY(%(users)s)")
+    may_be_written = guards.condition(
+        "= ANY(%(versions)s)", "= ANY(%(users)s)", "= ANY(%(keys)s)", is_open=is_open
+    )
     return f"""
         WITH incoming AS MATERIALIZED (
             SELECT incoming.*, nextval(pg_get_serial_sequence('{TABLE}', 'id')) AS id
             FROM json_to_recordset(%(document)s::json)
                 AS incoming(key integer, password_md5 text, {definitions})
-            WHERE {guards}
+            WHERE {may_be_written}
         ), written AS (
             INSERT INTO {TABLE} (id, {COLUMNS}) SELECT id, {COLUMNS} FROM incoming
         )
@@ -220,26 +192,34 @@ def _insert_postgresql(records: Sequence[Record]) -> list[statements.Row]:
         "document": orjson.dumps(records).decode(),
         "versions": list({record.model_id for record in records}),
         "users": list({record.user_id for record in records}),
+        "keys": list({record.api_key_id for record in records}),
     }
     # Outside a transaction the rows come back after the commit.
-    return statements.fetch(_postgresql_statement(), values)
+    return statements.fetch(_postgresql_statement(guards.is_open()), values)
 
 
-SQLITE_STATEMENT = f"""
-    WITH incoming(password_md5, {COLUMNS}) AS (VALUES (%s, {", ".join(["%s"] * len(FIELDS))}))
-    INSERT INTO {TABLE} ({COLUMNS}) SELECT {COLUMNS} FROM incoming
-    WHERE {_guards("= incoming.model_id", "= incoming.user_id")} RETURNING id
-"""  # noqa: S608 -- names of our own tables and columns
+@cache
+def _sqlite_statement(is_open: bool) -> str:
+    may_be_written = guards.condition(
+        "= incoming.model_id", "= incoming.user_id", "= incoming.api_key_id", is_open=is_open
+    )
+    return f"""
+        WITH incoming(password_md5, {COLUMNS})
+            AS (VALUES (%s, {", ".join(["%s"] * len(FIELDS))}))
+        INSERT INTO {TABLE} ({COLUMNS}) SELECT {COLUMNS} FROM incoming
+        WHERE {may_be_written} RETURNING id
+    """  # noqa: S608 -- names of our own tables and columns
 
 
 def _insert_sqlite(records: Sequence[Record]) -> list[statements.Row]:
     written: list[statements.Row] = []
+    statement = _sqlite_statement(guards.is_open())
     with transaction.atomic():
         for record in records:
             values = [
                 column.get_db_prep_save(getattr(record, name), connection=connection)
                 for name, column in zip(NAMES, FIELDS, strict=True)
             ]
-            rows = statements.fetch(SQLITE_STATEMENT, [record.password_md5, *values])
+            rows = statements.fetch(statement, [record.password_md5, *values])
             written += [(record.key, pk) for (pk,) in rows]
     return written

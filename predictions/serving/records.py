@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from predictions.models import MAX_ERROR_LENGTH, Prediction
 from predictions.serving.answers import Answer
+from predictions.serving.guards import Asked, Identity
 from predictions.serving.idempotency import Claim
 from registry.exact_json.values import JSONObject
 from registry.models import ModelVersion
@@ -20,7 +21,7 @@ class Record:
     Its fields have the names of the columns: orjson serialises a record as the object that the
     statement reads, and leaves out the names that begin with an underscore. Of the fields that are
     not columns, `password_md5` is what the caller's token claims about the password it was issued
-    under (None if there was no token: commands), and `key` belongs to the statement.
+    under (None without a token: commands, API keys), and `key` belongs to the statement.
     """
 
     _version: ModelVersion
@@ -29,6 +30,7 @@ class Record:
     request_id: str = ""
     user_id: int | None = None
     password_md5: str | None = None
+    api_key_id: int | None = None
     reference: str | None = None
     subject: str | None = None
     alias: str | None = None
@@ -42,6 +44,8 @@ class Record:
     latency_ms: float | None = None
     created_at: datetime = field(default_factory=timezone.now)
     _claim: Claim | None = None
+    # What the caller sent instead of the version's ID.
+    _specifier: str | None = None
     # Seconds after which a model that could not be reached may be tried again.
     _retry_after: int | None = None
     _is_late: bool = False
@@ -56,6 +60,14 @@ class Record:
     @property
     def model(self) -> ModelVersion:
         return self._version
+
+    @property
+    def identity(self) -> Identity:
+        return Identity(self.user_id, self.password_md5, self.api_key_id)
+
+    @property
+    def asked(self) -> Asked:
+        return Asked(self.model_id, self._specifier)
 
     @property
     def claim(self) -> Claim | None:

@@ -1,5 +1,6 @@
 """The workflows between a request and its committed rows."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import repeat
 
@@ -7,10 +8,10 @@ import orjson
 from django.conf import settings
 
 from predictions.models import Prediction
-from predictions.serving import idempotency, lanes, recorder, shadows
+from predictions.serving import guards, idempotency, lanes, recorder, shadows
 from predictions.serving.answers import Answer
 from predictions.serving.batching import GivenUp
-from predictions.serving.idempotency import AlreadyAnswered, Claim, KeyReused
+from predictions.serving.idempotency import AlreadyAnswered, KeyReused
 from predictions.serving.limits.bulkheads import ModelOverloaded, bulkhead_of
 from predictions.serving.limits.deadlines import Deadline
 from predictions.serving.questions import Question
@@ -141,16 +142,14 @@ def predict_batch(
         )
     ]
     deadline = question.deadline
-    with (
-        bulkhead_of(question.loaded.version.pk).place(question.max_concurrency),
-        statements.limited_by(deadline and deadline.at),
-    ):
+    with bulkhead_of(question.loaded.version.pk).place(question.max_concurrency):
         _answer_all(question, records)
-        if failed := {place: record for place, record in enumerate(records) if record.error}:
-            raise _record_failures(failed, len(records))
-        if check_answers is not None:
-            check_answers([Answer.recorded(record) for record in records])
-        recorder.record_all(records, question.claim)
+        with statements.limited_by(deadline and deadline.at):
+            if failed := {place: record for place, record in enumerate(records) if record.error}:
+                raise _record_failures(failed, len(records))
+            if check_answers is not None:
+                check_answers([Answer.recorded(record) for record in records])
+            recorder.record_all(records, question.claim)
     shadows.follow(question.target.shadow_ids, records)
     return records
 
@@ -188,16 +187,32 @@ def predict_each(question: Question, inputs: Sequence[object]) -> list[Record | 
     return results
 
 
+def check_rights(question: Question) -> None:
+    """Raise what the recording statement would refuse this question's caller for.
+
+    For requests whose response begins before anything is recorded.
+    """
+    question.resolve()
+    asked = question.caller.asked
+    assert asked is not None
+    if reason := guards.check(question.caller.identity, asked):
+        raise reason
+
+
 def answer_once(
-    claim: Claim | None, predict: Callable[[], list[Record]]
+    question: Question, predict: Callable[[], list[Record]]
 ) -> tuple[Sequence[Record | Prediction], bool]:
     """What `predict` returns or, for a repeated request, the earlier answer; whether it is new.
 
-    Raises what `predict` does, KeyReused or PredictionNotFound.
+    The key of a repeated request belongs to the user: it may be sent with another API key, as after
+    a rotation, if that may request predictions of the model. Raises what `predict` does, KeyReused
+    or PredictionNotFound.
     """
+    claim = question.claim
     if claim is None:
         return predict(), True
-    earlier = idempotency.find_answer(claim)
+    with statements.limited_by(math.inf):
+        earlier = idempotency.find_answer(claim)
     if earlier is None:
         try:
             return predict(), True
@@ -205,6 +220,7 @@ def answer_once(
             earlier = idempotency.find_answer(claim)
     if earlier is None:
         raise KeyReused(f"{idempotency.HEADER} {claim.key!r} expired while it was being used")
+    guards.check_scope(question.caller.identity, earlier[0].model.name)
     return earlier, False
 
 

@@ -180,6 +180,7 @@ def _record(model: LoadedModel, answered: Record) -> Record:
         answered.input_data,
         request_id=answered.request_id,
         user_id=answered.user_id,
+        api_key_id=answered.api_key_id,
         subject=answered.subject,
         alias=answered.alias,
         arm=Prediction.Arm.SHADOW.value,

@@ -11,27 +11,28 @@ from rest_framework.request import Request
 from rest_framework_simplejwt.exceptions import InvalidToken
 from rest_framework_simplejwt.tokens import AccessToken, Token
 
-from predictions import authentication
-from predictions.authentication import CachedTokenAuthentication
+from predictions.authentication import CachedTokenAuthentication, classes
 
 
 @pytest.fixture(autouse=True)
 def empty_cache() -> None:
-    authentication._verify_signature.cache_clear()
+    classes._verify_signature.cache_clear()
 
 
-def validate(token: str) -> Token:
-    request = Request(RequestFactory().post("/", headers={"Authorization": f"Bearer {token}"}))
+def validate(raw_token: str) -> Token:
+    headers = {"Authorization": f"Bearer {raw_token}"}
+    request = Request(RequestFactory().post("/", headers=headers))
     result = CachedTokenAuthentication().authenticate(request)
     assert result is not None
-    return result[1]
+    token: Token = result[1]
+    return token
 
 
 def test_a_token_is_verified_once(user: User) -> None:
     token = str(AccessToken.for_user(user))
 
     assert validate(token)["user_id"] == validate(token)["user_id"] == str(user.pk)
-    assert authentication._verify_signature.cache_info().misses == 1
+    assert classes._verify_signature.cache_info().misses == 1
 
 
 def test_a_cached_token_expires_on_time(user: User, settings: LazySettings) -> None:
@@ -49,14 +50,14 @@ def test_a_header_with_another_scheme_is_ignored_and_not_cached() -> None:
     request = Request(RequestFactory().post("/", headers={"Authorization": "Basic YWRhOmFkYQ=="}))
 
     assert CachedTokenAuthentication().authenticate(request) is None
-    assert authentication._verify_signature.cache_info().currsize == 0
+    assert classes._verify_signature.cache_info().currsize == 0
 
 
 def test_a_header_longer_than_any_token_is_not_cached(user: User) -> None:
     token = str(AccessToken.for_user(user))
 
     assert validate(" " * 5000 + token)["user_id"] == str(user.pk)
-    assert authentication._verify_signature.cache_info().currsize == 0
+    assert classes._verify_signature.cache_info().currsize == 0
 
 
 def test_a_forged_token_is_rejected_every_time(user: User) -> None:

@@ -12,7 +12,7 @@ from predictions.models import Outcome, Prediction
 from predictions.testing.rows import make_version
 from registry.access import audit
 from registry.models import AuditEvent, ModelVersion
-from registry.testing.clients import text_of
+from registry.testing.clients import permit, text_of
 
 URL = "/api/v1/predictions/"
 ADMIN = "/admin/predictions/prediction/"
@@ -26,6 +26,7 @@ def version(db: None) -> ModelVersion:
 @pytest.fixture
 def rows(version: ModelVersion, user: User, django_user_model: type[User]) -> list[Prediction]:
     """Two predictions of the reader, one of somebody else and one of nobody."""
+    permit(user, "view_prediction")
     grace = django_user_model.objects.create_user("grace")
     return [
         Prediction.objects.create(
@@ -57,7 +58,7 @@ def test_what_identifies_people_is_not_kept(client: APIClient, rows: list[Predic
     [event] = reads()
     fingerprint = audit.fingerprint("Mr. Smith")
     assert event.details["filters"] == {"subject_fingerprint": fingerprint, "user_id": grace.pk}
-    assert len(fingerprint) == 32
+    assert len(fingerprint) == 64
     assert audit.fingerprint("Mr. Smit") != fingerprint
 
 

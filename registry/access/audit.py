@@ -30,7 +30,7 @@ def record(
 def fingerprint(identifier: str) -> str:
     """What stands for a subject or a reference in events: equal for equal ones.
 
-    An HMAC-SHA256 with SECRET_KEY, shortened to 128 bits: who knows neither the key nor the
-    identifier learns nothing from it, even by trying all identifiers.
+    An HMAC-SHA256 with SECRET_KEY: who does not know the key learns nothing from it, even by trying
+    all identifiers. The stub of an erasure has the same.
     """
-    return salted_hmac("mlapi.audit", identifier, algorithm="sha256").hexdigest()[:32]
+    return salted_hmac("mlapi.audit", identifier, algorithm="sha256").hexdigest()

@@ -4,7 +4,6 @@ from django.contrib import admin
 from django.contrib.auth.models import User
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
-from django.urls import NoReverseMatch
 from django.utils.safestring import SafeString
 
 from registry.audit.serializers import AuditEventQuery
@@ -46,12 +45,14 @@ class AuditEventAdmin(SearchableAdmin):
 
     @admin.display(description="API key")
     def key_link(self, event: AuditEvent) -> SafeString | str:
-        return _link(ApiKey, event.api_key.pk, event.api_key) if event.api_key else "-"
+        return change_link(ApiKey, event.api_key.pk, event.api_key) if event.api_key else "-"
 
     @admin.display(description="model")
     def model_link(self, event: AuditEvent) -> SafeString | str:
         row = RegisteredModel.objects.filter(name=event.model).first()
-        return event.model or "-" if row is None else _link(RegisteredModel, row.pk, row.name)
+        if row is None:
+            return event.model or "-"
+        return change_link(RegisteredModel, row.pk, row.name)
 
     @admin.display(description="target")
     def target_link(self, event: AuditEvent) -> SafeString | str:
@@ -69,11 +70,3 @@ class AuditEventAdmin(SearchableAdmin):
         if not event.request_id:
             return "-"
         return search_link(AuditEvent, event.request_id, request_id=event.request_id)
-
-
-def _link(model: type[Model], pk: object, text: object) -> SafeString | str:
-    """A link to a row's page, if its table has any."""
-    try:
-        return change_link(model, pk, text)
-    except NoReverseMatch:
-        return str(text)

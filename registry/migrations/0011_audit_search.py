@@ -30,7 +30,7 @@ ACTIONS = [
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("registry", "0008_registered_models"),
+        ("registry", "0010_alias_requests"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -5,7 +5,7 @@ from typing import Self
 from django.conf import settings
 from django.contrib.auth.models import Group
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Prefetch, Q
 from django.utils import timezone
 
 from registry.models.registered_models import MAX_RATE_LIMIT, RegisteredModel
@@ -93,6 +93,24 @@ class Grant(Rights):
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     def newest_first(self) -> Self:
         return self.order_by("-created_at", "-id")
+
+    def with_details(self) -> Self:
+        """Load owners, creators and models as well: two queries for any number of rows."""
+        models_of_keys = RegisteredModel.objects.only("name").order_by("name")
+        return self.select_related("owner", "created_by").prefetch_related(
+            Prefetch("registered_models", models_of_keys)
+        )
+
+    def matching(self, *, owner: str | None = None, valid_only: bool = False) -> Self:
+        """Apply the list endpoint's filters; None does not filter."""
+        rows = self.valid() if valid_only else self
+        return rows if owner is None else rows.filter(owner__username=owner)
+
+    def valid(self) -> Self:
+        """Neither revoked nor expired."""
+        return self.filter(
+            Q(expires_at=None) | Q(expires_at__gt=timezone.now()), revoked_at__isnull=True
+        )
 
 
 class ApiKey(Rights):

@@ -1,13 +1,18 @@
 """Users, the clients with which they send requests, and what the admin responds to them."""
 
+from collections.abc import Sequence
 from html import unescape
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 from rest_framework.test import APIClient
 from rest_framework_simplejwt.tokens import AccessToken
+
+from registry.access.keys import changes
+from registry.access.keys.last_use import LAST_USES
+from registry.models import ApiKey, RegisteredModel, Right
 
 PASSWORD = "correct horse battery staple"
 
@@ -24,6 +29,12 @@ def manager(db: None) -> User:
     manager = User.objects.create_user("grace")
     manager.user_permissions.set(Permission.objects.filter(content_type__app_label="registry"))
     return manager
+
+
+def permit(user: User, *codenames: str) -> User:
+    """The user, read again, with these of Django's permissions as well."""
+    user.user_permissions.add(*Permission.objects.filter(codename__in=codenames))
+    return User.objects.get(pk=user.pk)
 
 
 def api_client(user: User | None = None) -> APIClient:
@@ -51,6 +62,39 @@ def admin_client(db: None) -> Client:
     browser = Client()
     browser.force_login(User.objects.create_superuser("root"))
     return browser
+
+
+class MakeKey(Protocol):
+    def __call__(
+        self,
+        owner: User,
+        *scopes: Right,
+        models: Sequence[RegisteredModel] | None = None,
+        **fields: Any,
+    ) -> tuple[ApiKey, str]: ...
+
+
+@pytest.fixture
+def make_key(db: None) -> MakeKey:
+    """Make an API key, of all scopes unless some are given; return it with its value."""
+
+    def make(
+        owner: User,
+        *scopes: Right,
+        models: Sequence[RegisteredModel] | None = None,
+        **fields: Any,
+    ) -> tuple[ApiKey, str]:
+        return changes.create_key(
+            name="machine", owner=owner, scopes=scopes or list(Right), models=models, **fields
+        )
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def no_last_uses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no thread write when keys were used: a test's database is its own."""
+    monkeypatch.setattr(LAST_USES, "note", lambda key_id: None)
 
 
 def text_of(response: Any) -> str:

@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Protocol
 
+import psycopg
 import pytest
 from django.conf import settings
 
@@ -70,6 +71,10 @@ def _start_postgresql(folder: Path) -> str:
 
     server: PostgresServer = get_server(folder)
     _server = server
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        # Nothing here must survive a crash of the machine, and most tests wait for commits.
+        connection.execute("ALTER SYSTEM SET fsync = off")
+        connection.execute("SELECT pg_reload_conf()")
     return server.get_uri()
 
 

@@ -9,18 +9,25 @@ REGISTRY_WITHOUT_DJANGO = {
     "registry.exact_json.values",
     "registry.signatures",
     "registry.open_inference",
+    "registry.http_client",
     "registry.runtimes",
     "registry.runtimes.trees",
 }
 REGISTRY = REGISTRY_WITHOUT_DJANGO | {
     "registry",
     "registry.access",
+    "registry.access.keys",
     "registry.aliases",
+    "registry.aliases.approvals",
     "registry.artifacts",
     "registry.audit",
     "registry.exact_json",
     "registry.loading",
     "registry.models",
+    "registry.webhooks",
+    "registry.webhooks.delivery.kinds",
+    "registry.work",
+    "registry.registered_models",
 }
 # What the code that answers predictions uses. None of it is about evaluation.
 SERVING = {
@@ -41,6 +48,8 @@ EVALUATION = {
     "predictions.evaluation.quality",
     "predictions.evaluation.replays",
 }
+
+EXPORT = {"predictions.export", "predictions.export.destinations", "predictions.export.formats"}
 
 ROOMS: dict[str, set[str]] = {
     # Floor 1: registered models, versions, artifacts, runtimes, aliases.
@@ -66,25 +75,45 @@ ROOMS: dict[str, set[str]] = {
     },
     "registry.artifacts.foreign": {"registry.artifacts", "registry.runtimes"},
     "registry.loading": REGISTRY_WITHOUT_DJANGO
-    | {
-        "registry.access",
-        "registry.artifacts",
-        "registry.isolation",
-        "registry.metrics",
-        "registry.models",
-    },
+    | {"registry.access", "registry.artifacts", "registry.isolation"}
+    | {"registry.metrics", "registry.models"},
     "registry.conversion": REGISTRY_WITHOUT_DJANGO | {"registry.artifacts"},
     "registry.conversion.pickles": REGISTRY_WITHOUT_DJANGO
     | {"registry.artifacts", "registry.conversion", "registry.isolation"},
     "registry.models": {"registry.exact_json", "registry.statements"},
-    "registry.access": {"registry.exact_json", "registry.models", "registry.pagination"},
-    "registry.audit": {
+    "registry.http_client": set(),
+    "registry.work": {"registry.metrics", "registry.models", "registry.readonly_admin"},
+    "registry.webhooks": {
+        "registry.access",
         "registry.exact_json",
+        "registry.http_client.origins",
         "registry.models",
+        "registry.pagination",
         "registry.readonly_admin",
+        "registry.serializers",
+        "registry.webhooks.delivery",
+    },
+    "registry.webhooks.delivery": {
+        "registry.http_client",
+        "registry.metrics",
+        "registry.models",
+        "registry.webhooks",
+        "registry.work",
+    },
+    "registry.access": {"registry.exact_json", "registry.models", "registry.pagination"},
+    "registry.audit": {"registry.exact_json", "registry.models", "registry.readonly_admin"},
+    "registry.access.keys": {
+        "registry.access",
+        "registry.exact_json",
+        "registry.metrics",
+        "registry.models",
+        "registry.pagination",
+        "registry.readonly_admin",
+        "registry.serializers",
     },
     "registry.aliases": {
         "registry.access",
+        "registry.aliases.approvals",
         "registry.exact_json",
         "registry.hooks",
         "registry.loading",
@@ -94,22 +123,52 @@ ROOMS: dict[str, set[str]] = {
         "registry.serializers",
         "registry.signatures",
         "registry.statements",
+        "registry.webhooks",
+    },
+    "registry.aliases.approvals": {
+        "registry.access",
+        "registry.aliases",
+        "registry.exact_json",
+        "registry.models",
+        "registry.pagination",
+        "registry.readonly_admin",
+    },
+    "registry.registered_models": {
+        "registry.access",
+        "registry.aliases.approvals",
+        "registry.exact_json",
+        "registry.models",
+        "registry.pagination",
+        "registry.readonly_admin",
+        "registry.serializers",
     },
     "registry.management": REGISTRY | {"registry.conversion", "registry.conversion.pickles"},
     "registry.migrations": {"registry.exact_json", "registry.models"},
     "registry.testing": REGISTRY | {"registry.conversion", "registry.runtimes.open_inference"},
     # Floor 2: run a model on input, record it, list it, evaluate it.
     "predictions": {
+        "predictions.authentication",
         "predictions.evaluation.outcomes.admin",
         "predictions.evaluation.quality.admin",
         "predictions.evaluation.replays.admin",
         "predictions.evaluation.replays.promotion_gate",
+        "predictions.evaluation.replays.announcements",
         "predictions.models",
         "predictions.serving",
         "predictions.serving.limits",
         *REGISTRY,
     },
-    "predictions.models": {"registry.exact_json", "registry.models", "registry.statements"},
+    "predictions.authentication": {
+        "predictions.serving",
+        "predictions.serving.limits",
+        *REGISTRY,
+    },
+    "predictions.models": {
+        "registry.access",
+        "registry.exact_json",
+        "registry.models",
+        "registry.statements",
+    },
     "predictions.serving": {
         "predictions.metrics",
         "predictions.models",
@@ -131,7 +190,20 @@ ROOMS: dict[str, set[str]] = {
     "predictions.evaluation.outcomes": SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.quality": SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.replays": SERVING | EVALUATION | REGISTRY,
-    "predictions.management": {"predictions", "registry.management", *SERVING, *EVALUATION}
+    "predictions.export": SERVING
+    | REGISTRY
+    | {"predictions.export.destinations", "predictions.export.formats"},
+    "predictions.export.formats": {"predictions.export", *REGISTRY},
+    "predictions.export.destinations": set(),
+    "predictions.retention": {"predictions.evaluation.replays.report", *SERVING, *REGISTRY},
+    "predictions.management": {
+        "predictions",
+        "predictions.retention",
+        "registry.management",
+        *SERVING,
+        *EVALUATION,
+    }
+    | EXPORT
     | REGISTRY,
     "predictions.migrations": {"predictions.models", "registry.exact_json"},
     "predictions.testing": SERVING | EVALUATION | REGISTRY,
@@ -141,6 +213,7 @@ ROOMS: dict[str, set[str]] = {
         "mlapi.accounts",
         "mlapi.configuration",
         "mlapi.databases",
+        "mlapi.fast_lane",
         "mlapi.health",
         "mlapi.pages",
         "mlapi.proxies",
@@ -150,9 +223,24 @@ ROOMS: dict[str, set[str]] = {
         "predictions.kserve_v1",
         "predictions.mlflow",
         "predictions.open_inference",
+        "predictions.retention",
         "registry.open_inference",
         *SERVING,
         *EVALUATION,
+        *EXPORT,
+        *REGISTRY,
+    },
+    "mlapi.fast_lane": {
+        "mlapi.configuration",
+        "mlapi.health",
+        "mlapi.metrics",
+        "mlapi.middleware",
+        "mlapi.pages",
+        "mlapi.problems",
+        "mlapi.proxies",
+        "predictions.open_inference",
+        "registry.open_inference",
+        *SERVING,
         *REGISTRY,
     },
     "mlapi.bodies": {"mlapi.problems", "predictions.ndjson"},
@@ -170,6 +258,7 @@ ROOMS: dict[str, set[str]] = {
         "predictions.open_inference.schema",
         "predictions.serving.recorder",
         "registry",
+        "registry.access",
         "registry.loading",
         "registry.models",
     },
@@ -177,6 +266,7 @@ ROOMS: dict[str, set[str]] = {
     "mlapi.server": {
         "mlapi.bodies",
         "mlapi.configuration",
+        "mlapi.databases",
         "mlapi.health",
         "mlapi.metric_files",
         "mlapi.metrics",
@@ -184,6 +274,7 @@ ROOMS: dict[str, set[str]] = {
         "mlapi.proxies",
         "mlapi.wsgi",
         "registry.loading",
+        "registry.work.process",
     },
     # Pages and proxies share the middleware's types and the error format.
     "mlapi.pages": {"mlapi.middleware"},
@@ -244,6 +335,7 @@ FLOORS = ["registry", "predictions", "mlapi"]
 NO_DJANGO_ROOMS = [
     "registry.signatures",
     "registry.open_inference",
+    "registry.http_client",
     "registry.runtimes",
     "registry.runtimes.onnx",
     "registry.runtimes.sklearn",

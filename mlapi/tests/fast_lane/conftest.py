@@ -8,7 +8,7 @@ from django.core.signals import request_finished, request_started
 from django.db import close_old_connections
 from rest_framework_simplejwt.tokens import AccessToken
 
-from mlapi import fast_lane
+from mlapi.fast_lane import requests, responses
 from registry.models import Alias, ModelVersion
 
 
@@ -16,8 +16,8 @@ from registry.models import Alias, ModelVersion
 def empty_caches() -> Iterator[None]:
     """A test that changes settings must not leave them in the fast lane's caches."""
     yield
-    fast_lane._common_headers.cache_clear()
-    fast_lane._is_allowed_host.cache_clear()
+    responses._common_headers.cache_clear()
+    requests._is_allowed_host.cache_clear()
 
 
 @pytest.fixture(autouse=True)

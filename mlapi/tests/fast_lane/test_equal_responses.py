@@ -14,6 +14,8 @@ from django.urls import set_script_prefix
 from rest_framework_simplejwt.tokens import AccessToken
 
 from mlapi import fast_lane, wsgi
+from mlapi.fast_lane import requests as fast_lane_requests
+from mlapi.fast_lane import responses
 from mlapi.proxies import prefixes
 from mlapi.tests.fast_lane.comparison import differences
 from mlapi.tests.fast_lane.requests import (
@@ -235,8 +237,8 @@ def test_settings_have_equal_effects_both_ways(
 ) -> None:
     for name, value in changes.items():
         setattr(settings, name, value)
-    fast_lane._common_headers.cache_clear()
-    fast_lane._is_allowed_host.cache_clear()
+    responses._common_headers.cache_clear()
+    fast_lane_requests._is_allowed_host.cache_clear()
     handler = WSGIHandler()
     handler.load_middleware()
     # Requests that the fast lane hands over must reach a handler with the same settings.

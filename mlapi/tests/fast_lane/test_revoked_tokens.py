@@ -10,8 +10,8 @@ from django.db import OperationalError
 from mlapi import wsgi
 from mlapi.tests.fast_lane.comparison import Application, django_alone
 from mlapi.tests.fast_lane.requests import FEATURES, ROW, ClientRequest
-from predictions import authentication
 from predictions.models import Prediction
+from predictions.serving import guards
 
 TENSOR = {"name": "features", "shape": [1, 3], "datatype": "FP64", "data": FEATURES[:3]}
 BATCH = "/api/v1/predictions/batch/"
@@ -99,7 +99,7 @@ def test_errors_are_withheld_if_the_user_cannot_be_looked_up(
     def fail(*_: object) -> bool:
         raise OperationalError("the connection is lost")
 
-    monkeypatch.setattr(authentication, "_is_active", fail)
+    monkeypatch.setattr(guards, "check", fail)
     path, document, _ = REFUSED["input"]
 
     status, headers, content = ask(application, path, document, authorization)

@@ -90,7 +90,7 @@ def test_a_required_field_of_only_the_serializer_is_detected(
 def test_what_the_fast_lane_replaces_has_not_changed(settings: LazySettings) -> None:
     """Comparing responses would not detect an addition that lets these requests pass.
 
-    If you change one of these lists, decide what the change means for `mlapi/fast_lane.py`, then
+    If you change one of these lists, decide what the change means for `mlapi/fast_lane/`, then
     update the list here.
     """
     assert settings.MIDDLEWARE == [

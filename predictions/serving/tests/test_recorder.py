@@ -9,8 +9,8 @@ from django.db import IntegrityError, OperationalError
 
 from predictions.models import IdempotencyKey, Prediction
 from predictions.serving import recorder
+from predictions.serving.guards import CallerInactive
 from predictions.serving.idempotency import Claim
-from predictions.serving.recorder import CallerInactive
 from predictions.serving.records import Record
 from registry.models import ModelNotFound, ModelVersion
 

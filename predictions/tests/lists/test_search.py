@@ -185,18 +185,18 @@ def test_rows_include_what_is_asked_for(client: APIClient, log: list[Prediction]
 @pytest.mark.parametrize(
     ("query", "queries"),
     [
-        # The caller, the page, the audit event.
-        ("subject=17", 3),
-        ("subject=17&include=input_data", 3),
-        ("subject=17&include=input_data,outcome", 4),
+        # The caller and two for the permissions, the page, the audit event.
+        ("subject=17", 5),
+        ("subject=17&include=input_data", 5),
+        ("subject=17&include=input_data,outcome", 6),
         # The versions of the name, the keys, the rows.
-        ("model=a", 5),
+        ("model=a", 7),
         # The same, and the versions' names.
-        ("model=a@champion", 6),
+        ("model=a@champion", 8),
         # The versions' names, the aliases of now and of the past, the keys, the rows.
-        ("arm=primary&include=outcome", 8),
+        ("arm=primary&include=outcome", 10),
         # The user's id, for the filter and for the audit event.
-        ("user=grace", 5),
+        ("user=grace", 7),
     ],
 )
 def test_a_search_takes_the_same_queries_at_any_length(

@@ -47,7 +47,8 @@ def test_the_arrival_is_what_the_server_noted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("caller", "seconds"), [(Caller(arrived_at=10.0), 30), (Caller(arrived_at=10.0).within(2), 2)]
+    ("caller", "seconds"),
+    [(Caller(arrived_at=10.0), 30), (Caller(arrived_at=10.0, timeout_seconds=2), 2)],
 )
 def test_a_deadline_counts_from_the_arrival(caller: Caller, seconds: float) -> None:
     assert caller.deadline(30) == Deadline(10 + seconds, seconds)
@@ -55,7 +56,9 @@ def test_a_deadline_counts_from_the_arrival(caller: Caller, seconds: float) -> N
 
 def test_a_caller_may_only_shorten_the_limit() -> None:
     assert Caller(arrived_at=0.0, timeout_seconds=60).deadline(5) == Deadline(5, 5)
-    assert Caller(arrived_at=0.0, timeout_seconds=2).within(4).timeout_seconds == 2
+    caller = Caller(arrived_at=0.0, timeout_seconds=2)
+    caller.shorten(4)
+    assert caller.timeout_seconds == 2
 
 
 def test_a_command_has_no_deadline() -> None:
