@@ -18,6 +18,11 @@ MODEL_CRASHES = Counter(
     "Crashes of the process that scored a version.",
     ["model"],
 )
+RATE_LIMITED = Counter(
+    "mlapi_rate_limited",
+    "Requests refused because a rate limit was used up, by what it belongs to: a key or a model.",
+    ["kind"],
+)
 QUARANTINED_MODELS = Gauge(
     "mlapi_quarantined_models",
     "Active versions that are refused because they crashed their process.",

@@ -43,7 +43,7 @@ def caller_of(environ: Environ) -> Caller | None:
     token, key or timeout.
     """
     try:
-        verified = authentication.verify(environ.get("HTTP_AUTHORIZATION", ""))
+        verified = authentication.verify(environ)
         timeout_seconds = read_timeout(environ)
     except Exception:
         return None

@@ -20,11 +20,12 @@ from rest_framework.views import APIView
 from mlapi.health import monitor
 from mlapi.health.monitor import State, is_ready
 from mlapi.metrics import exposition
-from mlapi.problems import Problem
+from mlapi.problems import Problem, exception_handler
 from predictions.authentication import TokenAuthentication
 from predictions.open_inference.schema import LIVE, READY
 from registry.access import rights
 from registry.access.accessor import Accessor
+from registry.access.limits import RateLimited
 from registry.loading import loader
 from registry.models import ApiKey, Right
 
@@ -81,7 +82,11 @@ def health(request: HttpRequest) -> HttpResponse:
 @probe
 def metrics(request: HttpRequest) -> HttpResponse:
     """Metrics in Prometheus's text format, for METRICS_TOKEN and those who may read every log."""
-    if (refusal := _refuse_metrics(request)) is not None:
+    try:
+        refusal = _refuse_metrics(request)
+    except RateLimited as error:
+        return exception_handler(error, {"request": request})
+    if refusal is not None:
         return refusal.response(request)
     return HttpResponse(exposition(), content_type=CONTENT_TYPE_LATEST)
 
@@ -146,7 +151,7 @@ def _refuse_metrics(request: HttpRequest) -> Problem | None:
     if found is None:
         return Problem(
             HTTPStatus.UNAUTHORIZED,
-            "Send METRICS_TOKEN or an access token as a bearer token.",
+            "Send METRICS_TOKEN, an access token or an API key as a bearer token.",
             headers={"WWW-Authenticate": 'Bearer realm="metrics"'},
         )
     user, key = found

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import IO, Any, cast
 
 from django.conf import settings
+from django.core.exceptions import SuspiciousOperation
+from django.http import QueryDict
 from django.http.multipartparser import MultiPartParser as DjangoMultiPartParser
 from django.http.multipartparser import MultiPartParserError
 from rest_framework import parsers
@@ -34,6 +36,24 @@ class JSONParser(parsers.BaseParser):
             return parse_json_body(stream.read())
         except ValueError as error:
             raise ParseError(f"The body is not acceptable JSON: {error}") from error
+
+
+class FormParser(parsers.BaseParser):
+    """A form as browsers and OAuth2 clients send it, in UTF-8; above MAX_REQUEST_BYTES 413."""
+
+    media_type = "application/x-www-form-urlencoded"
+
+    def parse(
+        self,
+        stream: IO[Any],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> QueryDict:
+        check_length(parser_context, settings.MAX_REQUEST_BYTES)
+        try:
+            return QueryDict(stream.read().decode("utf-8"), encoding="utf-8")
+        except (UnicodeDecodeError, SuspiciousOperation) as error:
+            raise ParseError(f"The body is not an acceptable form: {error}") from error
 
 
 class NamedFilesParser(DjangoMultiPartParser):

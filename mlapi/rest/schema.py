@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any, TypeAlias
 
+from django.urls import reverse
 from drf_spectacular.extensions import (
     OpenApiAuthenticationExtension,
     OpenApiSerializerExtension,
@@ -48,10 +49,25 @@ WRITTEN_TO_DISK = {"multipart/form-data", "application/x-ndjson"}
 
 class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     target_class = "predictions.authentication.TokenAuthentication"
-    name = "jwtAuth"
+    name = ["bearerAuth", "passwordAuth"]
 
-    def get_security_definition(self, auto_schema: AutoSchema) -> Document:
-        return {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+    def get_security_requirement(self, auto_schema: AutoSchema) -> list[Document]:
+        # Either of the two.
+        return [{"bearerAuth": []}, {"passwordAuth": []}]
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> list[Document]:
+        return [
+            {
+                "type": "http",
+                "scheme": "bearer",
+                "description": "An access token, or an API key (`mlapi_…`).",
+            },
+            {
+                "type": "oauth2",
+                "description": "An access token for a username and password.",
+                "flows": {"password": {"tokenUrl": reverse("token"), "scopes": {}}},
+            },
+        ]
 
 
 class StatelessTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
@@ -60,8 +76,8 @@ class StatelessTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-u
     target_class = "predictions.authentication.CachedTokenAuthentication"
     name: list[str] = []
 
-    def get_security_requirement(self, auto_schema: AutoSchema) -> dict[str, list[object]]:
-        return {"jwtAuth": []}
+    def get_security_requirement(self, auto_schema: AutoSchema) -> list[Document]:
+        return [{"bearerAuth": []}, {"passwordAuth": []}]
 
     def get_security_definition(self, auto_schema: AutoSchema) -> list[Document]:
         return []

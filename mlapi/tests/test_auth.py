@@ -1,9 +1,11 @@
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from axes.models import AccessAttempt
 from django.contrib.auth.models import User
+from django.test import Client
 from rest_framework.test import APIClient
 from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
 
@@ -14,6 +16,7 @@ REFRESH = "/api/v1/auth/refresh/"
 VERIFY = "/api/v1/auth/verify/"
 ADMIN_LOGIN = "/admin/login/"
 MODELS = "/api/v1/models/"
+FORM = "application/x-www-form-urlencoded"
 
 
 def login(client: APIClient, password: str = PASSWORD, **extra: Any) -> Any:
@@ -80,6 +83,80 @@ def test_access_token_is_not_accepted_as_refresh_token(client: APIClient, user: 
 
 def test_verify_accepts_a_token_of_this_service(client: APIClient, user: User) -> None:
     assert client.post(VERIFY, {"token": str(AccessToken.for_user(user))}).status_code == 200
+
+
+def test_the_response_names_tokens_as_oauth_does(
+    client: APIClient, user: User, settings: Any
+) -> None:
+    body = login(client).json()
+    refreshed = client.post(REFRESH, {"refresh": body["refresh"]})
+
+    assert body["access_token"] == body["access"]
+    assert body["refresh_token"] == body["refresh"]
+    for named in (body, refreshed.json()):
+        assert named["token_type"] == "Bearer"
+        payload = AccessToken(named["access_token"]).payload
+        assert named["expires_in"] == payload["exp"] - payload["iat"]
+    assert refreshed["Cache-Control"] == "no-store"
+
+
+def send_form(client: APIClient, form: str, **extra: Any) -> Any:
+    return client.post(TOKEN, form, content_type=FORM, **extra)
+
+
+def test_the_password_form_of_oauth_returns_tokens(client: APIClient, user: User) -> None:
+    form = urlencode({"grant_type": "password", "username": "ada", "password": PASSWORD})
+
+    response = send_form(client, f"{form}&scope=&client_id=cli")
+
+    assert response.status_code == 200
+    assert response["Cache-Control"] == "no-store"
+    authorization = f"{response.json()['token_type']} {response.json()['access_token']}"
+    assert client.get(MODELS, HTTP_AUTHORIZATION=authorization).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("form", "error", "named"),
+    [
+        ("", "invalid_request", "grant_type"),
+        ("grant_type=&username=ada&password=x", "invalid_request", "grant_type"),
+        ("grant_type=refresh_token&refresh_token=x", "unsupported_grant_type", "grant_type"),
+        ("grant_type=password&username=ada", "invalid_request", "password"),
+        ("grant_type=password&password=x", "invalid_request", "username"),
+        ("grant_type=password&username=ada&username=bo&password=x", "invalid_request", "username"),
+        (f"grant_type=password&username={'a' * 151}&password=x", "invalid_request", "username"),
+        ("grant_type=password&username=%00&password=x", "invalid_request", "username"),
+    ],
+)
+def test_an_invalid_form_has_an_error_of_oauth(
+    client: APIClient, form: str, error: str, named: str
+) -> None:
+    response = send_form(client, form)
+
+    assert response.status_code == 400
+    assert response["Content-Type"] == "application/json"
+    assert response.json()["error"] == error
+    assert named in response.json()["error_description"]
+
+
+def test_a_wrong_password_in_the_form_is_an_invalid_grant(client: APIClient, user: User) -> None:
+    response = send_form(client, "grant_type=password&username=ada&password=wrong")
+
+    assert response.status_code == 400
+    assert response.json()["error"] == "invalid_grant"
+
+
+def test_failures_of_the_form_lock_out_as_well(client: APIClient, user: User) -> None:
+    for _ in range(5):
+        send_form(client, "grant_type=password&username=ada&password=wrong")
+
+    assert login(client).status_code == 429
+
+
+def test_a_form_that_is_not_utf8_answers_400(client: APIClient) -> None:
+    response = Client().post(TOKEN, b"\xff", content_type=FORM)
+
+    assert response.status_code == 400
 
 
 @pytest.mark.parametrize("token", ["x", "a.b.c"])

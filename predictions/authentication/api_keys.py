@@ -17,12 +17,17 @@ from rest_framework.exceptions import AuthenticationFailed
 from predictions.serving.batching import Batcher
 from predictions.serving.guards import key_refusal
 from predictions.serving.lanes import MAX_JOINED_CALLS
+from registry.access.background import Background
 from registry.access.keys import values
 from registry.access.keys.last_use import LAST_USES
+from registry.access.limits import LIMITER
 from registry.loading.loader import release_connection
-from registry.models import ApiKey, Right
+from registry.models import ApiKey, RateUsage, Right
 
 MAX_REMEMBERED = 4096
+SECONDS_BETWEEN_READS = 10.0
+# In the WSGI environment of a request that was counted: the fast lane and Django may both look.
+COUNTED = "mlapi.counted"
 
 # Django's permissions that a key may use, by its scopes; its owner must have them as well. They are
 # about all models, so a key for some models has none: rights are checked per model then.
@@ -101,10 +106,24 @@ class RememberedKeys:
         self._size = size
         self._rows: OrderedDict[str, ApiKey] = OrderedDict()
         self._lock = threading.Lock()
+        self._background = Background("api-keys", self.read_again, SECONDS_BETWEEN_READS)
 
     def get(self, digest: str) -> ApiKey | None:
+        self._background.poke()
         # No lock: a single operation on a dictionary is atomic.
         return self._rows.get(digest)
+
+    def read_again(self) -> None:
+        """Learn of new rate limits, and forget the keys that have ended."""
+        rows = {row.digest: row for row in list(self._rows.values())}
+        read = ApiKey.objects.select_related("owner").filter(digest__in=rows)
+        current = {row.digest: row for row in read if key_refusal(row) is None}
+        with self._lock:
+            for digest in rows.keys() & self._rows.keys():
+                if digest in current:
+                    self._rows[digest] = current[digest]
+                else:
+                    del self._rows[digest]
 
     def add(self, row: ApiKey) -> None:
         with self._lock:
@@ -143,5 +162,12 @@ def user_of(key: ApiKey) -> User:
     return user
 
 
-def note_use(key: ApiKey) -> None:
+def count_use(key: ApiKey, environ: dict[str, Any]) -> None:
+    """Count a request against the key's rate limit, once, and note its time.
+
+    Raises RateLimited.
+    """
+    if key.rate_limit is not None and COUNTED not in environ:
+        LIMITER.take(RateUsage.Kind.KEY, key.pk, key.rate_limit)
+        environ[COUNTED] = True
     LAST_USES.note(key.pk)

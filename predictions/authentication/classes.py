@@ -48,7 +48,7 @@ class TokenAuthentication(_AnyCaseScheme, JWTAuthentication):
         if value is None:
             return super().authenticate(request)
         key = api_keys.find(value)
-        api_keys.note_use(key)
+        api_keys.count_use(key, request.META)
         return api_keys.user_of(key), key
 
 
@@ -62,10 +62,7 @@ class CachedTokenAuthentication(_AnyCaseScheme, JWTStatelessUserAuthentication):
     """
 
     def authenticate(self, request: Request) -> tuple[Any, Any] | None:
-        header = request.META.get("HTTP_AUTHORIZATION")
-        if header is not None and (verified := verify(header)):
-            return verified
-        return super().authenticate(request)
+        return verify(request.META) or super().authenticate(request)
 
 
 def key_in(header: str) -> str | None:
@@ -76,17 +73,19 @@ def key_in(header: str) -> str | None:
     return value if value.startswith(values.SCHEME) else None
 
 
-def verify(header: str) -> tuple[TokenUser, Token | ApiKey] | None:
-    """The user and token or key of an Authorization header, or None if the header is not a bearer
-    token of a usual length that has not expired.
+def verify(environ: dict[str, Any]) -> tuple[TokenUser, Token | ApiKey] | None:
+    """The user and token or key of a request, without a query; None unless its Authorization header
+    is a bearer token of a usual length that has not expired.
 
-    Raises AuthenticationFailed or InvalidToken for a token or key that is not valid.
+    Raises AuthenticationFailed or InvalidToken for a token or key that is not valid, RateLimited
+    for a key whose limit is used up.
     """
+    header: str = environ.get("HTTP_AUTHORIZATION", "")
     if header[:SCHEME_LENGTH].lower() != "bearer " or len(header) > MAX_CACHED_CHARACTERS:
         return None
     if (value := key_in(header)) is not None:
         key = api_keys.find_remembered(value)
-        api_keys.note_use(key)
+        api_keys.count_use(key, environ)
         return _user_of(key.owner_id), key
     verified = _verify_signature(header)
     expires_at = verified[1].payload["exp"] + settings.TOKEN_LEEWAY_SECONDS

@@ -7,6 +7,7 @@ from predictions.serving.guards import CallerInactive
 from predictions.serving.limits.bulkheads import ModelOverloaded
 from predictions.serving.questions import Caller
 from predictions.serving.services import PredictionFailed
+from registry.access.limits import RateLimited
 
 # The first two come from recording, which checks the caller itself. The others tell nothing, and
 # another query would only add to what the service is short of.
@@ -14,6 +15,7 @@ CHECKED_OR_HARMLESS = (
     CallerInactive,
     PredictionFailed,
     ModelOverloaded,
+    RateLimited,
     OperationalError,
     InterfaceError,
 )

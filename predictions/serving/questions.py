@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.tokens import Token
 
-from predictions.serving import routing
+from predictions.serving import guards, routing
 from predictions.serving.guards import Asked, Identity
 from predictions.serving.idempotency import Claim
 from predictions.serving.limits.bulkheads import loading_place
@@ -21,6 +21,7 @@ from registry.exact_json.values import JSONObject
 from registry.loading import loader
 from registry.loading.cache import LoadedModel
 from registry.models import ApiKey
+from registry.signatures.masking import mask_metadata
 
 
 # Not frozen: that makes each of the many that are created several times as slow.
@@ -103,6 +104,7 @@ class Question:
     claim: Claim | None = None
     _target: Target | None = field(init=False, default=None)
     _loaded: LoadedModel | None = field(init=False, default=None)
+    _logged_metadata: JSONObject | None = field(init=False, default=None)
 
     @property
     def target(self) -> Target:
@@ -125,12 +127,15 @@ class Question:
 
     @property
     def loaded(self) -> LoadedModel:
-        """The target's model; raises ModelNotFound, ArtifactMissing, ModelNotReady or
-        ModelOverloaded.
+        """The target's model; raises ModelNotFound, ArtifactMissing, ModelNotReady, ModelOverloaded
+        or what `guards.admit` does.
         """
         if self._loaded is None:
             model_id = self.target.model_id
-            self._loaded = loader.find(model_id) or self._load(model_id)
+            loaded = loader.find(model_id) or self._load(model_id)
+            if self.caller.user_id is not None:
+                guards.admit(self.caller.identity, Asked(model_id, self.model), loaded.version)
+            self._loaded = loaded
         return self._loaded
 
     @property
@@ -154,6 +159,9 @@ class Question:
         return question
 
     def _load(self, model_id: int) -> LoadedModel:
+        if self.caller.user_id is not None:
+            # Loading takes so long that a query more does not matter.
+            guards.require_right(self.caller.identity, Asked(model_id, self.model))
         # The version's own limits are not known yet.
         deadline = self.caller.deadline(settings.PREDICTION_TIMEOUT_SECONDS)
         with loading_place(model_id, settings.MAX_CONCURRENT_PER_MODEL):
@@ -164,12 +172,22 @@ class Question:
         """Resolve target and model now; raises what `loaded` does."""
         _ = self.loaded
 
+    @property
+    def logged_metadata(self) -> JSONObject | None:
+        """The metadata as the log has it: without what the setting SENSITIVE_METADATA says."""
+        if self.metadata is None or not settings.SENSITIVE_METADATA:
+            return self.metadata
+        if self._logged_metadata is None:
+            key = settings.MASKING_KEY.encode()
+            self._logged_metadata = mask_metadata(self.metadata, settings.SENSITIVE_METADATA, key)
+        return self._logged_metadata
+
     def record(self, input_data: object, reference: str | None = None) -> Record:
         """The unanswered record of one input."""
         return Record(
             self.loaded.version,
             input_data,
-            self.metadata,
+            self.logged_metadata,
             self.caller.request_id,
             self.caller.user_id,
             self.caller.password_md5,
@@ -179,5 +197,6 @@ class Question:
             self.target.alias,
             self.target.arm,
             _claim=self.claim,
+            _masks=self.loaded.masks,
             _specifier=self.model,
         )

@@ -24,8 +24,8 @@ def validate(raw_token: str) -> Token:
     request = Request(RequestFactory().post("/", headers=headers))
     result = CachedTokenAuthentication().authenticate(request)
     assert result is not None
-    token: Token = result[1]
-    return token
+    verified: Token = result[1]
+    return verified
 
 
 def test_a_token_is_verified_once(user: User) -> None:

@@ -15,6 +15,7 @@ from registry.models.aliases import (
 )
 from registry.models.audit_events import AuditEvent
 from registry.models.names import NAME_PATTERN, ModelNotFound
+from registry.models.rate_usage import RateUsage
 from registry.models.registered_models import RegisteredModel
 from registry.models.versions import (
     MAX_CONCURRENCY,
@@ -54,6 +55,7 @@ __all__ = [
     "ModelNotFound",
     "ModelVersion",
     "ModelVersionQuerySet",
+    "RateUsage",
     "RecurringWork",
     "RegisteredModel",
     "RequestNotFound",

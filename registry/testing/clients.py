@@ -10,8 +10,11 @@ from django.test import Client
 from rest_framework.test import APIClient
 from rest_framework_simplejwt.tokens import AccessToken
 
+from registry.access.background import Background
 from registry.access.keys import changes
 from registry.access.keys.last_use import LAST_USES
+from registry.access.limits import LIMITER
+from registry.access.policies import POLICIES
 from registry.models import ApiKey, RegisteredModel, Right
 
 PASSWORD = "correct horse battery staple"
@@ -92,9 +95,12 @@ def make_key(db: None) -> MakeKey:
 
 
 @pytest.fixture(autouse=True)
-def no_last_uses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no thread write when keys were used: a test's database is its own."""
+def no_background_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no thread use the database, which is the test's own, and nothing of another test last."""
     monkeypatch.setattr(LAST_USES, "note", lambda key_id: None)
+    monkeypatch.setattr(Background, "poke", lambda background: None)
+    monkeypatch.setattr(POLICIES, "_policies", {})
+    LIMITER.forget()
 
 
 def text_of(response: Any) -> str:

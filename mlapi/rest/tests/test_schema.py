@@ -53,7 +53,7 @@ def test_every_error_documents_its_format(schema: dict[str, Any]) -> None:
 def test_operations_that_require_a_token_document_401(schema: dict[str, Any]) -> None:
     operation = schema["paths"]["/api/v1/models/"]["get"]
 
-    assert operation["security"] == [{"jwtAuth": []}]
+    assert operation["security"] == [{"bearerAuth": []}, {"passwordAuth": []}]
     assert "401" in operation["responses"]
 
 

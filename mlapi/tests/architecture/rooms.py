@@ -40,6 +40,7 @@ SERVING = {
     "predictions.reads",
     "predictions.serializers",
     "predictions.serving",
+    "predictions.serving.guards",
     "predictions.serving.limits",
 }
 EVALUATION = {
@@ -100,8 +101,15 @@ ROOMS: dict[str, set[str]] = {
         "registry.webhooks",
         "registry.work",
     },
-    "registry.access": {"registry.exact_json", "registry.models", "registry.pagination"},
     "registry.audit": {"registry.exact_json", "registry.models", "registry.readonly_admin"},
+    "registry.access": {
+        "registry.exact_json",
+        "registry.loading.cache",
+        "registry.metrics",
+        "registry.models",
+        "registry.pagination",
+        "registry.statements",
+    },
     "registry.access.keys": {
         "registry.access",
         "registry.exact_json",
@@ -127,6 +135,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "registry.aliases.approvals": {
         "registry.access",
+        "registry.webhooks",
         "registry.aliases",
         "registry.exact_json",
         "registry.models",
@@ -154,12 +163,16 @@ ROOMS: dict[str, set[str]] = {
         "predictions.evaluation.replays.promotion_gate",
         "predictions.evaluation.replays.announcements",
         "predictions.models",
+        "predictions.retention.admin",
+        "predictions.retention.work",
         "predictions.serving",
+        "predictions.serving.guards",
         "predictions.serving.limits",
         *REGISTRY,
     },
     "predictions.authentication": {
         "predictions.serving",
+        "predictions.serving.guards",
         "predictions.serving.limits",
         *REGISTRY,
     },
@@ -172,9 +185,11 @@ ROOMS: dict[str, set[str]] = {
     "predictions.serving": {
         "predictions.metrics",
         "predictions.models",
+        "predictions.serving.guards",
         "predictions.serving.limits",
         *REGISTRY,
     },
+    "predictions.serving.guards": set(REGISTRY),
     "predictions.serving.limits": {"predictions.metrics", *REGISTRY},
     "predictions.open_inference": SERVING | REGISTRY,
     "predictions.mlflow": SERVING | REGISTRY,

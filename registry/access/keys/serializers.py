@@ -4,7 +4,6 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.utils import timezone
-from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from registry.access.keys.changes import MAX_OVERLAP_HOURS, default_expiry
@@ -96,7 +95,9 @@ class ApiKeySerializer(serializers.ModelSerializer[ApiKey]):
         source="created_by.username", default=None, allow_null=True, read_only=True
     )
     prefix = serializers.SerializerMethodField(help_text="How the key begins.")
-    scopes = serializers.SerializerMethodField()
+    scopes = serializers.ListField(
+        source="rights", child=serializers.ChoiceField(choices=Right.choices), read_only=True
+    )
     models = serializers.SerializerMethodField(help_text="null: all models.")
 
     class Meta:
@@ -121,13 +122,6 @@ class ApiKeySerializer(serializers.ModelSerializer[ApiKey]):
     def get_prefix(self, key: ApiKey) -> str:
         return f"{SCHEME}{key.prefix}"
 
-    @extend_schema_field(
-        {"type": "array", "items": {"type": "string", "enum": [right.value for right in Right]}}
-    )
-    def get_scopes(self, key: ApiKey) -> list[str]:
-        return [right.value for right in key.rights]
-
-    @extend_schema_field({"type": ["array", "null"], "items": {"type": "string"}})
     def get_models(self, key: ApiKey) -> list[str] | None:
         return None if key.all_models else [row.name for row in key.registered_models.all()]
 

@@ -1,0 +1,47 @@
+"""Work that requests start every few seconds, in a thread of its own."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from django.db import connection
+
+logger = logging.getLogger(__name__)
+
+
+class Background:
+    """Calls `run` in a thread at most every `seconds`, while requests keep calling `poke`.
+
+    An idle process does nothing. Errors are logged, and the next call tries again.
+    """
+
+    def __init__(self, name: str, run: Callable[[], None], seconds: float) -> None:
+        self._name = name
+        self._run = run
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._next_at = 0.0
+
+    def poke(self) -> None:
+        """Start the thread if it is time; never waits."""
+        now = time.monotonic()
+        if now < self._next_at:
+            return
+        with self._lock:
+            if now < self._next_at:
+                return
+            self._next_at = now + self._seconds
+        try:
+            threading.Thread(target=self._run_and_close, name=self._name, daemon=True).start()
+        except RuntimeError:
+            logger.warning("Cannot start the thread %s", self._name)
+
+    def _run_and_close(self) -> None:
+        try:
+            self._run()
+        except Exception as error:
+            # The database reports its own troubles elsewhere.
+            logger.debug("%s failed: %s", self._name, error)
+        finally:
+            connection.close()
