@@ -9,7 +9,7 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from predictions.models import Outcome, Prediction
-from predictions.testing.rows import make_version
+from predictions.testing.rows import make_version, wait_until_followable
 from registry.access import audit
 from registry.models import AuditEvent, ModelVersion
 from registry.testing.clients import permit, text_of
@@ -95,6 +95,7 @@ def test_each_way_to_read_is_an_event(
 
 @pytest.mark.django_db(transaction=True)
 def test_a_followed_page_is_an_event(client: APIClient, rows: list[Prediction]) -> None:
+    wait_until_followable()
     client.get(f"{URL}?after=&limit=10")
 
     [event] = reads()

@@ -12,6 +12,7 @@ from rest_framework.test import APIClient
 
 from predictions.models import Outcome, Prediction
 from predictions.models.predictions import PredictionQuerySet
+from predictions.testing.rows import wait_until_followable
 from registry.models import AliasMove, ModelVersion
 
 URL = "/api/v1/predictions/"
@@ -124,6 +125,8 @@ def test_a_search_of_several_ranges_skips_rows(
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("query", ["subject=17", "model=a@champion", "user=ada"])
 def test_followers_can_search(client: APIClient, log: list[Prediction], query: str) -> None:
+    wait_until_followable()
+
     assert answers(client.get(f"{URL}?after=&{query}")) == CASES[query][::-1]
 
 
