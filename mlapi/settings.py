@@ -242,9 +242,13 @@ CORS_ALLOW_HEADERS = [
 ]
 CORS_EXPOSE_HEADERS = [
     "At-End",
+    "Content-Disposition",
+    "Content-Range",
+    "ETag",
     "Export-Position",
     "Inference-Header-Content-Length",
     "Link",
+    "Repr-Digest",
     "Retry-After",
     "X-Request-ID",
 ]

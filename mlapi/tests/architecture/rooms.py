@@ -20,6 +20,7 @@ REGISTRY = REGISTRY_WITHOUT_DJANGO | {
     "registry.aliases",
     "registry.aliases.approvals",
     "registry.artifacts",
+    "registry.audit",
     "registry.exact_json",
     "registry.loading",
     "registry.models",
@@ -31,10 +32,12 @@ REGISTRY = REGISTRY_WITHOUT_DJANGO | {
 # What the code that answers predictions uses. None of it is about evaluation.
 SERVING = {
     "predictions.authentication",
+    "predictions.filters",
     "predictions.following",
     "predictions.metrics",
     "predictions.models",
     "predictions.ndjson",
+    "predictions.reads",
     "predictions.serializers",
     "predictions.serving",
     "predictions.serving.guards",
@@ -47,11 +50,7 @@ EVALUATION = {
     "predictions.evaluation.replays",
 }
 
-EXPORT = {
-    "predictions.export",
-    "predictions.export.destinations",
-    "predictions.export.formats",
-}
+EXPORT = {"predictions.export", "predictions.export.destinations", "predictions.export.formats"}
 
 ROOMS: dict[str, set[str]] = {
     # Floor 1: registered models, versions, artifacts, runtimes, aliases.
@@ -77,7 +76,8 @@ ROOMS: dict[str, set[str]] = {
     },
     "registry.artifacts.foreign": {"registry.artifacts", "registry.runtimes"},
     "registry.loading": REGISTRY_WITHOUT_DJANGO
-    | {"registry.artifacts", "registry.isolation", "registry.metrics", "registry.models"},
+    | {"registry.access", "registry.artifacts", "registry.isolation"}
+    | {"registry.metrics", "registry.models"},
     "registry.conversion": REGISTRY_WITHOUT_DJANGO | {"registry.artifacts"},
     "registry.conversion.pickles": REGISTRY_WITHOUT_DJANGO
     | {"registry.artifacts", "registry.conversion", "registry.isolation"},
@@ -101,6 +101,7 @@ ROOMS: dict[str, set[str]] = {
         "registry.webhooks",
         "registry.work",
     },
+    "registry.audit": {"registry.exact_json", "registry.models", "registry.readonly_admin"},
     "registry.access": {
         "registry.exact_json",
         "registry.loading.cache",
@@ -258,7 +259,7 @@ ROOMS: dict[str, set[str]] = {
         *REGISTRY,
     },
     "mlapi.bodies": {"mlapi.problems", "predictions.ndjson"},
-    "mlapi.accounts": set(),
+    "mlapi.accounts": {"registry.access", "registry.models"},
     "mlapi.configuration": {"mlapi.configuration.postgresql"},
     "mlapi.configuration.postgresql": {"mlapi.configuration.refusals", "registry.statements"},
     "mlapi.configuration.sqlite": {"mlapi.configuration.refusals"},

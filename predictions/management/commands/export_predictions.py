@@ -14,10 +14,10 @@ from predictions.export.destinations.base import Destination, DestinationUnavail
 from predictions.export.formats import FORMATS, FormatUnavailable
 from predictions.export.manifest import Plan, Receipt
 from predictions.export.selection import Selection
+from predictions.filters import PredictionQuery
 from predictions.following import LogRestored
 from predictions.models import Prediction
 from predictions.models.predictions import PredictionQuerySet
-from predictions.serializers import PredictionQuery
 from registry.exact_json.values import JSONObject
 
 PART_ROWS = 1_000_000
