@@ -32,8 +32,12 @@ from predictions.evaluation.outcomes.recording import OutcomesRefused
 from predictions.evaluation.quality.tasks import NoQuality
 from predictions.evaluation.replays.promotion_gate import InvalidRequirement, PromotionRefused
 from predictions.evaluation.replays.runner import ReplayBusy, ReplayTaken, ReplayTooLarge
+from predictions.export.formats import FormatUnavailable
+from predictions.export.streaming import ExportBusy
 from predictions.following import LogRestored
-from predictions.models import PredictionNotFound, ReplayNotFound
+from predictions.models import LegalHoldNotFound, PredictionNotFound, ReplayNotFound
+from predictions.retention.erasing import ErasureTooLarge, NamesSubject
+from predictions.retention.holds import HeldByLaw, LegalHoldReleased
 from predictions.serving.guards import CallerInactive
 from predictions.serving.idempotency import InvalidKey, KeyReused
 from predictions.serving.limits.bulkheads import ModelOverloaded
@@ -46,7 +50,8 @@ from predictions.serving.services import (
 )
 from registry.access.keys.changes import ApiKeyEnded, ApiKeyNotFound, TooManyApiKeys
 from registry.access.limits import RateLimited
-from registry.aliases.recording import AliasMoved
+from registry.aliases.decisions import RequestClosed
+from registry.aliases.recording import AliasMoved, ApprovalRequired
 from registry.aliases.validation import MoveRefused
 from registry.artifacts.errors import (
     ArtifactRejected,
@@ -55,10 +60,13 @@ from registry.artifacts.errors import (
     StorageUnavailable,
 )
 from registry.loading.errors import ArtifactMissing, ModelNotReady, ModelQuarantined
-from registry.models import ModelNotFound
+from registry.models import ModelNotFound, RequestNotFound, WebhookNotFound
 from registry.open_inference.binary import TensorError
+from registry.registered_models.changes import RegisteredModelExists, RegisteredModelInUse
+from registry.registered_models.grants import GrantNotFound
 from registry.services import ArtifactExists, VersionExists, VersionInUse
 from registry.signatures.validation import InvalidInput, join_messages
+from registry.webhooks.changes import WebhookExists
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +92,12 @@ DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
     VersionInUse: HTTPStatus.CONFLICT,
     MoveRefused: HTTPStatus.CONFLICT,
     AliasMoved: HTTPStatus.CONFLICT,
+    ApprovalRequired: HTTPStatus.CONFLICT,
+    RequestClosed: HTTPStatus.CONFLICT,
+    RequestNotFound: HTTPStatus.NOT_FOUND,
+    RegisteredModelExists: HTTPStatus.CONFLICT,
+    RegisteredModelInUse: HTTPStatus.CONFLICT,
+    GrantNotFound: HTTPStatus.NOT_FOUND,
     ArtifactExists: HTTPStatus.CONFLICT,
     ArtifactMissing: HTTPStatus.CONFLICT,
     StorageFull: HTTPStatus.INSUFFICIENT_STORAGE,
@@ -104,6 +118,13 @@ DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
     ModelOverloaded: HTTPStatus.SERVICE_UNAVAILABLE,
     InvalidTimeout: HTTPStatus.BAD_REQUEST,
     LogRestored: HTTPStatus.SERVICE_UNAVAILABLE,
+    ExportBusy: HTTPStatus.SERVICE_UNAVAILABLE,
+    FormatUnavailable: HTTPStatus.NOT_IMPLEMENTED,
+    ErasureTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    NamesSubject: HTTPStatus.BAD_REQUEST,
+    HeldByLaw: HTTPStatus.CONFLICT,
+    LegalHoldNotFound: HTTPStatus.NOT_FOUND,
+    LegalHoldReleased: HTTPStatus.CONFLICT,
     ReplayNotFound: HTTPStatus.NOT_FOUND,
     ReplayTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     ReplayBusy: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -112,6 +133,8 @@ DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
     PromotionRefused: HTTPStatus.CONFLICT,
     OutcomesRefused: HTTPStatus.BAD_REQUEST,
     NoQuality: HTTPStatus.CONFLICT,
+    WebhookNotFound: HTTPStatus.NOT_FOUND,
+    WebhookExists: HTTPStatus.CONFLICT,
 }
 
 

@@ -199,6 +199,17 @@ DEFAULT_RIGHTS = environment.subset(
     ("predict", "read_log", "report_outcomes", "manage_versions", "move_aliases"),
 )
 
+# Webhooks
+
+WEBHOOK_ORIGINS = environment.origins("WEBHOOK_ORIGINS")
+WEBHOOK_PRIVATE_ADDRESSES = environment.boolean("WEBHOOK_PRIVATE_ADDRESSES", "false")
+WEBHOOK_TIMEOUT_SECONDS = environment.integer(
+    "WEBHOOK_TIMEOUT_SECONDS", "15", minimum=1, maximum=60
+)
+WEBHOOK_KEEP_DAYS = environment.integer("WEBHOOK_KEEP_DAYS", "30", minimum=1, maximum=3650)
+# How long a move of an alias waits for the approval of another user.
+APPROVAL_HOURS = environment.integer("APPROVAL_HOURS", "168", minimum=1, maximum=8760)
+
 # The server: connections and workers
 
 MAX_CONNECTIONS = environment.integer("MAX_CONNECTIONS", "1000", minimum=16, maximum=1_000_000)
@@ -227,6 +238,7 @@ CORS_ALLOW_HEADERS = [
 ]
 CORS_EXPOSE_HEADERS = [
     "At-End",
+    "Export-Position",
     "Inference-Header-Content-Length",
     "Link",
     "Retry-After",
@@ -287,9 +299,11 @@ SPECTACULAR_SETTINGS = {
     "REDOC_DIST": "SIDECAR",
     # Without these, the three fields named `status` get meaningless schema names.
     "ENUM_NAME_OVERRIDES": {
+        "RightName": "registry.models.Right",
         "PredictionStatus": "predictions.models.Prediction.Status",
         "ReplayStatus": "predictions.models.Replay.Status",
         "ReplayResultStatus": "predictions.models.ReplayResult.Status",
+        "WebhookDeliveryState": "registry.models.WebhookDelivery.State",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

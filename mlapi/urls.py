@@ -15,13 +15,18 @@ from mlapi.rest import schema as schema  # registers its extension of drf-specta
 from predictions.evaluation.outcomes.views import OutcomeViewSet
 from predictions.evaluation.quality.views import AliasComparisonViewSet, ModelQualityViewSet
 from predictions.evaluation.replays.views import ReplayResultViewSet, ReplayViewSet
+from predictions.export.views import ExportViewSet
 from predictions.kserve_v1 import views as v1
 from predictions.mlflow.views import InvocationsView
 from predictions.open_inference import views as v2
+from predictions.retention.views import ErasureViewSet, LegalHoldViewSet
 from predictions.views import ModelPredictionViewSet, PredictionViewSet
 from registry.access.keys.views import ApiKeyViewSet
+from registry.aliases.approvals.views import AliasRequestViewSet
 from registry.aliases.views import AliasMoveViewSet, AliasViewSet
+from registry.registered_models.views import NAME, GrantViewSet, RegisteredModelViewSet
 from registry.views import ModelVersionViewSet
+from registry.webhooks.views import WebhookDeliveryViewSet, WebhookViewSet
 
 
 class Router(SimpleRouter):
@@ -42,8 +47,16 @@ router.register("api/v1/models", ModelVersionViewSet, basename="model")
 router.register("api/v1/replays", ReplayViewSet, basename="replay")
 router.register("api/v1/api-keys", ApiKeyViewSet, basename="api-key")
 router.register("api/v1/outcomes", OutcomeViewSet, basename="outcome")
+router.register("api/v1/webhooks", WebhookViewSet, basename="webhook")
+router.register("api/v1/erasures", ErasureViewSet, basename="erasure")
+router.register("api/v1/legal-holds", LegalHoldViewSet, basename="legal-hold")
+router.register("api/v1/registered-models", RegisteredModelViewSet, basename="registered-model")
+router.register("api/v1/alias-requests", AliasRequestViewSet, basename="alias-request")
 
+GRANTS = rf"^api/v1/registered-models/(?P<name>{NAME})/grants"
 ALIAS = r"^api/v1/aliases/(?P<name>[^/]+)/(?P<alias>[^/]+)"
+
+WEBHOOK_DELIVERIES = r"^api/v1/webhooks/(?P<pk>[0-9]{1,19})/deliveries"
 
 # A model specifier: `name`, `name@alias` or `name:version`.
 SPECIFIER = r"(?P<name>[A-Za-z0-9._+@:-]{1,151})"
@@ -58,6 +71,11 @@ handler500 = problems.server_error
 
 urlpatterns = [
     *router.urls,
+    re_path(
+        r"^api/v1/exports/predictions/?$",
+        ExportViewSet.as_view({"get": "list"}),
+        name="export-predictions",
+    ),
     re_path(
         r"^api/v1/models/(?P<pk>[0-9]{1,19})/predictions/?$",
         ModelPredictionViewSet.as_view({"get": "list"}),
@@ -77,6 +95,22 @@ urlpatterns = [
         r"^api/v1/models/(?P<pk>[0-9]{1,19})/quality/?$",
         ModelQualityViewSet.as_view({"get": "list"}),
         name="model-quality",
+    ),
+    re_path(
+        WEBHOOK_DELIVERIES + r"/?$",
+        WebhookDeliveryViewSet.as_view({"get": "list"}),
+        name="webhook-deliveries",
+    ),
+    re_path(
+        WEBHOOK_DELIVERIES + r"/(?P<delivery_id>[0-9]{1,19})/resend/?$",
+        WebhookDeliveryViewSet.as_view({"post": "resend"}),
+        name="webhook-resend",
+    ),
+    re_path(GRANTS + r"/?$", GrantViewSet.as_view({"get": "list", "put": "update"}), name="grants"),
+    re_path(
+        GRANTS + r"/(?P<pk>[0-9]{1,19})/?$",
+        GrantViewSet.as_view({"delete": "destroy"}),
+        name="grant",
     ),
     re_path(r"^api/v1/aliases/?$", AliasViewSet.as_view({"get": "list"}), name="aliases"),
     re_path(

@@ -17,7 +17,7 @@ django_application: WSGIHandler = get_wsgi_application()
 from mlapi import fast_lane  # noqa: E402
 from mlapi.proxies import prefixes  # noqa: E402
 from mlapi.server.in_flight import (  # noqa: E402
-    OVERLOADED,
+    REFUSAL,
     InFlight,
     PendingAnswer,
     RequestInFlight,
@@ -48,17 +48,17 @@ def _answer(
 ) -> bytes | HttpResponseBase:
     prefixes.mount(environ)
     fast = None
-    is_overloaded = in_flight.exceeds_limit()
+    refusal = in_flight.refusal()
     if environ["REQUEST_METHOD"] == "GET":
         # However many requests there are.
         fast = fast_lane.respond_to_probe(environ)
-    elif not is_overloaded:
+    elif not refusal:
         fast = fast_lane.respond(environ)
     if fast is not None:
         start_response(fast.status, list(fast.headers))
         return fast.body
-    if is_overloaded:
-        environ[OVERLOADED] = True
+    if refusal:
+        environ[REFUSAL] = refusal
     response: HttpResponseBase = django_application(environ, start_response)
     if not isinstance(response, HttpResponse):
         return response

@@ -9,9 +9,11 @@ class PredictionsConfig(AppConfig):
         # Models can only be imported once the apps are ready.
         from django.urls import reverse
 
-        from predictions.evaluation.replays import promotion_gate
+        from predictions.evaluation.replays import announcements, promotion_gate
         from registry import hooks
+        from registry.webhooks import events
 
+        events.declare(announcements.REPLAY_FINISHED)
         hooks.register(
             hooks.Extension(
                 promotion_gate=promotion_gate.check,

@@ -7,6 +7,7 @@ position misses none and gets none twice, however many write at the same time.
 import re
 from typing import Any
 
+from django.db import connections
 from django.db.models import Q
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
@@ -15,7 +16,11 @@ from rest_framework.views import APIView
 
 from predictions.models import Prediction, has_rows_from_the_future
 from predictions.models.predictions import PredictionQuerySet
+from predictions.models.readable import ROWS_PER_PAGE_LOOKED_AT, narrowed
+from registry.access import rights
+from registry.access.accessor import Accessor
 from registry.exact_json.values import JSONObject
+from registry.models import Right
 from registry.pagination import (
     MAX_ID,
     KeysetPagination,
@@ -50,6 +55,9 @@ class FollowablePagination(KeysetPagination):
     def parameter_names(self) -> frozenset[str]:
         return super().parameter_names | {PARAMETER}
 
+    def narrow(self, rows: Any, request: Request, n_rows: int) -> Any:
+        return narrowed(rows, Accessor.of(request), n_rows)
+
     def paginate_queryset(
         self, queryset: Any, request: Request, view: APIView | None = None
     ) -> list[Any]:
@@ -63,12 +71,21 @@ class FollowablePagination(KeysetPagination):
         limit = page_limit(request)
         start = _decode(position) if position else (-1, 0)
         self._is_following = True
-        page = _rows_after(start, queryset, limit)
-        self._is_at_end = len(page) < limit
-        if page:
+        if has_rows_from_the_future(Prediction._meta.db_table, connections[queryset.db]):
+            raise LogRestored("The database was restored: `manage.py migrate` must run first")
+        end = None
+        if not rights.holds_everywhere(Accessor.of(request), Right.READ_LOG):
+            end = _end_of_look(start)
+        page = _rows_after(start, queryset, limit, end)
+        self._is_at_end = len(page) < limit and end is None
+        if len(page) == limit:
+            start = page[-1].transaction_id, page[-1].pk
+        elif end is not None:
+            start = end
+        elif page:
             start = page[-1].transaction_id, page[-1].pk
         self._next_link = link_to(
-            request, PARAMETER, encode_key(*start) if page or position else ""
+            request, PARAMETER, encode_key(*start) if page or end or position else ""
         )
         return page
 
@@ -89,17 +106,34 @@ class FollowablePagination(KeysetPagination):
         ]
 
 
-def _rows_after(start: tuple[int, int], rows: PredictionQuerySet, limit: int) -> list[Prediction]:
-    if has_rows_from_the_future(Prediction._meta.db_table, rows.db):
-        raise LogRestored("The database was restored: `manage.py migrate` must run first")
-    transaction_id, pk = start
-    return list(
-        # The first condition follows from the second; it is the one an index range can begin with.
-        rows.in_commit_order().filter(
-            Q(transaction_id__gte=transaction_id),
-            Q(transaction_id__gt=transaction_id) | Q(id__gt=pk),
-        )[:limit]
+def _rows_after(
+    start: tuple[int, int], rows: PredictionQuerySet, limit: int, end: tuple[int, int] | None
+) -> list[Prediction]:
+    """The first rows after `start`, and up to `end` if there is one."""
+    rows = rows.in_commit_order().filter(_is_after(*start))
+    if end is not None:
+        transaction_id, pk = end
+        rows = rows.filter(
+            Q(transaction_id__lte=transaction_id),
+            Q(transaction_id__lt=transaction_id) | Q(id__lte=pk),
+        )
+    return list(rows[:limit])
+
+
+def _is_after(transaction_id: int, pk: int) -> Q:
+    # The first condition follows from the second; it is the one an index range can begin with.
+    return Q(
+        Q(transaction_id__gte=transaction_id), Q(transaction_id__gt=transaction_id) | Q(id__gt=pk)
     )
+
+
+def _end_of_look(start: tuple[int, int]) -> tuple[int, int] | None:
+    """The last of the rows after `start` that are looked at for one page, whether or not the caller
+    may read them; None if that are all.
+    """
+    rows = Prediction.objects.in_commit_order().filter(_is_after(*start))
+    keys = rows.values_list("transaction_id", "pk")[ROWS_PER_PAGE_LOOKED_AT - 1 :]
+    return keys.first()
 
 
 def _decode(position: str) -> tuple[int, int]:

@@ -1,6 +1,6 @@
 """The prediction endpoints: /api/v1/predictions/ and /api/v1/models/{id}/predictions/."""
 
-from typing import IO, cast
+from typing import IO, Any, cast
 
 import orjson
 from django.conf import settings
@@ -35,8 +35,11 @@ from predictions.serializers import (
 from predictions.serving import services
 from predictions.serving.idempotency import HEADER, Claim, InvalidKey
 from predictions.serving.questions import Caller, Question
-from registry.models import ModelVersion
+from registry.access import rights
+from registry.access.accessor import Accessor
+from registry.models import Right
 from registry.serializers import ModelVersionSerializer
+from registry.views import find_visible
 
 # Built once: DRF copies every field of a serializer it builds, which took as long as a prediction.
 PREDICTION_REQUEST = PredictionRequest()
@@ -76,6 +79,10 @@ class PredictionViewSet(ListModelMixin, GenericViewSet[Prediction]):
         ):
             return [CachedTokenAuthentication()]
         return super().get_authenticators()
+
+    def filter_queryset(self, queryset: Any) -> Any:
+        rows: Any = super().filter_queryset(queryset)
+        return rows.readable_by(Accessor.of(self.request))
 
     @extend_schema(
         request=PredictionRequest,
@@ -152,7 +159,9 @@ class PredictionViewSet(ListModelMixin, GenericViewSet[Prediction]):
 
     @extend_schema(responses={200: PredictionDetailSerializer})
     def retrieve(self, request: Request, pk: str) -> Response:
-        return Response(PredictionDetailSerializer(Prediction.objects.find(int(pk))).data)
+        """One of the caller's own predictions, or of a model whose log they may read."""
+        row = Prediction.objects.readable_by(Accessor.of(request)).find(int(pk))
+        return Response(PredictionDetailSerializer(row).data)
 
 
 def _claim(request: Request) -> Claim | None:
@@ -177,7 +186,7 @@ def _json(document: object, *, is_new: bool) -> HttpResponse:
 
 
 class ModelPredictionViewSet(GenericViewSet[Prediction]):
-    """One version and its predictions, newest first, in two queries."""
+    """One version and those of its predictions that the caller may read, newest first."""
 
     queryset = Prediction.objects.listed().newest_first()
     serializer_class = ModelPredictionsSerializer
@@ -185,8 +194,12 @@ class ModelPredictionViewSet(GenericViewSet[Prediction]):
 
     @extend_schema(operation_id="models_predictions_list")
     def list(self, request: Request, pk: str) -> Response:
-        version = ModelVersion.objects.select_related("created_by").find(int(pk))
+        accessor = Accessor.of(request)
+        version = find_visible(int(pk), accessor)
         rows = self.filter_queryset(self.get_queryset().filter(model=version))
+        readable = rights.models_with(accessor, Right.READ_LOG)
+        if not readable.filter(name=version.name).exists():
+            rows = rows.filter(user=accessor.user)
         page = self.paginate_queryset(rows) or []
         return self.get_paginated_response(
             {

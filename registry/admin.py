@@ -25,6 +25,8 @@ from registry.forms import CHANGEABLE_FIELDS, UPLOAD_FIELDS, ModelVersionForm
 from registry.loading import quarantine
 from registry.models import ModelNotFound, ModelVersion
 from registry.signatures.signature import BATCHING_EXPLANATIONS
+from registry.webhooks import admin as webhook_admin  # noqa: F401
+from registry.work import admin as work_admin  # noqa: F401
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldsetSpec

@@ -28,3 +28,25 @@ QUARANTINED_MODELS = Gauge(
     "Active versions that are refused because they crashed their process.",
     multiprocess_mode="livemax",
 )
+WORK_ITEMS = Counter(
+    "mlapi_work_items",
+    "Items of background work that workers have run, by kind and by whether they raised an error.",
+    ["kind", "result"],
+)
+WORK_PENDING = Gauge(
+    "mlapi_work_pending",
+    "Items of background work that wait, those included that wait for another attempt.",
+    ["kind"],
+    multiprocess_mode="livemax",
+)
+WORK_OLDEST_SECONDS = Gauge(
+    "mlapi_work_oldest_due_seconds",
+    "How long the oldest item of background work has been due.",
+    ["kind"],
+    multiprocess_mode="livemax",
+)
+WEBHOOK_ATTEMPTS = Counter(
+    "mlapi_webhook_attempts",
+    "Attempts to deliver an event to a webhook: delivered, retried later, or given up.",
+    ["result"],
+)

@@ -66,6 +66,20 @@ class KeysetPagination(BasePagination):
             Q(created_at__lte=created_at), Q(created_at__lt=created_at) | Q(id__lt=pk)
         )
 
+    def last_row_looked_at(self, rows: QuerySet[Row, Item], request: Request) -> object | None:
+        """A row at which the page ends, full or not, so that its costs are bounded."""
+        return None
+
+    def rows_until(self, last: object, rows: QuerySet[Row, Item]) -> QuerySet[Row, Item]:
+        """Those of `rows` up to the last row that is looked at."""
+        raise NotImplementedError
+
+    def narrow(
+        self, rows: QuerySet[Row, Item], request: Request, n_rows: int
+    ) -> QuerySet[Row, Item]:
+        """The sorted `rows`, where fewer after the first `n_rows` make a page cheaper."""
+        return rows
+
     def paginate_queryset(
         self,
         queryset: QuerySet[Row, Item] | Sequence[Item],
@@ -79,11 +93,15 @@ class KeysetPagination(BasePagination):
         rows = self.sort(queryset)
         if (cursor := request.query_params.get("cursor")) is not None:
             rows = self.rows_after(cursor, rows)
+        if (last := self.last_row_looked_at(rows, request)) is not None:
+            rows = self.rows_until(last, rows)
         # One extra row shows whether there is a next page.
-        page = list(rows[skip : skip + limit + 1])
+        page = list(self.narrow(rows, request, skip + limit + 1)[skip : skip + limit + 1])
         if len(page) > limit:
             page.pop()
-            self._next_link = link_to(request, "cursor", self.encode_cursor(page[-1], rows))
+            last = page[-1]
+        if last is not None:
+            self._next_link = link_to(request, "cursor", self.encode_cursor(last, rows))
         return page
 
     def get_paginated_response(self, data: object) -> Response:

@@ -21,6 +21,7 @@ from registry.exact_json.values import JSONObject
 from registry.loading.loader import load_options
 from registry.models import ModelVersion, RegisteredModel
 from registry.runtimes import FRAMEWORKS
+from registry.webhooks.announcements import announce_artifact, announce_version
 
 # A try fails only if an explicit version number has just taken the next number.
 NUMBERING_TRIES = 10
@@ -137,6 +138,7 @@ def attach_artifact(
                         f"Model {model_id} got another artifact in the meantime, or was deleted"
                     )
                 version = ModelVersion.objects.find(model_id)
+                announce_artifact(version)
                 promote_first_version(version, attribution)
     return version
 
@@ -254,6 +256,7 @@ def _insert(row: ModelVersion) -> ModelVersion:
         # The savepoint keeps an open transaction usable for the query below.
         with transaction.atomic():
             row.save(force_insert=True)
+            announce_version(row)
     except IntegrityError as error:
         if ModelVersion.objects.filter(name=row.name, version=row.version).exists():
             raise VersionExists(f"Model {row} already exists") from error

@@ -14,41 +14,53 @@ Parameters: TypeAlias = Sequence[Any] | Mapping[str, Any]
 
 # Even at the deadline: a database that works needs some time to record that it has passed.
 LEAST_SECONDS = 2.0
+# For an exchange when the time is over, which may be because of the wait for a connection.
+LAST_SECONDS = 0.25
 
 
 class _Limit(threading.local):
     deadline: float | None = None
+    began_at = 0.0
 
 
 _limit = _Limit()
 
 
 class limited_by:  # noqa: N801 -- used like a function
-    """Let this thread's statements take no longer than until `deadline`, or LEAST_SECONDS each.
+    """Let this thread's statements take no longer than until `deadline`, or LEAST_SECONDS in all.
+
+    Nor do they take longer than DB_STATEMENT_TIMEOUT in all: many exchanges with a slow database,
+    each within its time, would keep the caller waiting for a multiple of it.
 
     `deadline` is a time of `time.monotonic()`; None changes nothing. Only PostgreSQL's connections
     in a server heed it, and give up as they do after DB_STATEMENT_TIMEOUT.
     """
 
     # A class: entering and leaving a generator's context takes several times as long.
-    __slots__ = ("_deadline", "_previous")
+    __slots__ = ("_began_at", "_deadline", "_previous")
 
     def __init__(self, deadline: float | None) -> None:
         self._deadline = deadline
 
     def __enter__(self) -> None:
-        self._previous = _limit.deadline
+        self._previous, self._began_at = _limit.deadline, _limit.began_at
         if self._deadline is not None:
-            _limit.deadline = self._deadline
+            _limit.deadline, _limit.began_at = self._deadline, time.monotonic()
 
     def __exit__(self, *error: object) -> None:
-        _limit.deadline = self._previous
+        _limit.deadline, _limit.began_at = self._previous, self._began_at
 
 
-def seconds_left() -> float | None:
-    """How long a statement of this thread may take; None if `limited_by` does not say."""
-    deadline = _limit.deadline
-    return None if deadline is None else max(deadline - time.monotonic(), LEAST_SECONDS)
+def seconds_left(statement_seconds: float) -> float | None:
+    """How long the next exchange of this thread may take; None if `limited_by` does not say.
+
+    `statement_seconds` is how long all of them may take together at most.
+    """
+    deadline, began_at = _limit.deadline, _limit.began_at
+    if deadline is None:
+        return None
+    end = min(max(deadline, began_at + LEAST_SECONDS), began_at + statement_seconds)
+    return max(end - time.monotonic(), LAST_SECONDS)
 
 
 def fetch(statement: str, parameters: Parameters) -> list[Row]:

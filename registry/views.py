@@ -4,21 +4,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import PermissionDenied
 from django.utils.module_loading import import_string
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.decorators import action
 from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
 from rest_framework.parsers import BaseParser
-from rest_framework.permissions import DjangoModelPermissions
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.status import HTTP_201_CREATED, HTTP_204_NO_CONTENT
 from rest_framework.viewsets import GenericViewSet
 
 from registry import services
+from registry.access import rights
+from registry.access.accessor import Accessor
 from registry.aliases import activation
 from registry.aliases.recording import Attribution
-from registry.models import ModelVersion
+from registry.models import ModelVersion, Right
 from registry.serializers import (
     ArtifactRequest,
     ModelVersionChange,
@@ -36,7 +38,6 @@ class ModelVersionViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Mod
     queryset = VERSIONS
     serializer_class = ModelVersionSerializer
     query_serializer_class = ModelVersionQuery
-    permission_classes = [DjangoModelPermissions]
     lookup_value_regex = "[0-9]{1,19}"
 
     def get_parsers(self) -> list[BaseParser]:
@@ -44,8 +45,11 @@ class ModelVersionViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Mod
             return [import_string(path)() for path in settings.UPLOAD_PARSER_CLASSES]
         return super().get_parsers()
 
+    def filter_queryset(self, queryset: Any) -> Any:
+        return super().filter_queryset(rights.visible(queryset, Accessor.of(self.request)))
+
     def get_object(self) -> ModelVersion:
-        return VERSIONS.find(int(self.kwargs["pk"]))
+        return find_visible(int(self.kwargs["pk"]), Accessor.of(self.request))
 
     @extend_schema(
         request={
@@ -55,9 +59,14 @@ class ModelVersionViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Mod
         responses={201: ModelVersionSerializer, 409: None},
     )
     def create(self, request: Request) -> Response:
+        """Register a version, for a new name or for a model whose versions the caller manages."""
+        accessor = Accessor.of(request)
+        # Before the body is read: others must not send a file that is written to disk.
+        _require_some_to_register(accessor)
         payload = ModelVersionRequest(data=request.data)
         payload.is_valid(raise_exception=True)
         fields = payload.validated_data
+        _require_to_register(accessor, fields["name"])
         version = services.register_model(
             name=fields["name"],
             version=fields.get("version"),
@@ -74,6 +83,7 @@ class ModelVersionViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Mod
 
     @extend_schema(request=ModelVersionChange, responses={200: ModelVersionSerializer, 409: None})
     def partial_update(self, request: Request, pk: str) -> Response:
+        _find_managed(request, pk)
         payload = ModelVersionChange(data=request.data)
         payload.is_valid(raise_exception=True)
         version = activation.update_version(
@@ -87,6 +97,7 @@ class ModelVersionViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Mod
         responses={204: OpenApiResponse(description="Deleted, together with its file."), 409: None}
     )
     def destroy(self, request: Request, pk: str) -> Response:
+        _find_managed(request, pk, "registry.delete_modelversion")
         services.delete_version(model_id=int(pk))
         return Response(status=HTTP_204_NO_CONTENT)
 
@@ -97,6 +108,7 @@ class ModelVersionViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Mod
     @action(detail=True, methods=["put"])
     def artifact(self, request: Request, pk: str) -> Response:
         """Attach the artifact, once: register a new version for a new file."""
+        _find_managed(request, pk)
         payload = ArtifactRequest(data=request.data)
         payload.is_valid(raise_exception=True)
         version = services.attach_artifact(
@@ -105,6 +117,38 @@ class ModelVersionViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Mod
             attribution=Attribution.from_request(request),
         )
         return Response(self.get_serializer(version).data)
+
+
+def find_visible(model_id: int, accessor: Accessor) -> ModelVersion:
+    """The version with this id. Raises ModelNotFound, also if the accessor may not know of it."""
+    return rights.visible(VERSIONS, accessor).find(model_id)
+
+
+def _find_managed(request: Request, pk: str, permission: str | None = None) -> None:
+    """Raise ModelNotFound or PermissionDenied unless the caller may manage this version."""
+    accessor = Accessor.of(request)
+    version = find_visible(int(pk), accessor)
+    rights.require(accessor, Right.MANAGE_VERSIONS, version.name, permission=permission)
+
+
+ADD = "registry.add_modelversion"
+
+
+def _require_some_to_register(accessor: Accessor) -> None:
+    if not (
+        rights.holds_everywhere(accessor, Right.MANAGE_VERSIONS, ADD)
+        or rights.models_with(accessor, Right.MANAGE_VERSIONS, permission=ADD).exists()
+    ):
+        raise PermissionDenied("You may not register versions.")
+
+
+def _require_to_register(accessor: Accessor, name: str) -> None:
+    if rights.holds_everywhere(accessor, Right.MANAGE_VERSIONS, ADD):
+        return
+    managed = rights.models_with(accessor, Right.MANAGE_VERSIONS, permission=ADD)
+    if not managed.filter(name=name).exists():
+        # The same for a new name and for one that the caller may not know of.
+        raise PermissionDenied(f"You may not register versions of model {name}.")
 
 
 def _upload(fields: Mapping[str, Any]) -> services.Upload:

@@ -7,6 +7,7 @@ from pathlib import Path
 CAP_SYS_ADMIN = 21
 MIB = 2**20
 TIMEOUT_SECONDS = 30
+MAX_ATTEMPTS = 20
 
 
 class DiskUnavailable(Exception):
@@ -29,10 +30,21 @@ class Disk:
         _run("umount", "--lazy", str(self.path))
 
     def fill(self) -> None:
-        """Leave no free block: a tmpfs may shrink to what it holds."""
-        status = os.statvfs(self.path)
-        used = (status.f_blocks - status.f_bfree) * status.f_frsize
-        self._resize(max(used, status.f_frsize))
+        """Leave no free block: a tmpfs may shrink to what it holds.
+
+        What is written between the question how much that is and the resizing makes the new size
+        too small, which is refused.
+        """
+        for attempt in range(1, MAX_ATTEMPTS + 1):
+            status = os.statvfs(self.path)
+            used = (status.f_blocks - status.f_bfree) * status.f_frsize
+            try:
+                self._resize(max(used, status.f_frsize))
+            except DiskUnavailable:
+                if attempt == MAX_ATTEMPTS:
+                    raise
+            else:
+                return
 
     def make_room(self) -> None:
         self._resize(self._size_bytes)

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 
-from benchmarks.chaos.faults.base import Fault, NotPossible
+from benchmarks.chaos.faults.base import Fault, NotPossible, Refused
 from benchmarks.chaos.system import (
     PREDICTION_TIMEOUT_SECONDS,
     STATEMENT_TIMEOUT_SECONDS,
@@ -23,9 +23,10 @@ RECOVERY_SECONDS = 60.0
 # From a request to its answer: a prediction's deadline, and the statement that records its failure.
 ANSWER_SECONDS = PREDICTION_TIMEOUT_SECONDS + STATEMENT_TIMEOUT_SECONDS + 1.0
 HEALTH_MS = 100.0
-# Without an answer to the liveness probes: a moment while a worker is replaced, or a start.
+# How long the health port may answer nothing: never for longer than a moment, but while the whole
+# service is started again, when there is no process that could answer.
 SILENT_SECONDS = 2.0
-SILENT_SECONDS_STOPPED = 20.0
+RESTART_SECONDS = 20.0
 REFUSALS = (503, 504, 507)
 # A failed prediction of a bad model.
 FAILED = 422
@@ -33,18 +34,22 @@ FAILED = 422
 
 @dataclass(slots=True)
 class Outcome:
-    """A phase in figures. `skipped` is the reason of a fault that was not possible.
+    """A phase in figures. `skipped` is the reason of a fault that was not possible, `refused` the
+    service's answer if it refused what the fault needs.
 
+    `health` and `was_unready` are of the port that is judged, `workers_health` of the workers' own.
     `violations` are wrong on any machine; `delays` may come from a machine that is too busy.
     """
 
     name: str
     skipped: str = ""
+    refused: str = ""
     requests: int = 0
     statuses: dict[str, int] = field(default_factory=dict)
     balance: Balance | None = None
     longest_seconds: float = 0.0
     health: Health | None = None
+    workers_health: Health | None = None
     was_unready: bool = False
     recovery_seconds: float | None = None
     violations: list[str] = field(default_factory=list)
@@ -55,8 +60,23 @@ class Outcome:
     def is_good(self) -> bool:
         return not self.violations and not self.delays
 
+    @property
+    def has_happened(self) -> bool:
+        return not self.skipped and not self.refused
+
     def as_json(self) -> dict[str, object]:
         return {**asdict(self), "is_good": self.is_good}
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Probes of the health port, and of the port on which the workers answer everything.
+
+    Both are of the same port for a service that has no health port.
+    """
+
+    health: HealthProbes
+    workers: HealthProbes
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +89,7 @@ class Times:
 
 def run_phase(
     system: SystemUnderTest,
-    probes: HealthProbes,
+    watch: Watch,
     faults: Sequence[Fault],
     *,
     seconds: float,
@@ -82,31 +102,28 @@ def run_phase(
         for fault in faults:
             fault.prepare()
             prepared.append(fault)
-    except NotPossible as error:
-        outcome.skipped = str(error)
+    except (NotPossible, Refused) as error:
+        if isinstance(error, Refused):
+            outcome.refused = str(error)
+        else:
+            outcome.skipped = str(error)
         for fault in prepared:
             fault.restore()
         return outcome
     last_id = records.last_id(system.database_url)
     with Traffic(system.subject(), rate=rate) as traffic:
         seconds = max(seconds, *(fault.min_seconds for fault in faults))
-        times = _disturb(system, probes, traffic, faults, seconds)
+        times = _disturb(watch, traffic, faults, seconds)
     for fault in faults:
         fault.restore()
     outcome.balance = balance(system.database_url, last_id, traffic.events)
-    _judge(outcome, faults, traffic.events, probes, times)
+    _judge(outcome, faults, traffic.events, watch, times)
     if times.recovered_at is None:
         system.service.restart()
     return outcome
 
 
-def _disturb(
-    system: SystemUnderTest,
-    probes: HealthProbes,
-    traffic: Traffic,
-    faults: Sequence[Fault],
-    seconds: float,
-) -> Times:
+def _disturb(watch: Watch, traffic: Traffic, faults: Sequence[Fault], seconds: float) -> Times:
     time.sleep(CALM_SECONDS)
     began_at = time.monotonic()
     for fault in faults:
@@ -121,7 +138,7 @@ def _disturb(
     recovered_at = None
     while recovered_at is None and time.monotonic() - ended_at < RECOVERY_SECONDS:
         time.sleep(TICK_SECONDS)
-        recovered_at = _recovered_at(probes, traffic, ended_at)
+        recovered_at = _recovered_at(watch.workers, traffic, ended_at)
     time.sleep(CALM_SECONDS)
     return Times(began_at, ended_at, recovered_at, time.monotonic())
 
@@ -140,16 +157,16 @@ def _judge(
     outcome: Outcome,
     faults: Sequence[Fault],
     events: Sequence[Event],
-    probes: HealthProbes,
+    watch: Watch,
     times: Times,
 ) -> None:
     own = [event for fault in faults for event in fault.events]
     outcome.requests = len(events) + len(own)
     outcome.statuses = count_statuses([*events, *own])
     outcome.longest_seconds = max((event.seconds for event in [*events, *own]), default=0.0)
-    live = probes.between(times.began_at, times.stopped_at)
-    outcome.health = health.summarize(live, times.began_at, times.stopped_at)
-    ready = probes.between(times.began_at, times.ended_at, health.READY)
+    outcome.health = _health(watch.health, times)
+    outcome.workers_health = _health(watch.workers, times)
+    ready = watch.health.between(times.began_at, times.ended_at, health.READY)
     outcome.was_unready = any(probe.status != 200 for probe in ready)
     if times.recovered_at is not None:
         outcome.recovery_seconds = times.recovered_at - times.ended_at
@@ -159,7 +176,16 @@ def _judge(
         *_of_readiness(outcome, faults),
         *[violation for fault in faults for violation in fault.violations()],
     ]
-    outcome.delays = [*_late_answers([*events, *own]), *_of_health(outcome, faults)]
+    restarts = any(fault.effects.restarts_service for fault in faults)
+    outcome.delays = [
+        *_late_answers([*events, *own]),
+        *health_delays(outcome.health, restarts=restarts),
+    ]
+
+
+def _health(probes: HealthProbes, times: Times) -> Health:
+    live = probes.between(times.began_at, times.stopped_at)
+    return health.summarize(live, times.began_at, times.stopped_at)
 
 
 def _of_balance(found: Balance | None) -> list[str]:
@@ -172,7 +198,7 @@ def _of_answers(
     outcome: Outcome, faults: Sequence[Fault], events: Sequence[Event], own: Sequence[Event]
 ) -> list[str]:
     violations = []
-    cuts = any(fault.effects.cuts_requests or fault.effects.stops_service for fault in faults)
+    cuts = any(fault.effects.cuts_requests for fault in faults)
     wrong = [event for event in events if not is_allowed(event, cuts=cuts)]
     # A bad model may fail on its rows, and some of its requests end with their worker.
     wrong += [event for event in own if event.status != FAILED and not is_allowed(event, cuts=cuts)]
@@ -202,19 +228,23 @@ def _of_readiness(outcome: Outcome, faults: Sequence[Fault]) -> list[str]:
 
 
 def _late_answers(events: Sequence[Event]) -> list[str]:
-    late = sum(event.seconds > ANSWER_SECONDS for event in events)
-    return [f"{late} answered after {ANSWER_SECONDS:.0f} s"] if late else []
+    late = [event for event in events if event.seconds > ANSWER_SECONDS]
+    if not late:
+        return []
+    slowest = sorted(late, key=lambda event: -event.seconds)[:5]
+    shown = ", ".join(f"{e.kind}: {e.status} after {e.seconds:.1f} s" for e in slowest)
+    return [f"{len(late)} answered after {ANSWER_SECONDS:.0f} s ({shown})"]
 
 
-def _of_health(outcome: Outcome, faults: Sequence[Fault]) -> list[str]:
-    assert outcome.health is not None
+def health_delays(found: Health, *, restarts: bool) -> list[str]:
+    """What is wrong with the answers to probes; `restarts` while the service is started again."""
     delays = []
-    if outcome.health.p99_ms > HEALTH_MS or outcome.health.timed_out:
+    if found.p99_ms > HEALTH_MS or found.timed_out:
         delays.append("health is slow")
-    stops = any(fault.effects.stops_service for fault in faults)
-    silent = SILENT_SECONDS_STOPPED if stops else SILENT_SECONDS
-    if outcome.health.silent_seconds > silent:
-        delays.append(f"no health for {outcome.health.silent_seconds:.1f} s")
+    if found.refused and not restarts:
+        delays.append(f"{found.refused} health probes were refused or cut")
+    if found.silent_seconds > (RESTART_SECONDS if restarts else SILENT_SECONDS):
+        delays.append(f"no health for {found.silent_seconds:.1f} s")
     return delays
 
 

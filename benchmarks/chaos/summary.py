@@ -16,9 +16,10 @@ HEAD = [
     "doubled",
     "statuses (none: no response)",
     "longest s",
-    "health worst ms",
-    "p99 ms",
+    "health port: p99 ms",
+    "worst ms",
     "silent s",
+    "workers' port: p99 ms",
     "unready",
     "recovery s",
     "",
@@ -38,7 +39,7 @@ def print_summary(outcomes: Sequence[Outcome], options: argparse.Namespace, seco
 
 def render(outcomes: Sequence[Outcome], database: str, seconds: float) -> str:
     """The table, the violations, the faults that were skipped, and the totals, in Markdown."""
-    done = [outcome for outcome in outcomes if not outcome.skipped]
+    done = [outcome for outcome in outcomes if outcome.has_happened]
     parts = [report.table(HEAD, [_row(outcome) for outcome in done])]
     bad = [outcome for outcome in done if not outcome.is_good]
     for outcome in bad:
@@ -48,6 +49,9 @@ def render(outcomes: Sequence[Outcome], database: str, seconds: float) -> str:
     skipped = [f"- {outcome.name}: {outcome.skipped}" for outcome in outcomes if outcome.skipped]
     if skipped:
         parts.append("Skipped:\n\n" + "\n".join(skipped))
+    refused = [f"- {outcome.name}: {outcome.refused}" for outcome in outcomes if outcome.refused]
+    if refused:
+        parts.append("Refused at registration, so it cannot happen:\n\n" + "\n".join(refused))
     balances = [outcome.balance for outcome in done if outcome.balance]
     worst = max((outcome.health.worst_ms for outcome in done if outcome.health), default=0.0)
     parts.append(
@@ -64,17 +68,23 @@ def line(outcome: Outcome) -> str:
     """One phase in one line."""
     if outcome.skipped:
         return f"{outcome.name}: skipped, {outcome.skipped}"
+    if outcome.refused:
+        return f"{outcome.name}: refused at registration, {outcome.refused}"
     found = ", ".join([*outcome.violations, *outcome.delays]) or "ok"
     statuses = _statuses(outcome)
     return f"{outcome.name}: {found} ({statuses}) {'; '.join(outcome.examples)[:500]}"
 
 
 def _row(outcome: Outcome) -> list[str]:
-    found, health = outcome.balance, outcome.health
+    found, health, workers = outcome.balance, outcome.health, outcome.workers_health
     assert found is not None
     assert health is not None
+    assert workers is not None
     counts = (outcome.requests, found.acknowledged, found.lost, found.mixed, found.doubled)
-    figures = (outcome.longest_seconds, health.worst_ms, health.p99_ms, health.silent_seconds)
+    figures = (
+        *(outcome.longest_seconds, health.p99_ms, health.worst_ms, health.silent_seconds),
+        workers.p99_ms,
+    )
     recovery = MISSING if outcome.recovery_seconds is None else f"{outcome.recovery_seconds:.1f}"
     return [
         outcome.name,

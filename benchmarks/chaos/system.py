@@ -19,7 +19,7 @@ from benchmarks.harness.environments import CURRENT, PROJECT
 from benchmarks.harness.models import TrainedModel
 from benchmarks.harness.postgresql import PostgreSQL
 from benchmarks.harness.processes import Server, free_port
-from benchmarks.harness.service import MODELS, CommandFailed, Installation
+from benchmarks.harness.service import MODELS, CommandFailed, Installation, documented_variables
 from benchmarks.traffic.clients import Subject
 from benchmarks.traffic.supervision import SupervisedService
 
@@ -58,6 +58,11 @@ class SystemUnderTest:
     @property
     def port(self) -> int:
         return self.service.port
+
+    @property
+    def health_port(self) -> int:
+        """The service's own port for health; that of the workers if the checkout has no other."""
+        return self.service.health_port or self.port
 
     @property
     def models_folder(self) -> Path:
@@ -108,7 +113,7 @@ def system_under_test(
         origin = _start_stand_in(stack, folder)
         installation = _install(folder, checkout, service_url, origin)
         refused = _register(installation, folder, model, origin, bad_models)
-        service = SupervisedService(installation, workers=workers, port=free_port())
+        service = _create_service(installation, workers)
         system = SystemUnderTest(
             folder,
             installation,
@@ -166,6 +171,16 @@ def _start_stand_in(stack: contextlib.ExitStack, folder: Path) -> str:
 def _is_live(port: int) -> bool:
     with Client(port, timeout=5) as client:
         return client.get("/v2").status == 200
+
+
+def _create_service(installation: Installation, workers: int) -> SupervisedService:
+    health_port = None
+    if "HEALTH_PORT" in documented_variables(installation.checkout):
+        health_port = free_port()
+        installation.environment["HEALTH_PORT"] = str(health_port)
+    return SupervisedService(
+        installation, workers=workers, port=free_port(), health_port=health_port
+    )
 
 
 def _install(folder: Path, checkout: Path, database_url: str, origin: str) -> Installation:

@@ -53,6 +53,7 @@ class Server:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        set_session_priority(self.pid, os.nice(0))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -134,6 +135,16 @@ class Server:
             time.sleep(POLL_SECONDS)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(STOP_SECONDS)
+
+
+def set_session_priority(pid: int, nice: int) -> None:
+    """Weigh the session that this process leads as a nice value weighs a process, if permitted.
+
+    Linux shares the processors among sessions first (autogroups), whatever the nice values of their
+    processes are: that of the benchmark would not extend to a server in a session of its own.
+    """
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{pid}/autogroup").write_text(str(nice))
 
 
 def _succeeds(probe: Callable[[], bool]) -> bool:

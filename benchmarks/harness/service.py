@@ -50,7 +50,7 @@ class Installation:
             # The environment has this project installed; another checkout must win over it.
             "PYTHONPATH": str(checkout),
             # A variable that is set, even to nothing, wins over a developer's .env file.
-            **dict.fromkeys(_documented_variables(checkout), ""),
+            **dict.fromkeys(documented_variables(checkout), ""),
             "DATABASE_URL": database_url,
             "MODEL_PATH": str(folder / "models"),
             "SECRET_KEY": SECRET_KEY,
@@ -195,6 +195,7 @@ def infer_request(row: Row) -> dict[str, object]:
     return {"inputs": [tensor]}
 
 
-def _documented_variables(checkout: Path) -> list[str]:
+def documented_variables(checkout: Path) -> list[str]:
+    """The settings that a checkout of mlapi knows."""
     text = (checkout / ".env.example").read_text()
     return re.findall(r"^# ([A-Z_]+)=", text, flags=re.MULTILINE)

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from benchmarks.harness.environments import PROJECT
+from benchmarks.harness.processes import set_session_priority
 
 LIVE, READY = "/health/live", "/health/ready"
 LIVE_PERIOD_SECONDS = 0.05
@@ -53,7 +54,9 @@ class HealthProbes:
             cwd=PROJECT,
             stdout=subprocess.PIPE,
             text=True,
+            start_new_session=True,
         )
+        set_session_priority(self._process.pid, PRIORITY)
         self._thread.start()
         return self
 

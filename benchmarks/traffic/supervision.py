@@ -3,18 +3,22 @@
 import threading
 import time
 
+from benchmarks.harness.client import Client
 from benchmarks.harness.processes import Server
 from benchmarks.harness.service import Installation, RunningService
 
 RESTART_PAUSE_SECONDS = 0.2
 CHECK_SECONDS = 0.05
+HEALTH_SECONDS = 5
 
 
 class SupervisedService:
     """An installation's server, started again within RESTART_PAUSE_SECONDS after each exit."""
 
-    def __init__(self, installation: Installation, *, workers: int, port: int) -> None:
-        self.installation, self.port = installation, port
+    def __init__(
+        self, installation: Installation, *, workers: int, port: int, health_port: int | None = None
+    ) -> None:
+        self.installation, self.port, self.health_port = installation, port, health_port
         self.restarts = 0
         # A program that the next start runs the server with; see Installation.server.
         self.prefix: list[str] = []
@@ -42,8 +46,16 @@ class SupervisedService:
         return self._running.server
 
     def worker_pids(self) -> list[int]:
-        """The processes that serve requests."""
-        return self.server.workers()
+        """The processes that serve requests; none while the service is being started."""
+        if self.health_port is None:
+            return self.server.workers()
+        # The process of the health port looks like a worker from outside.
+        try:
+            with Client(self.health_port, timeout=HEALTH_SECONDS) as client:
+                workers = client.get("/health/live").json()["workers"]
+        except OSError:
+            return []
+        return [worker["pid"] for worker in workers if "pid" in worker]
 
     def restart(self) -> None:
         """Stop and start, such as with another environment; returns when the service is ready."""

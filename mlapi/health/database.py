@@ -11,6 +11,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
 from mlapi.configuration import refusals
+from mlapi.databases import startup
 from mlapi.databases.probes import probe_connection, write_refusal
 from predictions.serving import recorder
 from registry.models import Alias, ModelVersion
@@ -35,8 +36,8 @@ class DatabaseProbe:
         self.live_artifacts: Sequence[str] = ()
 
     def state(self) -> Mapping[str, str]:
-        """`database`: ok, unavailable, read-only or full; `migrations`: applied, pending,
-        inconsistent or unknown.
+        """`database`: ok, unavailable, unchecked, read-only or full; `migrations`: applied,
+        pending, inconsistent or unknown.
         """
         try:
             with probe_connection() as connection:
@@ -49,6 +50,8 @@ class DatabaseProbe:
         state = "read-only" if refusal else "ok"
         if not refusal and refusals.lacks_room(last_write_at=recorder.last_committed_at()):
             state, refusal = "full", "its disk is full"
+        if state == "ok" and startup.is_check_pending():
+            state = "unchecked"
         self._note_refusal(refusal)
         return {"database": state, "migrations": self._migrations}
 

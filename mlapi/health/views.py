@@ -4,8 +4,10 @@ import hmac
 from collections.abc import Callable, Mapping
 from functools import wraps
 from http import HTTPStatus
+from typing import cast
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
@@ -21,8 +23,11 @@ from mlapi.metrics import exposition
 from mlapi.problems import Problem, exception_handler
 from predictions.authentication import TokenAuthentication
 from predictions.open_inference.schema import LIVE, READY
+from registry.access import rights
+from registry.access.accessor import Accessor
 from registry.access.limits import RateLimited
 from registry.loading import loader
+from registry.models import ApiKey, Right
 
 RETRY_AFTER_SECONDS = 5
 SAFE_METHODS = ("GET", "HEAD")
@@ -76,17 +81,13 @@ def health(request: HttpRequest) -> HttpResponse:
 
 @probe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Metrics in Prometheus's text format; requires METRICS_TOKEN, a token or an API key."""
+    """Metrics in Prometheus's text format, for METRICS_TOKEN and those who may read every log."""
     try:
-        is_allowed = _may_read_metrics(request)
+        refusal = _refuse_metrics(request)
     except RateLimited as error:
         return exception_handler(error, {"request": request})
-    if not is_allowed:
-        return Problem(
-            HTTPStatus.UNAUTHORIZED,
-            "Send METRICS_TOKEN, an access token or an API key as a bearer token.",
-            headers={"WWW-Authenticate": 'Bearer realm="metrics"'},
-        ).response(request)
+    if refusal is not None:
+        return refusal.response(request)
     return HttpResponse(exposition(), content_type=CONTENT_TYPE_LATEST)
 
 
@@ -136,14 +137,28 @@ def _respond(body: Mapping[str, object], state: State) -> HttpResponse:
     )
 
 
-def _may_read_metrics(request: HttpRequest) -> bool:
+def _refuse_metrics(request: HttpRequest) -> Problem | None:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     expected: str = settings.METRICS_TOKEN
     # Compared as bytes: hmac rejects text with non-ASCII characters.
     is_expected = hmac.compare_digest(token.encode(errors="replace"), expected.encode())
     if expected and scheme.lower() == "bearer" and is_expected:
-        return True
+        return None
     try:
-        return TokenAuthentication().authenticate(Request(request)) is not None
+        found = TokenAuthentication().authenticate(Request(request))
     except AuthenticationFailed:
-        return False
+        found = None
+    if found is None:
+        return Problem(
+            HTTPStatus.UNAUTHORIZED,
+            "Send METRICS_TOKEN or an access token as a bearer token.",
+            headers={"WWW-Authenticate": 'Bearer realm="metrics"'},
+        )
+    user, key = found
+    is_key = isinstance(key, ApiKey)
+    accessor = Accessor(key.owner, key) if is_key else Accessor(cast(User, user))
+    if rights.holds_everywhere(accessor, Right.READ_LOG):
+        return None
+    # The labels name models and say how much they are used.
+    detail = "You may not read the predictions of every model, and so not the metrics of all."
+    return Problem(HTTPStatus.FORBIDDEN, detail)

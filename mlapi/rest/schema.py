@@ -151,6 +151,7 @@ def _shared_statuses(path: str, operation: Document) -> Iterator[HTTPStatus]:
         yield HTTPStatus.BAD_REQUEST
     if any(operation.get("security", ())):
         yield HTTPStatus.UNAUTHORIZED
+        yield HTTPStatus.FORBIDDEN
     if "{" in path:
         yield HTTPStatus.NOT_FOUND
     yield HTTPStatus.INTERNAL_SERVER_ERROR

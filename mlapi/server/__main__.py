@@ -51,7 +51,7 @@ def serve(options: Options) -> None:
             health_address = addresses.resolve(options.host, options.health_port)
             health_socket = stack.enter_context(addresses.listen(health_address))
         folder = stack.enter_context(run_folder.created())
-        if options.workers > 1:
+        if options.workers > 1 or options.with_worker:
             # A single worker counts in memory, which is faster.
             os.environ[run_folder.METRICS_FOLDER] = str(folder / "metrics")
         else:

@@ -21,8 +21,9 @@ DISCARD_SECONDS = 10
 CHUNK_BYTES = 2**16
 UNKNOWN_BYTES = 2**62
 TOO_SLOW = "The request's body arrived too slowly."
-# The key in a request's environment that tells Django to refuse it.
-OVERLOADED = "mlapi.is_overloaded"
+# The key in a request's environment that tells Django to refuse it, and why.
+REFUSAL = "mlapi.refusal"
+TOO_MANY = "The service is working on as many requests as it can."
 
 
 class BodyTooSlow(BodyError):
@@ -116,10 +117,14 @@ class RequestInFlight:
 
 
 class InFlight:
-    """All requests in flight. `limit` is how many there may be; None for any number."""
+    """All requests in flight. `limit` is how many there may be; None for any number.
+
+    While `closed_because` has a text, every request is refused with it.
+    """
 
     def __init__(self) -> None:
         self.limit: int | None = None
+        self.closed_because = ""
         # Set when there are too many: see `keeper.py`.
         self.is_full = threading.Event()
         self._requests: dict[int, RequestInFlight] = {}
@@ -135,12 +140,12 @@ class InFlight:
     def end(self, request: RequestInFlight) -> None:
         self._requests.pop(id(request), None)
 
-    def exceeds_limit(self) -> bool:
-        """Whether the latest request is one too many."""
-        if self.limit is None or len(self._requests) <= self.limit:
-            return False
-        self.is_full.set()
-        return True
+    def refusal(self) -> str:
+        """Why the latest request must not be worked on, such as that it is one too many; or ""."""
+        if self.limit is not None and len(self._requests) > self.limit:
+            self.is_full.set()
+            return TOO_MANY
+        return self.closed_because
 
     def has_room(self) -> bool:
         """Whether threads may wait for clients that have their answer."""

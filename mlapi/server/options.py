@@ -20,9 +20,12 @@ class Options:
     workers: int
     threads: int
     pin: bool
+    with_worker: bool
     health_port: int
     worker_timeout_seconds: int
     max_connections: int
+    # The database did not answer when the server was started: see `databases.startup`.
+    check_database: bool
 
     def arguments(self) -> list[str]:
         """The arguments from which `parse` makes equal options."""

@@ -8,7 +8,7 @@ from django.http.response import HttpResponseBase
 
 from mlapi.problems import Problem
 from mlapi.proxies.probes import is_service_probe
-from mlapi.server.in_flight import OVERLOADED
+from mlapi.server.in_flight import REFUSAL
 
 RETRY_AFTER_SECONDS = 1
 
@@ -16,7 +16,7 @@ GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
 
 class OverloadMiddleware:
-    """Answers 503 to a request beyond what a worker takes at a time, except to probes.
+    """Answers 503 to a request that the server marked as one that it cannot take, except to probes.
 
     The readiness of a model needs queries: while the database hangs, such probes would hold the
     threads that are kept for the others.
@@ -26,10 +26,10 @@ class OverloadMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if OVERLOADED in request.META and not is_service_probe(request):
+        if REFUSAL in request.META and not is_service_probe(request):
             return Problem(
                 HTTPStatus.SERVICE_UNAVAILABLE,
-                "The service is working on as many requests as it can.",
+                request.META[REFUSAL],
                 headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
             ).response(request)
         return self.get_response(request)

@@ -21,6 +21,7 @@ from mlapi.server import health_port, worker
 from mlapi.server.addresses import Address
 from mlapi.server.board import Board
 from mlapi.server.options import OTHER_DESCRIPTORS, Options
+from registry.work.process import WorkProcess
 
 CHECK_SECONDS = 1
 MAX_PAUSE_SECONDS = 30
@@ -44,6 +45,8 @@ class Supervisor(MPServer):
 
     SIGHUP ends the server as SIGTERM does: it comes when its terminal is closed. A server that was
     started with SIGHUP ignored (nohup) keeps ignoring it.
+
+    With `options.with_worker` it also keeps a process running that does background work.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Supervisor(MPServer):
         self._run_folder = run_folder
         self._health_socket = health_socket
         self._health: BaseProcess | None = None
+        self._work = WorkProcess() if options.with_worker else None
         self._board = Board(options.workers)
         self._failures = [0] * options.workers
         self._restart_at: list[float | None] = [None] * options.workers
@@ -91,6 +95,8 @@ class Supervisor(MPServer):
         try:
             self.serve(target_loader=self._load_application, wrap_loader=False)
         finally:
+            if self._work is not None:
+                self._work.finish_stop()
             if self._health is not None:
                 self._health.kill()
                 self._health.join()
@@ -114,6 +120,8 @@ class Supervisor(MPServer):
         start = partial(self._start_worker, spawn_target, target_loader)
         while not self.interrupt_signal:
             self._check_health_process()
+            if self._work is not None:
+                self._work.keep_running()
             for slot in range(self.workers):
                 self._check_worker(slot, start)
             if self._has_failed_to_start():
@@ -122,6 +130,9 @@ class Supervisor(MPServer):
             # Set by a signal, and when a worker ends.
             self.main_loop_interrupt.wait(CHECK_SECONDS)
             self.main_loop_interrupt.clear()
+        if self._work is not None:
+            # While the workers finish their requests.
+            self._work.begin_stop()
         # granian's shutdown reports a failure if there are any.
         self.interrupt_children = [0] if not self.interrupt_signal else []
 

@@ -48,6 +48,8 @@ def load_application(
         os.environ.pop(name, None)
     _bound_requests()
     _note_earlier_deaths()
+    if options.check_database:
+        _refuse_until_database_is_checked()
     _start_keeper(options)
     # Imported modules are never freed: exclude them from every full collection.
     gc.collect()
@@ -104,6 +106,17 @@ def _note_earlier_deaths() -> None:
 
     loader.note_earlier_deaths()
     connection.close()
+
+
+def _refuse_until_database_is_checked() -> None:
+    from mlapi.databases import startup  # noqa: PLC0415
+    from mlapi.wsgi import in_flight  # noqa: PLC0415
+
+    def reopen() -> None:
+        in_flight.closed_because = ""
+
+    in_flight.closed_because = startup.NOT_CHECKED
+    startup.check_later(reopen)
 
 
 def _bound_requests() -> None:

@@ -26,6 +26,8 @@ from predictions.serving.answers import Answer
 from predictions.serving.questions import Caller, Question
 from predictions.serving.records import Record
 from predictions.serving.services import PredictionFailed
+from registry.access import rights
+from registry.access.accessor import Accessor
 from registry.exact_json.values import parse_json_body
 from registry.models import ModelVersion
 from registry.open_inference.binary import TensorError
@@ -42,6 +44,7 @@ class ModelsView(APIView):
     def get(self, request: Request) -> Response:
         """The names of the models that have an active version with a file, at most 1,000."""
         rows = ModelVersion.objects.active().exclude(artifact="").order_by("name")
+        rows = rights.visible(rows, Accessor.of(request))
         names = rows.values_list("name", flat=True).distinct()[:MAX_VERSIONS]
         return Response({"models": list(names)})
 

@@ -1,7 +1,17 @@
 """The tables of the prediction log, its outcomes and its replays."""
 
-from predictions.models.commit_order import continue_numbers, has_rows_from_the_future
+from predictions.models.commit_order import (
+    continue_numbers,
+    has_rows_from_the_future,
+    horizon,
+)
+from predictions.models.erasures import Erasure
 from predictions.models.idempotency_keys import MAX_KEY_LENGTH, IdempotencyKey
+from predictions.models.legal_holds import (
+    MAX_PRIVACY_REASON_LENGTH,
+    LegalHold,
+    LegalHoldNotFound,
+)
 from predictions.models.outcomes import (
     MAX_OUTCOME_VALUE,
     MAX_PREDICTIONS_OF_REFERENCE,
@@ -27,8 +37,12 @@ __all__ = [
     "MAX_KEY_LENGTH",
     "MAX_OUTCOME_VALUE",
     "MAX_PREDICTIONS_OF_REFERENCE",
+    "MAX_PRIVACY_REASON_LENGTH",
     "MAX_REPLAY_NAME_LENGTH",
+    "Erasure",
     "IdempotencyKey",
+    "LegalHold",
+    "LegalHoldNotFound",
     "Outcome",
     "Prediction",
     "PredictionNotFound",
@@ -37,5 +51,6 @@ __all__ = [
     "ReplayResult",
     "continue_numbers",
     "has_rows_from_the_future",
+    "horizon",
     "protect_by_sample",
 ]

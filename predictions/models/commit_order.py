@@ -53,6 +53,15 @@ class Horizon(_PostgreSQLNumber):
     sql = HORIZON
 
 
+def horizon(using: str) -> int:
+    """Every transaction with a lower number has ended; 0 on SQLite."""
+    if connections[using].vendor != "postgresql":
+        return 0
+    with connections[using].cursor() as cursor:
+        cursor.execute(f"SELECT {HORIZON}")
+        return int(cursor.fetchone()[0])
+
+
 def create_offset_function(offset: int = 0) -> str:
     """The statement that creates or replaces the function that returns the offset."""
     return (
@@ -61,11 +70,11 @@ def create_offset_function(offset: int = 0) -> str:
     )
 
 
-def has_rows_from_the_future(table: str, using: str) -> bool:
+def has_rows_from_the_future(table: str, connection: BaseDatabaseWrapper) -> bool:
     """Whether the table has higher numbers than were given out, as after a restore."""
-    if connections[using].vendor != "postgresql":
+    if connection.vendor != "postgresql":
         return False
-    with connections[using].cursor() as cursor:
+    with connection.cursor() as cursor:
         cursor.execute(f"SELECT max(transaction_id) >= {NEXT} FROM {table}")  # noqa: S608
         return bool(cursor.fetchone()[0])
 
@@ -77,7 +86,7 @@ def continue_numbers(model: type[models.Model], using: str) -> bool:
     them. Does nothing on SQLite, nor before the migration that adds the numbers.
     """
     table = model._meta.db_table
-    if not _has_numbers(using) or not has_rows_from_the_future(table, using):
+    if not _has_numbers(using) or not has_rows_from_the_future(table, connections[using]):
         return False
     with transaction.atomic(using=using), connections[using].cursor() as cursor:
         cursor.execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")

@@ -9,6 +9,8 @@ from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 
 from predictions.models.predictions import Prediction, protect_by_sample
+from predictions.models.readable import readable
+from registry.access.accessor import Accessor
 from registry.exact_json.fields import ExactJSONField
 
 # The figures contain fourth powers of errors; larger values would overflow a float.
@@ -30,6 +32,10 @@ class OutcomeQuerySet(models.QuerySet["Outcome"]):
         answered = Prediction.objects.filter(reference=reference, primary=None).newest_first()
         keys = answered.values_list("pk", flat=True)[:MAX_PREDICTIONS_OF_REFERENCE]
         return rows.filter(prediction__in=list(keys))
+
+    def readable_by(self, accessor: Accessor) -> Self:
+        """The outcomes of the predictions that the accessor may read."""
+        return self.filter(readable(accessor, "prediction__"))
 
     def listed(self) -> Self:
         """The columns of a list: with the reference of the prediction."""

@@ -11,6 +11,8 @@ from django.db.models.deletion import Collector
 from django.utils import timezone
 
 from predictions.models.commit_order import CurrentTransaction, Horizon
+from predictions.models.readable import readable
+from registry.access.accessor import Accessor
 from registry.exact_json.fields import AnnotationField, ExactJSONField
 from registry.models import ApiKey, ModelVersion
 
@@ -64,6 +66,12 @@ class PredictionQuerySet(models.QuerySet["Prediction"]):
             "reference": reference,
         }
         return self.filter(**{key: value for key, value in filters.items() if value is not None})
+
+    def readable_by(self, accessor: Accessor) -> Self:
+        """The rows that the accessor may read: their own, and those of models whose log they may
+        read. For a sorted page of them, see `narrowed`.
+        """
+        return self.filter(readable(accessor))
 
     def in_commit_order(self) -> Self:
         """The rows below the horizon: those among which no row can appear later."""

@@ -8,8 +8,10 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from predictions.models.predictions import MAX_ERROR_LENGTH, Prediction
+from registry.access import rights
+from registry.access.accessor import Accessor
 from registry.exact_json.fields import ExactJSONField
-from registry.models import ModelVersion
+from registry.models import ModelVersion, Right
 
 MAX_REPLAY_NAME_LENGTH = 100
 
@@ -40,6 +42,13 @@ class ReplayQuerySet(models.QuerySet["Replay"]):
             elif version is not None:
                 filters |= {f"{field}__name": version[0], f"{field}__version": version[1]}
         return self.filter(**filters)
+
+    def readable_by(self, accessor: Accessor) -> Self:
+        """The replays of inputs that the accessor may read, with versions of which they may know:
+        results show the recorded answers beside the new ones.
+        """
+        rows = rights.with_right(self, accessor, Right.READ_LOG, "from_version__name")
+        return rights.visible(rows, accessor, "to_version__name")
 
     def with_versions(self) -> Self:
         return self.select_related("from_version", "to_version", "created_by")

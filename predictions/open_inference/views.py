@@ -29,10 +29,12 @@ from predictions.open_inference.rows import tensor_shape
 from predictions.open_inference.statistics import statistics_of
 from predictions.serializers import TIMEOUT_PARAMETER
 from predictions.serving.questions import Caller
+from registry.access import rights
+from registry.access.accessor import Accessor
 from registry.artifacts import store
 from registry.exact_json.values import parse_json_body
 from registry.loading.errors import ArtifactMissing
-from registry.models import ModelVersion
+from registry.models import ModelVersion, Right
 from registry.open_inference.binary import LENGTH_HEADER, TensorError
 from registry.open_inference.messages import BINARY, read_request
 from registry.signatures.signature import Input, Output, Signature
@@ -105,8 +107,10 @@ class VersionInferView(InferView):
 # -- metadata
 
 
-def _find(name: str, version: str | None) -> ModelVersion:
-    return ModelVersion.objects.resolve_specifier(specifier_of(name, version))
+def _find(request: Request, name: str, version: str | None) -> ModelVersion:
+    """The active version of the path, if the caller may know of it; raises ModelNotFound."""
+    versions = rights.visible(ModelVersion.objects.all(), Accessor.of(request))
+    return versions.resolve_specifier(specifier_of(name, version))
 
 
 class ModelView(APIView):
@@ -115,7 +119,7 @@ class ModelView(APIView):
     )
     def get(self, request: Request, name: str, version: str | None = None) -> Response:
         """The inputs and outputs of a version; without a version in the path, of the champion."""
-        row = _find(name, version)
+        row = _find(request, name, version)
         if not row.has_artifact:
             raise ArtifactMissing(f"Model {row} has no artifact yet")
         named = ModelVersion.objects.active().filter(name=row.name).exclude(artifact="")
@@ -157,7 +161,7 @@ class ModelReadyView(APIView):
     )
     def get(self, request: Request, name: str, version: str | None = None) -> Response:
         """200 if the model is available, else 503. Does not load it."""
-        row = _find(name, version)
+        row = _find(request, name, version)
         is_ready = _is_ready(row)
         body = {"name": row.name, "ready": is_ready}
         return Response(body, status=None if is_ready else HTTP_503_SERVICE_UNAVAILABLE)
@@ -187,7 +191,10 @@ class ModelStatisticsView(APIView):
         """Counts and durations of the newest 10,000 predictions in the log; 0 for what is not
         measured.
         """
-        return Response({"model_stats": [statistics_of(_find(name, version))]})
+        row = _find(request, name, version)
+        # The figures are of everybody's predictions.
+        rights.require(Accessor.of(request), Right.READ_LOG, row.name)
+        return Response({"model_stats": [statistics_of(row)]})
 
 
 @extend_schema_view(get=extend_schema(operation_id="v2_version_statistics"))
@@ -206,7 +213,7 @@ class RepositoryIndexView(APIView):
     )
     def post(self, request: Request) -> HttpResponse:
         """The newest 1,000 versions, and whether each is ready."""
-        rows = ModelVersion.objects.newest_first()
+        rows = rights.visible(ModelVersion.objects.newest_first(), Accessor.of(request))
         if _only_ready(request._request.body):
             rows = rows.active().exclude(artifact="")
         entries = [_index_entry(row) for row in rows.only(*INDEXED)[:MAX_VERSIONS]]

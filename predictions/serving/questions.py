@@ -16,6 +16,7 @@ from predictions.serving.limits.bulkheads import loading_place
 from predictions.serving.limits.deadlines import Deadline, arrival, read_timeout
 from predictions.serving.records import Record
 from predictions.serving.routing import Target
+from registry import statements
 from registry.exact_json.values import JSONObject
 from registry.loading import loader
 from registry.loading.cache import LoadedModel
@@ -115,7 +116,10 @@ class Question:
             else:
                 assert self.model is not None  # one of the two is required
                 subject = self.subject or self.caller.request_id
-                self._target = routing.resolve(self.model, subject=subject)
+                # Before the version's own limit is known. Others may share the query.
+                deadline = self.caller.deadline(settings.PREDICTION_TIMEOUT_SECONDS)
+                with statements.limited_by(deadline and deadline.at):
+                    self._target = routing.resolve(self.model, subject=subject)
             self.caller.asked = Asked(self._target.model_id, self.model)
         return self._target
 

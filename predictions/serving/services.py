@@ -1,5 +1,6 @@
 """The workflows between a request and its committed rows."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import repeat
 
@@ -141,16 +142,14 @@ def predict_batch(
         )
     ]
     deadline = question.deadline
-    with (
-        bulkhead_of(question.loaded.version.pk).place(question.max_concurrency),
-        statements.limited_by(deadline and deadline.at),
-    ):
+    with bulkhead_of(question.loaded.version.pk).place(question.max_concurrency):
         _answer_all(question, records)
-        if failed := {place: record for place, record in enumerate(records) if record.error}:
-            raise _record_failures(failed, len(records))
-        if check_answers is not None:
-            check_answers([Answer.recorded(record) for record in records])
-        recorder.record_all(records, question.claim)
+        with statements.limited_by(deadline and deadline.at):
+            if failed := {place: record for place, record in enumerate(records) if record.error}:
+                raise _record_failures(failed, len(records))
+            if check_answers is not None:
+                check_answers([Answer.recorded(record) for record in records])
+            recorder.record_all(records, question.claim)
     shadows.follow(question.target.shadow_ids, records)
     return records
 
@@ -212,7 +211,8 @@ def answer_once(
     claim = question.claim
     if claim is None:
         return predict(), True
-    earlier = idempotency.find_answer(claim)
+    with statements.limited_by(math.inf):
+        earlier = idempotency.find_answer(claim)
     if earlier is None:
         try:
             return predict(), True

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from predictions.models import Outcome, Prediction
 from registry.exact_json.values import JSONObject
-from registry.models import ModelVersion
+from registry.models import Alias, ModelVersion, RegisteredModel
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -43,6 +43,12 @@ def make_version(signature: JSONObject | None, name: str = "m") -> ModelVersion:
     if signature is not None:
         file = {"artifact": "a", "sha256": "b", "size_bytes": 1, "signature": signature}
     return ModelVersion.objects.create(name=name, version="1", framework="sklearn", **file)
+
+
+def make_alias(version: ModelVersion, **fields: Any) -> Alias:
+    """The alias wine@live of versions that may have any names."""
+    RegisteredModel.objects.get_or_create(name="wine")
+    return Alias.objects.create(name="wine", alias="live", version=version, **fields)
 
 
 def create_classifications(

@@ -19,8 +19,9 @@ def empty_cache() -> None:
     classes._verify_signature.cache_clear()
 
 
-def validate(token: str) -> Token:
-    request = Request(RequestFactory().post("/", headers={"Authorization": f"Bearer {token}"}))
+def validate(raw_token: str) -> Token:
+    headers = {"Authorization": f"Bearer {raw_token}"}
+    request = Request(RequestFactory().post("/", headers=headers))
     result = CachedTokenAuthentication().authenticate(request)
     assert result is not None
     verified: Token = result[1]

@@ -10,6 +10,8 @@ A user has a right on a model
 An API key narrows that to its scopes and its models, and never makes its user a superuser.
 """
 
+from typing import Any, TypeVar
+
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
@@ -17,8 +19,8 @@ from django.db.models import Q, QuerySet
 from registry.access.accessor import Accessor
 from registry.models import Grant, ModelNotFound, RegisteredModel, Right
 
-# Django's permission for all models; the other actions of a right have permissions of their own,
-# which the views check.
+# Django's permission for all models. Some actions have another one, such as deleting a version:
+# they pass it as `permission`.
 PERMISSIONS = {
     Right.PREDICT: "predictions.add_prediction",
     Right.READ_LOG: "predictions.view_prediction",
@@ -26,12 +28,25 @@ PERMISSIONS = {
     Right.MANAGE_VERSIONS: "registry.change_modelversion",
     Right.MOVE_ALIASES: "registry.change_alias",
 }
+# Who has one of these may know of every model, as on the pages of the admin.
+PERMISSIONS_TO_SEE_ALL = (
+    *PERMISSIONS.values(),
+    *(
+        f"registry.{action}_{table}"
+        for table in ("registeredmodel", "modelversion", "alias")
+        for action in ("view", "add", "change", "delete")
+    ),
+)
+
+Rows = TypeVar("Rows", bound=QuerySet[Any, Any])
 
 
-def models_with(accessor: Accessor, right: Right) -> QuerySet[RegisteredModel]:
+def models_with(
+    accessor: Accessor, right: Right, *, permission: str | None = None
+) -> QuerySet[RegisteredModel]:
     """The registered models on which the accessor has this right."""
     rows = _within_key(accessor, right)
-    if has_on_all(accessor, right):
+    if has_on_all(accessor, right, permission):
         return rows
     condition = Q(owner=accessor.user) | Q(pk__in=_granted(accessor, Q(**{right.value: True})))
     if right in settings.DEFAULT_RIGHTS:
@@ -42,27 +57,71 @@ def models_with(accessor: Accessor, right: Right) -> QuerySet[RegisteredModel]:
 def visible_models(accessor: Accessor) -> QuerySet[RegisteredModel]:
     """The registered models of which the accessor may know that they exist."""
     rows = _within_key(accessor, None)
-    if any(has_on_all(accessor, right) for right in Right):
+    if _user_sees_all(accessor):
         return rows
     granted = _granted(accessor, Q())
     return rows.filter(Q(is_private=False) | Q(owner=accessor.user) | Q(pk__in=granted))
 
 
-def has_on_all(accessor: Accessor, right: Right) -> bool:
-    """Whether the user has the right on every model, whatever the models' grants say."""
-    user = accessor.user
-    return user is None or user.is_superuser or user.has_perm(PERMISSIONS[right])
-
-
-def require(accessor: Accessor, right: Right, name: str) -> None:
-    """Raise ModelNotFound if the accessor may not know of this model, PermissionDenied if they lack
-    the right.
+def has_on_all(accessor: Accessor, right: Right, permission: str | None = None) -> bool:
+    """Whether the user has the right on every model, whatever the models' grants say. What a key
+    leaves of it is another question: see `holds_everywhere`.
     """
-    if models_with(accessor, right).filter(name=name).exists():
+    user = accessor.user
+    return user is None or user.is_superuser or user.has_perm(permission or PERMISSIONS[right])
+
+
+def holds_everywhere(accessor: Accessor, right: Right, permission: str | None = None) -> bool:
+    """Whether the accessor has the right on every model, those of the future included."""
+    key = accessor.key
+    is_allowed_by_key = key is None or (key.all_models and right in key.rights)
+    return is_allowed_by_key and has_on_all(accessor, right, permission)
+
+
+def require(accessor: Accessor, right: Right, name: str, *, permission: str | None = None) -> None:
+    """Raise ModelNotFound if the accessor may not know of this model, PermissionDenied if they lack
+    the right. Who has it on every model is not asked whether this one exists.
+    """
+    if holds_everywhere(accessor, right, permission):
+        return
+    if models_with(accessor, right, permission=permission).filter(name=name).exists():
         return
     if not visible_models(accessor).filter(name=name).exists():
         raise ModelNotFound(f"Model {name} not found")
     raise PermissionDenied(f"You may not {right.label} of model {name}.")
+
+
+def held_on(accessor: Accessor, model: RegisteredModel) -> set[Right]:
+    """The rights that the accessor has on this model."""
+    return {right for right in Right if models_with(accessor, right).filter(pk=model.pk).exists()}
+
+
+def visible(rows: Rows, accessor: Accessor, name: str = "name") -> Rows:
+    """Those of `rows` of whose model the accessor may know; `name` is the field with its name."""
+    key = accessor.key
+    if (key is None or key.all_models) and _user_sees_all(accessor):
+        return rows
+    return rows.filter(**{f"{name}__in": visible_models(accessor).values("name")})
+
+
+def with_right(rows: Rows, accessor: Accessor, right: Right, name: str = "name") -> Rows:
+    """Those of `rows` on whose model the accessor has the right."""
+    if holds_everywhere(accessor, right):
+        return rows
+    return rows.filter(**{f"{name}__in": models_with(accessor, right).values("name")})
+
+
+def within_key(rows: Rows, accessor: Accessor, name: str = "name") -> Rows:
+    """Those of `rows` whose model the accessor's key is for; all without a key."""
+    key = accessor.key
+    if key is None or key.all_models:
+        return rows
+    return rows.filter(**{f"{name}__in": key.registered_models.values("name")})
+
+
+def _user_sees_all(accessor: Accessor) -> bool:
+    user = accessor.user
+    return user is None or user.is_superuser or any(map(user.has_perm, PERMISSIONS_TO_SEE_ALL))
 
 
 def _within_key(accessor: Accessor, right: Right | None) -> QuerySet[RegisteredModel]:
@@ -77,5 +136,5 @@ def _within_key(accessor: Accessor, right: Right | None) -> QuerySet[RegisteredM
 def _granted(accessor: Accessor, condition: Q) -> QuerySet[Grant]:
     user = accessor.user
     assert user is not None
-    mine = Q(user=user) | Q(group__in=user.groups.all())
+    mine = Q(user=user) | Q(group__in=user.groups.values("pk"))
     return Grant.objects.filter(condition & mine).values("registered_model")  # type: ignore[return-value]

@@ -13,7 +13,15 @@ from registry.aliases.recording import (
     lock_or_create,
     save_move,
 )
-from registry.models import CHAMPION, Alias, AliasMove, Arms, ModelVersion, VersionChanges
+from registry.models import (
+    CHAMPION,
+    Alias,
+    AliasMove,
+    Arms,
+    ModelVersion,
+    RegisteredModel,
+    VersionChanges,
+)
 
 MAX_LISTED_ALIASES = 5
 FIRST_VERSION_REASON = "The first active version with an artifact"
@@ -48,12 +56,12 @@ def update_version(
 
 
 def promote_first_version(version: ModelVersion, attribution: Attribution) -> None:
-    """Make a usable version champion if its name never had one.
+    """Make a usable version champion if its name never had one, and moves need no approval.
 
     The caller has locked the version or just written it. A champion that was deleted with its only
     version does not count. One that a user removed does, so that it stays removed.
     """
-    if not version.is_active or not version.has_artifact:
+    if not version.is_active or not version.has_artifact or _needs_approval(version):
         return
     if Alias.objects.filter(name=version.name, alias=CHAMPION).exists():
         return
@@ -73,7 +81,11 @@ def release_for_deletion(version: ModelVersion) -> None:
     alias, so it is deleted as well.
     """
     aliases = list(Alias.objects.referring_to(version).lock())
-    if len(aliases) == 1 and automatic_champions([version]) == aliases:
+    if (
+        len(aliases) == 1
+        and not _needs_approval(version)
+        and automatic_champions([version]) == aliases
+    ):
         delete_alias(aliases[0], AliasMove.Action.DELETED, SYSTEM)
     elif aliases:
         raise VersionInUse(
@@ -111,6 +123,10 @@ def _withdraw_from_aliases(version: ModelVersion, force: bool, attribution: Attr
             after = replace(after, canary=None, canary_percent=None)
         if after != before:
             save_move(row, before, after, AliasMove.Action.WITHDRAWN, attribution)
+
+
+def _needs_approval(version: ModelVersion) -> bool:
+    return RegisteredModel.objects.filter(name=version.name, needs_approval=True).exists()
 
 
 def _join_names(aliases: list[Alias]) -> str:

@@ -179,7 +179,7 @@ class AliasAdmin(_AliasAdmin):
 
     @admin.display(description="moves")
     def history(self, row: Alias) -> str:
-        moves = AliasMove.objects.of_alias(row.name, row.alias).select_related("user")
+        moves = AliasMove.objects.of_alias(row.name, row.alias).with_users()
         newest = list(moves.newest_first()[: MAX_SHOWN_MOVES + 1])
         return render_to_string(
             "admin/registry/alias/history.html",

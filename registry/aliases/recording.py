@@ -12,8 +12,18 @@ from django.http import HttpRequest
 from django.utils import timezone
 from rest_framework.request import Request
 
-from registry.models import Alias, AliasMove, AliasShadow, Arms, ModelVersion
+from registry.aliases.decisions import close
+from registry.models import (
+    Alias,
+    AliasMove,
+    AliasRequest,
+    AliasShadow,
+    Arms,
+    ModelVersion,
+    RegisteredModel,
+)
 from registry.models.alias_moves import MIN_MOVE_INTERVAL
+from registry.webhooks.announcements import announce_move
 
 logger = logging.getLogger(__name__)
 
@@ -25,13 +35,18 @@ class AliasMoved(Exception):
     """Someone else moved the alias in the meantime. The message can be shown to the caller."""
 
 
+class ApprovalRequired(Exception):
+    """Somebody else must approve the move first. The message can be shown to the caller."""
+
+
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """Who made a change, and why."""
+    """Who made a change, and why; for a move that somebody asked for, who approved it."""
 
     reason: str = ""
     user: User | None = None
     request_id: str = ""
+    approved: AliasRequest | None = None
 
     @classmethod
     def from_request(cls, request: HttpRequest | Request, reason: str = "") -> Self:
@@ -97,6 +112,7 @@ def _record(
     restores: int | None = None,
 ) -> AliasMove:
     last = AliasMove.objects.last_move(row.name, row.alias)
+    _check_approval(row, action, attribution, last.number if last else 0)
     # The alias is locked, so a later move gets a later time even if the clocks of two hosts differ.
     now = timezone.now()
     move = AliasMove(
@@ -107,11 +123,13 @@ def _record(
         restores=restores,
         reason=attribution.reason,
         user=attribution.user,
+        approved_request=attribution.approved,
         request_id=attribution.request_id,
         created_at=max(now, last.created_at + MIN_MOVE_INTERVAL) if last else now,
     )
     move.set_arms(before, after)
     move.save(force_insert=True)
+    announce_move(move)
     logger.info(
         "%s: %s, from %s to %s",
         move,
@@ -120,3 +138,27 @@ def _record(
         move.to_version or "-",
     )
     return move
+
+
+def _check_approval(
+    row: Alias, action: AliasMove.Action, attribution: Attribution, last_number: int
+) -> None:
+    """Refuse a user's move that must be approved first, and one that was approved for another state
+    of the alias. What the registry does on its own needs no approval.
+    """
+    if attribution.approved is not None:
+        if attribution.approved.based_on != last_number:
+            raise AliasMoved(f"{row} has been moved since this was asked for; ask again")
+        close(
+            attribution.approved,
+            AliasRequest.Status.APPROVED,
+            reason=attribution.reason,
+            user=attribution.user,
+            request_id=attribution.request_id,
+        )
+    elif (
+        attribution.user is not None
+        and action in AliasMove.ACTIONS_TO_APPROVE
+        and RegisteredModel.objects.filter(name=row.name, needs_approval=True).exists()
+    ):
+        raise ApprovalRequired(f"Somebody else must approve each move of {row}; ask for it")

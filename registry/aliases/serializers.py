@@ -172,6 +172,15 @@ class AliasMoveSerializer(_ArmsSerializer[AliasMove]):
     to_version = serializers.CharField(allow_blank=True)
     restores = serializers.IntegerField(allow_null=True)
     reason = serializers.CharField(allow_blank=True)
+    requested_by = serializers.CharField(
+        source="approved_request.requested_by.username",
+        default=None,
+        allow_null=True,
+        help_text="Who asked for the move, if `user` approved it.",
+    )
+    request_reason = serializers.CharField(
+        source="approved_request.reason", default=None, allow_null=True
+    )
     user = serializers.CharField(source="user.username", default=None, allow_null=True)
     request_id = serializers.CharField(allow_blank=True)
     created_at = serializers.DateTimeField()

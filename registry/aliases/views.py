@@ -1,18 +1,26 @@
 """The alias endpoints: /api/v1/aliases/."""
 
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from django.db.models import QuerySet
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.mixins import ListModelMixin
-from rest_framework.permissions import DjangoModelPermissions
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.status import HTTP_200_OK, HTTP_201_CREATED, HTTP_204_NO_CONTENT
+from rest_framework.status import (
+    HTTP_200_OK,
+    HTTP_201_CREATED,
+    HTTP_202_ACCEPTED,
+    HTTP_204_NO_CONTENT,
+)
 from rest_framework.viewsets import GenericViewSet
 
+from registry.access import rights
+from registry.access.accessor import Accessor
 from registry.aliases import moves
+from registry.aliases.approvals import requests
+from registry.aliases.approvals.serializers import AliasRequestSerializer
 from registry.aliases.moves import UNCHANGED
 from registry.aliases.recording import Attribution
 from registry.aliases.serializers import (
@@ -25,7 +33,8 @@ from registry.aliases.serializers import (
     PastAliasSerializer,
     RollbackRequest,
 )
-from registry.models import Alias, AliasMove, AliasNotFound
+from registry.models import Alias, AliasMove, AliasNotFound, Right
+from registry.models import AliasRequest as AliasMoveRequest
 
 CONFLICT: dict[int, None] = {409: None}
 
@@ -35,22 +44,15 @@ class AliasKey(TypedDict):
     alias: str
 
 
-class AliasPermissions(DjangoModelPermissions):
-    """Django's model permissions, where a POST (a rollback) needs the permission to change."""
-
-    perms_map = {
-        **DjangoModelPermissions.perms_map,
-        "POST": DjangoModelPermissions.perms_map["PUT"],
-    }
-
-
 class AliasViewSet(ListModelMixin, GenericViewSet[Alias]):
     """List, read, move, roll back and remove aliases."""
 
     queryset = Alias.objects.with_versions().newest_first()
     serializer_class = AliasSerializer
     query_serializer_class = AliasQuery
-    permission_classes = [AliasPermissions]
+
+    def filter_queryset(self, queryset: Any) -> Any:
+        return super().filter_queryset(rights.visible(queryset, Accessor.of(self.request)))
 
     @extend_schema(
         parameters=[
@@ -67,18 +69,31 @@ class AliasViewSet(ListModelMixin, GenericViewSet[Alias]):
         query = AliasTimeQuery(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
         if (at := query.validated_data.get("at")) is not None:
-            return Response(PastAliasSerializer(AliasMove.objects.live_at(**key, at=at)).data)
+            moves_seen = rights.visible(AliasMove.objects.all(), Accessor.of(request))
+            return Response(PastAliasSerializer(moves_seen.live_at(**key, at=at)).data)
         return self._respond(key)
 
     @extend_schema(
-        request=AliasRequest, responses={200: AliasSerializer, 201: AliasSerializer, **CONFLICT}
+        request=AliasRequest,
+        responses={
+            200: AliasSerializer,
+            201: AliasSerializer,
+            202: AliasRequestSerializer,
+            **CONFLICT,
+        },
     )
     def update(self, request: Request, name: str, alias: str) -> Response:
         """Point an alias at a version and set its canary and shadows, creating it if necessary."""
-        key = _validated_key(name, alias)
+        key, accessor = _validated_key(name, alias), Accessor.of(request)
+        rights.require(accessor, Right.MOVE_ALIASES, name)
         payload = AliasRequest(data=request.data)
         payload.is_valid(raise_exception=True)
         fields = payload.validated_data
+        if requests.is_needed(name):
+            reason = fields.pop("reason", "")
+            return _accepted(
+                requests.ask_to_set(**key, move=fields, reason=reason, accessor=accessor)
+            )
         canary = fields.get("canary", UNCHANGED)
         _, is_new = moves.set_alias(
             **key,
@@ -91,42 +106,66 @@ class AliasViewSet(ListModelMixin, GenericViewSet[Alias]):
         )
         return self._respond(key, HTTP_201_CREATED if is_new else HTTP_200_OK)
 
-    @extend_schema(responses={204: OpenApiResponse(description="Removed. Its history stays.")})
+    @extend_schema(
+        responses={
+            204: OpenApiResponse(description="Removed. Its history stays."),
+            202: AliasRequestSerializer,
+            **CONFLICT,
+        }
+    )
     def destroy(self, request: Request, name: str, alias: str) -> Response:
-        key = _validated_key(name, alias)
+        key, accessor = _validated_key(name, alias), Accessor.of(request)
+        rights.require(accessor, Right.MOVE_ALIASES, name, permission="registry.delete_alias")
+        if requests.is_needed(name):
+            return _accepted(requests.ask_to_remove(**key, accessor=accessor))
         moves.remove_alias(**key, attribution=Attribution.from_request(request))
         return Response(status=HTTP_204_NO_CONTENT)
 
-    @extend_schema(request=RollbackRequest, responses={200: AliasSerializer, **CONFLICT})
+    @extend_schema(
+        request=RollbackRequest,
+        responses={200: AliasSerializer, 202: AliasRequestSerializer, **CONFLICT},
+    )
     def rollback(self, request: Request, name: str, alias: str) -> Response:
         """Restore the previous version with its shadows, without a canary. Repeat to go further."""
-        key = _validated_key(name, alias)
+        key, accessor = _validated_key(name, alias), Accessor.of(request)
+        rights.require(accessor, Right.MOVE_ALIASES, name)
         payload = RollbackRequest(data=request.data)
         payload.is_valid(raise_exception=True)
         reason = payload.validated_data.get("reason", "")
+        if requests.is_needed(name):
+            return _accepted(requests.ask_to_roll_back(**key, reason=reason, accessor=accessor))
         moves.rollback(**key, attribution=Attribution.from_request(request, reason))
         return self._respond(key)
 
     def _respond(self, key: AliasKey, status: int = HTTP_200_OK) -> Response:
-        row = Alias.objects.with_versions().find(**key)
+        rows = rights.visible(Alias.objects.with_versions(), Accessor.of(self.request))
+        row = rows.find(**key)
         return Response(self.get_serializer(row).data, status=status)
 
 
 class AliasMoveViewSet(ListModelMixin, GenericViewSet[AliasMove]):
     """The history of an alias, newest first. It stays when the alias is removed."""
 
-    queryset = AliasMove.objects.select_related("user").newest_first()
+    queryset = AliasMove.objects.with_users().newest_first()
     serializer_class = AliasMoveSerializer
 
     def get_queryset(self) -> QuerySet[AliasMove]:
         key = _validated_key(**self.kwargs)
-        return AliasMove.objects.select_related("user").of_alias(**key)
+        return AliasMove.objects.with_users().of_alias(**key)
+
+    def filter_queryset(self, queryset: Any) -> Any:
+        return super().filter_queryset(rights.visible(queryset, Accessor.of(self.request)))
 
     def list(self, request: Request, name: str, alias: str) -> Response:
         response = super().list(request)
-        if not response.data and not self.get_queryset().exists():
+        if not response.data and not self.filter_queryset(self.get_queryset()).exists():
             raise AliasNotFound(f"Model {name}@{alias} not found: no such alias has ever existed")
         return response
+
+
+def _accepted(request: AliasMoveRequest) -> Response:
+    """The answer to a move that somebody else must approve first."""
+    return Response(AliasRequestSerializer(request).data, HTTP_202_ACCEPTED)
 
 
 def _validated_key(name: str, alias: str) -> AliasKey:

@@ -1,7 +1,8 @@
 """The registry's tables."""
 
 from registry.models.access import ApiKey, Grant, Right
-from registry.models.alias_moves import MAX_REASON_LENGTH, AliasMove
+from registry.models.alias_moves import AliasMove
+from registry.models.alias_requests import MAX_REASON_LENGTH, AliasRequest, RequestNotFound
 from registry.models.aliases import (
     CHAMPION,
     MAX_ALIAS_LENGTH,
@@ -24,6 +25,14 @@ from registry.models.versions import (
     ModelVersionQuerySet,
     VersionChanges,
 )
+from registry.models.webhooks import (
+    Webhook,
+    WebhookDelivery,
+    WebhookDeliveryQuerySet,
+    WebhookNotFound,
+    WebhookQuerySet,
+)
+from registry.models.work import RecurringWork
 
 __all__ = [
     "CHAMPION",
@@ -37,6 +46,7 @@ __all__ = [
     "Alias",
     "AliasMove",
     "AliasNotFound",
+    "AliasRequest",
     "AliasShadow",
     "ApiKey",
     "Arms",
@@ -46,8 +56,15 @@ __all__ = [
     "ModelVersion",
     "ModelVersionQuerySet",
     "RateUsage",
+    "RecurringWork",
     "RegisteredModel",
+    "RequestNotFound",
     "Right",
     "Route",
     "VersionChanges",
+    "Webhook",
+    "WebhookDelivery",
+    "WebhookDeliveryQuerySet",
+    "WebhookNotFound",
+    "WebhookQuerySet",
 ]

@@ -9,9 +9,9 @@ from django.db.models import F
 from django.utils import timezone
 
 from registry.exact_json.fields import ExactJSONField
+from registry.models.alias_requests import MAX_REASON_LENGTH, AliasRequest
 from registry.models.aliases import MAX_ALIAS_LENGTH, AliasNotFound, Arms
 
-MAX_REASON_LENGTH = 500
 # The moves of an alias have distinct times, so that a point in time identifies one of them.
 MIN_MOVE_INTERVAL = timedelta(microseconds=1)
 
@@ -22,6 +22,9 @@ class AliasMoveQuerySet(models.QuerySet["AliasMove"]):
 
     def of_alias(self, name: str, alias: str) -> Self:
         return self.filter(name=name, alias=alias)
+
+    def with_users(self) -> Self:
+        return self.select_related("user", "approved_request__requested_by")
 
     def last_move(self, name: str, alias: str) -> "AliasMove | None":
         return self.of_alias(name, alias).order_by("-number").first()
@@ -71,6 +74,8 @@ class AliasMove(models.Model):
         DELETED = "deleted", "alias deleted with its only version"
 
     ACTIONS_KEEPING_VERSION = (Action.CONFIGURED, Action.WITHDRAWN)
+    # For models that need approval. To deactivate a version must stay possible at once.
+    ACTIONS_TO_APPROVE = (Action.SET, Action.CONFIGURED, Action.ROLLED_BACK, Action.REMOVED)
 
     name = models.CharField(max_length=100)
     alias = models.CharField(max_length=MAX_ALIAS_LENGTH)
@@ -97,6 +102,10 @@ class AliasMove(models.Model):
         null=True,
         related_name="+",
         db_index=False,
+    )
+    # If somebody asked for the move and `user` approved it.
+    approved_request = models.ForeignKey(
+        AliasRequest, on_delete=models.PROTECT, null=True, related_name="+", db_index=False
     )
     request_id = models.CharField(max_length=100, blank=True)
     created_at = models.DateTimeField(default=timezone.now)

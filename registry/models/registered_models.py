@@ -18,6 +18,11 @@ class RegisteredModelQuerySet(models.QuerySet["RegisteredModel"]):
     def newest_first(self) -> Self:
         return self.order_by("-created_at", "-id")
 
+    def matching(self, *, name: str | None = None, owner: str | None = None) -> Self:
+        """Apply the list endpoint's filters; None does not filter."""
+        filters = {"name": name, "owner__username": owner}
+        return self.filter(**{key: value for key, value in filters.items() if value is not None})
+
     def find(self, name: str) -> "RegisteredModel":
         """The registered model of this name. Raises ModelNotFound."""
         row = self.filter(name=name).first()

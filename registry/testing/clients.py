@@ -34,6 +34,12 @@ def manager(db: None) -> User:
     return manager
 
 
+def permit(user: User, *codenames: str) -> User:
+    """The user, read again, with these of Django's permissions as well."""
+    user.user_permissions.add(*Permission.objects.filter(codename__in=codenames))
+    return User.objects.get(pk=user.pk)
+
+
 def api_client(user: User | None = None) -> APIClient:
     """A client with an access token of `user`, or without a token."""
     client = APIClient()

@@ -11,21 +11,27 @@ class NotPossible(Exception):
     """This machine, database or version cannot have the fault; the message says why."""
 
 
+class Refused(Exception):
+    """The service refuses what the fault needs, as it should; the message says how."""
+
+
 @dataclass(frozen=True, slots=True)
 class Effects:
     """What callers and supervisors may notice of a fault, beyond refusals with Retry-After.
 
-    `cuts_requests`: requests in flight may go unanswered. `stops_service`: for some seconds, no
-    process may be there. `is_unready`: readiness must become false meanwhile.
+    `cuts_requests`: requests may go unanswered, as their processes are killed. `restarts_service`:
+    the parent ends, and nothing can answer health until an init system has started it again.
+    `is_unready`: readiness must become false meanwhile.
     """
 
     cuts_requests: bool = False
-    stops_service: bool = False
+    restarts_service: bool = False
     is_unready: bool = False
 
 
 class Fault:
-    """Something that goes wrong between `begin` and `end`. Each may raise NotPossible in `prepare`.
+    """Something that goes wrong between `begin` and `end`. Each may raise NotPossible or Refused
+    in `prepare`.
 
     Of faults with the same `group`, only one happens at a time.
     """

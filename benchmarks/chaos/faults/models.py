@@ -5,7 +5,7 @@ import os
 import signal
 
 from benchmarks.chaos.bad_inputs import ENDLESS, POISON
-from benchmarks.chaos.faults.base import Effects, Fault, NotPossible
+from benchmarks.chaos.faults.base import Effects, Fault, NotPossible, Refused
 from benchmarks.harness import processes
 from benchmarks.harness.service import CommandFailed
 from benchmarks.traffic.asking import Askers
@@ -27,7 +27,8 @@ class BadModel(Fault):
 
     def prepare(self) -> None:
         if reason := self.system.refused_models.get(self.model):
-            raise NotPossible(f"the file is refused: {reason.strip().splitlines()[-1][:200]}")
+            answer = reason.strip().splitlines()[-1]
+            raise Refused(answer.partition(" was not registered: ")[2] or answer)
         self._askers = Askers(
             self.system.client,
             self.events,
@@ -80,7 +81,7 @@ class PoisonFile(BadModel):
     row = (POISON, 1.0, 1.0, 1.0)
     count = 1
     pause_seconds = 0.2
-    effects = Effects(cuts_requests=True, stops_service=True)
+    effects = Effects(cuts_requests=True)
 
 
 class ScorerCrashes(BadModel):

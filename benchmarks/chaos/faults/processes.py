@@ -29,7 +29,7 @@ class WorkersKilled(Fault):
 
     name = "kill -9 of every worker, repeated"
     group = "processes"
-    effects = Effects(cuts_requests=True, stops_service=True)
+    effects = Effects(cuts_requests=True, is_unready=True)
     _n_kills = 0
 
     def proceed(self, elapsed_seconds: float) -> None:
@@ -44,7 +44,8 @@ class ParentKilled(Fault):
 
     name = "kill -9 of the parent"
     group = "processes"
-    effects = Effects(cuts_requests=True, stops_service=True)
+    # Whatever else happens meanwhile, a start must not need longer.
+    effects = Effects(cuts_requests=True, restarts_service=True)
 
     def begin(self) -> None:
         self._restarts = self.system.service.restarts

@@ -34,10 +34,10 @@ class BoundedConnection(Connection[TupleRow]):
 
     def wait(self, gen: PQGen[RV], *args: Any, **kwargs: Any) -> RV:
         """Run one exchange with the server; raises NotResponding."""
-        seconds = self.statement_seconds
+        seconds, in_all = self.statement_seconds, type(self).statement_seconds
         if seconds is None or args or kwargs:
             return super().wait(gen, *args, **kwargs)
-        left = statements.seconds_left()
+        left = statements.seconds_left(seconds if in_all is None else in_all)
         return self.wait_for(gen, seconds if left is None else min(seconds, left))
 
     def wait_for(self, gen: PQGen[RV], seconds: float) -> RV:

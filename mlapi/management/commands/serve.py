@@ -4,15 +4,13 @@ import sys
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
-from django.db.migrations.executor import MigrationExecutor
+from django.db import DEFAULT_DB_ALIAS, Error, OperationalError, connections
 
 from mlapi.configuration.temporary_folder import NoTemporaryFolder, ensure_temporary_folder
-from mlapi.databases import pooler
+from mlapi.databases.startup import DatabaseUnfit, check_database
 from mlapi.server import addresses
 from mlapi.server.addresses import Address, AddressError
 from mlapi.server.options import Options
-from predictions.models import Prediction, has_rows_from_the_future
 
 
 class Command(BaseCommand):
@@ -46,6 +44,12 @@ class Command(BaseCommand):
             " workers hang (HEALTH_PORT; 0 for none).",
         )
         parser.add_argument(
+            "--with-worker",
+            action="store_true",
+            help="Also do background work, such as delivering webhooks, in a process of its own, as"
+            " `manage.py work` does.",
+        )
+        parser.add_argument(
             "--pin",
             action=argparse.BooleanOptionalAction,
             help="Pin each worker to one processor: more small predictions per second, but a large"
@@ -62,28 +66,24 @@ class Command(BaseCommand):
         threads: int,
         health_port: int,
         pin: bool | None,
+        with_worker: bool,
         **options: object,
     ) -> None:
         if health_port == port:
             raise CommandError(f"--health-port must be another port than --port, not {port} too")
-        check_migrations()
-        check_pooler()
-        try:
-            ensure_temporary_folder()
-            address = free_address(host, port)
-            if health_port:
-                free_address(host, health_port)
-        except (NoTemporaryFolder, AddressError) as error:
-            raise CommandError(str(error)) from None
+        is_checked = self._check_database()
+        address = _free_addresses(host, port, health_port)
         server_options = Options(
             host=address.host,
             port=port,
             workers=workers,
             threads=threads,
             pin=should_pin(pin, workers),
+            with_worker=with_worker,
             health_port=health_port,
             worker_timeout_seconds=settings.WORKER_TIMEOUT_SECONDS,
             max_connections=settings.MAX_CONNECTIONS,
+            check_database=not is_checked,
         )
         if not os.environ.get("MAX_CONCURRENT_PER_MODEL", "0").strip("0 "):
             os.environ["MAX_CONCURRENT_PER_MODEL"] = str(threads // 2)
@@ -93,6 +93,39 @@ class Command(BaseCommand):
         # exec instead of a child process: signals reach the server directly, and it starts without
         # this process's connections and threads.
         os.execv(command[0], command)  # noqa: S606
+
+    def _check_database(self) -> bool:
+        """Whether the database is fit for use; False if its server does not answer.
+
+        Then the workers check it later: a service that is started while its database is down must
+        answer health checks, and be back when the database is. Raises CommandError.
+        """
+        try:
+            check_database()
+        except DatabaseUnfit as error:
+            raise CommandError(str(error)) from error
+        except Error as error:
+            has_server = connections[DEFAULT_DB_ALIAS].vendor == "postgresql"
+            if not has_server or not isinstance(error, OperationalError):
+                raise CommandError(f"The database is unavailable: {error}") from error
+            self.stderr.write(
+                f"The database is unavailable: {str(error).strip()}\n"
+                "Starting without it: requests are refused until it answers."
+            )
+            return False
+        return True
+
+
+def _free_addresses(host: str, port: int, health_port: int) -> Address:
+    """The address to serve on, if it and the health port are free; raises CommandError."""
+    try:
+        ensure_temporary_folder()
+        address = free_address(host, port)
+        if health_port:
+            free_address(host, health_port)
+    except (NoTemporaryFolder, AddressError) as error:
+        raise CommandError(str(error)) from None
+    return address
 
 
 def free_address(host: str, port: int) -> Address:
@@ -107,45 +140,6 @@ def should_pin(pin: bool | None, workers: int) -> bool:
     if not hasattr(os, "sched_setaffinity"):
         return False
     return workers >= len(os.sched_getaffinity(0)) if pin is None else pin
-
-
-def check_migrations() -> None:
-    """Raise CommandError unless the database is available and migrated; leaves no connection.
-
-    So must be one that was restored: what is recorded before would come too early in the log.
-    """
-    connection = connections[DEFAULT_DB_ALIAS]
-    try:
-        executor = MigrationExecutor(connection)
-        pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
-        is_restored = not pending and has_rows_from_the_future(
-            Prediction._meta.db_table, DEFAULT_DB_ALIAS
-        )
-    except DatabaseError as error:
-        raise CommandError(f"The database is unavailable: {error}") from error
-    finally:
-        connection.close()
-        if close_pool := getattr(connection, "close_pool", None):
-            close_pool()
-    if pending:
-        raise CommandError(
-            f"{len(pending)} migrations are not applied. Run `python manage.py migrate` first."
-        )
-    if is_restored:
-        raise CommandError(
-            "The database was restored from a backup of another server. Run `python manage.py"
-            " migrate` first, so that the log goes on in its order."
-        )
-
-
-def check_pooler() -> None:
-    """Raise CommandError if a connection pooler would mix the statements of its clients."""
-    try:
-        pooler.check_pooler(connections[DEFAULT_DB_ALIAS])
-    except pooler.PoolerMisconfigured as error:
-        raise CommandError(str(error)) from error
-    except DatabaseError as error:
-        raise CommandError(f"The database is unavailable: {error}") from error
 
 
 def port_number(text: str) -> int:

@@ -7,7 +7,8 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import connection
 
-from mlapi.management.commands.serve import check_migrations, should_pin
+from mlapi.databases.startup import DatabaseUnfit, check_database
+from mlapi.management.commands.serve import should_pin
 from predictions.models import Prediction
 from predictions.testing.rows import make_version
 from registry.testing.databases import postgresql
@@ -50,7 +51,7 @@ def test_unmigrated_database_stops_the_start(tmp_path: Path) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_restored_database_stops_the_start_until_it_is_migrated() -> None:
     row = Prediction.objects.create(model=make_version(None), input_data={})
-    check_migrations()
+    check_database()
     with connection.cursor() as cursor:
         cursor.execute(
             f"UPDATE {Prediction._meta.db_table}"  # noqa: S608
@@ -58,5 +59,5 @@ def test_restored_database_stops_the_start_until_it_is_migrated() -> None:
             [row.pk],
         )
 
-    with pytest.raises(CommandError, match=r"restored.*migrate"):
-        check_migrations()
+    with pytest.raises(DatabaseUnfit, match=r"restored.*migrate"):
+        check_database()

@@ -6,7 +6,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from rest_framework_simplejwt.tokens import AccessToken
 
-from mlapi.server.in_flight import OVERLOADED
+from mlapi.server.in_flight import REFUSAL
 
 PROBES = [
     "/health",
@@ -104,8 +104,8 @@ def test_other_routes_still_check_the_host(client: Client, path: str, host: str)
 @pytest.mark.usefixtures("db")
 @pytest.mark.parametrize("path", PROBES)
 def test_overload_refuses_all_but_probes_of_the_service(client: Client, path: str) -> None:
-    refused = b"as many requests as it can"
+    reason = "working on as many requests as it can"
 
-    response = client.get(path, **{OVERLOADED: True})  # type: ignore[arg-type]
+    response = client.get(path, **{REFUSAL: reason})  # type: ignore[arg-type]
 
-    assert (refused in response.content) == path.startswith("/v2/models/")
+    assert (reason.encode() in response.content) == path.startswith("/v2/models/")

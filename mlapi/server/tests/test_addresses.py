@@ -98,9 +98,11 @@ def test_options_survive_the_command_line() -> None:
         workers=2,
         threads=256,
         pin=True,
+        with_worker=True,
         health_port=0,
         worker_timeout_seconds=60,
         max_connections=1000,
+        check_database=True,
     )
 
     assert parse(options.arguments()) == options

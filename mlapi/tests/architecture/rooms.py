@@ -9,6 +9,7 @@ REGISTRY_WITHOUT_DJANGO = {
     "registry.exact_json.values",
     "registry.signatures",
     "registry.open_inference",
+    "registry.http_client",
     "registry.runtimes",
     "registry.runtimes.trees",
 }
@@ -17,10 +18,15 @@ REGISTRY = REGISTRY_WITHOUT_DJANGO | {
     "registry.access",
     "registry.access.keys",
     "registry.aliases",
+    "registry.aliases.approvals",
     "registry.artifacts",
     "registry.exact_json",
     "registry.loading",
     "registry.models",
+    "registry.webhooks",
+    "registry.webhooks.delivery.kinds",
+    "registry.work",
+    "registry.registered_models",
 }
 # What the code that answers predictions uses. None of it is about evaluation.
 SERVING = {
@@ -39,6 +45,12 @@ EVALUATION = {
     "predictions.evaluation.outcomes",
     "predictions.evaluation.quality",
     "predictions.evaluation.replays",
+}
+
+EXPORT = {
+    "predictions.export",
+    "predictions.export.destinations",
+    "predictions.export.formats",
 }
 
 ROOMS: dict[str, set[str]] = {
@@ -78,6 +90,25 @@ ROOMS: dict[str, set[str]] = {
         "registry.pagination",
         "registry.statements",
     },
+    "registry.http_client": set(),
+    "registry.work": {"registry.metrics", "registry.models", "registry.readonly_admin"},
+    "registry.webhooks": {
+        "registry.access",
+        "registry.exact_json",
+        "registry.http_client.origins",
+        "registry.models",
+        "registry.pagination",
+        "registry.readonly_admin",
+        "registry.serializers",
+        "registry.webhooks.delivery",
+    },
+    "registry.webhooks.delivery": {
+        "registry.http_client",
+        "registry.metrics",
+        "registry.models",
+        "registry.webhooks",
+        "registry.work",
+    },
     "registry.access.keys": {
         "registry.access",
         "registry.exact_json",
@@ -89,6 +120,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "registry.aliases": {
         "registry.access",
+        "registry.aliases.approvals",
         "registry.exact_json",
         "registry.hooks",
         "registry.loading",
@@ -98,6 +130,24 @@ ROOMS: dict[str, set[str]] = {
         "registry.serializers",
         "registry.signatures",
         "registry.statements",
+        "registry.webhooks",
+    },
+    "registry.aliases.approvals": {
+        "registry.access",
+        "registry.aliases",
+        "registry.exact_json",
+        "registry.models",
+        "registry.pagination",
+        "registry.readonly_admin",
+    },
+    "registry.registered_models": {
+        "registry.access",
+        "registry.aliases.approvals",
+        "registry.exact_json",
+        "registry.models",
+        "registry.pagination",
+        "registry.readonly_admin",
+        "registry.serializers",
     },
     "registry.management": REGISTRY | {"registry.conversion", "registry.conversion.pickles"},
     "registry.migrations": {"registry.exact_json", "registry.models"},
@@ -109,6 +159,7 @@ ROOMS: dict[str, set[str]] = {
         "predictions.evaluation.quality.admin",
         "predictions.evaluation.replays.admin",
         "predictions.evaluation.replays.promotion_gate",
+        "predictions.evaluation.replays.announcements",
         "predictions.models",
         "predictions.serving",
         "predictions.serving.guards",
@@ -121,7 +172,12 @@ ROOMS: dict[str, set[str]] = {
         "predictions.serving.limits",
         *REGISTRY,
     },
-    "predictions.models": {"registry.exact_json", "registry.models", "registry.statements"},
+    "predictions.models": {
+        "registry.access",
+        "registry.exact_json",
+        "registry.models",
+        "registry.statements",
+    },
     "predictions.serving": {
         "predictions.metrics",
         "predictions.models",
@@ -145,7 +201,20 @@ ROOMS: dict[str, set[str]] = {
     "predictions.evaluation.outcomes": SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.quality": SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.replays": SERVING | EVALUATION | REGISTRY,
-    "predictions.management": {"predictions", "registry.management", *SERVING, *EVALUATION}
+    "predictions.export": SERVING
+    | REGISTRY
+    | {"predictions.export.destinations", "predictions.export.formats"},
+    "predictions.export.formats": {"predictions.export", *REGISTRY},
+    "predictions.export.destinations": set(),
+    "predictions.retention": {"predictions.evaluation.replays.report", *SERVING, *REGISTRY},
+    "predictions.management": {
+        "predictions",
+        "predictions.retention",
+        "registry.management",
+        *SERVING,
+        *EVALUATION,
+    }
+    | EXPORT
     | REGISTRY,
     "predictions.migrations": {"predictions.models", "registry.exact_json"},
     "predictions.testing": SERVING | EVALUATION | REGISTRY,
@@ -165,9 +234,11 @@ ROOMS: dict[str, set[str]] = {
         "predictions.kserve_v1",
         "predictions.mlflow",
         "predictions.open_inference",
+        "predictions.retention",
         "registry.open_inference",
         *SERVING,
         *EVALUATION,
+        *EXPORT,
         *REGISTRY,
     },
     "mlapi.fast_lane": {
@@ -206,6 +277,7 @@ ROOMS: dict[str, set[str]] = {
     "mlapi.server": {
         "mlapi.bodies",
         "mlapi.configuration",
+        "mlapi.databases",
         "mlapi.health",
         "mlapi.metric_files",
         "mlapi.metrics",
@@ -213,6 +285,7 @@ ROOMS: dict[str, set[str]] = {
         "mlapi.proxies",
         "mlapi.wsgi",
         "registry.loading",
+        "registry.work.process",
     },
     # Pages and proxies share the middleware's types and the error format.
     "mlapi.pages": {"mlapi.middleware"},
@@ -273,6 +346,7 @@ FLOORS = ["registry", "predictions", "mlapi"]
 NO_DJANGO_ROOMS = [
     "registry.signatures",
     "registry.open_inference",
+    "registry.http_client",
     "registry.runtimes",
     "registry.runtimes.onnx",
     "registry.runtimes.sklearn",

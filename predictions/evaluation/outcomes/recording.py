@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeAlias
 
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.utils import timezone
 
@@ -13,7 +14,9 @@ from predictions.evaluation.labels import label_text, labels_by_spelling
 from predictions.evaluation.outcomes.reports import Report
 from predictions.evaluation.quality.tasks import NoQuality, Task, task_of
 from predictions.models import MAX_PREDICTIONS_OF_REFERENCE, Outcome, Prediction
-from registry.models import ModelVersion
+from registry.access import rights
+from registry.access.accessor import SYSTEM, Accessor
+from registry.models import ModelVersion, Right
 from registry.signatures.signature import ClassLabel, listed
 
 # Nobody reads more than this.
@@ -80,16 +83,19 @@ class _Drafts:
     faults: list[Fault] = field(default_factory=list)
 
 
-def record_outcomes(reports: Sequence[Report], *, user_id: int | None = None) -> RecordedCounts:
-    """Record outcomes in one transaction, with five statements for any number of reports.
+def record_outcomes(reports: Sequence[Report], *, accessor: Accessor = SYSTEM) -> RecordedCounts:
+    """Record outcomes in one transaction, with the same statements for any number of reports.
 
-    A reference stands for every prediction that was answered under it. A report that repeats a
-    recorded outcome with its time changes nothing; neither does a report without a time that equals
-    the latest outcome. Raises OutcomesRefused.
+    A reference stands for every prediction that was answered under it and that the accessor may
+    read. A report that repeats a recorded outcome with its time changes nothing; neither does a
+    report without a time that equals the latest outcome. Raises OutcomesRefused, or
+    PermissionDenied without the right to report outcomes of one of the models.
     """
+    user_id = accessor.user.pk if accessor.user else None
     with transaction.atomic():
-        ids_by_reference = _find_by_reference(reports)
-        targets = _lock(reports, ids_by_reference)
+        ids_by_reference = _find_by_reference(reports, accessor)
+        targets = _lock(reports, ids_by_reference, accessor)
+        _require_right({target.model_id for target in targets.values()}, accessor)
         truths = _truths(target.model_id for target in targets.values())
         drafts = _draft(reports, ids_by_reference, targets, truths)
         if drafts.faults:
@@ -99,7 +105,7 @@ def record_outcomes(reports: Sequence[Report], *, user_id: int | None = None) ->
     return RecordedCounts(len(new_rows), len(drafts.rows) - len(new_rows))
 
 
-def _find_by_reference(reports: Sequence[Report]) -> PredictionIds:
+def _find_by_reference(reports: Sequence[Report], accessor: Accessor) -> PredictionIds:
     """The IDs of the answered predictions of each reported reference; raises OutcomesRefused."""
     first_index: dict[str, int] = {}
     for index, report in enumerate(reports):
@@ -109,6 +115,7 @@ def _find_by_reference(reports: Sequence[Report]) -> PredictionIds:
     if not first_index:
         return ids
     rows = Prediction.objects.filter(reference__in=first_index, primary=None).order_by()
+    rows = rows.readable_by(accessor)
     keys = rows.values_list("reference", "pk")[: MAX_OUTCOME_ROWS + 1]
     for number, (reference, pk) in enumerate(keys):
         assert reference is not None
@@ -124,18 +131,32 @@ def _find_by_reference(reports: Sequence[Report]) -> PredictionIds:
     return ids
 
 
-def _lock(reports: Sequence[Report], ids_by_reference: PredictionIds) -> Mapping[int, _Target]:
-    """The predictions that the reports refer to, by ID, locked until the end of the transaction.
+def _lock(
+    reports: Sequence[Report], ids_by_reference: PredictionIds, accessor: Accessor
+) -> Mapping[int, _Target]:
+    """The readable predictions that the reports refer to, by ID, locked until the end of the
+    transaction.
 
     The locks keep the predictions from being deleted in the meantime, and two equal reports at the
     same time from both being recorded. They are taken in ID order, to avoid deadlocks.
     """
     ids = {report.prediction_id for report in reports if report.prediction_id is not None}
     ids.update(pk for keys in ids_by_reference.values() for pk in keys)
-    rows = Prediction.objects.filter(pk__in=ids).order_by("pk").select_for_update(no_key=True)
+    rows = Prediction.objects.filter(pk__in=ids).readable_by(accessor)
+    rows = rows.order_by("pk").select_for_update(no_key=True)
     return {
         row.pk: _Target(row.model_id, row.primary_id) for row in rows.only("model_id", "primary_id")
     }
+
+
+def _require_right(model_ids: set[int], accessor: Accessor) -> None:
+    if rights.holds_everywhere(accessor, Right.REPORT_OUTCOMES):
+        return
+    versions = ModelVersion.objects.filter(pk__in=model_ids)
+    allowed = rights.with_right(versions, accessor, Right.REPORT_OUTCOMES).values("pk")
+    refused = versions.exclude(pk__in=allowed).order_by("name").first()
+    if refused is not None:
+        raise PermissionDenied(f"You may not report outcomes of model {refused.name}.")
 
 
 def _truths(model_ids: Iterable[int]) -> Mapping[int, _Truth | NoQuality]:

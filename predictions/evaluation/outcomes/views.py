@@ -1,6 +1,6 @@
 """The endpoint of outcomes: /api/v1/outcomes/."""
 
-from typing import cast
+from typing import Any
 
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
@@ -10,6 +10,7 @@ from rest_framework.response import Response
 from rest_framework.status import HTTP_200_OK, HTTP_201_CREATED
 from rest_framework.viewsets import GenericViewSet
 
+from predictions.evaluation.outcomes.pagination import OutcomePagination
 from predictions.evaluation.outcomes.recording import OutcomesRefused, record_outcomes
 from predictions.evaluation.outcomes.serializers import (
     OUTCOMES_SCHEMA,
@@ -19,6 +20,7 @@ from predictions.evaluation.outcomes.serializers import (
     parse_body,
 )
 from predictions.models import Outcome, PredictionNotFound
+from registry.access.accessor import Accessor
 
 
 class OutcomeViewSet(ListModelMixin, GenericViewSet[Outcome]):
@@ -27,6 +29,11 @@ class OutcomeViewSet(ListModelMixin, GenericViewSet[Outcome]):
     queryset = Outcome.objects.listed().newest_first()
     serializer_class = OutcomeSerializer
     query_serializer_class = OutcomeQuery
+    pagination_class = OutcomePagination
+
+    def filter_queryset(self, queryset: Any) -> Any:
+        rows: Any = super().filter_queryset(queryset)
+        return rows.readable_by(Accessor.of(self.request))
 
     @extend_schema(
         request={"application/json": OUTCOMES_SCHEMA},
@@ -42,7 +49,7 @@ class OutcomeViewSet(ListModelMixin, GenericViewSet[Outcome]):
         """
         reports, is_list = parse_body(request.data)
         try:
-            counts = record_outcomes(reports, user_id=cast(int, request.user.pk))
+            counts = record_outcomes(reports, accessor=Accessor.of(request))
         except OutcomesRefused as error:
             if is_list:
                 raise

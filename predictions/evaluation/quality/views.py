@@ -11,9 +11,12 @@ from predictions.evaluation.quality.comparison import compare_arms
 from predictions.evaluation.quality.serializers import ComparisonSerializer, QualitySerializer
 from predictions.evaluation.quality.version_quality import quality_of
 from predictions.evaluation.quality.windows import ComparisonQuery, QualityQuery
+from registry.access import rights
+from registry.access.accessor import Accessor
 from registry.aliases.serializers import AliasPath
 from registry.exact_json.values import JSONObject
-from registry.models import Alias, ModelVersion
+from registry.models import Alias, ModelVersion, Right
+from registry.views import find_visible
 
 
 class WindowViewSet(GenericViewSet[Any]):
@@ -49,7 +52,10 @@ class ModelQualityViewSet(WindowViewSet):
     )
     def list(self, request: Request, pk: str) -> Response:
         """Figures of the predictions made in a window, shadow rows included, by their outcomes."""
-        version = ModelVersion.objects.find(int(pk))
+        accessor = Accessor.of(request)
+        version = find_visible(int(pk), accessor)
+        # The figures are of everybody's predictions.
+        rights.require(accessor, Right.READ_LOG, version.name)
         return Response(quality_of(version, **self.read_window()))
 
 
@@ -67,4 +73,7 @@ class AliasComparisonViewSet(WindowViewSet):
         """What champion, canary and shadows answered in a window, with 95 % intervals."""
         alias_path = AliasPath(data={"name": name, "alias": alias})
         alias_path.is_valid(raise_exception=True)
+        accessor = Accessor.of(request)
+        rights.visible(Alias.objects.all(), accessor).find(name, alias)
+        rights.require(accessor, Right.READ_LOG, name)
         return Response(compare_arms(**alias_path.validated_data, **self.read_window()))

@@ -9,6 +9,8 @@ from django.contrib.auth.models import User
 from django.db.models import Q, QuerySet
 
 from predictions.models import Prediction, Replay
+from registry.access import rights
+from registry.access.accessor import SYSTEM, Accessor
 from registry.models import ModelNotFound, ModelVersion
 from registry.signatures.signature import Signature
 
@@ -64,12 +66,15 @@ class Plan:
         return unfinished.with_versions().newest_first().first()
 
 
-def find_version(key: VersionKey) -> ModelVersion:
-    """The version with this key, active or not; raises ModelNotFound."""
+def find_version(key: VersionKey, accessor: Accessor = SYSTEM) -> ModelVersion:
+    """The version with this key, active or not; raises ModelNotFound, also if the accessor may not
+    know of it.
+    """
+    versions = rights.visible(ModelVersion.objects.all(), accessor)
     if isinstance(key, int):
-        return ModelVersion.objects.find(key)
+        return versions.find(key)
     name, version = key
-    row = ModelVersion.objects.filter(name=name, version=version).first()
+    row = versions.filter(name=name, version=version).first()
     if row is None:
         raise ModelNotFound(f"Model {name}:{version} not found")
     return row

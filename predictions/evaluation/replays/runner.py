@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from predictions.evaluation.replays import plan as plans
 from predictions.evaluation.replays import results
+from predictions.evaluation.replays.announcements import announce
 from predictions.evaluation.replays.plan import Plan, RecordedRow
 from predictions.evaluation.replays.report import report_of
 from predictions.evaluation.replays.results import Result
@@ -144,13 +145,16 @@ def _commit(replay: Replay, last: RecordedRow, chunk_results: Sequence[Result]) 
 
 
 def _complete(replay: Replay) -> Replay:
+    report = report_of(replay)
     changes = {
-        "report": report_of(replay),
+        "report": report,
         "status": Replay.Status.COMPLETED,
         "error": "",
         "finished_at": timezone.now(),
     }
-    _update_untouched(replay, changes)
+    with transaction.atomic():
+        _update_untouched(replay, changes)
+        announce(replay, Replay.Status.COMPLETED, report)
     _assign(replay, changes)
     return replay
 
@@ -159,7 +163,9 @@ def _fail(replay: Replay, error: Exception) -> None:
     changes = {"status": Replay.Status.FAILED, "error": storable_reason(error)}
     # If this cannot be written either, the status stays "running". The replay can still be resumed.
     with contextlib.suppress(DatabaseError, InterfaceError, ReplayTaken):
-        _update_untouched(replay, changes)
+        with transaction.atomic():
+            _update_untouched(replay, changes)
+            announce(replay, Replay.Status.FAILED)
         _assign(replay, changes)
 
 

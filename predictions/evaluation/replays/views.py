@@ -1,11 +1,11 @@
 """The replay endpoints: /api/v1/replays/."""
 
-from typing import cast
+from typing import Any, cast
 
 from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
 from drf_spectacular.utils import extend_schema
 from rest_framework.mixins import ListModelMixin
-from rest_framework.permissions import DjangoModelPermissions
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.status import HTTP_201_CREATED
@@ -24,6 +24,9 @@ from predictions.evaluation.replays.serializers import (
     ReplaySerializer,
 )
 from predictions.models import Replay, ReplayResult
+from registry.access import rights
+from registry.access.accessor import Accessor
+from registry.models import ModelVersion, Right
 
 
 class ReplayViewSet(ListModelMixin, GenericViewSet[Replay]):
@@ -32,8 +35,11 @@ class ReplayViewSet(ListModelMixin, GenericViewSet[Replay]):
     queryset = Replay.objects.with_versions().newest_first()
     serializer_class = ReplaySerializer
     query_serializer_class = ReplayQuery
-    permission_classes = [DjangoModelPermissions]
     lookup_value_regex = "[0-9]{1,19}"
+
+    def filter_queryset(self, queryset: Any) -> Any:
+        rows: Any = super().filter_queryset(queryset)
+        return rows.readable_by(Accessor.of(self.request))
 
     @extend_schema(
         request=ReplayRequest, responses={201: ReplayDetailSerializer, 404: None, 409: None}
@@ -41,19 +47,37 @@ class ReplayViewSet(ListModelMixin, GenericViewSet[Replay]):
     def create(self, request: Request) -> Response:
         """Replay a small number of predictions while the caller waits.
 
-        The setting MAX_REPLAY_ROWS limits their number; `manage.py replay` has no limit.
+        The setting MAX_REPLAY_ROWS limits their number; `manage.py replay` has no limit. The caller
+        must be allowed to read the log of the one model and to request predictions of the other, or
+        manage its versions.
         """
+        accessor = Accessor.of(request)
         payload = ReplayRequest(data=request.data)
         payload.is_valid(raise_exception=True)
         fields = payload.validated_data
         for name in ("from_version", "to_version"):
-            fields[name] = find_version(fields[name])
+            fields[name] = find_version(fields[name], accessor)
+        _require_rights(accessor, fields["from_version"], fields["to_version"])
         replay = runner.run_now(Plan(**fields), created_by=cast(User, request.user))
         return Response(ReplayDetailSerializer(replay).data, status=HTTP_201_CREATED)
 
     @extend_schema(responses={200: ReplayDetailSerializer})
     def retrieve(self, request: Request, pk: str) -> Response:
-        return Response(ReplayDetailSerializer(self.queryset.find(int(pk))).data)
+        rows = Replay.objects.with_versions().readable_by(Accessor.of(request))
+        return Response(ReplayDetailSerializer(rows.find(int(pk))).data)
+
+
+def _require_rights(accessor: Accessor, recorded: ModelVersion, new: ModelVersion) -> None:
+    rights.require(accessor, Right.READ_LOG, recorded.name)
+    for right, permission in (
+        (Right.PREDICT, None),
+        (Right.PREDICT, "predictions.add_replay"),
+        (Right.MANAGE_VERSIONS, None),
+    ):
+        allowed = rights.models_with(accessor, right, permission=permission)
+        if allowed.filter(name=new.name).exists():
+            return
+    raise PermissionDenied(f"You may not {Right.PREDICT.label} of model {new.name}.")
 
 
 class ReplayResultViewSet(GenericViewSet[ReplayResult]):
@@ -66,7 +90,7 @@ class ReplayResultViewSet(GenericViewSet[ReplayResult]):
 
     @extend_schema(operation_id="replays_results_list")
     def list(self, request: Request, pk: str) -> Response:
-        replay = Replay.objects.only("pk").find(int(pk))
+        replay = Replay.objects.only("pk").readable_by(Accessor.of(request)).find(int(pk))
         rows = self.filter_queryset(self.get_queryset().filter(replay=replay))
         page = self.paginate_queryset(rows) or []
         return self.get_paginated_response(self.get_serializer(page, many=True).data)

@@ -1,62 +1,91 @@
 import argparse
+import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import transaction
-from django.db.models import QuerySet
-from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 from tqdm import tqdm
 
-from predictions.models import IdempotencyKey, Prediction
+from predictions.models import LegalHold
+from predictions.retention import pruning
+from predictions.retention.pruning import Due
 from registry.models import ModelVersion
-
-# Small chunks: a new prediction never waits for longer than one of them takes.
-CHUNK_ROWS = 5000
 
 
 class Command(BaseCommand):
-    help = "Delete predictions made before a given time, in short transactions."
+    help = (
+        "Delete predictions made before a given time, or those past the retention of their model,"
+        " in short transactions. What is under a legal hold is kept."
+    )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument(
+        which = parser.add_mutually_exclusive_group(required=True)
+        which.add_argument(
             "--before",
-            required=True,
             type=_moment,
             metavar="WHEN",
             help="A date or an ISO 8601 time; UTC unless it has a time zone.",
         )
+        which.add_argument(
+            "--due",
+            action="store_true",
+            help="What is older than the retention_days of its registered model.",
+        )
         parser.add_argument(
-            "--model-id", type=int, metavar="ID", help="Delete only predictions of this version."
+            "--model-id",
+            type=int,
+            metavar="ID",
+            help="With --before: delete only predictions of this version.",
+        )
+        parser.add_argument(
+            "--dry-run", action="store_true", help="Count what would be deleted, and stop."
+        )
+        parser.add_argument(
+            "--yes", action="store_true", help="Do not ask. Without a terminal, nobody is asked."
         )
 
-    def handle(self, *, before: datetime, model_id: int | None, **options: object) -> None:
+    def handle(
+        self, *, before: datetime | None, due: bool, model_id: int | None, **options: object
+    ) -> None:
+        if before is None and model_id is not None:
+            raise CommandError("--model-id needs --before: the retention is that of a whole model.")
         if model_id is not None and not ModelVersion.objects.filter(pk=model_id).exists():
             raise CommandError(f"Model {model_id} not found")
-        rows = Prediction.objects.matching(created_before=before, model_id=model_id)
-        deleted = 0
+        parts = [Due(before, model_id=model_id)] if before else pruning.past_retention()
+        if not parts:
+            self.stdout.write("No registered model has retention_days.")
+        if options["dry_run"]:
+            self._report("would be deleted", parts)
+            return
+        if not options["yes"] and sys.stdin.isatty():
+            self._ask(parts)
+        for part in parts:
+            deleted = self._prune(part)
+            self.stdout.write(self.style.SUCCESS(f"Deleted {deleted} predictions {_which(part)}."))
+        pruning.delete_expired_keys()
+        for hold in LegalHold.objects.active().select_related("registered_model"):
+            self.stdout.write(f"{hold} keeps {hold.what}: {hold.reason}")
+
+    def _prune(self, part: Due) -> int:
         with tqdm(unit=" rows", desc="Deleted", file=self.stderr, disable=None) as progress:
-            # Oldest first, by index: each chunk costs the same in a log of any length.
-            while count := _delete_oldest(rows):
-                deleted += count
-                progress.update(count)
-        # Expired keys are useless, however old their predictions are.
-        IdempotencyKey.objects.filter(expires_at__lte=timezone.now()).delete()
-        self.stdout.write(
-            self.style.SUCCESS(f"Deleted {deleted} predictions made before {before.isoformat()}.")
-        )
+            return pruning.prune(part, progress.update)
+
+    def _report(self, what: str, parts: Sequence[Due]) -> None:
+        for part in parts:
+            held = part.count_held()
+            kept = f"; {held} are under a legal hold" if held else ""
+            self.stdout.write(f"{part.count()} predictions {_which(part)} {what}{kept}.")
+
+    def _ask(self, parts: Sequence[Due]) -> None:
+        self._report("will be deleted", parts)
+        if input("Delete them? This cannot be undone. [y/N] ").strip().lower() not in ("y", "yes"):
+            raise CommandError("Nothing was deleted.")
 
 
-def _delete_oldest(rows: QuerySet[Prediction]) -> int:
-    """Delete a chunk; returns the number of deleted predictions, their shadows included."""
-    with transaction.atomic():
-        # Locked first: a new row that refers to one of the predictions waits, and then fails.
-        # Otherwise it could appear after the referring rows are deleted but before the prediction
-        # is.
-        locked = rows.select_for_update().order_by("created_at", "id")
-        keys = list(locked.values_list("pk", flat=True)[:CHUNK_ROWS])
-        counts = Prediction.objects.filter(pk__in=keys).delete()[1]
-    return counts.get(Prediction._meta.label, 0)
+def _which(part: Due) -> str:
+    model = f"of {part.model} " if part.model else ""
+    return f"{model}made before {part.before.isoformat()}"
 
 
 def _moment(text: str) -> datetime:

@@ -1,10 +1,17 @@
-"""Versions that the tests of /v2 call."""
+"""Versions that the tests of /v2 call, and their caller, who may read everybody's predictions."""
 
 import pytest
+from django.contrib.auth.models import User
 
 from registry.models import Alias, ModelVersion
 from registry.testing.artifacts import Artifact
+from registry.testing.clients import permit
 from registry.testing.versions import MakeVersion
+
+
+@pytest.fixture
+def user(user: User) -> User:
+    return permit(user, "view_prediction")
 
 
 @pytest.fixture

@@ -204,7 +204,7 @@ def test_numbers_go_on_after_a_restore(
     since = record(version)
 
     assert continue_numbers(Prediction, "default")
-    assert not has_rows_from_the_future(TABLE, "default")
+    assert not has_rows_from_the_future(TABLE, connection)
     assert not continue_numbers(Prediction, "default")
 
     follower = Follower(api, limit=2)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import urllib3
 from urllib3.exceptions import HTTPError, NewConnectionError
 
+from registry.http_client.timed_connections import deadline_at, timed_pool
 from registry.runtimes.base import (
     DeadlineExceeded,
     InferenceError,
@@ -15,13 +16,7 @@ from registry.runtimes.base import (
     RemoteOptions,
     RuntimeUnavailable,
 )
-from registry.runtimes.open_inference.document import Origin, RemoteModel
-from registry.runtimes.open_inference.timed_connections import (
-    TimedHTTPPool,
-    TimedHTTPSPool,
-    deadline_at,
-    tls_context,
-)
+from registry.runtimes.open_inference.document import RemoteModel
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +58,7 @@ class RemoteClient:
         remote.require_allowed(options)
         self._remote, self._options = remote, options
         self._headers = remote.header_values(options)
-        self._pool = _pool(remote.origin)
+        self._pool = timed_pool(remote.origin, max_connections=MAX_CONNECTIONS)
 
     def request(
         self,
@@ -138,20 +133,6 @@ class RemoteClient:
             response.release_conn()
         lower_headers = {name.lower(): value for name, value in response.headers.items()}
         return Response(response.status, lower_headers, content)
-
-
-def _pool(origin: Origin) -> urllib3.HTTPConnectionPool:
-    if origin.scheme == "http":
-        return TimedHTTPPool(origin.host, origin.port, maxsize=MAX_CONNECTIONS, block=True)
-    return TimedHTTPSPool(
-        origin.host,
-        origin.port,
-        maxsize=MAX_CONNECTIONS,
-        block=True,
-        # Explicit although it is the default: the headers may hold a secret.
-        cert_reqs="CERT_REQUIRED",
-        ssl_context=tls_context(),
-    )
 
 
 def _read(response: urllib3.BaseHTTPResponse) -> bytes:

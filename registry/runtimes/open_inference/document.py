@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from registry.http_client.origins import DEFAULT_PORTS, Origin
 from registry.runtimes.base import SECRET_PREFIX, LoadError, RemoteOptions
 
 MAX_DOCUMENT_BYTES = 16_384
 DEFAULT_TIMEOUT_SECONDS = 10.0
 MAX_TIMEOUT_SECONDS = 300.0
 MAX_HEADERS = 20
-DEFAULT_PORTS = {"http": 80, "https": 443}
 
 _KEYS = frozenset({"url", "model", "version", "timeout_seconds", "headers", "binary"})
 _URL = re.compile(
@@ -50,18 +50,6 @@ _CLIENT_HEADERS = frozenset(
         "upgrade",
     )
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Scheme, host in lower case, and port, so that equal origins compare equal."""
-
-    scheme: str
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"{self.scheme}://{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,10 @@ from predictions.testing.rows import (
     add_values,
     classifier_signature,
     create_predictions,
+    make_alias,
     make_version,
 )
-from registry.models import Alias, AliasShadow
+from registry.models import AliasShadow
 
 WINDOW = "?from=2026-01-01&to=2026-02-01"
 OUTCOMES = "/admin/predictions/outcome/"
@@ -77,9 +78,7 @@ def test_a_page_without_figures_says_why(
 
 def test_a_comparison_is_shown_with_charts(admin_client: Client) -> None:
     champion, canary, shadow = (make_version(REGRESSOR_SIGNATURE, f"m{i}") for i in range(3))
-    alias = Alias.objects.create(
-        name="wine", alias="live", version=champion, canary=canary, canary_percent=10.0
-    )
+    alias = make_alias(champion, canary=canary, canary_percent=10.0)
     AliasShadow.objects.create(alias=alias, version=shadow)
     rows = create_predictions(champion, [1.0, 2.0], alias="live", arm="primary", latency_ms=1.5)
     create_predictions(canary, [1.0, 2.0], alias="live", arm="canary", latency_ms=2.5)
@@ -98,7 +97,7 @@ def test_a_comparison_is_shown_with_charts(admin_client: Client) -> None:
 
 
 def test_an_empty_comparison_is_shown(admin_client: Client) -> None:
-    Alias.objects.create(name="wine", alias="live", version=make_version(TWO_OUTPUT_SIGNATURE))
+    make_alias(make_version(TWO_OUTPUT_SIGNATURE))
 
     assert "<figcaption>" not in text_of(admin_client.get(f"{OUTCOMES}comparison/wine/live/"))
 

@@ -18,6 +18,7 @@ from predictions.testing.rows import (
     add_values,
     classifier_signature,
     create_predictions,
+    make_alias,
     make_version,
 )
 from registry.models import Alias, AliasShadow, ModelVersion
@@ -27,11 +28,11 @@ WINDOW = "from=2026-01-01T00:00:00Z&to=2026-02-01T00:00:00Z"
 URL = f"/api/v1/aliases/wine/live/comparison/?{WINDOW}"
 
 
-def make_alias(
+def make_compared_alias(
     champion: ModelVersion, canary: ModelVersion | None = None, *shadows: ModelVersion
 ) -> Alias:
     share = {"canary": canary, "canary_percent": 10.0} if canary else {}
-    alias = Alias.objects.create(name="wine", alias="live", version=champion, **share)
+    alias = make_alias(champion, **share)
     for shadow in shadows:
         AliasShadow.objects.create(alias=alias, version=shadow)
     return alias
@@ -54,7 +55,7 @@ def interval(mean: float, variance: float) -> Any:
 
 def test_regressors_are_compared_with_intervals(client: APIClient, db: None) -> None:
     champion, canary, shadow = versions(REGRESSOR_SIGNATURE, 3)
-    make_alias(champion, canary, shadow)
+    make_compared_alias(champion, canary, shadow)
     random = np.random.default_rng(0)
     values = 1e6 + random.standard_normal(200)
     answers = create_arm_rows(champion, values.tolist(), "primary")
@@ -96,7 +97,7 @@ def test_values_near_zero_agree_by_the_same_rule_as_in_a_replay(
     client: APIClient, db: None
 ) -> None:
     champion, shadow = versions(REGRESSOR_SIGNATURE, 2)
-    make_alias(champion, None, shadow)
+    make_compared_alias(champion, None, shadow)
     values, shadow_values = [0.0, 1e-12, 1.0, 1e9], [1e-10, 0.0, 1.0 + 2e-9, 1e9 + 0.5]
     rows = create_arm_rows(champion, values, "primary")
     for row, value in zip(rows, shadow_values, strict=True):
@@ -112,7 +113,7 @@ def test_values_near_zero_agree_by_the_same_rule_as_in_a_replay(
 def test_classifiers_agree_by_label_in_any_order_of_classes(client: APIClient, db: None) -> None:
     champion = make_version(classifier_signature(["a", "b"]), "one")
     shadow = make_version(classifier_signature(["b", "a"]), "two")
-    make_alias(champion, None, shadow)
+    make_compared_alias(champion, None, shadow)
     rows = create_arm_rows(champion, [0.0, 0.0, 1.0], "primary", confidence=0.5)
     for row, index in zip(rows, [1.0, 0.0, 0.0], strict=True):
         create_arm_rows(shadow, [index], "shadow", primary=row, confidence=0.75)
@@ -137,7 +138,7 @@ def test_classifiers_agree_by_label_in_any_order_of_classes(client: APIClient, d
 def test_equal_labels_of_different_types_agree_as_in_a_replay(client: APIClient, db: None) -> None:
     champion = make_version(classifier_signature([0, 1]), "one")
     shadow = make_version(classifier_signature([0.0, 1.0]), "two")
-    make_alias(champion, None, shadow)
+    make_compared_alias(champion, None, shadow)
     rows = create_arm_rows(champion, [0.0, 1.0], "primary")
     for row, index in zip(rows, [0.0, 0.0], strict=True):
         create_arm_rows(shadow, [index], "shadow", primary=row)
@@ -149,7 +150,7 @@ def test_equal_labels_of_different_types_agree_as_in_a_replay(client: APIClient,
 
 def test_arms_have_a_failure_rate_and_latency_quantiles(client: APIClient, db: None) -> None:
     [champion] = versions(REGRESSOR_SIGNATURE, 1)
-    make_alias(champion)
+    make_compared_alias(champion)
     latencies = np.random.default_rng(1).exponential(5, 30)
     for value in latencies.tolist():
         create_arm_rows(champion, [1.0], "primary", latency_ms=value)
@@ -167,7 +168,7 @@ def test_arms_have_a_failure_rate_and_latency_quantiles(client: APIClient, db: N
 
 def test_only_rows_of_the_alias_and_arm_are_counted(client: APIClient, db: None) -> None:
     [champion] = versions(REGRESSOR_SIGNATURE, 1)
-    make_alias(champion)
+    make_compared_alias(champion)
     create_arm_rows(champion, [1.0], "primary")
     create_arm_rows(champion, [1.0], "canary")
     create_predictions(champion, [1.0], alias="other", arm="primary")
@@ -178,7 +179,7 @@ def test_only_rows_of_the_alias_and_arm_are_counted(client: APIClient, db: None)
 
 def test_without_rows_there_are_no_figures(client: APIClient, db: None) -> None:
     champion, canary, shadow = versions(REGRESSOR_SIGNATURE, 3)
-    make_alias(champion, canary, shadow)
+    make_compared_alias(champion, canary, shadow)
 
     body = client.get(URL).json()
 
@@ -193,7 +194,7 @@ def test_versions_of_several_outputs_are_compared_without_quality(
     client: APIClient, db: None
 ) -> None:
     champion, shadow = versions(TWO_OUTPUT_SIGNATURE, 2)
-    make_alias(champion, None, shadow)
+    make_compared_alias(champion, None, shadow)
     [row] = create_predictions(champion, [1.0], prediction=None, alias="live", arm="primary")
     create_predictions(shadow, [1.0], prediction=None, alias="live", arm="shadow", primary=row)
 
@@ -205,7 +206,7 @@ def test_versions_of_several_outputs_are_compared_without_quality(
 
 def test_values_too_large_to_square_are_left_out(client: APIClient, db: None) -> None:
     champion, shadow = versions(REGRESSOR_SIGNATURE, 2)
-    make_alias(champion, None, shadow)
+    make_compared_alias(champion, None, shadow)
     [row] = create_arm_rows(champion, [1.7e308], "primary")
     create_arm_rows(shadow, [-1.7e308], "shadow", primary=row)
 
@@ -231,7 +232,7 @@ def test_a_comparison_requires_a_token(db: None) -> None:
 
 def test_the_number_of_queries_does_not_depend_on_the_rows(client: APIClient, db: None) -> None:
     champion, shadow = versions(REGRESSOR_SIGNATURE, 2)
-    make_alias(champion, None, shadow)
+    make_compared_alias(champion, None, shadow)
 
     def count_statements() -> int:
         with CaptureQueriesContext(connection) as queries:

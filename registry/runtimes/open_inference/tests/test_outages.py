@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from registry.http_client import timed_connections
 from registry.open_inference.binary import LENGTH_HEADER
 from registry.runtimes.base import DeadlineExceeded, LoadError, RuntimeUnavailable
-from registry.runtimes.open_inference import client, endpoint, timed_connections
+from registry.runtimes.open_inference import client, endpoint
 from registry.runtimes.open_inference.runtime import OpenInferenceRuntime
 from registry.testing.remote_models import ROWS, OpenRemote
 from registry.testing.remote_models import open_remote as open_remote

@@ -2,6 +2,9 @@
 
 A socket's own timeout counts for each operation anew: a server that sends its headers byte by byte
 holds a thread for as long as it likes. Here, each operation gets the time that is left.
+
+The addresses of a server can be checked, too. The check is of the address that is connected to, so
+that a name server cannot give one address to the check and another one to the connection.
 """
 
 import queue
@@ -9,13 +12,15 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+
+from registry.http_client.origins import Origin
 
 # For each address of a server.
 CONNECT_SECONDS = 2.0
@@ -27,14 +32,24 @@ _lookups = threading.BoundedSemaphore(MAX_LOOKUPS)
 _current = threading.local()
 
 
+def accept_any(address: str) -> None:
+    """The check of a client that may connect to every address."""
+
+
 @contextmanager
-def deadline_at(deadline: float) -> Iterator[None]:
-    """End every operation of this thread on a connection at a time of `time.monotonic()`."""
-    _current.deadline = deadline
+def deadline_at(
+    deadline: float, *, require_address: Callable[[str], None] = accept_any
+) -> Iterator[None]:
+    """End every operation of this thread on a connection at a time of `time.monotonic()`.
+
+    `require_address` is called with each IP address before it is connected to, and raises OSError
+    to refuse it.
+    """
+    _current.deadline, _current.require_address = deadline, require_address
     try:
         yield
     finally:
-        del _current.deadline
+        del _current.deadline, _current.require_address
 
 
 def seconds_left() -> float:
@@ -82,20 +97,34 @@ class _TimedHTTPSConnection(HTTPSConnection):
         return _connect(self)
 
 
-class TimedHTTPPool(urllib3.HTTPConnectionPool):
-    """urllib3's pool, to be used inside `deadline_at`."""
-
+class _TimedHTTPPool(urllib3.HTTPConnectionPool):
     ConnectionCls = _TimedHTTPConnection
 
 
-class TimedHTTPSPool(urllib3.HTTPSConnectionPool):
-    """urllib3's pool, to be used inside `deadline_at`."""
-
+class _TimedHTTPSPool(urllib3.HTTPSConnectionPool):
     ConnectionCls = _TimedHTTPSConnection
 
 
-def tls_context() -> ssl.SSLContext:
-    """A context for TimedHTTPSPool that verifies servers by the system's certificates."""
+def timed_pool(origin: Origin, *, max_connections: int) -> urllib3.HTTPConnectionPool:
+    """A pool of connections to one server, to be used inside `deadline_at`.
+
+    It uses no proxy of the environment. A server with https must have a certificate for the host
+    of `origin` that the system trusts.
+    """
+    if origin.scheme == "http":
+        return _TimedHTTPPool(origin.host, origin.port, maxsize=max_connections, block=True)
+    return _TimedHTTPSPool(
+        origin.host,
+        origin.port,
+        maxsize=max_connections,
+        block=True,
+        # Explicit although it is the default: requests may hold secrets.
+        cert_reqs="CERT_REQUIRED",
+        ssl_context=_tls_context(),
+    )
+
+
+def _tls_context() -> ssl.SSLContext:
     context = urllib3.util.ssl_.create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED)
     context.load_default_certs()
     context.sslsocket_class = _TimedSSLSocket
@@ -109,6 +138,7 @@ def _connect(connection: HTTPConnection) -> socket.socket:
         for family, kind, protocol, _, address in _addresses(connection):
             sock = _TimedSocket(family, kind, protocol)
             try:
+                _current.require_address(address[0])
                 for option in connection.socket_options or ():
                     sock.setsockopt(*option)
                 sock.settimeout(min(CONNECT_SECONDS, seconds_left()))

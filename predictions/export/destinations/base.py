@@ -1,0 +1,42 @@
+"""What an export needs of the place where it puts its files."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+
+class DestinationUnavailable(Exception):
+    """The destination cannot be read or written; the message is for the caller."""
+
+
+class AlreadyPublished(Exception):
+    """There is a file of this name already."""
+
+
+class Destination(Protocol):
+    """Holds files that appear whole or not at all."""
+
+    def __str__(self) -> str:
+        """Its path or URL, without secrets."""
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Keep other exports away, as far as that is possible; raises DestinationUnavailable."""
+
+    def names(self) -> Iterator[str]:
+        """The names of all files that are published."""
+
+    def read(self, name: str) -> bytes | None:
+        """The content of a small file; None if there is none."""
+
+    def new_file(self, name: str) -> Path:
+        """A local path at which to write what will be published under this name."""
+
+    def publish(self, path: Path, name: str) -> None:
+        """Move a file from `new_file` to its name, replacing what an interrupted run has left."""
+
+    def create(self, name: str, content: bytes) -> None:
+        """Publish a small file; raises AlreadyPublished if the name is taken."""
+
+    def delete(self, name: str) -> None:
+        """Remove a file, if there is one."""

@@ -1,0 +1,96 @@
+"""Exports into a folder."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from predictions.export.destinations.base import AlreadyPublished, DestinationUnavailable
+
+# Hidden, so that no reader of the folder takes it for data.
+PARTIAL = ".{name}.partial"
+LOCK = ".lock"
+
+
+class Folder:
+    """A folder, which is created if its parent exists."""
+
+    def __init__(self, path: str) -> None:
+        self._path = Path(path)
+        with _errors(self._path):
+            self._path.mkdir(exist_ok=True)
+
+    def __str__(self) -> str:
+        return str(self._path)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder's lock, which the system releases if the process is killed."""
+        with _errors(self._path):
+            descriptor = os.open(self._path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                message = f"Another export is writing to {self._path}"
+                raise DestinationUnavailable(message) from error
+            yield
+            (self._path / LOCK).unlink(missing_ok=True)
+        finally:
+            os.close(descriptor)
+
+    def names(self) -> Iterator[str]:
+        with _errors(self._path):
+            return iter([path.name for path in self._path.iterdir() if path.name[0] != "."])
+
+    def read(self, name: str) -> bytes | None:
+        with _errors(self._path):
+            try:
+                return (self._path / name).read_bytes()
+            except FileNotFoundError:
+                return None
+
+    def new_file(self, name: str) -> Path:
+        return self._path / PARTIAL.format(name=name)
+
+    def publish(self, path: Path, name: str) -> None:
+        with _errors(self._path):
+            _synchronise(path)
+            path.replace(self._path / name)
+            _synchronise(self._path)
+
+    def create(self, name: str, content: bytes) -> None:
+        path = self.new_file(name)
+        with _errors(self._path):
+            path.write_bytes(content)
+            _synchronise(path)
+            try:
+                # Unlike a rename, a link replaces nothing.
+                os.link(path, self._path / name)
+            except FileExistsError as error:
+                raise AlreadyPublished(name) from error
+            finally:
+                path.unlink()
+            _synchronise(self._path)
+
+    def delete(self, name: str) -> None:
+        with _errors(self._path), suppress(FileNotFoundError):
+            (self._path / name).unlink()
+
+
+def _synchronise(path: Path) -> None:
+    """Wait until the disk has the file, or the names in the folder."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DestinationUnavailable(f"Cannot write to {path}: {error}") from error

@@ -1,0 +1,116 @@
+"""The endpoint of exports: /api/v1/exports/predictions/."""
+
+from typing import Any, cast
+
+from django.conf import settings
+from django.db.models import Q
+from django.http import StreamingHttpResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.viewsets import GenericViewSet
+
+from predictions.export.formats import FORMATS
+from predictions.export.runner import plan_export
+from predictions.export.serializers import OWN_PARAMETERS, ExportQuery
+from predictions.export.streaming import ALL_ROWS, ExportStream
+from predictions.models import Prediction
+from predictions.models.predictions import PredictionQuerySet
+from registry.access import audit
+from registry.access.accessor import Accessor
+from registry.access.rights import has_on_all, models_with
+from registry.exact_json.values import JSONObject
+from registry.loading import loader
+from registry.models import AuditEvent, Right
+
+POSITION_HEADER = "Export-Position"
+# Their values may name a person, and the audit trail is kept for ever.
+PERSONAL_FILTERS = ("reference", "subject", "request_id")
+
+
+class ExportViewSet(GenericViewSet[Prediction]):
+    """Download recorded predictions as one file."""
+
+    queryset = Prediction.objects.all()
+    query_serializer_class = ExportQuery
+    pagination_class = None
+
+    @extend_schema(
+        operation_id="exports_predictions_retrieve",
+        responses={
+            **{(200, format.media_type): OpenApiTypes.BINARY for format in FORMATS.values()},
+            503: None,
+        },
+    )
+    def list(self, request: Request) -> StreamingHttpResponse:
+        """Those that the caller may read, oldest first, with their inputs and latest outcomes.
+
+        The header Export-Position says where a later export may go on (`from_position`). A response
+        that breaks off is incomplete: large exports are for `manage.py export_predictions`, which
+        can resume them.
+        """
+        filters = self._read_query()
+        own = {name: filters.pop(name, None) for name in OWN_PARAMETERS}
+        accessor = Accessor.of(request)
+        rows = _readable(accessor).matching(**filters)
+        plan = plan_export(
+            rows,
+            filter={name: str(value) for name, value in filters.items()},
+            format=own["format"],
+            inputs=own["inputs"],
+            part_rows=ALL_ROWS,
+            start=own["from_position"] or 0,
+            mlapi=settings.VERSION,
+        )
+        stream = ExportStream(rows, plan)
+        try:
+            _record_export(accessor, plan.filter, own["format"])
+        except BaseException:
+            stream.close()
+            raise
+        loader.release_connection()
+        format = FORMATS[own["format"]]
+        return StreamingHttpResponse(
+            stream,
+            content_type=format.media_type,
+            headers={
+                "Content-Disposition": f'attachment; filename="predictions.{format.name}"',
+                POSITION_HEADER: str(plan.positions.end),
+            },
+        )
+
+    def _read_query(self) -> JSONObject:
+        """The query parameters, validated as strictly as those of a list."""
+        query = _Query()
+        self.filter_queryset(cast(Any, query))
+        return query.parameters
+
+
+class _Query:
+    """Takes the place of a queryset, and keeps the filters instead of applying them."""
+
+    parameters: JSONObject
+
+    def matching(self, **parameters: object) -> None:
+        self.parameters = parameters
+
+
+def _readable(accessor: Accessor) -> PredictionQuerySet:
+    """One's own predictions, and those of models whose log one may read."""
+    rows = Prediction.objects.all()
+    models = models_with(accessor, Right.READ_LOG)
+    if accessor.key is None and has_on_all(accessor, Right.READ_LOG):
+        return rows
+    return rows.filter(Q(user=accessor.user) | Q(model__name__in=models.values("name")))
+
+
+def _record_export(accessor: Accessor, filters: JSONObject, format: str) -> None:
+    shown = {
+        name: "(hidden)" if name in PERSONAL_FILTERS else value for name, value in filters.items()
+    }
+    audit.record(
+        AuditEvent.Action.EXPORTED,
+        accessor,
+        target="predictions",
+        details={"format": format, "filter": shown},
+    )

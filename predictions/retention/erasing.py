@@ -1,0 +1,151 @@
+"""Erases what the log has about one subject, or about one reference.
+
+Rows are deleted, not blanked: a row without its input still says when somebody asked about the
+subject and what it cost, every reader of the log would have to know of such rows, and retention
+deletes rows anyway. What statistics need, how many there were, is kept in the evidence.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+from django.db import transaction
+from django.db.models import Q
+
+from predictions.evaluation.replays.report import report_of
+from predictions.models import (
+    Erasure,
+    LegalHold,
+    Outcome,
+    Prediction,
+    Replay,
+    ReplayResult,
+)
+from predictions.models.predictions import PredictionQuerySet
+from predictions.retention import holds
+from predictions.retention.answers import delete_keys_of
+from predictions.retention.pseudonyms import pseudonym_of
+from registry.access import audit
+from registry.access.accessor import SYSTEM, Accessor
+from registry.models import AuditEvent, ModelNotFound, ModelVersion, RegisteredModel
+
+# Of a request; the command takes a limit of its own.
+MAX_ERASED_ROWS = 100_000
+CHUNK_ROWS = 5000
+# What is told with each erasure.
+REMAINS = (
+    "Backups of the database, its write-ahead log and replicas that lag behind, until they expire.",
+    "Exports and copies that were made before.",
+    "Log files of the service and of proxies, which have request ids, times and addresses.",
+    "Other predictions that mention the subject in their input or metadata, without naming it as"
+    " their subject or reference.",
+    "Predictions of the subject that are made from now on.",
+)
+
+
+class ErasureTooLarge(Exception):
+    """There are more rows than one transaction may delete; the message is for the caller."""
+
+
+class NamesSubject(ValueError):
+    """The reason contains the name that is erased; the message is for the caller."""
+
+
+def erase(
+    *,
+    kind: Erasure.Kind,
+    name: str,
+    model: str = "",
+    reason: str,
+    accessor: Accessor = SYSTEM,
+    max_rows: int = MAX_ERASED_ROWS,
+) -> Erasure:
+    """Delete everything about a subject or reference in one transaction; returns the evidence.
+
+    With their predictions go shadows, outcomes, results of replays and idempotency keys; reports of
+    replays are computed again. To erase again what is gone deletes nothing, and is recorded too.
+    Raises ModelNotFound, NamesSubject, HeldByLaw or ErasureTooLarge.
+    """
+    if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", reason):
+        raise NamesSubject(f"The reason is kept, so it must not contain the {kind}.")
+    with transaction.atomic():
+        rows = matching_rows(kind, name, model)
+        holds.require_free(rows, holds.holds_in_force())
+        # Locked first, as retention does: a new row that refers to one of them waits, then fails.
+        locked = rows.select_for_update().order_by("created_at", "id")
+        found = list(locked.values_list("pk", "user_id")[: max_rows + 1])
+        if len(found) > max_rows:
+            raise ErasureTooLarge(
+                f"There are more than {max_rows} predictions: use manage.py erase_subject with a"
+                " larger --max-rows, or erase one model's at a time"
+            )
+        counts = _delete(found)
+        if kind == Erasure.Kind.SUBJECT and not model:
+            counts["legal_holds"] = _rename_in_released_holds(name)
+        erasure = Erasure.objects.create(
+            kind=kind,
+            pseudonym=pseudonym_of(name),
+            model=model,
+            reason=reason,
+            counts=counts,
+            created_by=accessor.user,
+        )
+        audit.record(
+            AuditEvent.Action.ERASED,
+            accessor,
+            model=model,
+            target=str(erasure),
+            details={"kind": kind.value, "reason": reason, "counts": counts},
+        )
+    return erasure
+
+
+def matching_rows(kind: Erasure.Kind, name: str, model: str = "") -> PredictionQuerySet:
+    """The predictions of a subject or reference, also by one model only; raises ModelNotFound."""
+    rows = Prediction.objects.filter(**{kind.value: name})
+    if not model:
+        return rows
+    if not RegisteredModel.objects.filter(name=model).exists():
+        raise ModelNotFound(f"Model {model} not found")
+    # Read first: with a join, its rows would be locked as well.
+    versions = ModelVersion.objects.filter(name=model).values_list("pk", flat=True)
+    return rows.filter(model_id__in=list(versions))
+
+
+def _delete(found: Sequence[tuple[int, int | None]]) -> dict[str, int]:
+    """Delete predictions, and what refers to them; how many rows of each kind."""
+    deleted = {Prediction: 0, Outcome: 0, ReplayResult: 0}
+    n_keys, replay_ids = 0, set[int]()
+    for chunk in _chunks(found):
+        ids = [pk for pk, _ in chunk]
+        either = Q(original__in=ids) | Q(original__primary__in=ids)
+        replay_ids |= set(ReplayResult.objects.filter(either).values_list("replay", flat=True))
+        counts = Prediction.objects.filter(pk__in=ids).delete()[1]
+        for table in deleted:
+            deleted[table] += counts.get(table._meta.label, 0)
+    users = {user_id for _, user_id in found} - {None}
+    if users:
+        n_keys = delete_keys_of([pk for pk, _ in found], users)
+    for replay in Replay.objects.with_versions().filter(pk__in=replay_ids, report__isnull=False):
+        replay.report = report_of(replay)
+        replay.save(update_fields=["report"])
+    return {
+        "predictions": deleted[Prediction],
+        "outcomes": deleted[Outcome],
+        "replay_results": deleted[ReplayResult],
+        "replay_reports": len(replay_ids),
+        "idempotency_keys": n_keys,
+    }
+
+
+def _rename_in_released_holds(subject: str) -> int:
+    """Let released holds have the pseudonym of an erased subject."""
+    return LegalHold.objects.filter(subject=subject, released_at__isnull=False).update(
+        subject=pseudonym_of(subject)
+    )
+
+
+def _chunks(rows: Sequence[tuple[int, int | None]]) -> Iterator[list[tuple[int, int | None]]]:
+    remaining = iter(rows)
+    while chunk := list(islice(remaining, CHUNK_ROWS)):
+        yield chunk

@@ -1,0 +1,47 @@
+"""Closing a request to move an alias, in the transaction of what was decided."""
+
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.utils import timezone
+
+from registry.access import audit
+from registry.access.accessor import Accessor
+from registry.models import AliasRequest, AuditEvent
+
+
+class RequestClosed(Exception):
+    """The request was decided on before, or has expired. The message can be shown to the caller."""
+
+
+def close(
+    request: AliasRequest,
+    status: AliasRequest.Status,
+    *,
+    reason: str,
+    user: User | None,
+    request_id: str,
+) -> None:
+    """Compare and swap: of two decisions at the same time, the second raises RequestClosed."""
+    now = timezone.now()
+    with transaction.atomic():
+        pending = AliasRequest.objects.filter(pk=request.pk, status=AliasRequest.Status.PENDING)
+        if not pending.update(
+            status=status, decided_by=user, decided_at=now, decision_reason=reason
+        ):
+            raise RequestClosed(f"Request {request.pk} was decided on in the meantime")
+        accessor = Accessor(user, request_id=request_id)
+        record(AuditEvent.Action.APPROVAL_DECIDED, request, accessor, status)
+    request.status, request.decided_by, request.decided_at = status, user, now
+    request.decision_reason = reason
+
+
+def record(
+    action: AuditEvent.Action, request: AliasRequest, accessor: Accessor, status: str
+) -> None:
+    audit.record(
+        action,
+        accessor,
+        model=request.name,
+        target=f"{request.kind} {request.alias}".strip(),
+        details={"request": request.pk, "status": status},
+    )
