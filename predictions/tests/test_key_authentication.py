@@ -2,6 +2,7 @@
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import RequestFactory
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
@@ -102,7 +103,7 @@ def test_the_last_use_is_written_once_a_minute(
     uses = LastUses(lambda key_ids: written.append(set(key_ids)))
     monkeypatch.setattr(uses, "_start", lambda: None)
     # The thread closes its own connection; this one is the test's.
-    monkeypatch.setattr(last_use.connection, "close", lambda: None)
+    monkeypatch.setattr(connection, "close", lambda: None)
 
     for key_id in (1, 1, 2, 1):
         uses.note(key_id)
