@@ -14,6 +14,7 @@ from benchmarks.commits import comparison as commits
 from benchmarks.commits import crossing
 from benchmarks.consistency import deactivation, durability, revocation
 from benchmarks.depth import comparison as depth
+from benchmarks.depth import exporting
 from benchmarks.endurance import bystanders, soak
 from benchmarks.harness.environments import NotInstallable
 from benchmarks.harness.load import HOW_TO_GET_WRK, WrkMissing
@@ -38,6 +39,7 @@ COMMANDS: dict[str, tuple[str, Command]] = {
     "files": ("list the project's files that one POST of a prediction runs through", crossing),
     "copy": ("compare a recorded batch with PostgreSQL's COPY of the same rows", batch_copy),
     "depth": ("time lists, single reads and writes at ten million rows", depth),
+    "exporting": ("export a large log twice: rows/s, memory and equal digests", exporting),
     "durability": ("kill servers and PostgreSQL: no acknowledged prediction is lost", durability),
     "chaos": ("one fault after another under load, then two at a time", chaos),
     "soak": ("minutes of load: memory, threads, descriptors and latency stay flat", soak),

@@ -30,14 +30,14 @@ from mlapi.server.in_flight import BodyTooSlow
 from predictions.authentication import CachedTokenAuthentication, error_for
 from predictions.evaluation.outcomes.recording import OutcomesRefused
 from predictions.evaluation.quality.tasks import NoQuality
+from predictions.evaluation.replays.plan import InputsMasked
 from predictions.evaluation.replays.promotion_gate import InvalidRequirement, PromotionRefused
 from predictions.evaluation.replays.runner import ReplayBusy, ReplayTaken, ReplayTooLarge
 from predictions.export.formats import FormatUnavailable
 from predictions.export.streaming import ExportBusy
 from predictions.following import LogRestored
 from predictions.models import LegalHoldNotFound, PredictionNotFound, ReplayNotFound
-from predictions.retention.erasing import ErasureTooLarge, NamesSubject
-from predictions.retention.holds import HeldByLaw, LegalHoldReleased
+from predictions.retention.errors import ErasureTooLarge, HeldByLaw, LegalHoldReleased, NamesSubject
 from predictions.serving.guards import CallerInactive
 from predictions.serving.idempotency import InvalidKey, KeyReused
 from predictions.serving.limits.bulkheads import ModelOverloaded
@@ -126,6 +126,7 @@ DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
     LegalHoldNotFound: HTTPStatus.NOT_FOUND,
     LegalHoldReleased: HTTPStatus.CONFLICT,
     ReplayNotFound: HTTPStatus.NOT_FOUND,
+    InputsMasked: HTTPStatus.CONFLICT,
     ReplayTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     ReplayBusy: HTTPStatus.SERVICE_UNAVAILABLE,
     ReplayTaken: HTTPStatus.CONFLICT,

@@ -127,6 +127,10 @@ SKLEARN_TRUSTED_TYPES = environment.strings("SKLEARN_TRUSTED_TYPES")
 REMOTE_ORIGINS = environment.origins("REMOTE_ORIGINS")
 MIN_FREE_DISK_BYTES = environment.integer("MIN_FREE_DISK_BYTES", str(100 * 2**20))
 
+# Of the log: values that it has as keyed hashes only, or not at all.
+MASKING_KEY = environment.text("MASKING_KEY") or f"masking {SECRET_KEY}"
+SENSITIVE_METADATA = environment.pairs("SENSITIVE_METADATA", ("hash", "omit"))
+
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_REQUEST_BYTES
 # Streams uploads of any size into MODEL_PATH, where artifacts are proved and kept.
 FILE_UPLOAD_HANDLERS = ["registry.artifacts.upload_handler.StagingUploadHandler"]
@@ -303,6 +307,8 @@ SPECTACULAR_SETTINGS = {
         "PredictionStatus": "predictions.models.Prediction.Status",
         "ReplayStatus": "predictions.models.Replay.Status",
         "ReplayResultStatus": "predictions.models.ReplayResult.Status",
+        "ApprovalKind": "registry.models.AliasRequest.Kind",
+        "Right": "registry.models.Right",
         "WebhookDeliveryState": "registry.models.WebhookDelivery.State",
     },
     "POSTPROCESSING_HOOKS": [

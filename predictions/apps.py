@@ -10,10 +10,13 @@ class PredictionsConfig(AppConfig):
         from django.urls import reverse
 
         from predictions.evaluation.replays import announcements, promotion_gate
+        from predictions.retention.work import RETENTION
         from registry import hooks
         from registry.webhooks import events
+        from registry.work.kinds import register
 
         events.declare(announcements.REPLAY_FINISHED)
+        register(RETENTION)
         hooks.register(
             hooks.Extension(
                 promotion_gate=promotion_gate.check,

@@ -197,8 +197,7 @@ class ModelPredictionViewSet(GenericViewSet[Prediction]):
         accessor = Accessor.of(request)
         version = find_visible(int(pk), accessor)
         rows = self.filter_queryset(self.get_queryset().filter(model=version))
-        readable = rights.models_with(accessor, Right.READ_LOG)
-        if not readable.filter(name=version.name).exists():
+        if not rights.has(accessor, Right.READ_LOG, version.name):
             rows = rows.filter(user=accessor.user)
         page = self.paginate_queryset(rows) or []
         return self.get_paginated_response(

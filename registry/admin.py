@@ -20,10 +20,12 @@ from registry import hooks, services
 from registry.access.keys import admin as api_key_admin  # noqa: F401 -- registers its pages
 from registry.aliases import activation
 from registry.aliases import admin as alias_admin  # noqa: F401 -- registers its pages
+from registry.aliases.approvals import admin as approval_admin  # noqa: F401
 from registry.aliases.recording import Attribution
 from registry.forms import CHANGEABLE_FIELDS, UPLOAD_FIELDS, ModelVersionForm
 from registry.loading import quarantine
 from registry.models import ModelNotFound, ModelVersion
+from registry.registered_models import admin as registered_model_admin  # noqa: F401
 from registry.signatures.signature import BATCHING_EXPLANATIONS
 from registry.webhooks import admin as webhook_admin  # noqa: F401
 from registry.work import admin as work_admin  # noqa: F401

@@ -143,10 +143,7 @@ def _require_some_to_register(accessor: Accessor) -> None:
 
 
 def _require_to_register(accessor: Accessor, name: str) -> None:
-    if rights.holds_everywhere(accessor, Right.MANAGE_VERSIONS, ADD):
-        return
-    managed = rights.models_with(accessor, Right.MANAGE_VERSIONS, permission=ADD)
-    if not managed.filter(name=name).exists():
+    if not rights.has(accessor, Right.MANAGE_VERSIONS, name, permission=ADD):
         # The same for a new name and for one that the caller may not know of.
         raise PermissionDenied(f"You may not register versions of model {name}.")
 

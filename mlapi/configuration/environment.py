@@ -24,7 +24,7 @@ URL_PREFIX_FORM = (
 )
 
 # Their values never appear in a message: errors at start end up in logs and tickets.
-SECRET_NAMES = frozenset({"SECRET_KEY", "DATABASE_URL", "METRICS_TOKEN"})
+SECRET_NAMES = frozenset({"SECRET_KEY", "DATABASE_URL", "METRICS_TOKEN", "MASKING_KEY"})
 
 
 def load_environment(env_file: Path) -> "Environment":
@@ -120,6 +120,17 @@ class Environment:
             expected = 'a JSON list such as ["a", "b"], or comma-separated values'
             raise invalid_value(name, value, expected)
         return items
+
+    def pairs(self, name: str, values: tuple[str, ...]) -> dict[str, str]:
+        """Names with one of `values` each, such as `email:hash,phone:omit`."""
+        pairs = {}
+        for text in self.strings(name):
+            key, _, value = text.rpartition(":")
+            if not key or value not in values:
+                expected = f"a list such as name:{values[0]}; allowed are {', '.join(values)}"
+                raise invalid_value(name, text, expected)
+            pairs[key] = value
+        return pairs
 
     def subset(self, name: str, default: str, choices: tuple[str, ...]) -> frozenset[str]:
         """Some of `choices`, as `strings` reads them; `[]` for none."""

@@ -151,7 +151,7 @@ def _refuse_metrics(request: HttpRequest) -> Problem | None:
     if found is None:
         return Problem(
             HTTPStatus.UNAUTHORIZED,
-            "Send METRICS_TOKEN or an access token as a bearer token.",
+            "Send METRICS_TOKEN, an access token or an API key as a bearer token.",
             headers={"WWW-Authenticate": 'Bearer realm="metrics"'},
         )
     user, key = found

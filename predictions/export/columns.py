@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass
 from typing import Literal, Self, TypeAlias
 
 from registry.exact_json.values import JSONObject
-from registry.signatures.signature import DTYPES, Signature
+from registry.signatures.masking import feature_rules
+from registry.signatures.signature import DTYPES, Input, Signature
 
 Inputs: TypeAlias = Literal["columns", "json", "both"]
 INPUTS: Sequence[Inputs] = ("columns", "json", "both")
@@ -31,6 +32,8 @@ class Column:
     name: str
     datatype: str
     depth: int = 0
+    masked: str = ""
+    """How the log has the values: "hash" or "omit", if they are sensitive to any version."""
 
     @classmethod
     def from_json(cls, document: JSONObject) -> Self:
@@ -95,14 +98,18 @@ def input_columns(signatures: Iterable[Signature]) -> list[Column]:
 def columns_of(signature: Signature) -> list[Column]:
     """One column for each feature, and one of lists for an input tensor without feature names."""
     return [
-        Column(
-            f"{INPUT_PREFIX}{key}",
-            _datatype(tensor.datatype),
-            0 if tensor.features or tensor.is_scalar else len(tensor.row_shape),
-        )
+        _input_column(tensor, key, feature_rules(tensor).get(key, ""))
         for tensor in signature.inputs
         for key in tensor.keys
     ]
+
+
+def _input_column(tensor: Input, key: str, masked: str) -> Column:
+    name = f"{INPUT_PREFIX}{key}"
+    if masked == "hash":
+        return Column(name, TEXT, masked=masked)
+    depth = 0 if tensor.features or tensor.is_scalar else len(tensor.row_shape)
+    return Column(name, _datatype(tensor.datatype), depth, masked)
 
 
 def _datatype(datatype: str | None) -> str:
@@ -115,11 +122,14 @@ def _datatype(datatype: str | None) -> str:
 def _merge(one: Column, other: Column) -> Column:
     if one == other:
         return one
+    masked = one.masked or other.masked
     if one.depth == other.depth:
         datatypes = {one.datatype, other.datatype}
         for family in (SIGNED, UNSIGNED):
             if datatypes <= set(family):
-                return Column(one.name, max(datatypes, key=family.index), one.depth)
+                return Column(one.name, max(datatypes, key=family.index), one.depth, masked)
         if datatypes <= {*SIGNED, *UNSIGNED, FLOAT}:
-            return Column(one.name, FLOAT, one.depth)
-    return Column(one.name, JSON)
+            return Column(one.name, FLOAT, one.depth, masked)
+        if one.datatype == other.datatype:
+            return Column(one.name, one.datatype, one.depth, masked)
+    return Column(one.name, JSON, masked=masked)

@@ -3,7 +3,6 @@
 from typing import Any, cast
 
 from django.conf import settings
-from django.db.models import Q
 from django.http import StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
@@ -15,13 +14,11 @@ from predictions.export.runner import plan_export
 from predictions.export.serializers import OWN_PARAMETERS, ExportQuery
 from predictions.export.streaming import ALL_ROWS, ExportStream
 from predictions.models import Prediction
-from predictions.models.predictions import PredictionQuerySet
 from registry.access import audit
 from registry.access.accessor import Accessor
-from registry.access.rights import has_on_all, models_with
 from registry.exact_json.values import JSONObject
 from registry.loading import loader
-from registry.models import AuditEvent, Right
+from registry.models import AuditEvent
 
 POSITION_HEADER = "Export-Position"
 # Their values may name a person, and the audit trail is kept for ever.
@@ -52,7 +49,7 @@ class ExportViewSet(GenericViewSet[Prediction]):
         filters = self._read_query()
         own = {name: filters.pop(name, None) for name in OWN_PARAMETERS}
         accessor = Accessor.of(request)
-        rows = _readable(accessor).matching(**filters)
+        rows = Prediction.objects.readable_by(accessor).matching(**filters)
         plan = plan_export(
             rows,
             filter={name: str(value) for name, value in filters.items()},
@@ -93,15 +90,6 @@ class _Query:
 
     def matching(self, **parameters: object) -> None:
         self.parameters = parameters
-
-
-def _readable(accessor: Accessor) -> PredictionQuerySet:
-    """One's own predictions, and those of models whose log one may read."""
-    rows = Prediction.objects.all()
-    models = models_with(accessor, Right.READ_LOG)
-    if accessor.key is None and has_on_all(accessor, Right.READ_LOG):
-        return rows
-    return rows.filter(Q(user=accessor.user) | Q(model__name__in=models.values("name")))
 
 
 def _record_export(accessor: Accessor, filters: JSONObject, format: str) -> None:

@@ -24,6 +24,7 @@ from predictions.models import (
 from predictions.models.predictions import PredictionQuerySet
 from predictions.retention import holds
 from predictions.retention.answers import delete_keys_of
+from predictions.retention.errors import ErasureTooLarge, NamesSubject
 from predictions.retention.pseudonyms import pseudonym_of
 from registry.access import audit
 from registry.access.accessor import SYSTEM, Accessor
@@ -41,14 +42,6 @@ REMAINS = (
     " their subject or reference.",
     "Predictions of the subject that are made from now on.",
 )
-
-
-class ErasureTooLarge(Exception):
-    """There are more rows than one transaction may delete; the message is for the caller."""
-
-
-class NamesSubject(ValueError):
-    """The reason contains the name that is erased; the message is for the caller."""
 
 
 def erase(
@@ -71,15 +64,7 @@ def erase(
     with transaction.atomic():
         rows = matching_rows(kind, name, model)
         holds.require_free(rows, holds.holds_in_force())
-        # Locked first, as retention does: a new row that refers to one of them waits, then fails.
-        locked = rows.select_for_update().order_by("created_at", "id")
-        found = list(locked.values_list("pk", "user_id")[: max_rows + 1])
-        if len(found) > max_rows:
-            raise ErasureTooLarge(
-                f"There are more than {max_rows} predictions: use manage.py erase_subject with a"
-                " larger --max-rows, or erase one model's at a time"
-            )
-        counts = _delete(found)
+        counts = _delete(_locked(rows, max_rows))
         if kind == Erasure.Kind.SUBJECT and not model:
             counts["legal_holds"] = _rename_in_released_holds(name)
         erasure = Erasure.objects.create(
@@ -110,6 +95,23 @@ def matching_rows(kind: Erasure.Kind, name: str, model: str = "") -> PredictionQ
     # Read first: with a join, its rows would be locked as well.
     versions = ModelVersion.objects.filter(name=model).values_list("pk", flat=True)
     return rows.filter(model_id__in=list(versions))
+
+
+def _locked(rows: PredictionQuerySet, max_rows: int) -> Sequence[tuple[int, int | None]]:
+    """The ids of the rows and of their users; raises ErasureTooLarge.
+
+    Locked first, as retention does: a new row that refers to one of them waits, and then fails.
+    """
+    locked = rows.select_for_update().order_by("created_at", "id")
+    found: Sequence[tuple[int, int | None]] = list(
+        locked.values_list("pk", "user_id")[: max_rows + 1]
+    )
+    if len(found) > max_rows:
+        raise ErasureTooLarge(
+            f"There are more than {max_rows} predictions: use manage.py erase_subject with a"
+            " larger --max-rows, or erase one model's at a time"
+        )
+    return found
 
 
 def _delete(found: Sequence[tuple[int, int | None]]) -> dict[str, int]:

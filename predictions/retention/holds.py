@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from predictions.models import LegalHold, LegalHoldNotFound
 from predictions.models.predictions import PredictionQuerySet
+from predictions.retention.errors import HeldByLaw, LegalHoldReleased
 from predictions.retention.pseudonyms import pseudonym_of
 from registry import statements
 from registry.access import audit
@@ -16,14 +17,6 @@ from registry.models import AuditEvent, ModelVersion, RegisteredModel
 
 # Keeps this advisory lock apart from other applications' locks in the same database.
 LOCK_ID = 0x6D6C6868
-
-
-class LegalHoldReleased(Exception):
-    """The hold was released before; the message is for the caller."""
-
-
-class HeldByLaw(Exception):
-    """A legal hold forbids a deletion; the message has its reason."""
 
 
 def place(

@@ -63,16 +63,20 @@ def past_retention() -> list[Due]:
 
 
 def prune(
-    due: Due, progress: Callable[[int], object] = lambda rows: None, accessor: Accessor = SYSTEM
+    due: Due,
+    progress: Callable[[int], object] = lambda rows: None,
+    *,
+    may_continue: Callable[[], bool] = lambda: True,
+    accessor: Accessor = SYSTEM,
 ) -> int:
     """Delete what is due, in short transactions; returns the number of predictions, with shadows.
 
     Their outcomes, results of replays and idempotency keys go with them. What a legal hold keeps
-    stays. Calls `progress` with numbers of rows.
+    stays. Calls `progress` with numbers of rows, and ends early if `may_continue` says so.
     """
     deleted = 0
     for rows in due.parts():
-        while count := _delete_oldest(rows):
+        while may_continue() and (count := _delete_oldest(rows)):
             deleted += count
             progress(count)
     # A key is as old as its predictions, and lives this much longer.

@@ -21,6 +21,7 @@ from registry.exact_json.values import JSONObject
 from registry.loading import loader
 from registry.loading.cache import LoadedModel
 from registry.models import ApiKey
+from registry.signatures.masking import mask_metadata
 
 
 # Not frozen: that makes each of the many that are created several times as slow.
@@ -103,6 +104,7 @@ class Question:
     claim: Claim | None = None
     _target: Target | None = field(init=False, default=None)
     _loaded: LoadedModel | None = field(init=False, default=None)
+    _logged_metadata: JSONObject | None = field(init=False, default=None)
 
     @property
     def target(self) -> Target:
@@ -170,12 +172,22 @@ class Question:
         """Resolve target and model now; raises what `loaded` does."""
         _ = self.loaded
 
+    @property
+    def logged_metadata(self) -> JSONObject | None:
+        """The metadata as the log has it: without what the setting SENSITIVE_METADATA says."""
+        if self.metadata is None or not settings.SENSITIVE_METADATA:
+            return self.metadata
+        if self._logged_metadata is None:
+            key = settings.MASKING_KEY.encode()
+            self._logged_metadata = mask_metadata(self.metadata, settings.SENSITIVE_METADATA, key)
+        return self._logged_metadata
+
     def record(self, input_data: object, reference: str | None = None) -> Record:
         """The unanswered record of one input."""
         return Record(
             self.loaded.version,
             input_data,
-            self.metadata,
+            self.logged_metadata,
             self.caller.request_id,
             self.caller.user_id,
             self.caller.password_md5,
@@ -185,5 +197,6 @@ class Question:
             self.target.alias,
             self.target.arm,
             _claim=self.claim,
+            _masks=self.loaded.masks,
             _specifier=self.model,
         )

@@ -158,6 +158,7 @@ def _insert(records: Sequence[Record]) -> set[int]:
     """
     for key, record in enumerate(records):
         record.key, record.pk = key, 0
+        record.mask()
     insert = _insert_sqlite if connection.vendor == "sqlite" else _insert_postgresql
     written = insert(records)
     for key, pk in written:

@@ -12,6 +12,10 @@ from predictions.serving.idempotency import Claim
 from registry.exact_json.values import JSONObject
 from registry.models import ModelVersion
 from registry.runtimes.base import DeadlineExceeded, RuntimeUnavailable
+from registry.signatures.masking import Masks
+
+# Messages of libraries quote values.
+MASKED_ERROR = "The model failed. Its message is not kept, since inputs of this model are masked."
 
 
 @dataclass(slots=True, eq=False)
@@ -49,6 +53,9 @@ class Record:
     # Seconds after which a model that could not be reached may be tried again.
     _retry_after: int | None = None
     _is_late: bool = False
+    _masks: Masks | None = None
+    _scored_input: object = None
+    _is_masked: bool = False
     model_id: int = field(init=False)
     key: int = field(init=False, default=0)
     # 0 until the row is written.
@@ -81,6 +88,25 @@ class Record:
     def is_late(self) -> bool:
         """Whether it failed because there was no answer before the deadline."""
         return self._is_late
+
+    @property
+    def scored_input(self) -> object:
+        """What the model scored; `input_data` is what the log has of it."""
+        return self._scored_input if self._is_masked else self.input_data
+
+    @property
+    def masks(self) -> Masks | None:
+        return self._masks
+
+    def mask(self) -> None:
+        """Leave nothing sensitive in what is written. Does nothing the second time."""
+        if self._masks is None or self._is_masked:
+            return
+        # In this order: another thread may read the scored input at the same time.
+        self._scored_input, self._is_masked = self.input_data, True
+        self.input_data = self._masks.apply(self._scored_input)
+        if self.error and not self._is_late:
+            self.error = MASKED_ERROR
 
     def take(self, answer: Answer) -> None:
         """Copy the answer, or the reason why there is none, into the row."""

@@ -112,7 +112,7 @@ def _answer_in_time(
         if is_turned_away or deadline is None:
             raise
         # A copy: the thread that leads the lane may still write its answer into the record.
-        late = question.record(record.input_data, record.reference)
+        late = question.record(record.scored_input, record.reference)
         late.fail(deadline.exceeded())
     with statements.limited_by(deadline.at):
         [result] = recorder.record([late])

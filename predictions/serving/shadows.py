@@ -26,6 +26,7 @@ from registry.loading import loader
 from registry.loading.cache import LoadedModel
 from registry.loading.errors import ArtifactMissing, ModelNotReady, ModelQuarantined
 from registry.models import ModelNotFound
+from registry.signatures.masking import both
 
 logger = logging.getLogger(__name__)
 
@@ -134,7 +135,7 @@ def follow(shadow_ids: Collection[int], answered: Sequence[Record]) -> None:
     """Have shadows score the inputs of recorded predictions; returns at once."""
     if not shadow_ids:
         return
-    inputs = [Input(record, len(orjson.dumps(record.input_data))) for record in answered]
+    inputs = [Input(record, len(orjson.dumps(record.scored_input))) for record in answered]
     for shadow_id in shadow_ids:
         backlog.add(shadow_id, inputs)
 
@@ -177,7 +178,7 @@ def _answer(model: LoadedModel, batch: Sequence[Input]) -> int:
 def _record(model: LoadedModel, answered: Record) -> Record:
     return Record(
         model.version,
-        answered.input_data,
+        answered.scored_input,
         request_id=answered.request_id,
         user_id=answered.user_id,
         api_key_id=answered.api_key_id,
@@ -185,6 +186,7 @@ def _record(model: LoadedModel, answered: Record) -> Record:
         alias=answered.alias,
         arm=Prediction.Arm.SHADOW.value,
         primary_id=answered.pk,
+        _masks=both(answered.masks, model.masks),
     )
 
 

@@ -1,5 +1,6 @@
 """Predictions and outcomes of versions that have a signature but no file."""
 
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -101,6 +102,17 @@ def create_predictions(
         ),
         batch_size=2000,
     )
+
+
+def wait_until_followable() -> None:
+    """Wait until every committed row can be exported and followed.
+
+    Transactions of other tests on the same server, which are open, hold rows back.
+    """
+    deadline = time.monotonic() + 60
+    while Prediction.objects.count() != Prediction.objects.in_commit_order().count():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def add_labels(rows: Sequence[Prediction], labels: Sequence[Any]) -> None:

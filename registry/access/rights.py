@@ -78,13 +78,21 @@ def holds_everywhere(accessor: Accessor, right: Right, permission: str | None = 
     return is_allowed_by_key and has_on_all(accessor, right, permission)
 
 
+def has(accessor: Accessor, right: Right, name: str, *, permission: str | None = None) -> bool:
+    """Whether the accessor has the right on this model. Who has it on every model is not asked
+    whether this one exists.
+    """
+    return (
+        holds_everywhere(accessor, right, permission)
+        or models_with(accessor, right, permission=permission).filter(name=name).exists()
+    )
+
+
 def require(accessor: Accessor, right: Right, name: str, *, permission: str | None = None) -> None:
     """Raise ModelNotFound if the accessor may not know of this model, PermissionDenied if they lack
-    the right. Who has it on every model is not asked whether this one exists.
+    the right.
     """
-    if holds_everywhere(accessor, right, permission):
-        return
-    if models_with(accessor, right, permission=permission).filter(name=name).exists():
+    if has(accessor, right, name, permission=permission):
         return
     if not visible_models(accessor).filter(name=name).exists():
         raise ModelNotFound(f"Model {name} not found")

@@ -13,7 +13,9 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from registry import hooks
+from registry.access.accessor import Accessor
 from registry.aliases import moves
+from registry.aliases.approvals import requests
 from registry.aliases.forms import MOVE_ERRORS, AliasAddForm, AliasChangeForm, AliasForm
 from registry.aliases.recording import Attribution
 from registry.models import MAX_REASON_LENGTH, Alias, AliasMove, ModelVersion
@@ -117,6 +119,8 @@ class AliasAdmin(_AliasAdmin):
         if not self.has_change_permission(request, row):
             raise PermissionDenied
         reason = request.POST.get("reason", "").strip()[:MAX_REASON_LENGTH].replace("\0", "")
+        if requests.is_needed(row.name):
+            return self._ask_to_roll_back(request, row, reason)
         try:
             after = moves.rollback(
                 name=row.name,
@@ -130,6 +134,24 @@ class AliasAdmin(_AliasAdmin):
             self.log_change(request, row, message)
             self.message_user(request, message, messages.SUCCESS)
         return HttpResponseRedirect(reverse("admin:registry_alias_change", args=[row.pk]))
+
+    def _ask_to_roll_back(self, request: HttpRequest, row: Alias, reason: str) -> HttpResponse:
+        try:
+            asked = requests.ask_to_roll_back(
+                name=row.name, alias=row.alias, reason=reason, accessor=Accessor.of(request)
+            )
+        except MOVE_ERRORS as error:
+            self.message_user(request, str(error), messages.ERROR)
+        else:
+            message = f"Request {asked.pk} waits for somebody else's approval."
+            self.message_user(request, message, messages.WARNING)
+        return HttpResponseRedirect(reverse("admin:registry_alias_change", args=[row.pk]))
+
+    def has_delete_permission(self, request: HttpRequest, obj: Alias | None = None) -> bool:
+        # The API asks for the approval of a removal.
+        return super().has_delete_permission(request, obj) and (
+            obj is None or not requests.is_needed(obj.name)
+        )
 
     def save_model(self, request: HttpRequest, obj: Alias, form: AliasForm, change: bool) -> None:
         """Do nothing: the form has moved the alias already."""

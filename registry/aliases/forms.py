@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 from django import forms
 from django.core.validators import RegexValidator
 
+from registry.access.accessor import Accessor
 from registry.aliases import moves
+from registry.aliases.approvals import requests
 from registry.aliases.moves import CanarySpec
 from registry.aliases.recording import SYSTEM, AliasMoved
 from registry.aliases.validation import MoveRefused
+from registry.exact_json.values import JSONObject
 from registry.models import (
     CHAMPION,
     MAX_ALIAS_LENGTH,
@@ -81,15 +84,41 @@ class AliasForm(_ModelForm):
         return super().is_valid() and self._move_alias()
 
     def _move_alias(self) -> bool:
+        arguments = self.move_arguments()
+        if requests.is_needed(arguments["name"]):
+            self._ask(arguments)
+            return False
         try:
             self.instance, _ = moves.set_alias(
-                **self.move_arguments(),
+                **arguments,
                 force=self.cleaned_data["force"],
                 attribution=replace(self.attribution, reason=self.cleaned_data["reason"]),
             )
         except MOVE_ERRORS as error:
             self.add_error(None, str(error))
         return not self.errors
+
+    def _ask(self, arguments: MoveArguments) -> None:
+        """Ask somebody else to approve the move; the page says so where it shows errors."""
+        move: JSONObject = {"version": arguments["version"], "force": self.cleaned_data["force"]}
+        if "canary" in arguments:
+            canary = arguments["canary"]
+            move["canary"] = canary and {"version": canary[0], "percent": canary[1]}
+        if "shadows" in arguments:
+            move["shadows"] = arguments["shadows"]
+        try:
+            asked = requests.ask_to_set(
+                name=arguments["name"],
+                alias=arguments["alias"],
+                move=move,
+                reason=self.cleaned_data["reason"],
+                accessor=Accessor(self.attribution.user, request_id=self.attribution.request_id),
+            )
+        except MOVE_ERRORS as error:
+            self.add_error(None, str(error))
+        else:
+            message = f"Nothing has been moved: request {asked.pk} waits for somebody's approval."
+            self.add_error(None, message)
 
     def move_arguments(self) -> MoveArguments:
         raise NotImplementedError

@@ -20,7 +20,7 @@ from registry.access import rights
 from registry.access.accessor import Accessor
 from registry.aliases import moves
 from registry.aliases.approvals import requests
-from registry.aliases.approvals.serializers import AliasRequestSerializer
+from registry.aliases.approvals.serializers import RequestedMoveSerializer
 from registry.aliases.moves import UNCHANGED
 from registry.aliases.recording import Attribution
 from registry.aliases.serializers import (
@@ -78,7 +78,7 @@ class AliasViewSet(ListModelMixin, GenericViewSet[Alias]):
         responses={
             200: AliasSerializer,
             201: AliasSerializer,
-            202: AliasRequestSerializer,
+            202: RequestedMoveSerializer,
             **CONFLICT,
         },
     )
@@ -109,7 +109,7 @@ class AliasViewSet(ListModelMixin, GenericViewSet[Alias]):
     @extend_schema(
         responses={
             204: OpenApiResponse(description="Removed. Its history stays."),
-            202: AliasRequestSerializer,
+            202: RequestedMoveSerializer,
             **CONFLICT,
         }
     )
@@ -123,7 +123,7 @@ class AliasViewSet(ListModelMixin, GenericViewSet[Alias]):
 
     @extend_schema(
         request=RollbackRequest,
-        responses={200: AliasSerializer, 202: AliasRequestSerializer, **CONFLICT},
+        responses={200: AliasSerializer, 202: RequestedMoveSerializer, **CONFLICT},
     )
     def rollback(self, request: Request, name: str, alias: str) -> Response:
         """Restore the previous version with its shadows, without a canary. Repeat to go further."""
@@ -165,7 +165,7 @@ class AliasMoveViewSet(ListModelMixin, GenericViewSet[AliasMove]):
 
 def _accepted(request: AliasMoveRequest) -> Response:
     """The answer to a move that somebody else must approve first."""
-    return Response(AliasRequestSerializer(request).data, HTTP_202_ACCEPTED)
+    return Response(RequestedMoveSerializer(request).data, HTTP_202_ACCEPTED)
 
 
 def _validated_key(name: str, alias: str) -> AliasKey:

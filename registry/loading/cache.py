@@ -8,6 +8,7 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from functools import cached_property
 
+from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from registry.isolation.runtime import IsolatedRuntime
@@ -15,6 +16,7 @@ from registry.loading.errors import ModelNotReady
 from registry.metrics import LOADED_MODELS
 from registry.models import ModelVersion
 from registry.runtimes.base import Interruptible, Runtime
+from registry.signatures.masking import Masks
 from registry.signatures.signature import Signature
 
 logger = logging.getLogger(__name__)
@@ -40,6 +42,11 @@ class LoadedModel:
     def interruptible(self) -> Interruptible | None:
         """The runtime, if its calls can be given up. Cached: the check is slower than a model."""
         return self.runtime if isinstance(self.runtime, Interruptible) else None
+
+    @cached_property
+    def masks(self) -> Masks | None:
+        """What the log does not have of its inputs; None if it may have everything."""
+        return Masks.of(self.signature, settings.MASKING_KEY.encode())
 
     @property
     def size_bytes(self) -> int:

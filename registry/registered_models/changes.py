@@ -47,7 +47,7 @@ def create(
     try:
         with transaction.atomic():
             model = RegisteredModel.objects.create(name=name, **fields)
-            _record("created", model, accessor, {**fields})
+            record_change("created", model, accessor, {**fields})
     except IntegrityError as error:
         if RegisteredModel.objects.filter(name=name).exists():
             raise RegisteredModelExists(f"Model {name} already exists") from error
@@ -74,7 +74,7 @@ def change(
             setattr(model, field, value)
         if changed:
             model.save(update_fields=list(changed))
-            _record("changed", model, accessor, changed)
+            record_change("changed", model, accessor, changed)
     return model
 
 
@@ -88,7 +88,7 @@ def delete(*, name: str, accessor: Accessor = SYSTEM) -> None:
             model = RegisteredModel.objects.select_for_update().find(name)
             if is_in_use(name):
                 raise RegisteredModelInUse(in_use)
-            _record("deleted", model, accessor, {})
+            record_change("deleted", model, accessor, {})
             model.delete()
     except (ProtectedError, IntegrityError) as error:
         raise RegisteredModelInUse(in_use) from error
@@ -100,7 +100,9 @@ def is_in_use(name: str) -> bool:
     )
 
 
-def _record(target: str, model: RegisteredModel, accessor: Accessor, changed: JSONObject) -> None:
+def record_change(
+    target: str, model: RegisteredModel, accessor: Accessor, changed: JSONObject
+) -> None:
     details: JSONObject = {"fields": sorted(changed)}
     details |= {field: changed[field] for field in AUDITED_VALUES if field in changed}
     if "owner" in changed:

@@ -43,7 +43,7 @@ def put_grant(
             setattr(grant, right.value, right in held)
         grant.save()
         if is_new or before != set(held):
-            _record(grant, accessor, before, set(held))
+            record_grant(grant, accessor, before, set(held))
     return grant, is_new
 
 
@@ -55,16 +55,14 @@ def remove_grant(*, model: RegisteredModel, grant_id: int, accessor: Accessor = 
         if grant is None:
             raise GrantNotFound(f"Grant {grant_id} of model {model.name} not found")
         _require_held(accessor, model, set(grant.rights))
-        _record(grant, accessor, set(grant.rights), set())
+        record_grant(grant, accessor, set(grant.rights), set())
         grant.delete()
 
 
 def may_change(accessor: Accessor, model: RegisteredModel) -> bool:
     """Whether the accessor may read the grants of a model, and give the rights they have."""
     return any(
-        rights.models_with(accessor, Right.MANAGE_VERSIONS, permission=permission)
-        .filter(pk=model.pk)
-        .exists()
+        rights.has(accessor, Right.MANAGE_VERSIONS, model.name, permission=permission)
         for permission in (None, PERMISSION)
     )
 
@@ -78,7 +76,7 @@ def _require_held(accessor: Accessor, model: RegisteredModel, changed: set[Right
         )
 
 
-def _record(grant: Grant, accessor: Accessor, before: set[Right], after: set[Right]) -> None:
+def record_grant(grant: Grant, accessor: Accessor, before: set[Right], after: set[Right]) -> None:
     who = f"user {grant.user}" if grant.user else f"group {grant.group}"
     audit.record(
         AuditEvent.Action.RIGHTS_CHANGED,

@@ -20,7 +20,7 @@ from rest_framework.viewsets import GenericViewSet
 from registry.access import rights
 from registry.access.accessor import Accessor
 from registry.aliases.approvals import requests
-from registry.aliases.approvals.serializers import AliasRequestSerializer
+from registry.aliases.approvals.serializers import RequestedMoveSerializer
 from registry.models import Grant, RegisteredModel, Right
 from registry.pagination import KeysetPagination
 from registry.registered_models import changes
@@ -84,7 +84,7 @@ class RegisteredModelViewSet(ListModelMixin, GenericViewSet[RegisteredModel]):
         request=RegisteredModelChange,
         responses={
             200: RegisteredModelDetailSerializer,
-            202: AliasRequestSerializer,
+            202: RequestedMoveSerializer,
             409: None,
         },
     )
@@ -105,7 +105,7 @@ class RegisteredModelViewSet(ListModelMixin, GenericViewSet[RegisteredModel]):
                 message = "Send it alone: somebody else must approve it."
                 raise ValidationError({"needs_approval": [message]})
             waiting = requests.ask_to_end_approval(name=name, accessor=accessor)
-            return Response(AliasRequestSerializer(waiting).data, HTTP_202_ACCEPTED)
+            return Response(RequestedMoveSerializer(waiting).data, HTTP_202_ACCEPTED)
         return self._respond(changes.change(name=name, accessor=accessor, **fields), accessor)
 
     @extend_schema(
@@ -131,7 +131,7 @@ class RegisteredModelViewSet(ListModelMixin, GenericViewSet[RegisteredModel]):
 
 
 def _require_to_manage(accessor: Accessor, name: str, permission: str) -> None:
-    if not rights.holds_everywhere(accessor, Right.MANAGE_VERSIONS, permission):
+    if not rights.has(accessor, Right.MANAGE_VERSIONS, name, permission=permission):
         rights.require(accessor, Right.MANAGE_VERSIONS, name)
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from registry.signatures.arrangement import extract_cells
+from registry.signatures.sensitivity import Sensitivity, merge_sensitivity
 from registry.signatures.signature import (
     DTYPES,
     Batching,
@@ -106,7 +107,8 @@ def _name_matrix_columns(
         _require_same(tensor, "features", tensor.features, names)
         return _split_matrix(tensor, columns)
     is_nullable = any(column.nullable for column in columns)
-    return (tensor,), (Input(tensor.name, None, (), names, is_nullable),)
+    sensitive = tuple((column.name, rule) for column in columns for _, rule in column.sensitive)
+    return (tensor,), (Input(tensor.name, None, (), names, is_nullable, sensitive=sensitive),)
 
 
 def _split_matrix(
@@ -145,6 +147,7 @@ def _merge_input(tensor: Input, declared: Input | None) -> Input:
         datatype=declared.datatype if is_alternative else tensor.datatype or declared.datatype,
         features=tensor.features or declared.features,
         nullable=tensor.nullable or declared.nullable,
+        sensitive=_merge_sensitive(tensor, declared),
         # Example rows do not overrule a declaration.
         alternatives=() if declared.datatype else tensor.alternatives,
     )
@@ -159,6 +162,14 @@ def _merge_input(tensor: Input, declared: Input | None) -> Input:
             f"input {tensor.name}: {merged.datatype} cannot hold missing values; declare FP64"
         )
     return merged
+
+
+def _merge_sensitive(tensor: Input, declared: Input) -> Sensitivity:
+    try:
+        features = tensor.features or declared.features
+        return merge_sensitivity(tensor.sensitive, declared.sensitive, features)
+    except ValueError as error:
+        raise SignatureError(f"input {tensor.name}: {error}") from error
 
 
 def _can_be_missing(datatype: str | None) -> bool:

@@ -11,6 +11,8 @@ from typing import Literal, Self, TypeAlias
 
 import numpy as np
 
+from registry.signatures.sensitivity import Sensitivity, parse_sensitivity, sensitivity_as_json
+
 ClassLabel: TypeAlias = str | int | float | bool
 Kind: TypeAlias = Literal["value", "label", "probabilities"]
 Batching: TypeAlias = Literal["joined", "single", "unbatched"]
@@ -44,6 +46,7 @@ DTYPES: Mapping[str, np.dtype] = {
 DATATYPES: Mapping[np.dtype, str] = {dtype: name for name, dtype in DTYPES.items()}
 
 _FIELDS = {"inputs", "outputs", "classes", "columns", "batching"}
+_INPUT_FIELDS = {"name", "datatype", "shape", "features", "nullable", "sensitive"}
 
 # Listing every missing feature of a wide model would take more space than the request did.
 MAX_REPORTED_ERRORS = 20
@@ -60,7 +63,8 @@ class Input:
     `shape` is (-1,) for one value per row or (-1, k, ...) for more; () in a declared signature
     means "as in the file". `datatype` is None as long as it is unknown. `features` are the names of
     a (-1, k) tensor's columns, if they have any. If `nullable`, a JSON null is a missing value: NaN
-    in a float tensor, None in any other, which then is an array of objects.
+    in a float tensor, None in any other, which then is an array of objects. The log does not have
+    the values that are `sensitive`.
 
     Only in a signature from a file, `alternatives` are the datatypes that a declaration may choose
     instead of `datatype`, for the input or for single columns of a (-1, k) tensor. The runtime then
@@ -75,6 +79,7 @@ class Input:
     nullable: bool = False
     alternatives: tuple[str, ...] = field(default=(), compare=False)
     has_spaces_replaced: bool = field(default=False, compare=False)
+    sensitive: Sensitivity = ()
 
     @property
     def row_shape(self) -> tuple[int, ...]:
@@ -176,6 +181,7 @@ class Signature:
                     "shape": list(tensor.shape),
                     **({"features": list(tensor.features)} if tensor.features else {}),
                     **({"nullable": True} if tensor.nullable else {}),
+                    **sensitivity_as_json(tensor.sensitive),
                 }
                 for tensor in self.inputs
             ],
@@ -214,7 +220,7 @@ def label_datatype(classes: Sequence[ClassLabel]) -> str:
 
 
 def _parse_input(item: object, path: str) -> Input:
-    body = _object(item, path, {"name", "datatype", "shape", "features", "nullable"})
+    body = _object(item, path, _INPUT_FIELDS)
     datatype = body.get("datatype")
     if datatype is not None and (not isinstance(datatype, str) or datatype not in DTYPES):
         raise SignatureError(f"{path}.datatype: must be one of {', '.join(DTYPES)}")
@@ -231,7 +237,15 @@ def _parse_input(item: object, path: str) -> Input:
         _parse_shape(body, path),
         features,
         nullable,
+        sensitive=_parse_sensitive(body, path),
     )
+
+
+def _parse_sensitive(body: Mapping[str, object], path: str) -> Sensitivity:
+    try:
+        return parse_sensitivity(body["sensitive"]) if "sensitive" in body else ()
+    except (TypeError, ValueError) as error:
+        raise SignatureError(f"{path}.sensitive: {error}") from error
 
 
 def _parse_columns(body: Mapping[str, object]) -> tuple[Input, ...]:

@@ -3,8 +3,13 @@
 Every function runs inside the transaction of the change.
 """
 
-from registry.models import AliasMove, ModelVersion
-from registry.webhooks.events import ALIAS_MOVED, ARTIFACT_ATTACHED, VERSION_REGISTERED
+from registry.models import AliasMove, AliasRequest, ModelVersion
+from registry.webhooks.events import (
+    ALIAS_MOVED,
+    APPROVAL_REQUESTED,
+    ARTIFACT_ATTACHED,
+    VERSION_REGISTERED,
+)
 from registry.webhooks.outbox import publish
 
 
@@ -32,6 +37,19 @@ def announce_move(move: AliasMove) -> None:
         "request_id": move.request_id,
     }
     publish(ALIAS_MOVED, move.name, data)
+
+
+def announce_request(request: AliasRequest) -> None:
+    data = {
+        "request": request.pk,
+        "kind": request.kind,
+        "alias": request.alias,
+        "move": request.move,
+        "reason": request.reason,
+        "user_id": request.requested_by_id,
+        "expires_at": request.expires_at.isoformat(),
+    }
+    publish(APPROVAL_REQUESTED, request.name, data)
 
 
 def _version_data(version: ModelVersion) -> dict[str, object]:

@@ -29,6 +29,10 @@ def work(database_url: str, *options: str) -> "subprocess.Popen[str]":
     )
 
 
+def metrics(port: int) -> bytes:
+    return get(port, "/metrics", Authorization="Bearer for-tests")[1]
+
+
 def work_process_of(server: "subprocess.Popen[bytes]") -> int | None:
     for pid in workers_of(server):
         command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
@@ -66,9 +70,10 @@ def test_worker_ends_with_its_parent(database_url: str) -> None:
 @pytest.mark.slow
 def test_server_keeps_a_worker_running_and_takes_it_along(database_url: str) -> None:
     port = free_port()
-    with serving(database_url, port, "--with-worker", workers=1, LOG_LEVEL="ERROR") as server:
+    environment = {"LOG_LEVEL": "ERROR", "METRICS_TOKEN": "for-tests"}
+    with serving(database_url, port, "--with-worker", workers=1, **environment) as server:
         wait_until_alive(port)
-        wait_until(lambda: work_process_of(server))
+        wait_until(lambda: b'mlapi_work_pending{kind="webhooks"} 0.0' in metrics(port))
         first = work_process_of(server)
         assert first is not None
         os.kill(first, signal.SIGKILL)

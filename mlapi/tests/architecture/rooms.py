@@ -82,14 +82,6 @@ ROOMS: dict[str, set[str]] = {
     "registry.conversion.pickles": REGISTRY_WITHOUT_DJANGO
     | {"registry.artifacts", "registry.conversion", "registry.isolation"},
     "registry.models": {"registry.exact_json", "registry.statements"},
-    "registry.access": {
-        "registry.exact_json",
-        "registry.loading.cache",
-        "registry.metrics",
-        "registry.models",
-        "registry.pagination",
-        "registry.statements",
-    },
     "registry.http_client": set(),
     "registry.work": {"registry.metrics", "registry.models", "registry.readonly_admin"},
     "registry.webhooks": {
@@ -108,6 +100,14 @@ ROOMS: dict[str, set[str]] = {
         "registry.models",
         "registry.webhooks",
         "registry.work",
+    },
+    "registry.access": {
+        "registry.exact_json",
+        "registry.loading.cache",
+        "registry.metrics",
+        "registry.models",
+        "registry.pagination",
+        "registry.statements",
     },
     "registry.access.keys": {
         "registry.access",
@@ -134,6 +134,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "registry.aliases.approvals": {
         "registry.access",
+        "registry.webhooks",
         "registry.aliases",
         "registry.exact_json",
         "registry.models",
@@ -161,6 +162,8 @@ ROOMS: dict[str, set[str]] = {
         "predictions.evaluation.replays.promotion_gate",
         "predictions.evaluation.replays.announcements",
         "predictions.models",
+        "predictions.retention.admin",
+        "predictions.retention.work",
         "predictions.serving",
         "predictions.serving.guards",
         "predictions.serving.limits",

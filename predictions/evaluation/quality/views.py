@@ -52,11 +52,11 @@ class ModelQualityViewSet(WindowViewSet):
     )
     def list(self, request: Request, pk: str) -> Response:
         """Figures of the predictions made in a window, shadow rows included, by their outcomes."""
-        accessor = Accessor.of(request)
+        accessor, window = Accessor.of(request), self.read_window()
         version = find_visible(int(pk), accessor)
         # The figures are of everybody's predictions.
         rights.require(accessor, Right.READ_LOG, version.name)
-        return Response(quality_of(version, **self.read_window()))
+        return Response(quality_of(version, **window))
 
 
 class AliasComparisonViewSet(WindowViewSet):
@@ -73,7 +73,7 @@ class AliasComparisonViewSet(WindowViewSet):
         """What champion, canary and shadows answered in a window, with 95 % intervals."""
         alias_path = AliasPath(data={"name": name, "alias": alias})
         alias_path.is_valid(raise_exception=True)
-        accessor = Accessor.of(request)
+        accessor, window = Accessor.of(request), self.read_window()
         rights.visible(Alias.objects.all(), accessor).find(name, alias)
         rights.require(accessor, Right.READ_LOG, name)
-        return Response(compare_arms(**alias_path.validated_data, **self.read_window()))
+        return Response(compare_arms(**alias_path.validated_data, **window))

@@ -12,6 +12,7 @@ from predictions.models import Prediction, Replay
 from registry.access import rights
 from registry.access.accessor import SYSTEM, Accessor
 from registry.models import ModelNotFound, ModelVersion
+from registry.signatures.masking import feature_rules
 from registry.signatures.signature import Signature
 
 CHUNK_ROWS = 2000
@@ -22,6 +23,10 @@ ASSUMED_LENGTH = 1000
 
 # The ID of a version, or its name and version.
 VersionKey: TypeAlias = int | tuple[str, str]
+
+
+class InputsMasked(Exception):
+    """The log does not have the inputs as they were scored; the message is for the caller."""
 
 
 class RecordedRow(NamedTuple):
@@ -66,6 +71,23 @@ class Plan:
         return unfinished.with_versions().newest_first().first()
 
 
+def masked_features(version: ModelVersion) -> list[str]:
+    """The features whose recorded values are not what the version scored."""
+    if version.signature is None:
+        return []
+    inputs = Signature.from_json(version.signature).inputs
+    return [name for tensor in inputs for name in feature_rules(tensor)]
+
+
+def require_replayable(plan: Plan) -> None:
+    """Raise InputsMasked if the recorded inputs lack what the version scored."""
+    if masked := masked_features(plan.from_version):
+        raise InputsMasked(
+            f"The recorded inputs of {plan.from_version} are masked ({', '.join(masked)}), so they"
+            " cannot be replayed"
+        )
+
+
 def find_version(key: VersionKey, accessor: Accessor = SYSTEM) -> ModelVersion:
     """The version with this key, active or not; raises ModelNotFound, also if the accessor may not
     know of it.
@@ -97,9 +119,18 @@ def replayed_rows(replay: Replay) -> QuerySet[Prediction]:
         status=Prediction.Status.SUCCEEDED,
         created_at__lt=before,
     )
+    if masked := _masked_versions(replay.from_version):
+        # A shadow's row is masked by the version whose input it copies, too.
+        rows = rows.exclude(primary__model__in=masked)
     if replay.since is not None:
         rows = rows.filter(created_at__gte=replay.since)
     return rows.newest_first()
+
+
+def _masked_versions(version: ModelVersion) -> list[int]:
+    """The versions of the same name with masked inputs."""
+    others = ModelVersion.objects.filter(name=version.name, signature__isnull=False)
+    return [other.pk for other in others.only("pk", "signature") if masked_features(other)]
 
 
 def next_chunk(replay: Replay, size: int) -> list[RecordedRow]:

@@ -54,7 +54,8 @@ def load_model(version: ModelVersion) -> LoadedModel:
 
 
 def start(plan: Plan, *, created_by: User | None = None) -> Replay:
-    """A new replay, with its rows counted and none of them replayed yet."""
+    """A new replay, with its rows counted and none of them replayed yet; raises InputsMasked."""
+    plans.require_replayable(plan)
     replay = plan.draft(created_by)
     replay.rows_expected = plans.count_rows(replay)
     replay.save(force_insert=True)
@@ -64,7 +65,8 @@ def start(plan: Plan, *, created_by: User | None = None) -> Replay:
 def run_now(plan: Plan, *, created_by: User) -> Replay:
     """Replay at most MAX_REPLAY_ROWS rows while the caller waits, one replay at a time.
 
-    Raises ReplayTooLarge, ReplayBusy and what `load_model` raises; nothing is written then.
+    Raises ReplayTooLarge, ReplayBusy, InputsMasked and what `load_model` raises; nothing is written
+    then.
     """
     if not _request_lock.acquire(blocking=False):
         raise ReplayBusy("Another replay is running in this process. Try again in a few seconds.")

@@ -74,8 +74,7 @@ def _require_rights(accessor: Accessor, recorded: ModelVersion, new: ModelVersio
         (Right.PREDICT, "predictions.add_replay"),
         (Right.MANAGE_VERSIONS, None),
     ):
-        allowed = rights.models_with(accessor, right, permission=permission)
-        if allowed.filter(name=new.name).exists():
+        if rights.has(accessor, right, new.name, permission=permission):
             return
     raise PermissionDenied(f"You may not {Right.PREDICT.label} of model {new.name}.")
 

@@ -10,7 +10,12 @@ from pyarrow import parquet
 from rest_framework.test import APIClient
 
 from predictions.export import reading, streaming
-from predictions.testing.rows import REGRESSOR_SIGNATURE, create_predictions, make_version
+from predictions.testing.rows import (
+    REGRESSOR_SIGNATURE,
+    create_predictions,
+    make_version,
+    wait_until_followable,
+)
 from registry.models import AuditEvent, Grant, ModelVersion, RegisteredModel
 from registry.testing.clients import api_client
 
@@ -34,6 +39,11 @@ def reader(version: ModelVersion) -> APIClient:
     return api_client(user)
 
 
+def ask(client: APIClient, query: dict[str, Any]) -> Any:
+    wait_until_followable()
+    return client.get(URL, query)
+
+
 def content(response: Any) -> bytes:
     assert response.status_code == 200, response.content
     return b"".join(response.streaming_content)
@@ -46,7 +56,7 @@ def lines(response: Any) -> list[Any]:
 def test_parquet_is_streamed_with_typed_columns(reader: APIClient, version: ModelVersion) -> None:
     create_predictions(version, [0.5, 1.5])
 
-    response: Any = reader.get(URL, {"format": "parquet"})
+    response: Any = ask(reader, {"format": "parquet"})
 
     table = parquet.read_table(BytesIO(content(response)))
     assert table["input.x"].to_pylist() == [0.0, 1.0]
@@ -59,7 +69,7 @@ def test_parquet_is_streamed_with_typed_columns(reader: APIClient, version: Mode
 def test_text_formats_are_streamed(reader: APIClient, version: ModelVersion, format: str) -> None:
     create_predictions(version, [0.5, 1.5])
 
-    text = content(reader.get(URL, {"format": format})).decode()
+    text = content(ask(reader, {"format": format})).decode()
 
     assert len(text.splitlines()) == {"csv": 3, "ndjson": 2}[format]
 
@@ -69,7 +79,7 @@ def test_a_caller_without_the_right_gets_their_own_predictions(version: ModelVer
     create_predictions(version, [0.5])
     [own] = create_predictions(version, [1.5], user=user)
 
-    rows = lines(api_client(user).get(URL, {"format": "ndjson"}))
+    rows = lines(ask(api_client(user), {"format": "ndjson"}))
 
     assert [row["id"] for row in rows] == [own.pk]
 
@@ -83,12 +93,12 @@ def test_filters_apply_and_an_export_goes_on_where_another_ended(
 ) -> None:
     create_predictions(version, [0.5], reference="a")
     query = {"format": "ndjson", "reference": "a"}
-    first: Any = reader.get(URL, query)
+    first: Any = ask(reader, query)
     assert len(lines(first)) == 1
     create_predictions(version, [1.5, 2.5], reference="a")
     create_predictions(version, [3.5], reference="b")
 
-    second = reader.get(URL, {**query, "from_position": first["Export-Position"]})
+    second = ask(reader, {**query, "from_position": first["Export-Position"]})
 
     assert [row["prediction"] for row in lines(second)] == [1.5, 2.5]
 
@@ -107,7 +117,7 @@ def test_filters_apply_and_an_export_goes_on_where_another_ended(
 def test_an_invalid_parameter_is_named(
     reader: APIClient, query: dict[str, str], field: str
 ) -> None:
-    response = reader.get(URL, query)
+    response = ask(reader, query)
 
     assert response.status_code == 400
     assert list(response.json()["errors"]) == [field]
@@ -116,7 +126,7 @@ def test_an_invalid_parameter_is_named(
 def test_an_export_is_audited_without_personal_values(
     reader: APIClient, version: ModelVersion
 ) -> None:
-    content(reader.get(URL, {"format": "csv", "reference": "secret", "status": "failed"}))
+    content(ask(reader, {"format": "csv", "reference": "secret", "status": "failed"}))
 
     event = AuditEvent.objects.get(action="exported")
     assert event.user is not None
@@ -130,17 +140,15 @@ def test_an_export_is_audited_without_personal_values(
 def test_too_many_exports_at_once_are_refused(
     reader: APIClient, version: ModelVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    responses: list[Any] = [
-        reader.get(URL, {"format": "csv"}) for _ in range(streaming.MAX_STREAMS)
-    ]
+    responses: list[Any] = [ask(reader, {"format": "csv"}) for _ in range(streaming.MAX_STREAMS)]
 
-    refused = reader.get(URL, {"format": "csv"})
+    refused = ask(reader, {"format": "csv"})
 
     assert (refused.status_code, refused["Retry-After"]) == (503, "10")
     # Whether they were read or not.
     for response in responses:
         response.close()
-    content(reader.get(URL, {"format": "csv"}))
+    content(ask(reader, {"format": "csv"}))
 
 
 def test_a_stream_that_fails_breaks_off(
@@ -157,12 +165,12 @@ def test_a_stream_that_fails_breaks_off(
         return fetch(rows)
 
     monkeypatch.setattr(reading, "_fetch", fail_later)
-    response: Any = reader.get(URL, {"format": "csv"})
+    response: Any = ask(reader, {"format": "csv"})
     with pytest.raises(RuntimeError, match="gone"):
         b"".join(response.streaming_content)
     monkeypatch.undo()
     for _ in range(streaming.MAX_STREAMS + 1):
-        content(reader.get(URL, {"format": "csv"}))
+        content(ask(reader, {"format": "csv"}))
 
 
 def test_large_inputs_are_read_in_smaller_chunks(
@@ -181,7 +189,7 @@ def test_large_inputs_are_read_in_smaller_chunks(
 
     monkeypatch.setattr(reading, "_fetch", measure)
 
-    rows = lines(reader.get(URL, {"format": "ndjson"}))
+    rows = lines(ask(reader, {"format": "ndjson"}))
 
     assert [row["prediction"] for row in rows] == [0, 1, 2, 3, 4, 5, 6]
     assert max(sizes) == 3

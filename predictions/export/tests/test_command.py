@@ -14,7 +14,12 @@ from django.core.management import CommandError, call_command
 from predictions.export import runner
 from predictions.export.formats.spreadsheet import original_text
 from predictions.models import Outcome, Prediction
-from predictions.testing.rows import NOON, create_predictions, make_version
+from predictions.testing.rows import (
+    NOON,
+    create_predictions,
+    make_version,
+    wait_until_followable,
+)
 from registry.exact_json.values import JSONObject
 from registry.models import ModelVersion
 
@@ -34,6 +39,7 @@ ROW = {"age": 41, "income": 0.1, "city": "Köln", "embedding": [1.0, 2.0, 0.1]}
 
 
 def export(folder: Path, *options: str) -> str:
+    wait_until_followable()
     out = StringIO()
     call_command("export_predictions", str(folder), *options, stdout=out)
     return out.getvalue()

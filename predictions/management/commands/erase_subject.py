@@ -5,7 +5,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from predictions.models import MAX_PRIVACY_REASON_LENGTH, Erasure
 from predictions.retention import erasing
-from predictions.retention.holds import HeldByLaw
+from predictions.retention.errors import ErasureTooLarge, HeldByLaw, NamesSubject
 from registry.models import ModelNotFound
 
 
@@ -64,8 +64,8 @@ class Command(BaseCommand):
         except (
             ModelNotFound,
             HeldByLaw,
-            erasing.ErasureTooLarge,
-            erasing.NamesSubject,
+            ErasureTooLarge,
+            NamesSubject,
         ) as error:
             raise CommandError(str(error)) from error
         self.stdout.write(self.style.SUCCESS(f"{erasure} is complete."))

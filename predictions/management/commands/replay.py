@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
 from predictions.evaluation.replays import runner
-from predictions.evaluation.replays.plan import Plan, find_version
+from predictions.evaluation.replays.plan import InputsMasked, Plan, find_version
 from predictions.evaluation.replays.serializers import ReplayRequest
 from predictions.models import Replay, ReplayNotFound
 from registry.exact_json.values import JSONObject
@@ -79,6 +79,7 @@ class Command(BaseCommand):
             ModelNotReady,
             ModelQuarantined,
             ReplayNotFound,
+            InputsMasked,
             runner.ReplayTaken,
         ) as error:
             raise CommandError(str(error)) from error

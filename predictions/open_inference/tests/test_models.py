@@ -187,8 +187,8 @@ def test_the_index_costs_two_queries(
     for i in range(5):
         make_version(f"bare{i}")
 
-    # The user and the versions.
-    with django_assert_num_queries(2):
+    # The user, two for permissions, and the versions.
+    with django_assert_num_queries(4):
         client.post("/v2/repository/index")
 
 
@@ -243,9 +243,9 @@ def test_statistics_read_only_the_newest_predictions(
     assert model["inference_count"] == 3
 
 
-def test_statistics_cost_three_queries(
+def test_statistics_cost_five_queries(
     client: APIClient, champion: Alias, django_assert_num_queries: Any
 ) -> None:
-    # The user, the version and its predictions.
-    with django_assert_num_queries(3):
+    # The user, two for permissions, the version and its predictions.
+    with django_assert_num_queries(5):
         client.get("/v2/models/iris/stats")

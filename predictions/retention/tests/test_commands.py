@@ -11,8 +11,10 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from predictions.models import Erasure, IdempotencyKey, LegalHold, Prediction
+from predictions.retention.work import RETENTION
 from predictions.testing.rows import create_predictions, make_version
 from registry.models import AuditEvent, ModelVersion, RegisteredModel
+from registry.work.kinds import registered
 
 
 def run(*arguments: str) -> str:
@@ -50,6 +52,22 @@ def test_predictions_past_the_retention_of_their_model_are_deleted(version: Mode
     assert list(Prediction.objects.order_by("pk")) == rows
     event = AuditEvent.objects.get()
     assert (event.action, event.model, event.details["predictions"]) == ("pruned", "m", 1)
+
+
+def test_the_worker_deletes_what_is_due_until_it_is_stopped(version: ModelVersion) -> None:
+    record(version, 31)
+    assert RETENTION in registered()
+    turn = RETENTION.take_due()
+    assert turn is not None
+
+    RETENTION.run(turn, lambda: True)
+    assert Prediction.objects.count() == 1
+    turn = RETENTION.take_due()
+    assert turn is not None
+    RETENTION.run(turn, lambda: False)
+
+    assert Prediction.objects.count() == 0
+    assert AuditEvent.objects.get().model == "m"
 
 
 def test_idempotency_keys_of_deleted_predictions_go_with_them(

@@ -16,6 +16,7 @@ from predictions.models import (
     Replay,
 )
 from predictions.retention import erasing, holds
+from predictions.retention.errors import ErasureTooLarge, HeldByLaw, NamesSubject
 from predictions.retention.pseudonyms import pseudonym_of
 from predictions.testing.replays import iris_rows, record_labels, run_replay
 from predictions.testing.rows import create_predictions, make_version
@@ -96,7 +97,7 @@ def test_rows_of_one_reference_or_of_one_model_are_erased(version: ModelVersion)
 
 
 def test_the_reports_of_replays_are_computed_again(
-    iris: ModelVersion, iris_artifact: Artifact, make_version: MakeVersion
+    iris: ModelVersion, iris_artifact: Artifact, make_version: MakeVersion, user: User
 ) -> None:
     rows = record_labels(iris, iris_artifact, iris_rows()[::15])
     Prediction.objects.filter(pk__in=[row.pk for row in rows[:3]]).update(subject="17")
@@ -117,7 +118,7 @@ def test_a_legal_hold_refuses_the_erasure(version: ModelVersion) -> None:
     create_predictions(version, [1.0], subject="17")
     hold = holds.place(subject="17", reason="lawsuit 3")
 
-    with pytest.raises(holds.HeldByLaw, match="lawsuit 3"):
+    with pytest.raises(HeldByLaw, match="lawsuit 3"):
         erase("17")
     assert Prediction.objects.count() == 1
     assert not Erasure.objects.exists()
@@ -138,16 +139,16 @@ def test_a_hold_on_a_model_refuses_only_what_is_of_it(version: ModelVersion) -> 
 
     erase("17")
 
-    with pytest.raises(holds.HeldByLaw, match="audit of the model"):
+    with pytest.raises(HeldByLaw, match="audit of the model"):
         erase("18")
 
 
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"max_rows": 1}, erasing.ErasureTooLarge, "more than 1 predictions"),
+        ({"max_rows": 1}, ErasureTooLarge, "more than 1 predictions"),
         ({"model": "odd"}, ModelNotFound, "Model odd not found"),
-        ({"reason": "forget 17"}, erasing.NamesSubject, "must not contain the subject"),
+        ({"reason": "forget 17"}, NamesSubject, "must not contain the subject"),
     ],
 )
 def test_what_is_refused_deletes_nothing(

@@ -9,6 +9,7 @@ from django.db import connection, transaction
 
 from predictions.models import LegalHold, LegalHoldNotFound, Prediction
 from predictions.retention import holds
+from predictions.retention.errors import LegalHoldReleased
 from predictions.retention.pruning import Due, prune
 from predictions.testing.rows import NOON, create_predictions, make_version
 from registry.models import AuditEvent, ModelVersion, RegisteredModel
@@ -65,7 +66,7 @@ def test_a_hold_is_released_once(version: ModelVersion) -> None:
     hold = holds.place(subject="17", reason="lawsuit")
     holds.release(hold.pk, reason="settled")
 
-    with pytest.raises(holds.LegalHoldReleased):
+    with pytest.raises(LegalHoldReleased):
         holds.release(hold.pk, reason="again")
     with pytest.raises(LegalHoldNotFound):
         holds.release(hold.pk + 1, reason="odd")

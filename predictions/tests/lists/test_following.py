@@ -17,7 +17,7 @@ from predictions.models import Prediction, continue_numbers, has_rows_from_the_f
 from predictions.models.commit_order import create_offset_function
 from predictions.testing.rows import make_version
 from registry.models import ModelVersion
-from registry.testing.clients import api_client
+from registry.testing.clients import api_client, permit
 from registry.testing.databases import postgresql
 
 URL = "/api/v1/predictions/"
@@ -34,7 +34,7 @@ def version(transactional_db: None) -> ModelVersion:
 
 @pytest.fixture
 def api(transactional_db: None) -> APIClient:
-    return api_client(User.objects.create_user("follower"))
+    return api_client(permit(User.objects.create_user("follower"), "view_prediction"))
 
 
 def record(version: ModelVersion, **fields: Any) -> int:

@@ -29,6 +29,7 @@ from registry.models import (
     RegisteredModel,
     Right,
 )
+from registry.webhooks.announcements import announce_request
 
 Kind, Status = AliasRequest.Kind, AliasRequest.Status
 # So that a script that repeats itself does not fill the table.
@@ -105,6 +106,7 @@ def _ask(
             request_id=accessor.request_id,
         )
         record(AuditEvent.Action.APPROVAL_REQUESTED, request, accessor, request.status)
+        announce_request(request)
     return request
 
 

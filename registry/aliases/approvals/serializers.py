@@ -29,7 +29,7 @@ class AliasRequestQuery(serializers.Serializer[object]):
     status = serializers.ChoiceField(required=False, choices=STATES)
 
 
-class AliasRequestSerializer(serializers.ModelSerializer[AliasRequest]):
+class RequestedMoveSerializer(serializers.ModelSerializer[AliasRequest]):
     """A request to move an alias, and what was decided about it."""
 
     move = serializers.DictField(help_text="What to do, as in the body of the move.")

@@ -15,21 +15,21 @@ from registry.access.accessor import Accessor
 from registry.aliases.approvals import requests
 from registry.aliases.approvals.serializers import (
     AliasRequestQuery,
-    AliasRequestSerializer,
     DecisionRequest,
     RejectionRequest,
+    RequestedMoveSerializer,
 )
 from registry.models import AliasRequest
 
 ROWS = AliasRequest.objects.select_related("requested_by", "decided_by").newest_first()
-RESPONSES = {200: AliasRequestSerializer, 409: None}
+RESPONSES = {200: RequestedMoveSerializer, 409: None}
 
 
 class AliasRequestViewSet(ListModelMixin, GenericViewSet[AliasRequest]):
     """Moves of aliases that wait for somebody else's approval, and those that were decided on."""
 
     queryset = ROWS
-    serializer_class = AliasRequestSerializer
+    serializer_class = RequestedMoveSerializer
     query_serializer_class = AliasRequestQuery
     lookup_value_regex = "[0-9]{1,19}"
 

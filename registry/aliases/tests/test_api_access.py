@@ -62,14 +62,14 @@ def test_the_number_of_queries_does_not_depend_on_the_number_of_rows(
         )
         moves.set_alias(name="wine", alias="a0", version=str(i % 2 + 1), canary=None)
 
-    # The user; the aliases with their versions, and all their shadows.
-    with django_assert_num_queries(3):
+    # The user; two for permissions; the aliases with their versions, and all their shadows.
+    with django_assert_num_queries(5):
         assert len(client.get(LIST).json()) == n
-    with django_assert_num_queries(3):
+    with django_assert_num_queries(5):
         assert client.get(LIST + "wine/a0/").status_code == 200
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(4):
         assert client.get(LIST + "wine/a0/history/").json()
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(4):
         client.get(LIST + "wine/a0/?at=2100-01-01T00:00:00Z")
 
 

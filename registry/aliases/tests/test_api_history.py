@@ -35,6 +35,8 @@ def test_the_history_is_newest_first_with_user_and_reason(
         "shadows": [summary(versions[3])],
         "restores": None,
         "reason": "",
+        "requested_by": None,
+        "request_reason": None,
         "user": "grace",
         "request_id": response["X-Request-ID"],
     }

@@ -43,30 +43,28 @@ def take_due() -> WebhookDelivery | None:
     """
     for _ in range(MAX_TRIES):
         now = timezone.now()
-        delivery = _first_due(now)
-        if delivery is None:
+        delivery_id = _first_due_id(now)
+        if delivery_id is None:
             return None
         lease_until = now + timedelta(seconds=settings.WEBHOOK_TIMEOUT_SECONDS) + LEASE_MARGIN
-        untouched = WebhookDelivery.objects.pending().filter(
-            pk=delivery.pk, due_at=delivery.due_at, attempts=delivery.attempts
-        )
-        if untouched.update(
+        # Compare and swap: a row that another worker has taken is not due any more.
+        due = WebhookDelivery.objects.pending().filter(pk=delivery_id, due_at__lte=now)
+        if due.update(
             locked_until=lease_until,
             due_at=lease_until,
             attempted_at=now,
             attempts=F("attempts") + 1,
         ):
-            delivery.locked_until = lease_until
-            delivery.attempts += 1
-            return delivery
+            mine = WebhookDelivery.objects.filter(pk=delivery_id, locked_until=lease_until)
+            return mine.select_related("webhook").first()
     return None
 
 
-def _first_due(now: datetime) -> WebhookDelivery | None:
+def _first_due_id(now: datetime) -> int | None:
     deliveries = WebhookDelivery.objects.filter(webhook=OuterRef("pk"))
     due = deliveries.pending().filter(due_at__lte=now).order_by("due_at", "id")
     under_way = deliveries.filter(locked_until__gt=now).order_by().values("webhook")
-    target = (
+    return (
         Webhook.objects.filter(Q(paused_until=None) | Q(paused_until__lte=now), is_active=True)
         .annotate(
             first_due_id=Subquery(due.values("pk")[:1]),
@@ -77,8 +75,6 @@ def _first_due(now: datetime) -> WebhookDelivery | None:
         .values_list("first_due_id", flat=True)
         .first()
     )
-    rows = WebhookDelivery.objects.select_related("webhook")
-    return None if target is None else rows.filter(pk=target).first()
 
 
 def deliver(delivery: WebhookDelivery, is_stopping: IsStopping = lambda: False) -> None:

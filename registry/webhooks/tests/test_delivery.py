@@ -2,12 +2,14 @@
 
 import base64
 import json
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
 from django.conf import LazySettings
+from django.db import connection
 from django.utils import timezone
 from standardwebhooks import Webhook as StandardWebhook
 from standardwebhooks import WebhookVerificationError
@@ -239,6 +241,44 @@ def test_one_target_has_few_attempts_under_way_and_does_not_block_others(
     taken = [row.webhook for _ in range(6) if (row := attempts.take_due()) is not None]
 
     assert taken == [slow, other, slow]
+
+
+def test_row_that_another_worker_took_in_between_is_left_to_it(
+    make_webhook: MakeWebhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = outbox.publish_test(make_webhook())
+    assert attempts.take_due() == row
+    monkeypatch.setattr(attempts, "_first_due_id", lambda now: row.pk)
+
+    assert attempts.take_due() is None
+
+    row.refresh_from_db()
+    assert row.attempts == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_each_delivery_is_taken_once_by_workers_at_the_same_time(
+    make_webhook: MakeWebhook,
+) -> None:
+    webhooks = [make_webhook(), make_webhook()]
+    rows = [outbox.publish_test(webhook) for _ in range(30) for webhook in webhooks]
+    taken: list[int] = []
+
+    def work() -> None:
+        deadline = time.monotonic() + 60
+        while len(taken) < len(rows) and time.monotonic() < deadline:
+            if (row := attempts.take_due()) is not None:
+                attempts.record(row, Response(204))
+                taken.append(row.pk)
+        connection.close()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(taken) == [row.pk for row in rows]
 
 
 def test_delivery_is_taken_with_two_queries_and_an_update(

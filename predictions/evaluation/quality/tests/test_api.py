@@ -170,4 +170,4 @@ def test_the_number_of_queries_does_not_depend_on_the_rows(
         assert client.get(url(regressor, f"{WINDOW}&bucket=day")).status_code == 200
 
     # User and version; means and sums of answered and shadow rows; the row count.
-    assert len(queries) == 7
+    assert len(queries) == 7 + 2  # of permissions

@@ -23,9 +23,11 @@ URL = "/api/v1/replays/"
 
 @pytest.fixture
 def analyst(db: None) -> APIClient:
-    """A user whose only permission is to start replays."""
+    """A user who may read the log, and start replays."""
     user = User.objects.create_user("lin")
-    user.user_permissions.set(Permission.objects.filter(codename="add_replay"))
+    user.user_permissions.set(
+        Permission.objects.filter(codename__in=["add_replay", "view_prediction"])
+    )
     return api_client(user)
 
 
@@ -148,10 +150,14 @@ def test_a_version_that_cannot_answer_is_refused(
     assert not Replay.objects.exists()
 
 
-def test_starting_a_replay_needs_a_permission(
-    client: APIClient, coarse: ModelVersion, recorded_rows: list[Prediction]
+def test_starting_a_replay_needs_the_right_to_predict_or_to_manage_versions(
+    client: APIClient,
+    coarse: ModelVersion,
+    recorded_rows: list[Prediction],
+    settings: LazySettings,
 ) -> None:
     body = {"from": "iris:1", "to": "iris:2"}
+    settings.DEFAULT_RIGHTS = frozenset()
 
     assert client.post(URL, body).status_code == 403
     assert api_client().post(URL, body).status_code == 401
@@ -223,9 +229,9 @@ def test_lists_take_the_same_queries_at_any_length(
 ) -> None:
     rows = [run_replay(iris, coarse, limit=n * 3, chunk_rows=100) for _ in range(n)]
 
-    with django_assert_num_queries(2):  # user, rows
+    with django_assert_num_queries(4):  # user, two for permissions, rows
         assert len(client.get(URL).json()) == n
-    with django_assert_num_queries(3):  # user, replay, rows
+    with django_assert_num_queries(5):  # user, two for permissions, replay, rows
         assert len(client.get(f"{URL}{rows[0].pk}/results/").json()) == n * 3
 
 
