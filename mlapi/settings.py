@@ -307,6 +307,7 @@ SPECTACULAR_SETTINGS = {
     "REDOC_DIST": "SIDECAR",
     # Without these, the three fields named `status` get meaningless schema names.
     "ENUM_NAME_OVERRIDES": {
+        "RightName": "registry.models.Right",
         "PredictionStatus": "predictions.models.Prediction.Status",
         "ErasureKind": "predictions.models.Erasure.Kind",
         "ReplayStatus": "predictions.models.Replay.Status",
