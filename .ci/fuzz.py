@@ -1,9 +1,10 @@
-"""Generated requests to every operation of the OpenAPI schema, by schemathesis.
+"""Generated requests to every operation of the OpenAPI schema, by schemathesis, for three roles.
 
-`python .ci/fuzz.py [OPTION ...]` starts a temporary service on SQLite with the two example models,
-and fails if a response is a server error or disagrees with the schema. The seed is fixed, so that a
-failure can be repeated; options go to `schemathesis run` (`--seed 2`, `--include-path /v2/`).
-Needs the `dev` extra.
+`python .ci/fuzz.py [ROLE ...] [OPTION ...]` starts, for each role, a temporary service on SQLite
+with the two example models, and fails if a response is a server error or disagrees with the schema.
+The roles are a superuser, a user without any permission, and an API key that may only request
+predictions of one model. The seed is fixed, so that a failure can be repeated; options go to
+`schemathesis run` (`--seed 2`, `--include-path /v2/`). Needs the `dev` extra.
 """
 
 import contextlib
@@ -25,7 +26,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 JUDGEMENT = PROJECT / ".ci" / "schemathesis.toml"
 START_SECONDS = 120
 STOP_SECONDS = 60
-# On two cores the run takes about two minutes.
+# On two cores the run of a role takes about two minutes.
 TIME_LIMIT_SECONDS = 900
 USERNAME, PASSWORD = "fuzz", "only-for-generated-requests"
 OPTIONS = [
@@ -43,6 +44,14 @@ OPTIONS = [
 
 
 def main(arguments: list[str]) -> int:
+    roles = [name for name in arguments if name in ROLES] or list(ROLES)
+    options = [name for name in arguments if name not in ROLES]
+    codes = {role: fuzz(role, options) for role in roles}
+    print(", ".join(f"{role}: {'failed' if code else 'passed'}" for role, code in codes.items()))
+    return max(codes.values())
+
+
+def fuzz(role: str, arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="mlapi-fuzz-") as name:
         folder = Path(name)
         with socket() as probe:
@@ -51,9 +60,8 @@ def main(arguments: list[str]) -> int:
         url = f"http://127.0.0.1:{port}"
         environment = create_environment(folder)
         manage(environment, "quickstart", "--no-serve")
-        manage(environment, "createsuperuser", "--noinput", "--username", USERNAME, "--email", "")
         with serving(environment, port, folder / "server.log"):
-            token = log_in(url)
+            token = ROLES[role](environment, url)
             command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(JUDGEMENT)]
             command += ["run", f"{url}/api/schema/"]
             command += ["--header", f"Authorization: Bearer {token}", *OPTIONS, *arguments]
@@ -63,6 +71,30 @@ def main(arguments: list[str]) -> int:
         if code:
             print((folder / "server.log").read_text()[-5000:], file=sys.stderr)
         return code
+
+
+def superuser(environment: dict[str, str], url: str) -> str:
+    manage(environment, "createsuperuser", "--noinput", "--username", USERNAME, "--email", "")
+    return log_in(url)
+
+
+def plain_user(environment: dict[str, str], url: str) -> str:
+    create = f"User.objects.create_user({USERNAME!r}, password={PASSWORD!r})"
+    manage(environment, "shell", "-c", f"from django.contrib.auth.models import User; {create}")
+    return log_in(url)
+
+
+def narrow_key(environment: dict[str, str], url: str) -> str:
+    output = manage(
+        environment,
+        "create_api_key",
+        "fuzz",
+        *("--service-account", USERNAME, "--scopes", "predict", "--models", "wine"),
+    )
+    return next(word for word in output.split() if word.startswith("mlapi_"))
+
+
+ROLES = {"superuser": superuser, "user": plain_user, "key": narrow_key}
 
 
 def create_environment(folder: Path) -> dict[str, str]:
@@ -86,14 +118,16 @@ def create_environment(folder: Path) -> dict[str, str]:
     }
 
 
-def manage(environment: dict[str, str], *arguments: str) -> None:
-    subprocess.run(
+def manage(environment: dict[str, str], *arguments: str) -> str:
+    """Run a command, and return what it writes."""
+    return subprocess.run(
         [sys.executable, "manage.py", *arguments],
         cwd=PROJECT,
         env=environment,
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
         check=True,
-    )
+    ).stdout
 
 
 @contextlib.contextmanager
