@@ -313,8 +313,6 @@ SPECTACULAR_SETTINGS = {
         "ReplayStatus": "predictions.models.Replay.Status",
         "ReplayResultStatus": "predictions.models.ReplayResult.Status",
         "ApprovalKind": "registry.models.AliasRequest.Kind",
-        "ErasureKind": "predictions.models.Erasure.Kind",
-        "Right": "registry.models.Right",
         "WebhookDeliveryState": "registry.models.WebhookDelivery.State",
     },
     "POSTPROCESSING_HOOKS": [

@@ -5,6 +5,8 @@ a room to import the modules of another room, or a single module. Tests may impo
 `TEST_ROOMS` and `test_imports.py`.
 """
 
+from mlapi.tests.architecture.benchmark_rooms import BENCHMARK_ROOMS
+
 REGISTRY_WITHOUT_DJANGO = {
     "registry.exact_json.values",
     "registry.signatures",
@@ -144,6 +146,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "registry.registered_models": {
         "registry.access",
+        "registry.aliases",
         "registry.aliases.approvals",
         "registry.exact_json",
         "registry.models",
@@ -299,45 +302,7 @@ ROOMS: dict[str, set[str]] = {
     | REGISTRY
     | {"mlapi.configuration", "mlapi.databases", "mlapi.server"},
     # Outside the floors: measures the service from outside.
-    "benchmarks": {
-        "benchmarks.chaos",
-        "benchmarks.commits",
-        "benchmarks.consistency",
-        "benchmarks.depth",
-        "benchmarks.endurance",
-        "benchmarks.harness",
-        "benchmarks.peers",
-        "benchmarks.shadowing",
-    },
-    "benchmarks.harness": set(),
-    "benchmarks.commits": {
-        "benchmarks.harness",
-        "benchmarks.options",
-        "benchmarks.peers",
-        "benchmarks.report",
-    },
-    "benchmarks.traffic": {"benchmarks.harness"},
-    "benchmarks.chaos": {
-        "benchmarks.chaos.faults",
-        "benchmarks.harness",
-        "benchmarks.options",
-        "benchmarks.report",
-        "benchmarks.traffic",
-    },
-    "benchmarks.chaos.faults": {"benchmarks.chaos", "benchmarks.harness", "benchmarks.traffic"},
-    "benchmarks.endurance": {
-        "benchmarks.chaos",
-        "benchmarks.harness",
-        "benchmarks.options",
-        "benchmarks.report",
-        "benchmarks.traffic",
-    },
-    "benchmarks.consistency": {"benchmarks.harness", "benchmarks.options", "benchmarks.report"},
-    "benchmarks.depth": {"benchmarks.harness", "benchmarks.options", "benchmarks.report"},
-    "benchmarks.peers": {"benchmarks.harness", "benchmarks.options", "benchmarks.report"},
-    # They run in environments of their own.
-    "benchmarks.peers.apps": set(),
-    "benchmarks.shadowing": {"benchmarks.harness", "benchmarks.options", "benchmarks.report"},
+    **BENCHMARK_ROOMS,
 }
 
 # Fixtures and fakes: only tests import them.

@@ -10,6 +10,7 @@ from rest_framework.test import APIClient
 from predictions import following
 from predictions.evaluation.outcomes import pagination
 from predictions.models import Outcome, Prediction
+from predictions.models.predictions import PredictionQuerySet
 from predictions.models.readable import narrowed
 from registry.access.accessor import Accessor
 from registry.access.keys.changes import create_key
@@ -109,7 +110,7 @@ def test_a_follower_gets_the_readable_rows_however_few_are_looked_at(
 ) -> None:
     monkeypatch.setattr(following, "ROWS_PER_PAGE_LOOKED_AT", rows_looked_at)
     monkeypatch.setattr(
-        following.PredictionQuerySet,
+        PredictionQuerySet,
         "in_commit_order",
         lambda rows: rows.order_by("transaction_id", "id"),
     )
