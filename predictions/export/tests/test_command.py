@@ -152,6 +152,19 @@ def test_versions_with_other_signatures_share_columns(
     assert (third["input.age"], third["input_data"]) == (None, {"anything": 1})
 
 
+def test_an_input_without_feature_names_is_a_column_of_lists(
+    transactional_db: None, tmp_path: Path
+) -> None:
+    version = make_version({"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 3]}]})
+    record(version, {"features": [1, 2.5, 3]}, {"x": [1.0, 2.0, 3.0]}, {"features": [1, 2]})
+
+    export(tmp_path / "out", "--format=ndjson", "--inputs=columns")
+
+    rows = ndjson(tmp_path / "out")
+    assert [row["input.x"] for row in rows] == [[1.0, 2.5, 3.0], [1.0, 2.0, 3.0], None]
+    assert [row["input_data"] for row in rows] == [None, None, {"features": [1, 2]}]
+
+
 def test_rows_are_filtered_as_the_list_filters_them(version: ModelVersion, tmp_path: Path) -> None:
     record(version, ROW, reference="a")
     record(version, ROW, reference="b")
