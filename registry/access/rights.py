@@ -13,6 +13,7 @@ An API key narrows that to its scopes and its models, and never makes its user a
 from typing import Any, TypeVar
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
 
@@ -67,7 +68,7 @@ def has_on_all(accessor: Accessor, right: Right, permission: str | None = None) 
     """Whether the user has the right on every model, whatever the models' grants say. What a key
     leaves of it is another question: see `holds_everywhere`.
     """
-    user = accessor.user
+    user = _person(accessor)
     return user is None or user.is_superuser or user.has_perm(permission or PERMISSIONS[right])
 
 
@@ -128,8 +129,13 @@ def within_key(rows: Rows, accessor: Accessor, name: str = "name") -> Rows:
 
 
 def _user_sees_all(accessor: Accessor) -> bool:
-    user = accessor.user
+    user = _person(accessor)
     return user is None or user.is_superuser or any(map(user.has_perm, PERMISSIONS_TO_SEE_ALL))
+
+
+def _person(accessor: Accessor) -> User | None:
+    """The accessor's user without what a key takes from them: here, `_within_key` does that."""
+    return accessor.user if accessor.key is None else accessor.key.owner
 
 
 def _within_key(accessor: Accessor, right: Right | None) -> QuerySet[RegisteredModel]:
