@@ -12,7 +12,7 @@ from benchmarks import batch_copy, profiling
 from benchmarks.chaos import command as chaos
 from benchmarks.commits import comparison as commits
 from benchmarks.commits import crossing
-from benchmarks.consistency import deactivation, durability
+from benchmarks.consistency import deactivation, durability, revocation
 from benchmarks.depth import comparison as depth
 from benchmarks.depth import exporting
 from benchmarks.endurance import bystanders, soak
@@ -44,6 +44,7 @@ COMMANDS: dict[str, tuple[str, Command]] = {
     "chaos": ("one fault after another under load, then two at a time", chaos),
     "soak": ("minutes of load: memory, threads, descriptors and latency stay flat", soak),
     "bystanders": ("what callers of good models notice of bad models and clients", bystanders),
+    "keys": ("compare keys with tokens; check that a revocation holds at once", revocation),
     "deactivate": ("check that a deactivation holds in every process at once", deactivation),
     "shadows": ("measure what a slow and a failing shadow cost the callers", shadowing),
     "profile": ("show where the time of a prediction goes", profiling),

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from axes.handlers.proxy import AxesProxyHandler
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.core.exceptions import ObjectDoesNotExist
 from django.http import HttpRequest, HttpResponse
 from drf_spectacular.utils import OpenApiResponse, extend_schema
@@ -22,6 +23,7 @@ from rest_framework_simplejwt.serializers import (
 from rest_framework_simplejwt.settings import api_settings as jwt_settings
 from rest_framework_simplejwt.views import TokenObtainPairView, TokenRefreshView, TokenVerifyView
 
+from mlapi.accounts.logins import record_login
 from mlapi.problems import Problem
 from mlapi.proxies.addresses import client_address
 from mlapi.rest.parsers import FormParser, JSONParser
@@ -84,6 +86,11 @@ class LoginSerializer(TokenObtainPairSerializer):
 
     def validate(self, attrs: dict[str, str]) -> dict[str, str]:
         tokens: dict[str, str] = super().validate(attrs)
+        record_login(
+            cast(User, self.user),
+            getattr(self.context["request"], "request_id", ""),
+            target="token",
+        )
         # Issuing a token does not send Django's login signal, on which axes resets the failures.
         AxesProxyHandler.reset_attempts(
             username=attrs["username"], ip_address=client_address(self.context["request"])

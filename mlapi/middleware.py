@@ -70,11 +70,15 @@ class RequestIDMiddleware:
 
 
 def request_id_of(environ: Mapping[str, object]) -> str:
-    """The X-Request-ID of a WSGI environment if it is well-formed, else a new id."""
+    """The X-Request-ID of a WSGI environment if it is well-formed, else a new id.
+
+    Its first 12 digits are the time in milliseconds, as in a UUID of version 7: the index of the
+    log by request grows at its end, instead of writing to a page anywhere in it for each row.
+    """
     client_id = environ.get("HTTP_X_REQUEST_ID")
     if isinstance(client_id, str) and WELL_FORMED_ID.fullmatch(client_id):
         return client_id
-    return secrets.token_hex(16)
+    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
 
 
 def _with_request_id(request_id: str, chunks: Iterable[bytes]) -> Iterator[bytes]:

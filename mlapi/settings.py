@@ -242,9 +242,13 @@ CORS_ALLOW_HEADERS = [
 ]
 CORS_EXPOSE_HEADERS = [
     "At-End",
+    "Content-Disposition",
+    "Content-Range",
+    "ETag",
     "Export-Position",
     "Inference-Header-Content-Length",
     "Link",
+    "Repr-Digest",
     "Retry-After",
     "X-Request-ID",
 ]
@@ -303,11 +307,12 @@ SPECTACULAR_SETTINGS = {
     "REDOC_DIST": "SIDECAR",
     # Without these, the three fields named `status` get meaningless schema names.
     "ENUM_NAME_OVERRIDES": {
+        "RightName": "registry.models.Right",
         "PredictionStatus": "predictions.models.Prediction.Status",
+        "ErasureKind": "predictions.models.Erasure.Kind",
         "ReplayStatus": "predictions.models.Replay.Status",
         "ReplayResultStatus": "predictions.models.ReplayResult.Status",
         "ApprovalKind": "registry.models.AliasRequest.Kind",
-        "Right": "registry.models.Right",
         "WebhookDeliveryState": "registry.models.WebhookDelivery.State",
     },
     "POSTPROCESSING_HOOKS": [

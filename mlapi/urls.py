@@ -24,6 +24,7 @@ from predictions.views import ModelPredictionViewSet, PredictionViewSet
 from registry.access.keys.views import ApiKeyViewSet
 from registry.aliases.approvals.views import AliasRequestViewSet
 from registry.aliases.views import AliasMoveViewSet, AliasViewSet
+from registry.audit.views import AuditEventViewSet
 from registry.registered_models.views import NAME, GrantViewSet, RegisteredModelViewSet
 from registry.views import ModelVersionViewSet
 from registry.webhooks.views import WebhookDeliveryViewSet, WebhookViewSet
@@ -47,6 +48,7 @@ router.register("api/v1/models", ModelVersionViewSet, basename="model")
 router.register("api/v1/replays", ReplayViewSet, basename="replay")
 router.register("api/v1/api-keys", ApiKeyViewSet, basename="api-key")
 router.register("api/v1/outcomes", OutcomeViewSet, basename="outcome")
+router.register("api/v1/audit-events", AuditEventViewSet, basename="audit-event")
 router.register("api/v1/webhooks", WebhookViewSet, basename="webhook")
 router.register("api/v1/erasures", ErasureViewSet, basename="erasure")
 router.register("api/v1/legal-holds", LegalHoldViewSet, basename="legal-hold")

@@ -11,7 +11,13 @@ from drf_spectacular.utils import (
 )
 from rest_framework import serializers
 
-from predictions.models import MAX_CALLERS_NAME_LENGTH, MAX_ERROR_LENGTH, Prediction
+from predictions.models import (
+    MAX_CALLERS_NAME_LENGTH,
+    MAX_ERROR_LENGTH,
+    UNKNOWN,
+    Outcome,
+    Prediction,
+)
 from predictions.serving.limits.deadlines import HEADERS
 from predictions.serving.records import Record
 from registry.exact_json.serializers import JSONObjectField, JSONValueField, StrictSerializer
@@ -138,24 +144,6 @@ class StreamQuery(TargetRequest):
     subject = CallerTextField()
 
 
-class PredictionQuery(serializers.Serializer[object]):
-    """The filters of the list of predictions."""
-
-    # SQLite's driver accepts no larger integer.
-    model_id = serializers.IntegerField(required=False, min_value=1, max_value=2**63 - 1)
-    status = serializers.ChoiceField(required=False, choices=Prediction.Status.choices)
-    created_after = serializers.DateTimeField(required=False)
-    created_before = serializers.DateTimeField(required=False)
-    reference = serializers.CharField(required=False, max_length=MAX_CALLERS_NAME_LENGTH)
-
-
-class ModelPredictionQuery(PredictionQuery):
-    """The same filters for the list of one version, whose id is in the path."""
-
-    # DRF's way to remove an inherited field.
-    model_id = None  # type: ignore[assignment]
-
-
 @extend_schema_field(OpenApiTypes.ANY)
 class OutputField(serializers.JSONField):
     """Label and probabilities by class, or all outputs by name; null for a plain number."""
@@ -222,17 +210,68 @@ class PredictionSerializer(serializers.ModelSerializer[Prediction]):
         }
 
 
+class RecordedOutcomeSerializer(serializers.Serializer[Outcome]):
+    """The outcome of a prediction that was recorded last, and counts."""
+
+    value = serializers.FloatField(allow_null=True)
+    observed_at = serializers.DateTimeField()
+    created_at = serializers.DateTimeField()
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        # As an attribute it would hide `Field.label`.
+        return {**super().get_fields(), "label": OutputField(allow_null=True)}
+
+    def to_representation(self, row: Outcome) -> JSONObject:
+        return {
+            "value": row.value,
+            "label": row.label,
+            "observed_at": row.observed_at,
+            "created_at": row.created_at,
+        }
+
+
+OUTCOME = RecordedOutcomeSerializer()
+
+
+class ListedPredictionSerializer(PredictionSerializer):
+    """A prediction in a list, with what `include` asks for."""
+
+    input_data = InputDataField(required=False)
+    outcome = RecordedOutcomeSerializer(required=False, allow_null=True)
+
+    class Meta(PredictionSerializer.Meta):
+        fields = [*PredictionSerializer.Meta.fields, "input_data", "outcome"]
+        read_only_fields = fields
+
+    def to_representation(self, row: Prediction | Record) -> JSONObject:
+        assert isinstance(row, Prediction)
+        document = super().to_representation(row)
+        if "input_data" not in row.get_deferred_fields():
+            document["input_data"] = row.input_data
+        if row.latest_outcome is not UNKNOWN:
+            document["outcome"] = _outcome(row)
+        return document
+
+
 class PredictionDetailSerializer(PredictionSerializer):
     """A prediction with everything that is recorded about it."""
 
     input_data = InputDataField()
+    outcome = RecordedOutcomeSerializer(allow_null=True)
     user = serializers.CharField(source="user.username", default=None, allow_null=True)
     sha256 = serializers.CharField(
         source="model.sha256", allow_blank=True, help_text="Digest of the model file."
     )
 
     class Meta(PredictionSerializer.Meta):
-        fields = [*PredictionSerializer.Meta.fields, "input_data", "error", "user", "sha256"]
+        fields = [
+            *PredictionSerializer.Meta.fields,
+            "input_data",
+            "error",
+            "outcome",
+            "user",
+            "sha256",
+        ]
         read_only_fields = fields
 
     def to_representation(self, row: Prediction | Record) -> JSONObject:
@@ -241,9 +280,15 @@ class PredictionDetailSerializer(PredictionSerializer):
             **super().to_representation(row),
             "input_data": row.input_data,
             "error": row.error,
+            "outcome": _outcome(row),
             "user": row.user.get_username() if row.user else None,
             "sha256": row.model.sha256,
         }
+
+
+def _outcome(row: Prediction) -> JSONObject | None:
+    outcome = row.latest_outcome
+    return OUTCOME.to_representation(outcome) if isinstance(outcome, Outcome) else None
 
 
 @extend_schema_serializer(many=False)
@@ -251,7 +296,7 @@ class ModelPredictionsSerializer(serializers.Serializer[Prediction]):
     """A version and a page of its predictions."""
 
     model = ModelVersionSerializer()
-    predictions = PredictionSerializer(many=True)
+    predictions = ListedPredictionSerializer(many=True)
 
 
 class PastPrediction(StrictSerializer):

@@ -10,7 +10,6 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.decorators import action
-from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
@@ -19,15 +18,15 @@ from rest_framework.viewsets import GenericViewSet
 
 from predictions import ndjson
 from predictions.authentication import CachedTokenAuthentication
-from predictions.following import FollowablePagination
-from predictions.models import MAX_KEY_LENGTH, Prediction
+from predictions.filters import ModelPredictionQuery, PredictionPagination, PredictionQuery
+from predictions.models import MAX_KEY_LENGTH, Prediction, attach_outcomes
+from predictions.reads import audit_page, audit_read
 from predictions.serializers import (
     TIMEOUT_PARAMETER,
     BatchRequest,
-    ModelPredictionQuery,
+    ListedPredictionSerializer,
     ModelPredictionsSerializer,
     PredictionDetailSerializer,
-    PredictionQuery,
     PredictionRequest,
     PredictionSerializer,
     StreamQuery,
@@ -45,6 +44,8 @@ from registry.views import find_visible
 PREDICTION_REQUEST = PredictionRequest()
 BATCH_REQUEST = BatchRequest()
 PREDICTION = PredictionSerializer()
+LISTED = ListedPredictionSerializer()
+DETAIL = PredictionDetailSerializer()
 
 IDEMPOTENCY_KEY = f"HTTP_{HEADER.upper().replace('-', '_')}"
 KEY_PARAMETER = OpenApiParameter(
@@ -58,13 +59,13 @@ KEY_PARAMETER = OpenApiParameter(
 REFUSALS = (404, 409, 422, 504)
 
 
-class PredictionViewSet(ListModelMixin, GenericViewSet[Prediction]):
+class PredictionViewSet(GenericViewSet[Prediction]):
     """Request predictions from a version, and look up recorded ones."""
 
     queryset = Prediction.objects.listed().newest_first()
-    serializer_class = PredictionSerializer
+    serializer_class = ListedPredictionSerializer
     query_serializer_class = PredictionQuery
-    pagination_class = FollowablePagination
+    pagination_class = PredictionPagination
     lookup_value_regex = "[0-9]{1,19}"
 
     def get_authenticators(self) -> list[BaseAuthentication]:
@@ -157,11 +158,20 @@ class PredictionViewSet(ListModelMixin, GenericViewSet[Prediction]):
         results = ndjson.stream_results(question, cast(IO[bytes], request.data))
         return StreamingHttpResponse(results, content_type=ndjson.MEDIA_TYPE)
 
+    def list(self, request: Request) -> Response:
+        rows = self.filter_queryset(self.get_queryset())
+        page = self.paginate_queryset(rows) or []
+        audit_page(request, page, target="predictions")
+        return self.get_paginated_response([LISTED.to_representation(row) for row in page])
+
     @extend_schema(responses={200: PredictionDetailSerializer})
     def retrieve(self, request: Request, pk: str) -> Response:
         """One of the caller's own predictions, or of a model whose log they may read."""
-        row = Prediction.objects.readable_by(Accessor.of(request)).find(int(pk))
-        return Response(PredictionDetailSerializer(row).data)
+        accessor = Accessor.of(request)
+        row = Prediction.objects.readable_by(accessor).find(int(pk))
+        attach_outcomes([row])
+        audit_read(accessor, [row], target=f"prediction {pk}")
+        return Response(DETAIL.to_representation(row))
 
 
 def _claim(request: Request) -> Claim | None:
@@ -191,18 +201,20 @@ class ModelPredictionViewSet(GenericViewSet[Prediction]):
     queryset = Prediction.objects.listed().newest_first()
     serializer_class = ModelPredictionsSerializer
     query_serializer_class = ModelPredictionQuery
+    pagination_class = PredictionPagination
 
     @extend_schema(operation_id="models_predictions_list")
     def list(self, request: Request, pk: str) -> Response:
         accessor = Accessor.of(request)
         version = find_visible(int(pk), accessor)
-        rows = self.filter_queryset(self.get_queryset().filter(model=version))
+        rows = self.filter_queryset(Prediction.objects.listed().of_version(version.pk))
         if not rights.has(accessor, Right.READ_LOG, version.name):
             rows = rows.filter(user=accessor.user)
         page = self.paginate_queryset(rows) or []
+        audit_page(request, page, target=f"predictions of {version}")
         return self.get_paginated_response(
             {
                 "model": ModelVersionSerializer(version).data,
-                "predictions": [PREDICTION.to_representation(row) for row in page],
+                "predictions": [LISTED.to_representation(row) for row in page],
             }
         )

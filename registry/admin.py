@@ -5,23 +5,27 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.template.defaultfilters import filesizeformat
 from django.template.loader import render_to_string
-from django.urls import reverse
+from django.urls import URLPattern, path, reverse
 from django.utils import formats
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.views.decorators.csrf import csrf_protect
 
-from registry import hooks, services
+from registry import downloads, hooks, services
+from registry.access.accessor import Accessor
 from registry.access.keys import admin as api_key_admin  # noqa: F401 -- registers its pages
 from registry.aliases import activation
 from registry.aliases import admin as alias_admin  # noqa: F401 -- registers its pages
 from registry.aliases.approvals import admin as approval_admin  # noqa: F401
 from registry.aliases.recording import Attribution
+from registry.audit import admin as audit_admin  # noqa: F401 -- registers its pages
 from registry.forms import CHANGEABLE_FIELDS, UPLOAD_FIELDS, ModelVersionForm
 from registry.loading import quarantine
 from registry.models import ModelNotFound, ModelVersion
@@ -55,6 +59,22 @@ class ModelVersionAdmin(_ModelVersionAdmin):
 
     class Media:
         css = {"all": ["registry/admin.css"]}
+
+    def get_urls(self) -> list[URLPattern]:
+        # First: the admin's last pattern takes any path for a row's key.
+        view = self.admin_site.admin_view(self.download)
+        route = path("<int:pk>/artifact/", view, name="registry_modelversion_artifact")
+        return [route, *super().get_urls()]
+
+    def download(self, request: HttpRequest, pk: int) -> HttpResponseBase:
+        """The artifact, for those who may see the version's page."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        try:
+            version = ModelVersion.objects.find(pk)
+        except ModelNotFound as error:
+            raise Http404(str(error)) from error
+        return downloads.download(request, version, Accessor.of(request))
 
     def get_form(
         self,
@@ -122,11 +142,13 @@ class ModelVersionAdmin(_ModelVersionAdmin):
         return deleted, counts, needed, blocking
 
     def delete_model(self, request: HttpRequest, obj: ModelVersion) -> None:
-        services.delete_version(model_id=obj.pk)
+        services.delete_version(model_id=obj.pk, attribution=Attribution.from_request(request))
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[ModelVersion]) -> None:
         for version in queryset:
-            services.delete_version(model_id=version.pk)
+            services.delete_version(
+                model_id=version.pk, attribution=Attribution.from_request(request)
+            )
 
     @admin.action(description="Activate selected versions", permissions=["change"])
     def activate(self, request: HttpRequest, queryset: QuerySet[ModelVersion]) -> None:
@@ -157,7 +179,11 @@ class ModelVersionAdmin(_ModelVersionAdmin):
 
     @admin.action(description="Release from quarantine", permissions=["change"])
     def release(self, request: HttpRequest, queryset: QuerySet[ModelVersion]) -> None:
-        released = [version for version in queryset if quarantine.release(version)]
+        released = [
+            version
+            for version in queryset
+            if quarantine.release(version, accessor=Accessor.of(request))
+        ]
         for version in released:
             self.log_change(request, version, "Released from quarantine.")
         noun = "version" if len(released) == 1 else "versions"
@@ -193,7 +219,8 @@ class ModelVersionAdmin(_ModelVersionAdmin):
         if not version.has_artifact:
             return "no file yet"
         return format_html(
-            "{}<br>{} bytes<br>sha256 <code>{}</code>",
+            '<a href="{}">{}</a><br>{} bytes<br>sha256 <code>{}</code>',
+            reverse("admin:registry_modelversion_artifact", args=[version.pk]),
             version.artifact,
             version.size_bytes,
             version.sha256,

@@ -10,8 +10,13 @@ from django.conf import settings
 from django.db import DatabaseError, IntegrityError, InterfaceError, transaction
 from django.db.models import ProtectedError
 
+from registry.access import audit
 from registry.aliases.activation import VersionInUse as VersionInUse
-from registry.aliases.activation import promote_first_version, release_for_deletion
+from registry.aliases.activation import (
+    promote_first_version,
+    record_change,
+    release_for_deletion,
+)
 from registry.aliases.recording import SYSTEM, Attribution
 from registry.artifacts import proof, staging, store
 from registry.artifacts.sniffing import check_framework
@@ -19,7 +24,7 @@ from registry.artifacts.staging import StagedFile
 from registry.artifacts.upload_handler import StagedUpload
 from registry.exact_json.values import JSONObject
 from registry.loading.loader import load_options
-from registry.models import ModelVersion, RegisteredModel
+from registry.models import AuditEvent, ModelVersion, RegisteredModel
 from registry.runtimes import FRAMEWORKS
 from registry.webhooks.announcements import announce_artifact, announce_version
 
@@ -107,8 +112,8 @@ def register_model(
     )
     if upload is None:
         with transaction.atomic():
-            _register_name(name, attribution)
-            return _insert_version(name, version, partial(build, framework=framework or ""))
+            build = partial(build, framework=framework or "")
+            return _insert_version(name, version, build, attribution)
     with _received(upload) as staged:
         proved = _prove(staged, upload, framework)
         return _save_with_file(name, version, proved, build, attribution)
@@ -138,12 +143,13 @@ def attach_artifact(
                         f"Model {model_id} got another artifact in the meantime, or was deleted"
                     )
                 version = ModelVersion.objects.find(model_id)
+                record_change(version, attribution, changed=["artifact"], sha256=version.sha256)
                 announce_artifact(version)
                 promote_first_version(version, attribution)
     return version
 
 
-def delete_version(*, model_id: int) -> None:
+def delete_version(*, model_id: int, attribution: Attribution = SYSTEM) -> None:
     """Delete a version that no prediction or alias refers to, and then its file.
 
     Raises ModelNotFound or VersionInUse.
@@ -156,6 +162,7 @@ def delete_version(*, model_id: int) -> None:
                 # Robust: the row is deleted even if its file cannot be.
                 remove = partial(store.remove, Path(settings.MODEL_PATH), version.artifact)
                 transaction.on_commit(remove, robust=True)
+            _record(AuditEvent.Action.VERSION_DELETED, version, attribution)
             version.delete()
     except (ProtectedError, IntegrityError) as error:
         raise VersionInUse(
@@ -221,12 +228,25 @@ def _save_with_file(
         return build(version=version, **proved.columns(proved.new_path(name, version)))
 
     with _placing(proved.staged) as place, transaction.atomic():
-        _register_name(name, attribution)
         # The row first: the path of the file contains the version number that the row takes.
-        row = _insert_version(name, version, build_complete)
+        row = _insert_version(name, version, build_complete, attribution)
         place(row.artifact)
         promote_first_version(row, attribution)
     return row
+
+
+def _record(action: AuditEvent.Action, version: ModelVersion, attribution: Attribution) -> None:
+    audit.record(
+        action,
+        attribution.accessor,
+        model=version.name,
+        target=str(version),
+        details={
+            "model_id": version.pk,
+            "framework": version.framework,
+            "sha256": version.sha256,
+        },
+    )
 
 
 def _register_name(name: str, attribution: Attribution) -> None:
@@ -235,14 +255,22 @@ def _register_name(name: str, attribution: Attribution) -> None:
 
 
 def _insert_version(
-    name: str, version: str | None, build: Callable[..., ModelVersion]
+    name: str,
+    version: str | None,
+    build: Callable[..., ModelVersion],
+    attribution: Attribution,
 ) -> ModelVersion:
     """Insert the row that `build(version=...)` makes, numbered if no version is given.
 
     Call it inside a transaction. Raises VersionExists.
     """
-    if version:
-        return _insert(build(version=version))
+    _register_name(name, attribution)
+    row = _insert(build(version=version)) if version else _insert_numbered(name, build)
+    _record(AuditEvent.Action.VERSION_REGISTERED, row, attribution)
+    return row
+
+
+def _insert_numbered(name: str, build: Callable[..., ModelVersion]) -> ModelVersion:
     ModelVersion.objects.lock_numbering(name)
     for _ in range(NUMBERING_TRIES - 1):
         # An explicit version number skips the lock, so this number may have just been taken.

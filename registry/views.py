@@ -5,7 +5,9 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
+from django.http.response import HttpResponseBase
 from django.utils.module_loading import import_string
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.decorators import action
 from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
@@ -15,7 +17,7 @@ from rest_framework.response import Response
 from rest_framework.status import HTTP_201_CREATED, HTTP_204_NO_CONTENT
 from rest_framework.viewsets import GenericViewSet
 
-from registry import services
+from registry import downloads, services
 from registry.access import rights
 from registry.access.accessor import Accessor
 from registry.aliases import activation
@@ -98,7 +100,7 @@ class ModelVersionViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Mod
     )
     def destroy(self, request: Request, pk: str) -> Response:
         _find_managed(request, pk, "registry.delete_modelversion")
-        services.delete_version(model_id=int(pk))
+        services.delete_version(model_id=int(pk), attribution=Attribution.from_request(request))
         return Response(status=HTTP_204_NO_CONTENT)
 
     @extend_schema(
@@ -117,6 +119,23 @@ class ModelVersionViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Mod
             attribution=Attribution.from_request(request),
         )
         return Response(self.get_serializer(version).data)
+
+    @extend_schema(
+        responses={
+            (200, "application/octet-stream"): OpenApiTypes.BINARY,
+            (206, "application/octet-stream"): OpenApiTypes.BINARY,
+            304: OpenApiResponse(description="The client has it: see If-None-Match."),
+            409: None,
+            416: OpenApiResponse(description="The file has no such range."),
+        }
+    )
+    @artifact.mapping.get
+    def download(self, request: Request, pk: str) -> HttpResponseBase:
+        """Download the artifact. `Repr-Digest` and `ETag` hold its SHA-256."""
+        accessor = Accessor.of(request)
+        version = self.get_object()
+        downloads.require_right(accessor, version)
+        return downloads.download(request._request, version, accessor)
 
 
 def find_visible(model_id: int, accessor: Accessor) -> ModelVersion:

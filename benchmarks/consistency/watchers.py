@@ -29,14 +29,22 @@ class Event:
 class Watchers:
     """Threads that request predictions one after the other while the `with` block runs.
 
-    Every request has a different input, so that each row can be traced to its request.
+    Every request has a different input, so that each row can be traced to its request. With an API
+    `key`, they send that instead of the installation's token.
     """
 
     _serial = count(1)
 
     def __init__(
-        self, running: RunningService, model_id: int, row: Sequence[float], *, threads: int
+        self,
+        running: RunningService,
+        model_id: int,
+        row: Sequence[float],
+        *,
+        threads: int,
+        key: str | None = None,
     ) -> None:
+        self._headers = {} if key is None else {"Authorization": f"Bearer {key}"}
         self._running, self._model_id, self._row = running, model_id, row
         self._stop = threading.Event()
         self._events: list[list[Event]] = [[] for _ in range(threads)]
@@ -72,6 +80,7 @@ class Watchers:
 
     def _watch(self, events: list[Event]) -> None:
         client = self._running.client()
+        client.headers.update(self._headers)
         while not self._stop.is_set():
             event = self._predict(client)
             events.append(event)

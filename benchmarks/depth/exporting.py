@@ -96,7 +96,7 @@ def _export(installation: Installation, folder: Path, options: argparse.Namespac
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise CommandFailed(f"export_predictions ended with {process.returncode}")
-    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest = json.loads((folder / "_manifest.json").read_text())
     return Export(
         time.monotonic() - started,
         usage.ru_maxrss / 1024,

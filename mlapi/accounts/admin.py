@@ -5,26 +5,61 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.contrib.auth.admin import UserAdmin
-from django.contrib.auth.models import User
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.models import Group, User
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
 from mlapi.accounts.anonymisation import anonymise, describe_references
+from registry.access import audit
+from registry.access.accessor import Accessor
+from registry.models import AuditEvent
 
 if TYPE_CHECKING:
     # Generic in the stubs alone.
+    _ModelAdmin = admin.ModelAdmin[Any]
     _UserAdmin = UserAdmin[User]
+    _GroupAdmin = GroupAdmin
 else:
-    _UserAdmin = UserAdmin
+    # Django's own classes come after it.
+    _ModelAdmin, _UserAdmin, _GroupAdmin = object, UserAdmin, GroupAdmin
 
 # What ModelAdmin.get_deleted_objects returns: objects, counts by model, permissions that are
 # missing, and descriptions of what prevents the deletion.
 Deletion = tuple[list[Any], dict[str, int], set[str], list[Any]]
 
 
-class AccountAdmin(_UserAdmin):
+class AuditedAdmin(_ModelAdmin):
+    """Tells the audit trail of every change of a user or a group, whoever made it."""
+
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        self._record(request, obj, "added", message)
+        return super().log_addition(request, obj, message)
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        self._record(request, obj, "changed", message)
+        return super().log_change(request, obj, message)
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+        for obj in queryset:
+            self._record(request, obj, "deleted", "")
+        return super().log_deletions(request, queryset)
+
+    def _record(self, request: HttpRequest, obj: Any, what: str, message: Any) -> None:
+        # By its id: the name of a user must not outlast their anonymisation. Django's message
+        # consists of the names of fields.
+        kind = self.opts.model_name
+        audit.record(
+            AuditEvent.Action.USER_CHANGED,
+            Accessor.of(request),
+            target=f"{kind} {obj.pk}",
+            details={f"{kind}_id": obj.pk, "did": what, "message": message},
+        )
+
+
+class AccountAdmin(AuditedAdmin, _UserAdmin):
     actions = ("deactivate_users", "anonymise_users")
 
     def has_anonymise_permission(self, request: HttpRequest) -> bool:
@@ -35,9 +70,10 @@ class AccountAdmin(_UserAdmin):
         if self._is_refused(request, users, "deactivate"):
             return
         active = list(users.filter(is_active=True))
-        User.objects.filter(pk__in=[user.pk for user in active]).update(is_active=False)
-        for user in active:
-            self.log_change(request, user, "Deactivated.")
+        with transaction.atomic():
+            User.objects.filter(pk__in=[user.pk for user in active]).update(is_active=False)
+            for user in active:
+                self.log_change(request, user, "Deactivated.")
         self.message_user(
             request,
             f"Deactivated {len(active)} user(s). Their logins and tokens have ended.",
@@ -52,7 +88,8 @@ class AccountAdmin(_UserAdmin):
         if not request.POST.get("post"):
             return self._confirmation_page(request, users)
         for pk in list(users.values_list("pk", flat=True)):
-            self.log_change(request, anonymise(pk), "Anonymised.")
+            with transaction.atomic():
+                self.log_change(request, anonymise(pk), "Anonymised.")
         self.message_user(request, "Anonymised the selected users.", messages.SUCCESS)
         return None
 
@@ -89,5 +126,10 @@ class AccountAdmin(_UserAdmin):
         return TemplateResponse(request, "admin/auth/user/anonymise.html", context)
 
 
-admin.site.unregister(User)
+class AuditedGroupAdmin(AuditedAdmin, _GroupAdmin):
+    pass
+
+
+admin.site.unregister([User, Group])
 admin.site.register(User, AccountAdmin)
+admin.site.register(Group, AuditedGroupAdmin)

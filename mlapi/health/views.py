@@ -155,7 +155,8 @@ def _refuse_metrics(request: HttpRequest) -> Problem | None:
             headers={"WWW-Authenticate": 'Bearer realm="metrics"'},
         )
     user, key = found
-    accessor = Accessor(cast(User, user), key if isinstance(key, ApiKey) else None)
+    is_key = isinstance(key, ApiKey)
+    accessor = Accessor(key.owner, key) if is_key else Accessor(cast(User, user))
     if rights.holds_everywhere(accessor, Right.READ_LOG):
         return None
     # The labels name models and say how much they are used.

@@ -10,7 +10,7 @@ import orjson
 
 from predictions.export.columns import INPUT_PREFIX, JSON, Column, columns_of
 from registry.signatures.arrangement import extract_cells
-from registry.signatures.signature import DTYPES, Signature
+from registry.signatures.signature import DTYPES, Input, Signature
 from registry.signatures.validation import InvalidInput
 
 Values: TypeAlias = Sequence[Any]
@@ -68,6 +68,8 @@ class _VersionReader:
             column.depth == 0 for column in columns_of(signature)
         ) and self._names != ("features",)
 
+        self._list_width = _width_of_only_list(signature.inputs)
+
     def read(self, texts: Sequence[str]) -> list[Values | None]:
         """The values of each row in the order of the version's features; None for a misfit."""
         rows = [self._cells(orjson.loads(text)) for text in texts]
@@ -95,6 +97,11 @@ class _VersionReader:
                     return [row[name] for name in self._names]
                 except KeyError:
                     return None
+        if self._list_width and type(row) is dict and len(row) == 1:
+            # By far the most frequent of the general cases: one list of numbers.
+            values = row.get("features")
+            if type(values) is list and len(values) == self._list_width:
+                return [values]
         try:
             cells = extract_cells(self._signature, row)
         except InvalidInput:
@@ -109,6 +116,14 @@ class _VersionReader:
             ]
         except (ValueError, OverflowError):
             return None
+
+
+def _width_of_only_list(tensors: Sequence[Input]) -> int:
+    """How long the list is that is the whole input; 0 if the input is anything else."""
+    if len(tensors) != 1 or tensors[0].features or tensors[0].is_scalar:
+        return 0
+    sizes = tensors[0].row_shape
+    return max(0, sizes[0]) if len(sizes) == 1 else 0
 
 
 def _flatten(signature: Signature, cells: Values) -> Values | None:

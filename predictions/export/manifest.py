@@ -17,8 +17,9 @@ from predictions.export.columns import Column, Inputs
 from predictions.export.selection import Key, Positions
 from registry.exact_json.values import JSONObject
 
-PLAN = "plan.json"
-MANIFEST = "manifest.json"
+# Readers of a folder of Parquet leave out names that begin with an underscore.
+PLAN = "_plan.json"
+MANIFEST = "_manifest.json"
 LAYOUT = 1
 
 
@@ -97,7 +98,7 @@ def part_name(number: int, format: str) -> str:
 
 
 def receipt_name(number: int) -> str:
-    return f"part-{number:05}.receipt.json"
+    return f"_part-{number:05}.receipt.json"
 
 
 def manifest_of(plan: Plan, receipts: Sequence[Receipt], finished_at: str) -> JSONObject:

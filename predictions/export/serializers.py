@@ -4,7 +4,7 @@ from rest_framework import serializers
 
 from predictions.export.columns import INPUTS
 from predictions.export.formats import FORMATS
-from predictions.serializers import PredictionQuery
+from predictions.filters import PredictionQuery
 from registry.pagination import MAX_ID
 
 

@@ -14,6 +14,7 @@ from predictions.export.runner import plan_export
 from predictions.export.serializers import OWN_PARAMETERS, ExportQuery
 from predictions.export.streaming import ALL_ROWS, ExportStream
 from predictions.models import Prediction
+from predictions.reads import describe
 from registry.access import audit
 from registry.access.accessor import Accessor
 from registry.exact_json.values import JSONObject
@@ -21,8 +22,6 @@ from registry.loading import loader
 from registry.models import AuditEvent
 
 POSITION_HEADER = "Export-Position"
-# Their values may name a person, and the audit trail is kept for ever.
-PERSONAL_FILTERS = ("reference", "subject", "request_id")
 
 
 class ExportViewSet(GenericViewSet[Prediction]):
@@ -94,12 +93,9 @@ class _Query:
 
 
 def _record_export(accessor: Accessor, filters: JSONObject, format: str) -> None:
-    shown = {
-        name: "(hidden)" if name in PERSONAL_FILTERS else value for name, value in filters.items()
-    }
     audit.record(
         AuditEvent.Action.EXPORTED,
         accessor,
         target="predictions",
-        details={"format": format, "filter": shown},
+        details={"format": format, "filters": describe(filters)},
     )

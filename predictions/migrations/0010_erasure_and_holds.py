@@ -8,7 +8,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("predictions", "0008_api_key"),
+        ("predictions", "0009_search"),
         ("registry", "0008_registered_models"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]

@@ -16,10 +16,12 @@ from predictions.models.outcomes import (
     MAX_OUTCOME_VALUE,
     MAX_PREDICTIONS_OF_REFERENCE,
     Outcome,
+    attach_outcomes,
 )
 from predictions.models.predictions import (
     MAX_CALLERS_NAME_LENGTH,
     MAX_ERROR_LENGTH,
+    UNKNOWN,
     Prediction,
     PredictionNotFound,
     protect_by_sample,
@@ -30,6 +32,7 @@ from predictions.models.replays import (
     ReplayNotFound,
     ReplayResult,
 )
+from predictions.models.searching import PredictionFilters
 
 __all__ = [
     "MAX_CALLERS_NAME_LENGTH",
@@ -39,16 +42,19 @@ __all__ = [
     "MAX_PREDICTIONS_OF_REFERENCE",
     "MAX_PRIVACY_REASON_LENGTH",
     "MAX_REPLAY_NAME_LENGTH",
+    "UNKNOWN",
     "Erasure",
     "IdempotencyKey",
     "LegalHold",
     "LegalHoldNotFound",
     "Outcome",
     "Prediction",
+    "PredictionFilters",
     "PredictionNotFound",
     "Replay",
     "ReplayNotFound",
     "ReplayResult",
+    "attach_outcomes",
     "continue_numbers",
     "has_rows_from_the_future",
     "horizon",

@@ -38,8 +38,11 @@ class OutcomeQuerySet(models.QuerySet["Outcome"]):
         return self.filter(readable(accessor, "prediction__"))
 
     def listed(self) -> Self:
-        """The columns of a list: with the reference of the prediction."""
-        return self.select_related("prediction").only(*OUTCOME_FIELDS, "prediction__reference")
+        """The columns of a list: with the reference of the prediction, its user and its model."""
+        of_prediction = ("reference", "user", "model__name", "model__version")
+        return self.select_related("prediction__model").only(
+            *OUTCOME_FIELDS, *(f"prediction__{name}" for name in of_prediction)
+        )
 
     def latest_per_prediction(self) -> Self:
         """The outcome recorded last for each prediction; it corrects the earlier ones."""
@@ -94,6 +97,18 @@ class Outcome(models.Model):
 
     def __str__(self) -> str:
         return f"Outcome {self.pk}"
+
+
+def attach_outcomes(rows: Sequence[Prediction]) -> None:
+    """Set the `latest_outcome` of these predictions, in one query.
+
+    Outcomes are recorded for answered predictions; a shadow's row has that of its primary.
+    """
+    keys = {row.primary_id or row.pk for row in rows}
+    latest = Outcome.objects.filter(prediction__in=keys).latest_per_prediction()
+    by_prediction = {outcome.prediction_id: outcome for outcome in latest}
+    for row in rows:
+        row.latest_outcome = by_prediction.get(row.primary_id or row.pk)
 
 
 OUTCOME_FIELDS: Sequence[str] = [

@@ -1,8 +1,8 @@
 """The prediction log: every input that was scored, with the answer or the failure."""
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Any, Self
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 
 from django.conf import settings
 from django.db import connections, models
@@ -12,15 +12,36 @@ from django.utils import timezone
 
 from predictions.models.commit_order import CurrentTransaction, Horizon
 from predictions.models.readable import readable
+from predictions.models.searching import (
+    LOOKUPS,
+    PredictionFilters,
+    Runs,
+    newest_keys,
+    runs_of,
+    user_id_of,
+    versions_of,
+)
 from registry.access.accessor import Accessor
 from registry.exact_json.fields import AnnotationField, ExactJSONField
 from registry.models import ApiKey, ModelVersion
+
+if TYPE_CHECKING:
+    from predictions.models.outcomes import Outcome
 
 # Django's PROTECT loads every referring row, to name them all; a few are enough.
 MAX_PROTECTED_SHOWN = 20
 MAX_ERROR_LENGTH = 2000
 # Of `reference` and `subject`, which the caller chooses.
 MAX_CALLERS_NAME_LENGTH = 200
+
+
+class Unknown(Enum):
+    """The type of UNKNOWN, since None already means "no outcome"."""
+
+    UNKNOWN = "unknown"
+
+
+UNKNOWN: Final = Unknown.UNKNOWN
 
 
 class PredictionNotFound(LookupError):
@@ -45,27 +66,54 @@ setattr(protect_by_sample, "lazy_sub_objs", True)  # noqa: B010 -- a function ha
 
 
 class PredictionQuerySet(models.QuerySet["Prediction"]):
+    # The only version of the rows, and what `matching` has found out about them.
+    _version_id: int | None = None
+    _runs: Runs | None = None
+
+    def _clone(self) -> Self:
+        clone: Self = super()._clone()  # type: ignore[misc]
+        clone._version_id, clone._runs = self._version_id, self._runs
+        return clone
+
     def newest_first(self) -> Self:
         return self.order_by("-created_at", "-id")
 
-    def matching(
-        self,
-        *,
-        model_id: int | None = None,
-        status: str | None = None,
-        created_after: datetime | None = None,
-        created_before: datetime | None = None,
-        reference: str | None = None,
-    ) -> Self:
-        """The rows that match the filters of the list endpoint; both times are exclusive."""
-        filters: dict[str, object] = {
-            "model_id": model_id,
-            "status": status,
-            "created_at__gt": created_after,
-            "created_at__lt": created_before,
-            "reference": reference,
-        }
-        return self.filter(**{key: value for key, value in filters.items() if value is not None})
+    def of_version(self, version_id: int) -> Self:
+        rows = self.filter(model_id=version_id)
+        rows._version_id = version_id
+        return rows
+
+    def matching(self, **filters: Unpack[PredictionFilters]) -> Self:
+        """The rows that match the filters of the lists; unknown values match none."""
+        given = {name: value for name, value in filters.items() if value is not None}
+        rows = self.filter(**{LOOKUPS[name]: given[name] for name in LOOKUPS if name in given})
+        version_ids: list[int] | None = None
+        if self._version_id is not None:
+            version_ids = [self._version_id]
+        elif (model_id := filters.get("model_id")) is not None:
+            version_ids = [model_id]
+        if "model" in given:
+            named, alias = versions_of(str(given["model"]))
+            version_ids = named if version_ids is None else list(set(named) & set(version_ids))
+            rows = rows.filter(model_id__in=version_ids)
+            if alias is not None:
+                rows, given = rows.filter(alias=alias), {**given, "alias": alias}
+        if "user" in given:
+            # Not a join: the planner knows how many rows this id has.
+            user_id = user_id_of(str(given["user"]))
+            rows = rows.none() if user_id is None else rows.filter(user_id=user_id)
+        rows._runs = runs_of(given, version_ids, Prediction.Arm.values)
+        return rows
+
+    @property
+    def lies_in_runs(self) -> bool:
+        """Whether no single range of an index holds the rows in the order of lists."""
+        return self._runs is not None
+
+    def newest_of_runs(self, count: int) -> Self:
+        """The newest of these rows, which lie in runs: no more than `count`, found by a query."""
+        assert self._runs is not None
+        return self.filter(pk__in=newest_keys(self, self._runs, count))
 
     def readable_by(self, accessor: Accessor) -> Self:
         """The rows that the accessor may read: their own, and those of models whose log they may
@@ -80,9 +128,11 @@ class PredictionQuerySet(models.QuerySet["Prediction"]):
             return rows
         return rows.filter(transaction_id__lt=Horizon())
 
-    def listed(self) -> Self:
-        """The columns of a list: with the name of the version, without the input."""
-        return self.select_related("model").only(*LISTED_FIELDS, "model__name", "model__version")
+    def listed(self, *, with_inputs: bool = False) -> Self:
+        """The columns of a list: with the name of the version, usually without the input."""
+        inputs = ["input_data"] if with_inputs else []
+        version = ["model__name", "model__version"]
+        return self.select_related("model").only(*LISTED_FIELDS, *inputs, *version)
 
     def find(self, prediction_id: int) -> "Prediction":
         """The prediction with this ID, with its version and user; raises PredictionNotFound."""
@@ -122,7 +172,6 @@ class Prediction(models.Model):
     error = models.CharField(max_length=MAX_ERROR_LENGTH, blank=True, default="")
     latency_ms = models.FloatField(null=True, help_text="Time spent in the model, in milliseconds.")
     request_id = models.CharField(max_length=100, blank=True, default="")
-    # No index: only the deletion of a user, which is rare, looks predictions up by user.
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         on_delete=protect_by_sample,
@@ -171,6 +220,9 @@ class Prediction(models.Model):
         db_default=CurrentTransaction(),
         help_text="The transaction that inserted the row; 0 on SQLite.",
     )
+
+    # Set by `attach_outcomes`.
+    latest_outcome: "Outcome | Unknown | None" = UNKNOWN
 
     objects = PredictionQuerySet.as_manager()
 
@@ -221,6 +273,37 @@ class Prediction(models.Model):
                 condition=Q(reference__isnull=False),
                 name="prediction_of_reference",
             ),
+            # The new indexes have ascending keys, which PostgreSQL packs twice as densely when rows
+            # arrive in the order of time; lists read them backwards.
+            # GET /predictions/?subject=, and the erasure of a subject.
+            models.Index(
+                "subject",
+                "created_at",
+                "id",
+                condition=Q(subject__isnull=False),
+                name="prediction_of_subject",
+            ),
+            # GET /predictions/?request_id=. A stream may have millions of rows.
+            models.Index("request_id", "created_at", "id", name="prediction_of_request"),
+            # GET /predictions/?user=, one's own predictions, and the foreign key check.
+            models.Index(
+                "user",
+                "created_at",
+                "id",
+                condition=Q(user__isnull=False),
+                name="prediction_of_user",
+            ),
+            # GET /predictions/?model=name@alias, ?alias= and ?arm=: a range for each version, alias
+            # and arm.
+            models.Index(
+                "model",
+                "alias",
+                "arm",
+                "created_at",
+                "id",
+                condition=Q(alias__isnull=False),
+                name="prediction_of_alias",
+            ),
             # The shadows of a prediction: the foreign key check, comparison and retention.
             models.Index(
                 "primary", condition=Q(primary__isnull=False), name="prediction_shadows_of"
@@ -243,6 +326,7 @@ LISTED_FIELDS: Sequence[str] = [
     "status",
     "latency_ms",
     "request_id",
+    "user_id",
     "reference",
     "subject",
     "alias",

@@ -59,8 +59,7 @@ def erase(
     replays are computed again. To erase again what is gone deletes nothing, and is recorded too.
     Raises ModelNotFound, NamesSubject, HeldByLaw or ErasureTooLarge.
     """
-    if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", reason):
-        raise NamesSubject(f"The reason is kept, so it must not contain the {kind}.")
+    _require_discreet(kind, name, reason)
     with transaction.atomic():
         rows = matching_rows(kind, name, model)
         holds.require_free(rows, holds.holds_in_force())
@@ -80,14 +79,26 @@ def erase(
             accessor,
             model=model,
             target=str(erasure),
-            details={"kind": kind.value, "reason": reason, "counts": counts},
+            details={"kind": str(kind), "reason": reason, "counts": counts},
         )
     return erasure
 
 
+def check(*, kind: Erasure.Kind, name: str, model: str = "", reason: str) -> int:
+    """How many predictions `erase` would delete now; raises what it raises."""
+    _require_discreet(kind, name, reason)
+    with transaction.atomic():
+        rows = matching_rows(kind, name, model)
+        holds.require_free(rows, holds.holds_in_force())
+        count = rows.count()
+    if count > MAX_ERASED_ROWS:
+        raise _too_large(MAX_ERASED_ROWS)
+    return count
+
+
 def matching_rows(kind: Erasure.Kind, name: str, model: str = "") -> PredictionQuerySet:
     """The predictions of a subject or reference, also by one model only; raises ModelNotFound."""
-    rows = Prediction.objects.filter(**{kind.value: name})
+    rows = Prediction.objects.filter(**{str(kind): name})
     if not model:
         return rows
     if not RegisteredModel.objects.filter(name=model).exists():
@@ -107,11 +118,20 @@ def _locked(rows: PredictionQuerySet, max_rows: int) -> Sequence[tuple[int, int 
         locked.values_list("pk", "user_id")[: max_rows + 1]
     )
     if len(found) > max_rows:
-        raise ErasureTooLarge(
-            f"There are more than {max_rows} predictions: use manage.py erase_subject with a"
-            " larger --max-rows, or erase one model's at a time"
-        )
+        raise _too_large(max_rows)
     return found
+
+
+def _too_large(max_rows: int) -> ErasureTooLarge:
+    return ErasureTooLarge(
+        f"There are more than {max_rows} predictions: use manage.py erase_subject with a larger"
+        " --max-rows, or erase one model's at a time"
+    )
+
+
+def _require_discreet(kind: Erasure.Kind, name: str, reason: str) -> None:
+    if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", reason):
+        raise NamesSubject(f"The reason is kept, so it must not contain the {kind}.")
 
 
 def _delete(found: Sequence[tuple[int, int | None]]) -> dict[str, int]:

@@ -114,8 +114,8 @@ def test_the_list_takes_the_same_queries_at_any_length(
 ) -> None:
     record(iris, n)
 
-    # Session, user, choices of the version filter, bounded count, rows.
-    with django_assert_num_queries(5):
+    # Session, user, choices of the version filter, bounded count, rows, outcomes, audit event.
+    with django_assert_num_queries(7):
         assert len(values_of(admin_client.get(URL))) == n
 
 

@@ -27,12 +27,11 @@ class Accessor:
         if isinstance(user, AnonymousUser):
             raise TypeError("Rights are checked after authentication")
         assert isinstance(user, User)
-        key = getattr(request, "auth", None)
-        return cls(
-            user,
-            key if isinstance(key, ApiKey) else None,
-            getattr(request, "request_id", ""),
-        )
+        key, request_id = getattr(request, "auth", None), getattr(request, "request_id", "")
+        if isinstance(key, ApiKey):
+            # The request's own user has none of the owner's Django permissions beyond the scopes.
+            return cls(key.owner, key, request_id)
+        return cls(user, None, request_id)
 
 
 # Commands and what the service does on its own.

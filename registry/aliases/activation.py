@@ -6,6 +6,7 @@ from typing import Unpack
 
 from django.db import transaction
 
+from registry.access import audit
 from registry.aliases.recording import (
     SYSTEM,
     Attribution,
@@ -18,6 +19,7 @@ from registry.models import (
     Alias,
     AliasMove,
     Arms,
+    AuditEvent,
     ModelVersion,
     RegisteredModel,
     VersionChanges,
@@ -50,9 +52,22 @@ def update_version(
         if version.is_active and not is_active:
             _withdraw_from_aliases(version, force, attribution)
         version.update(**changes)
+        if changes:
+            record_change(version, attribution, changed=sorted(changes))
         if "is_active" in changes:
             promote_first_version(version, attribution)
     return version
+
+
+def record_change(version: ModelVersion, attribution: Attribution, **details: object) -> None:
+    """Tell the audit trail of a change of a version."""
+    audit.record(
+        AuditEvent.Action.VERSION_CHANGED,
+        attribution.accessor,
+        model=version.name,
+        target=str(version),
+        details={"model_id": version.pk, **details},
+    )
 
 
 def promote_first_version(version: ModelVersion, attribution: Attribution) -> None:

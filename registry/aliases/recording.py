@@ -12,13 +12,17 @@ from django.http import HttpRequest
 from django.utils import timezone
 from rest_framework.request import Request
 
+from registry.access import audit
+from registry.access.accessor import Accessor
 from registry.aliases.decisions import close
 from registry.models import (
     Alias,
     AliasMove,
     AliasRequest,
     AliasShadow,
+    ApiKey,
     Arms,
+    AuditEvent,
     ModelVersion,
     RegisteredModel,
 )
@@ -46,12 +50,18 @@ class Attribution:
     reason: str = ""
     user: User | None = None
     request_id: str = ""
+    key: ApiKey | None = None
     approved: AliasRequest | None = None
 
     @classmethod
     def from_request(cls, request: HttpRequest | Request, reason: str = "") -> Self:
-        assert isinstance(request.user, User)  # every change requires authentication
-        return cls(reason, request.user, getattr(request, "request_id", ""))
+        accessor = Accessor.of(request)  # every change requires authentication
+        return cls(reason, accessor.user, accessor.request_id, accessor.key)
+
+    @property
+    def accessor(self) -> Accessor:
+        """Who it was, for the audit trail."""
+        return Accessor(self.user, self.key, self.request_id)
 
 
 # The registry acts on its own.
@@ -129,6 +139,7 @@ def _record(
     )
     move.set_arms(before, after)
     move.save(force_insert=True)
+    _audit(move, attribution)
     announce_move(move)
     logger.info(
         "%s: %s, from %s to %s",
@@ -138,6 +149,22 @@ def _record(
         move.to_version or "-",
     )
     return move
+
+
+def _audit(move: AliasMove, attribution: Attribution) -> None:
+    audit.record(
+        AuditEvent.Action.ALIAS_MOVED,
+        attribution.accessor,
+        model=move.name,
+        target=f"{move.name}@{move.alias}",
+        details={
+            "move": move.number,
+            "action": str(move.action),
+            "from": move.from_version,
+            "to": move.to_version,
+            "reason": move.reason,
+        },
+    )
 
 
 def _check_approval(

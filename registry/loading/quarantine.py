@@ -10,14 +10,16 @@ from collections.abc import Collection
 from pathlib import Path
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError
+from django.db import DatabaseError, InterfaceError, transaction
 from django.db.models import F
 from django.utils import timezone
 
+from registry.access import audit
+from registry.access.accessor import SYSTEM, Accessor
 from registry.isolation.black_box import Death, read_death
 from registry.loading.errors import ModelQuarantined
 from registry.metrics import MODEL_CRASHES
-from registry.models import ModelVersion
+from registry.models import AuditEvent, ModelVersion
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +106,10 @@ def _counts(version_id: int) -> bool:
         return False
 
 
-def release(version: ModelVersion, *, is_trusted: bool = False) -> bool:
+@transaction.atomic
+def release(
+    version: ModelVersion, *, is_trusted: bool = False, accessor: Accessor = SYSTEM
+) -> bool:
     """End the quarantine and forget the crashes; whether there was anything to end.
 
     The version stays a suspect, and is scored in a process of its own, unless it is trusted.
@@ -115,4 +120,12 @@ def release(version: ModelVersion, *, is_trusted: bool = False) -> bool:
     )
     if is_trusted:
         changed += rows.filter(is_suspect=True).update(is_suspect=False)
+    if changed:
+        audit.record(
+            AuditEvent.Action.VERSION_CHANGED,
+            accessor,
+            model=version.name,
+            target=str(version),
+            details={"model_id": version.pk, "changed": ["quarantine"], "trusted": is_trusted},
+        )
     return bool(changed)

@@ -11,7 +11,7 @@ import registry.models.webhooks
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("registry", "0010_alias_requests"),
+        ("registry", "0011_audit_search"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

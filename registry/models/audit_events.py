@@ -1,10 +1,12 @@
 """The audit trail: who did what to keys, rights, versions and data, and who looked."""
 
+from datetime import datetime
 from typing import Self
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.db import models
-from django.db.models import F
+from django.db.models import F, Q
 from django.utils import timezone
 
 from registry.exact_json.fields import ExactJSONField
@@ -14,6 +16,32 @@ from registry.models.access import ApiKey
 class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
     def newest_first(self) -> Self:
         return self.order_by("-created_at", "-id")
+
+    def matching(
+        self,
+        *,
+        action: str | None = None,
+        user: str | None = None,
+        model: str | None = None,
+        request_id: str | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+    ) -> Self:
+        """The rows that match the filters of the list endpoint; both times are exclusive."""
+        filters: dict[str, object] = {
+            "action": action,
+            "model": model,
+            "request_id": request_id,
+            "created_at__gt": created_after,
+            "created_at__lt": created_before,
+        }
+        rows = self.filter(**{key: value for key, value in filters.items() if value is not None})
+        if user is None:
+            return rows
+        # Not a join: the planner knows how many rows this id has.
+        users = get_user_model().objects.filter(username=user)
+        user_id = users.values_list("pk", flat=True).first()
+        return rows.none() if user_id is None else rows.filter(user_id=user_id)
 
 
 class AuditEvent(models.Model):
@@ -43,10 +71,10 @@ class AuditEvent(models.Model):
         PRUNED = "pruned", "deleted predictions past their retention"
         HOLD_PLACED = "hold_placed", "placed a legal hold"
         HOLD_RELEASED = "hold_released", "released a legal hold"
+        USER_CHANGED = "user_changed", "changed a user or a group"
         WEBHOOK_CHANGED = "webhook_changed", "changed a webhook"
 
     action = models.CharField(max_length=30, choices=Action)
-    # No index: looked up by user only when a user is deleted, which is rare.
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         on_delete=models.PROTECT,
@@ -80,6 +108,17 @@ class AuditEvent(models.Model):
             models.Index(
                 "model", F("created_at").desc(), F("id").desc(), name="audit_event_newest_of_model"
             ),
+            # The same of one user, and the foreign key check.
+            models.Index(
+                "user",
+                "created_at",
+                "id",
+                condition=Q(user__isnull=False),
+                name="audit_event_of_user",
+            ),
+            # The same of one action, which may be rare, and of one request.
+            models.Index("action", "created_at", "id", name="audit_event_of_action"),
+            models.Index("request_id", "created_at", "id", name="audit_event_of_request"),
         ]
 
     def __str__(self) -> str:

@@ -41,13 +41,13 @@ def announce_move(move: AliasMove) -> None:
 
 def announce_request(request: AliasRequest) -> None:
     data = {
-        "request": request.pk,
+        "alias": request.alias or None,
+        "approval_id": request.pk,
         "kind": request.kind,
-        "alias": request.alias,
-        "move": request.move,
-        "reason": request.reason,
+        "version": request.move.get("version"),
+        "expires_at": request.expires_at.isoformat().replace("+00:00", "Z"),
         "user_id": request.requested_by_id,
-        "expires_at": request.expires_at.isoformat(),
+        "request_id": request.request_id,
     }
     publish(APPROVAL_REQUESTED, request.name, data)
 

@@ -16,7 +16,8 @@ from registry.webhooks import events
 from registry.webhooks.delivery import signing
 from registry.webhooks.urls import InvalidURL, allowed_target
 
-MAX_MODELS = 1000
+MAX_MODELS = 100
+MAX_EVENTS = 50
 
 
 class EventField(serializers.CharField):
@@ -62,7 +63,7 @@ class WebhookRequest(StrictSerializer):
     events = serializers.ListField(
         child=EventField(max_length=MAX_EVENT_LENGTH),
         required=False,
-        max_length=100,
+        max_length=MAX_EVENTS,
         help_text="The events to send; [] means all, those of later versions included.",
     )
     models = serializers.ListField(

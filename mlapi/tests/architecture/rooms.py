@@ -5,6 +5,8 @@ a room to import the modules of another room, or a single module. Tests may impo
 `TEST_ROOMS` and `test_imports.py`.
 """
 
+from mlapi.tests.architecture.benchmark_rooms import BENCHMARK_ROOMS
+
 REGISTRY_WITHOUT_DJANGO = {
     "registry.exact_json.values",
     "registry.signatures",
@@ -20,6 +22,7 @@ REGISTRY = REGISTRY_WITHOUT_DJANGO | {
     "registry.aliases",
     "registry.aliases.approvals",
     "registry.artifacts",
+    "registry.audit",
     "registry.exact_json",
     "registry.loading",
     "registry.models",
@@ -31,10 +34,12 @@ REGISTRY = REGISTRY_WITHOUT_DJANGO | {
 # What the code that answers predictions uses. None of it is about evaluation.
 SERVING = {
     "predictions.authentication",
+    "predictions.filters",
     "predictions.following",
     "predictions.metrics",
     "predictions.models",
     "predictions.ndjson",
+    "predictions.reads",
     "predictions.serializers",
     "predictions.serving",
     "predictions.serving.guards",
@@ -47,11 +52,7 @@ EVALUATION = {
     "predictions.evaluation.replays",
 }
 
-EXPORT = {
-    "predictions.export",
-    "predictions.export.destinations",
-    "predictions.export.formats",
-}
+EXPORT = {"predictions.export", "predictions.export.destinations", "predictions.export.formats"}
 
 ROOMS: dict[str, set[str]] = {
     # Floor 1: registered models, versions, artifacts, runtimes, aliases.
@@ -77,7 +78,8 @@ ROOMS: dict[str, set[str]] = {
     },
     "registry.artifacts.foreign": {"registry.artifacts", "registry.runtimes"},
     "registry.loading": REGISTRY_WITHOUT_DJANGO
-    | {"registry.artifacts", "registry.isolation", "registry.metrics", "registry.models"},
+    | {"registry.access", "registry.artifacts", "registry.isolation"}
+    | {"registry.metrics", "registry.models"},
     "registry.conversion": REGISTRY_WITHOUT_DJANGO | {"registry.artifacts"},
     "registry.conversion.pickles": REGISTRY_WITHOUT_DJANGO
     | {"registry.artifacts", "registry.conversion", "registry.isolation"},
@@ -101,6 +103,7 @@ ROOMS: dict[str, set[str]] = {
         "registry.webhooks",
         "registry.work",
     },
+    "registry.audit": {"registry.exact_json", "registry.models", "registry.readonly_admin"},
     "registry.access": {
         "registry.exact_json",
         "registry.loading.cache",
@@ -143,6 +146,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "registry.registered_models": {
         "registry.access",
+        "registry.aliases",
         "registry.aliases.approvals",
         "registry.exact_json",
         "registry.models",
@@ -258,7 +262,7 @@ ROOMS: dict[str, set[str]] = {
         *REGISTRY,
     },
     "mlapi.bodies": {"mlapi.problems", "predictions.ndjson"},
-    "mlapi.accounts": set(),
+    "mlapi.accounts": {"registry.access", "registry.models"},
     "mlapi.configuration": {"mlapi.configuration.postgresql"},
     "mlapi.configuration.postgresql": {"mlapi.configuration.refusals", "registry.statements"},
     "mlapi.configuration.sqlite": {"mlapi.configuration.refusals"},
@@ -298,45 +302,7 @@ ROOMS: dict[str, set[str]] = {
     | REGISTRY
     | {"mlapi.configuration", "mlapi.databases", "mlapi.server"},
     # Outside the floors: measures the service from outside.
-    "benchmarks": {
-        "benchmarks.chaos",
-        "benchmarks.commits",
-        "benchmarks.consistency",
-        "benchmarks.depth",
-        "benchmarks.endurance",
-        "benchmarks.harness",
-        "benchmarks.peers",
-        "benchmarks.shadowing",
-    },
-    "benchmarks.harness": set(),
-    "benchmarks.commits": {
-        "benchmarks.harness",
-        "benchmarks.options",
-        "benchmarks.peers",
-        "benchmarks.report",
-    },
-    "benchmarks.traffic": {"benchmarks.harness"},
-    "benchmarks.chaos": {
-        "benchmarks.chaos.faults",
-        "benchmarks.harness",
-        "benchmarks.options",
-        "benchmarks.report",
-        "benchmarks.traffic",
-    },
-    "benchmarks.chaos.faults": {"benchmarks.chaos", "benchmarks.harness", "benchmarks.traffic"},
-    "benchmarks.endurance": {
-        "benchmarks.chaos",
-        "benchmarks.harness",
-        "benchmarks.options",
-        "benchmarks.report",
-        "benchmarks.traffic",
-    },
-    "benchmarks.consistency": {"benchmarks.harness", "benchmarks.options", "benchmarks.report"},
-    "benchmarks.depth": {"benchmarks.harness", "benchmarks.options", "benchmarks.report"},
-    "benchmarks.peers": {"benchmarks.harness", "benchmarks.options", "benchmarks.report"},
-    # They run in environments of their own.
-    "benchmarks.peers.apps": set(),
-    "benchmarks.shadowing": {"benchmarks.harness", "benchmarks.options", "benchmarks.report"},
+    **BENCHMARK_ROOMS,
 }
 
 # Fixtures and fakes: only tests import them.

@@ -4,7 +4,6 @@ from typing import Any
 
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
-from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.status import HTTP_200_OK, HTTP_201_CREATED
@@ -20,10 +19,11 @@ from predictions.evaluation.outcomes.serializers import (
     parse_body,
 )
 from predictions.models import Outcome, PredictionNotFound
+from predictions.reads import audit_page
 from registry.access.accessor import Accessor
 
 
-class OutcomeViewSet(ListModelMixin, GenericViewSet[Outcome]):
+class OutcomeViewSet(GenericViewSet[Outcome]):
     """Report the outcomes of predictions, and list them."""
 
     queryset = Outcome.objects.listed().newest_first()
@@ -34,6 +34,11 @@ class OutcomeViewSet(ListModelMixin, GenericViewSet[Outcome]):
     def filter_queryset(self, queryset: Any) -> Any:
         rows: Any = super().filter_queryset(queryset)
         return rows.readable_by(Accessor.of(self.request))
+
+    def list(self, request: Request) -> Response:
+        page = self.paginate_queryset(self.filter_queryset(self.get_queryset())) or []
+        audit_page(request, [row.prediction for row in page], target="outcomes")
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
     @extend_schema(
         request={"application/json": OUTCOMES_SCHEMA},

@@ -59,7 +59,8 @@ def report_of(replay: Replay) -> JSONObject:
 
 def with_originals(results: ReplayResultQuerySet) -> ReplayResultQuerySet:
     """Results with the recorded answers, but without the inputs."""
-    return results.select_related("original").defer("original__input_data", "original__metadata")
+    rows = results.select_related("original__model")
+    return rows.defer("original__input_data", "original__metadata", "original__model__signature")
 
 
 def _counts(results: ReplayResultQuerySet) -> dict[str, int]:

@@ -24,6 +24,7 @@ from predictions.evaluation.replays.serializers import (
     ReplaySerializer,
 )
 from predictions.models import Replay, ReplayResult
+from predictions.reads import audit_page
 from registry.access import rights
 from registry.access.accessor import Accessor
 from registry.models import ModelVersion, Right
@@ -92,4 +93,6 @@ class ReplayResultViewSet(GenericViewSet[ReplayResult]):
         replay = Replay.objects.only("pk").readable_by(Accessor.of(request)).find(int(pk))
         rows = self.filter_queryset(self.get_queryset().filter(replay=replay))
         page = self.paginate_queryset(rows) or []
+        originals = [row.original for row in page]
+        audit_page(request, originals, target=f"results of replay {replay.pk}")
         return self.get_paginated_response(self.get_serializer(page, many=True).data)

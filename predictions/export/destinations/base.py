@@ -30,7 +30,7 @@ class Destination(Protocol):
         """The content of a small file; None if there is none."""
 
     def new_file(self, name: str) -> Path:
-        """A local path at which to write what will be published under this name."""
+        """A local path at which to write what will be published under this name, while locked."""
 
     def publish(self, path: Path, name: str) -> None:
         """Move a file from `new_file` to its name, replacing what an interrupted run has left."""

@@ -1,8 +1,9 @@
 """Exports into object storage, by obstore: the one module that imports it."""
 
+import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -35,16 +36,22 @@ class Bucket:
 
     def __init__(self, url: str) -> None:
         self._url = url.rstrip("/")
-        self._folder = tempfile.TemporaryDirectory(prefix="mlapi-export-")
-        options: dict[str, Any] = {"client_options": TIMEOUTS, "retry_config": RETRIES}
+        self._folder: Path | None = None
+        # Options that are passed replace those of the environment, where this one belongs.
+        is_http_allowed = os.environ.get("AWS_ALLOW_HTTP", "").lower() == "true"
+        client_options = {**TIMEOUTS, "allow_http": is_http_allowed}
+        options: dict[str, Any] = {"client_options": client_options, "retry_config": RETRIES}
         with _errors(self._url):
             self._store = from_url(self._url, **options)
 
     def __str__(self) -> str:
         return self._url
 
-    def lock(self) -> AbstractContextManager[None]:
-        return nullcontext()
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        with tempfile.TemporaryDirectory(prefix="mlapi-export-") as name:
+            self._folder = Path(name)
+            yield
 
     def names(self) -> Iterator[str]:
         with _errors(self._url):
@@ -59,7 +66,8 @@ class Bucket:
                 return None
 
     def new_file(self, name: str) -> Path:
-        return Path(self._folder.name) / name
+        assert self._folder is not None
+        return self._folder / name
 
     def publish(self, path: Path, name: str) -> None:
         with _errors(self._url):

@@ -16,6 +16,7 @@ from predictions.testing.rows import (
     make_version,
     wait_until_followable,
 )
+from registry.access import audit
 from registry.models import AuditEvent, Grant, ModelVersion, RegisteredModel
 from registry.testing.clients import api_client
 
@@ -133,7 +134,10 @@ def test_an_export_is_audited_without_personal_values(
     assert event.user.get_username() == "auditor"
     assert event.details == {
         "format": "csv",
-        "filter": {"reference": "(hidden)", "status": "failed"},
+        "filters": {
+            "reference_fingerprint": audit.fingerprint("secret"),
+            "status": "failed",
+        },
     }
 
 

@@ -46,7 +46,7 @@ def export(folder: Path, *options: str) -> str:
 
 
 def manifest_of(folder: Path) -> JSONObject:
-    manifest: JSONObject = json.loads((folder / "manifest.json").read_text())
+    manifest: JSONObject = json.loads((folder / "_manifest.json").read_text())
     return manifest
 
 
@@ -152,6 +152,19 @@ def test_versions_with_other_signatures_share_columns(
     assert (third["input.age"], third["input_data"]) == (None, {"anything": 1})
 
 
+def test_an_input_without_feature_names_is_a_column_of_lists(
+    transactional_db: None, tmp_path: Path
+) -> None:
+    version = make_version({"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 3]}]})
+    record(version, {"features": [1, 2.5, 3]}, {"x": [1.0, 2.0, 3.0]}, {"features": [1, 2]})
+
+    export(tmp_path / "out", "--format=ndjson", "--inputs=columns")
+
+    rows = ndjson(tmp_path / "out")
+    assert [row["input.x"] for row in rows] == [[1.0, 2.5, 3.0], [1.0, 2.0, 3.0], None]
+    assert [row["input_data"] for row in rows] == [None, None, {"features": [1, 2]}]
+
+
 def test_rows_are_filtered_as_the_list_filters_them(version: ModelVersion, tmp_path: Path) -> None:
     record(version, ROW, reference="a")
     record(version, ROW, reference="b")
@@ -182,7 +195,7 @@ def test_the_manifest_has_counts_and_digests(version: ModelVersion, tmp_path: Pa
     assert manifest["sha256"] in output
     assert manifest["rows"] == 5
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "manifest.json",
+        "_manifest.json",
         *(part.name for part in parts),
     }
 
@@ -208,7 +221,7 @@ def test_an_interrupted_export_is_continued(
     publish = runner._publish
 
     def break_off(destination: Any, name: str, document: JSONObject) -> None:
-        if name == "part-00002.receipt.json":
+        if name == "_part-00002.receipt.json":
             raise KeyboardInterrupt
         publish(destination, name, document)
 

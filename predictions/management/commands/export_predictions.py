@@ -14,10 +14,10 @@ from predictions.export.destinations.base import Destination, DestinationUnavail
 from predictions.export.formats import FORMATS, FormatUnavailable
 from predictions.export.manifest import Plan, Receipt
 from predictions.export.selection import Selection
+from predictions.filters import PredictionQuery
 from predictions.following import LogRestored
 from predictions.models import Prediction
 from predictions.models.predictions import PredictionQuerySet
-from predictions.serializers import PredictionQuery
 from registry.exact_json.values import JSONObject
 
 PART_ROWS = 1_000_000
@@ -46,7 +46,7 @@ class Command(BaseCommand):
             type=_positive,
             default=0,
             metavar="NUMBER",
-            help="Continue an earlier export: positions.to in its manifest.json.",
+            help="Continue an earlier export: positions.to in its _manifest.json.",
         )
         filters = parser.add_argument_group("filters", "As those of GET /api/v1/predictions/.")
         for name, field in PredictionQuery().fields.items():

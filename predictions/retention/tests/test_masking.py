@@ -225,6 +225,6 @@ def test_exports_have_the_masked_values_and_say_so(
     assert exported["input_data"] is None
     assert exported["input.bmi"] == masked_row["bmi"]
     assert exported["input.age"] is None
-    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    manifest = json.loads((tmp_path / "out" / "_manifest.json").read_text())
     masked_columns = {c["name"]: c["masked"] for c in manifest["columns"] if c["masked"]}
     assert masked_columns == {"input.bmi": "hash", "input.age": "omit"}

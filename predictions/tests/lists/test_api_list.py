@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from rest_framework.test import APIClient
 
 from predictions.models import Prediction
@@ -131,7 +132,7 @@ def test_the_list_is_filtered_by_status(client: APIClient, iris: ModelVersion) -
         ("created_after=yesterday", "created_after"),
         ("created_before=2026-13-01", "created_before"),
         ("created_after=0001-01-01T00:00:00%2B14:00", "created_after"),
-        ("user=ada", "user"),
+        ("usr=ada", "usr"),
         ("limit=0", "limit"),
         ("limit=1001", "limit"),
         ("limit=1&limit=2", "limit"),
@@ -212,9 +213,9 @@ def test_the_last_page_has_no_link(client: APIClient, iris: ModelVersion) -> Non
 
 @pytest.mark.parametrize("n", [1, 20])
 def test_the_list_takes_one_query_besides_the_users(
-    client: APIClient, iris: ModelVersion, django_assert_num_queries: Any, n: int
+    client: APIClient, iris: ModelVersion, user: User, django_assert_num_queries: Any, n: int
 ) -> None:
-    record(iris, n)
+    record(iris, n, user=user)
 
     # The user, and the two kinds of permissions.
     with django_assert_num_queries(1 + 3) as captured:
@@ -224,12 +225,13 @@ def test_the_list_takes_one_query_besides_the_users(
     assert "COUNT" not in captured[-1]["sql"]
 
 
-def test_one_prediction_takes_one_query_besides_the_users(
-    client: APIClient, iris: ModelVersion, django_assert_num_queries: Any
+def test_one_prediction_takes_two_queries_besides_the_users(
+    client: APIClient, iris: ModelVersion, user: User, django_assert_num_queries: Any
 ) -> None:
-    [row] = record(iris)
+    [row] = record(iris, user=user)
 
-    with django_assert_num_queries(1 + 3):
+    # The user, the two kinds of permissions, the prediction and its outcome.
+    with django_assert_num_queries(1 + 2 + 2):
         client.get(f"{URL}{row.pk}/")
 
 
@@ -254,9 +256,9 @@ def test_every_route_answers_without_its_trailing_slash(
 
 @pytest.mark.parametrize("n", [0, 1, 20])
 def test_a_version_with_its_predictions_takes_two_queries_besides_the_users(
-    client: APIClient, iris: ModelVersion, django_assert_num_queries: Any, n: int
+    client: APIClient, iris: ModelVersion, user: User, django_assert_num_queries: Any, n: int
 ) -> None:
-    record(iris, n)
+    record(iris, n, user=user)
 
     with django_assert_num_queries(2 + 3):
         body = client.get(f"/api/v1/models/{iris.pk}/predictions/").json()

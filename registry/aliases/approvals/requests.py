@@ -121,7 +121,7 @@ def approve(*, request: AliasRequest, reason: str = "", accessor: Accessor) -> A
     """
     require_decider(request, accessor)
     _require_pending(request)
-    attribution = Attribution(reason, accessor.user, accessor.request_id, request)
+    attribution = Attribution(reason, accessor.user, accessor.request_id, accessor.key, request)
     _RUN[request.kind](request, attribution)
     if request.status == Status.PENDING:
         # The alias was as it should be already, so that no move has closed the request.

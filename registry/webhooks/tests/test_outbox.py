@@ -10,14 +10,23 @@ from django.db import transaction
 from pytest_django import DjangoAssertNumQueries
 
 from registry import services
+from registry.access.accessor import Accessor
 from registry.aliases import moves
+from registry.aliases.approvals.requests import ask_to_set
 from registry.aliases.recording import Attribution
 from registry.models import WebhookDelivery
 from registry.services import register_model
 from registry.testing.artifacts import Artifact
 from registry.testing.versions import MakeVersion
 from registry.webhooks import outbox
-from registry.webhooks.events import ALIAS_MOVED, TEST, VERSION_REGISTERED, Event, UnknownEvent
+from registry.webhooks.events import (
+    ALIAS_MOVED,
+    APPROVAL_REQUESTED,
+    TEST,
+    VERSION_REGISTERED,
+    Event,
+    UnknownEvent,
+)
 from registry.webhooks.tests.conftest import MakeWebhook
 
 pytestmark = pytest.mark.django_db
@@ -141,6 +150,34 @@ def test_version_that_gets_its_file_later_is_published_twice(
     assert [event for _, event in published()] == [
         "version.registered",
         "version.artifact_attached",
+    ]
+
+
+def test_request_for_approval_is_published_without_its_reason(
+    make_webhook: MakeWebhook, make_version: MakeVersion, iris_artifact: Artifact, user: User
+) -> None:
+    make_webhook()
+    make_version("iris", iris_artifact)
+
+    request = ask_to_set(
+        name="iris",
+        alias="live",
+        move={"version": "1"},
+        reason="Customer Jane Doe complained",
+        accessor=Accessor(user, request_id="request-1"),
+    )
+
+    assert data_of(APPROVAL_REQUESTED) == [
+        {
+            "model": "iris",
+            "alias": "live",
+            "approval_id": request.pk,
+            "kind": "set",
+            "version": "1",
+            "expires_at": request.expires_at.isoformat().replace("+00:00", "Z"),
+            "user_id": user.pk,
+            "request_id": "request-1",
+        }
     ]
 
 

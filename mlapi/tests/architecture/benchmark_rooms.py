@@ -1,0 +1,43 @@
+"""The rooms of `benchmarks`, which measures the service from outside; see `rooms`."""
+
+BENCHMARK_ROOMS: dict[str, set[str]] = {
+    "benchmarks": {
+        "benchmarks.chaos",
+        "benchmarks.commits",
+        "benchmarks.consistency",
+        "benchmarks.depth",
+        "benchmarks.endurance",
+        "benchmarks.harness",
+        "benchmarks.peers",
+        "benchmarks.shadowing",
+    },
+    "benchmarks.harness": set(),
+    "benchmarks.commits": {
+        "benchmarks.harness",
+        "benchmarks.options",
+        "benchmarks.peers",
+        "benchmarks.report",
+    },
+    "benchmarks.traffic": {"benchmarks.harness"},
+    "benchmarks.chaos": {
+        "benchmarks.chaos.faults",
+        "benchmarks.harness",
+        "benchmarks.options",
+        "benchmarks.report",
+        "benchmarks.traffic",
+    },
+    "benchmarks.chaos.faults": {"benchmarks.chaos", "benchmarks.harness", "benchmarks.traffic"},
+    "benchmarks.endurance": {
+        "benchmarks.chaos",
+        "benchmarks.harness",
+        "benchmarks.options",
+        "benchmarks.report",
+        "benchmarks.traffic",
+    },
+    "benchmarks.consistency": {"benchmarks.harness", "benchmarks.options", "benchmarks.report"},
+    "benchmarks.depth": {"benchmarks.harness", "benchmarks.options", "benchmarks.report"},
+    "benchmarks.peers": {"benchmarks.harness", "benchmarks.options", "benchmarks.report"},
+    # They run in environments of their own.
+    "benchmarks.peers.apps": set(),
+    "benchmarks.shadowing": {"benchmarks.harness", "benchmarks.options", "benchmarks.report"},
+}
