@@ -88,14 +88,16 @@ class RegisteredModelAdmin(_RegisteredModelAdmin):
         changes.record_change(target, obj, Accessor.of(request), changed)
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
-        before = {grant.pk: set(grant.rights) for grant in form.instance.grants.all()}
+        # As they were: a grant that is deleted has the values of its form by then, and no key.
+        before = {grant.pk: grant for grant in form.instance.grants.select_related("user", "group")}
+        deleted = [deleted_form.instance.pk for deleted_form in formset.deleted_forms]
         super().save_formset(request, form, formset, change)
         accessor = Accessor.of(request)
         for grant in formset.new_objects:
             record_grant(grant, accessor, set(), set(grant.rights))
         for grant, _ in formset.changed_objects:
-            record_grant(grant, accessor, before[grant.pk], set(grant.rights))
-        for grant in formset.deleted_objects:
+            record_grant(grant, accessor, set(before[grant.pk].rights), set(grant.rights))
+        for grant in (before[key] for key in deleted if key in before):
             record_grant(grant, accessor, set(grant.rights), set())
 
     def delete_model(self, request: HttpRequest, obj: RegisteredModel) -> None:
