@@ -35,6 +35,7 @@ class ExportViewSet(GenericViewSet[Prediction]):
         operation_id="exports_predictions_retrieve",
         responses={
             **{(200, format.media_type): OpenApiTypes.BINARY for format in FORMATS.values()},
+            400: None,
             503: None,
         },
     )

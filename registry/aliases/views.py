@@ -110,6 +110,7 @@ class AliasViewSet(ListModelMixin, GenericViewSet[Alias]):
         responses={
             204: OpenApiResponse(description="Removed. Its history stays."),
             202: RequestedMoveSerializer,
+            400: None,
             **CONFLICT,
         }
     )

@@ -80,7 +80,10 @@ def targets(user: User, other: User, versions: dict[str, ModelVersion]) -> dict[
 
 
 def make_target(version: ModelVersion, author: User, other: User) -> Fields:
-    prediction = Prediction.objects.create(model=version, input_data={}, user=author, prediction=0)
+    # As a row of an earlier transaction: exports and followers wait for the end of this one.
+    prediction = Prediction.objects.create(
+        model=version, input_data={}, user=author, prediction=0, transaction_id=1
+    )
     Outcome.objects.create(prediction=prediction, label=1)
     model = RegisteredModel.objects.get(name=version.name)
     grant, _ = Grant.objects.get_or_create(
