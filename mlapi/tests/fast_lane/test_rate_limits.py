@@ -14,7 +14,7 @@ from predictions.models import Prediction
 from registry.access.limits import LIMITER
 from registry.access.policies import POLICIES
 from registry.models import ApiKey, RegisteredModel
-from registry.testing.clients import MakeKey
+from registry.testing.clients import MakeKey, permit
 
 
 @pytest.fixture(autouse=True)
@@ -82,7 +82,7 @@ def test_a_body_that_the_fast_lane_leaves_to_django_counts_once(
 def test_reads_and_metrics_count_for_a_key(
     models: dict[str, int], user: User, make_key: MakeKey
 ) -> None:
-    _, value = make_key(user, rate_limit=2)
+    _, value = make_key(permit(user, "view_prediction"), rate_limit=2)
     client = APIClient()
     client.credentials(HTTP_AUTHORIZATION=f"Bearer {value}")
 
