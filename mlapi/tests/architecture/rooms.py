@@ -145,6 +145,7 @@ ROOMS: dict[str, set[str]] = {
         "registry.readonly_admin",
     },
     "registry.registered_models": {
+        "registry.aliases",
         "registry.access",
         "registry.aliases",
         "registry.aliases.approvals",

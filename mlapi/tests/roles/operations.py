@@ -146,6 +146,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("get", KEYS + "{key}/"): Operation(holds_key),
     ("post", KEYS + "{key}/revoke/"): Operation(holds_key),
     ("post", KEYS + "{key}/rotate/"): Operation(holds_key, {}),
+    ("get", "/api/v1/audit-events/"): Operation(administers),
     ("post", "/api/v1/auth/refresh/"): Operation(public, {}),
     ("post", "/api/v1/auth/token/"): Operation(public, {}),
     ("post", "/api/v1/auth/verify/"): Operation(public, {}),
@@ -162,6 +163,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("get", "/api/v1/models/{version}/"): Operation(visible),
     ("patch", "/api/v1/models/{version}/"): Operation(having(MANAGE), {"description": "x"}),
     ("delete", "/api/v1/models/{version}/"): Operation(having(MANAGE)),
+    ("get", "/api/v1/models/{version}/artifact/"): Operation(having(MANAGE)),
     ("put", "/api/v1/models/{version}/artifact/"): Operation(having(MANAGE), {}),
     ("post", "/api/v1/models/{version}/invocations/"): Operation(
         having(PREDICT), {"instances": [FEATURES]}

@@ -248,7 +248,7 @@ def test_a_replay_takes_few_queries(
     chunks = 1 + len(recorded_rows) // chunk_rows
 
     # A chunk: its rows, its transaction and two statements. Around the chunks: a fixed number.
-    with django_assert_max_num_queries(30 + 5 * chunks):
+    with django_assert_max_num_queries(34 + 5 * chunks):
         analyst.post(URL, {"from": "iris:1", "to": "iris:2"})
 
 
