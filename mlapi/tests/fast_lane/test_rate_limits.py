@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from prometheus_client import REGISTRY
 from rest_framework.test import APIClient
 
 from mlapi import wsgi
@@ -35,10 +36,15 @@ def test_a_key_beyond_its_limit_is_429(
     _, value = make_key(user, rate_limit=2)
     _, other = make_key(user)
 
+    refused = REGISTRY.get_sample_value("mlapi_rate_limited_total", {"kind": "key"}) or 0.0
+
     statuses = [ask(application, models, face, bearer(value))[0] for _ in range(3)]
 
     assert statuses[0] < 300 > statuses[1]
     assert statuses[2] == 429
+    # Once, whether or not the fast lane has left it to Django.
+    counted = REGISTRY.get_sample_value("mlapi_rate_limited_total", {"kind": "key"})
+    assert counted == refused + 1
     assert ask(application, models, face, bearer(other))[0] < 300
 
 
