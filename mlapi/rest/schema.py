@@ -128,7 +128,8 @@ def _error_content(path: str, own: Document | None) -> Document:
     if has_protocol_errors(path):
         schema = {"anyOf": [own, PROTOCOL_ERROR_REFERENCE]} if own else PROTOCOL_ERROR_REFERENCE
         return {"application/json": {"schema": schema}}
-    return {MEDIA_TYPE: {"schema": PROBLEM_REFERENCE}}
+    content: Document = {MEDIA_TYPE: {"schema": PROBLEM_REFERENCE}}
+    return {**content, "application/json": {"schema": own}} if own else content
 
 
 def _operations(result: Document) -> Iterator[tuple[str, Document]]:

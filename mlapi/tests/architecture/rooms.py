@@ -147,7 +147,6 @@ ROOMS: dict[str, set[str]] = {
     "registry.registered_models": {
         "registry.aliases",
         "registry.access",
-        "registry.aliases",
         "registry.aliases.approvals",
         "registry.exact_json",
         "registry.models",

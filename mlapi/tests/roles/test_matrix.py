@@ -152,7 +152,12 @@ def outcome_of(
             QUERY_STRING="&".join(f"{name}={value}" for name, value in operation.query.items()),
         )
         assert response.status_code < 500, (method, path, response)
-        rows = rows_of(response) if operation.member and response.status_code == 200 else None
+        body = response.getvalue() if response.streaming else response.content
+        rows = (
+            rows_of(body, response.streaming)
+            if operation.member and response.status_code == 200
+            else None
+        )
     if response.status_code in FORBIDDEN and operation.rule is not public:
         return int(response.status_code)
     if operation.member is not None:
@@ -169,10 +174,8 @@ def encode(operation: Operation, fields: Fields) -> dict[str, Any]:
     return {"data": text, "content_type": "application/json"}
 
 
-def rows_of(response: Any) -> Any:
-    if response.streaming:
-        return [json.loads(line) for line in response.getvalue().splitlines()]
-    return response.json()
+def rows_of(body: bytes, is_ndjson: bool) -> Any:
+    return [json.loads(line) for line in body.splitlines()] if is_ndjson else json.loads(body)
 
 
 def is_listed(document: Any, member: tuple[str, str], fields: Fields) -> bool:
