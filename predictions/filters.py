@@ -13,6 +13,7 @@ from predictions.following import FollowablePagination
 from predictions.models import MAX_CALLERS_NAME_LENGTH, Prediction, attach_outcomes
 from predictions.models.predictions import PredictionQuerySet
 from predictions.serializers import MAX_SPECIFIER_LENGTH
+from registry.access.accessor import Accessor
 from registry.exact_json.values import JSONObject
 from registry.models import MAX_ALIAS_LENGTH
 from registry.pagination import MAX_ID, page_limit, parameter
@@ -82,7 +83,7 @@ class PredictionPagination(FollowablePagination):
     def narrow(self, rows: Any, request: Request, n_rows: int) -> Any:
         assert isinstance(rows, PredictionQuerySet)
         if rows.lies_in_runs:
-            return rows.newest_of_runs(n_rows)
+            return rows.newest_of_runs(n_rows, Accessor.of(request))
         return super().narrow(rows, request, n_rows)
 
     def paginate_queryset(

@@ -20,13 +20,14 @@ from predictions.serving.lanes import MAX_JOINED_CALLS
 from registry.access.background import Background
 from registry.access.keys import values
 from registry.access.keys.last_use import LAST_USES
-from registry.access.limits import LIMITER
+from registry.access.limits import LIMITER, RateLimited
 from registry.loading.loader import release_connection
 from registry.models import ApiKey, RateUsage, Right
 
 MAX_REMEMBERED = 4096
 SECONDS_BETWEEN_READS = 10.0
-# In the WSGI environment of a request that was counted: the fast lane and Django may both look.
+# In the WSGI environment of a request that was counted: None, or the error that refused it. The
+# fast lane and Django may both look.
 COUNTED = "mlapi.counted"
 
 # Django's permissions that a key may use, by its scopes; its owner must have them as well. They are
@@ -168,6 +169,11 @@ def count_use(key: ApiKey, environ: dict[str, Any]) -> None:
     Raises RateLimited.
     """
     if key.rate_limit is not None and COUNTED not in environ:
-        LIMITER.take(RateUsage.Kind.KEY, key.pk, key.rate_limit)
-        environ[COUNTED] = True
+        environ[COUNTED] = None
+        try:
+            LIMITER.take(RateUsage.Kind.KEY, key.pk, key.rate_limit)
+        except RateLimited as error:
+            environ[COUNTED] = error
+    if (refusal := environ.get(COUNTED)) is not None:
+        raise refusal
     LAST_USES.note(key.pk)

@@ -11,7 +11,7 @@ from django.db.models.deletion import Collector
 from django.utils import timezone
 
 from predictions.models.commit_order import CurrentTransaction, Horizon
-from predictions.models.readable import readable
+from predictions.models.readable import readable, readable_versions
 from predictions.models.searching import (
     LOOKUPS,
     PredictionFilters,
@@ -21,9 +21,10 @@ from predictions.models.searching import (
     user_id_of,
     versions_of,
 )
-from registry.access.accessor import Accessor
+from registry.access import rights
+from registry.access.accessor import SYSTEM, Accessor
 from registry.exact_json.fields import AnnotationField, ExactJSONField
-from registry.models import ApiKey, ModelVersion
+from registry.models import ApiKey, ModelVersion, Right
 
 if TYPE_CHECKING:
     from predictions.models.outcomes import Outcome
@@ -110,10 +111,20 @@ class PredictionQuerySet(models.QuerySet["Prediction"]):
         """Whether no single range of an index holds the rows in the order of lists."""
         return self._runs is not None
 
-    def newest_of_runs(self, count: int) -> Self:
-        """The newest of these rows, which lie in runs: no more than `count`, found by a query."""
+    def newest_of_runs(self, count: int, accessor: Accessor = SYSTEM) -> Self:
+        """The newest of these rows, which lie in runs and which the accessor may read, without most
+        of those after the first `count`.
+
+        The runs of versions whose log the accessor may not read would be searched to their end for
+        the accessor's own rows, which an index has in order.
+        """
         assert self._runs is not None
-        return self.filter(pk__in=newest_keys(self, self._runs, count))
+        if rights.holds_everywhere(accessor, Right.READ_LOG):
+            return self.filter(pk__in=newest_keys(self, self._runs, count))
+        versions = readable_versions(accessor).filter(pk__in=self._runs.version_ids)
+        runs = self._runs.of_versions(set(versions.order_by().values_list("pk", flat=True)))
+        own = self.filter(user=accessor.user).values_list("pk", flat=True)[:count]
+        return self.filter(pk__in=[*own, *newest_keys(self, runs, count)])
 
     def readable_by(self, accessor: Accessor) -> Self:
         """The rows that the accessor may read: their own, and those of models whose log they may

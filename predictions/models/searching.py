@@ -59,8 +59,17 @@ LOOKUPS = {
 class Runs:
     """Ranges of an index, by the values of its leading columns."""
 
+    # The first is the version's ID.
     columns: tuple[str, ...]
     values: Sequence[tuple[int | str, ...]]
+
+    @property
+    def version_ids(self) -> set[int | str]:
+        return {value[0] for value in self.values}
+
+    def of_versions(self, version_ids: Collection[int]) -> "Runs":
+        """The runs that hold rows of these versions."""
+        return Runs(self.columns, [value for value in self.values if value[0] in version_ids])
 
 
 def versions_of(specifier: str) -> tuple[list[int], str | None]:

@@ -22,6 +22,7 @@ from predictions.retention.errors import (
     LegalHoldReleased,
     NamesSubject,
 )
+from predictions.retention.pseudonyms import require_discreet
 from registry.access.accessor import Accessor
 from registry.models import ModelNotFound
 from registry.readonly_admin import ReadOnlyAdmin
@@ -126,6 +127,11 @@ class LegalHoldForm(_LegalHoldForm):
         cleaned = super().clean() or self.cleaned_data
         if not cleaned.get("registered_model") and not cleaned.get("subject"):
             raise ValidationError("Give a model, a subject or both.")
+        if cleaned.get("subject") and cleaned.get("reason"):
+            try:
+                require_discreet("subject", cleaned["subject"], cleaned["reason"])
+            except NamesSubject as error:
+                self.add_error("reason", str(error))
         return cleaned
 
 

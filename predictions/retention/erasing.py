@@ -5,7 +5,6 @@ subject and what it cost, every reader of the log would have to know of such row
 deletes rows anyway. What statistics need, how many there were, is kept in the evidence.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
@@ -24,8 +23,8 @@ from predictions.models import (
 from predictions.models.predictions import PredictionQuerySet
 from predictions.retention import holds
 from predictions.retention.answers import delete_keys_of
-from predictions.retention.errors import ErasureTooLarge, NamesSubject
-from predictions.retention.pseudonyms import pseudonym_of
+from predictions.retention.errors import ErasureTooLarge
+from predictions.retention.pseudonyms import pseudonym_of, require_discreet
 from registry.access import audit
 from registry.access.accessor import SYSTEM, Accessor
 from registry.models import AuditEvent, ModelNotFound, ModelVersion, RegisteredModel
@@ -40,6 +39,7 @@ REMAINS = (
     "Log files of the service and of proxies, which have request ids, times and addresses.",
     "Other predictions that mention the subject in their input or metadata, without naming it as"
     " their subject or reference.",
+    "The audit trail, which never changes: by the pseudonym, it says who searched for the subject.",
     "Predictions of the subject that are made from now on.",
 )
 
@@ -59,11 +59,14 @@ def erase(
     replays are computed again. To erase again what is gone deletes nothing, and is recorded too.
     Raises ModelNotFound, NamesSubject, HeldByLaw or ErasureTooLarge.
     """
-    _require_discreet(kind, name, reason)
+    require_discreet(str(kind), name, reason)
     with transaction.atomic():
         rows = matching_rows(kind, name, model)
-        holds.require_free(rows, holds.holds_in_force())
-        counts = _delete(_locked(rows, max_rows))
+        in_force = holds.holds_in_force()
+        found = _locked(rows, max_rows)
+        # Once the rows are locked, they get no more shadows.
+        holds.require_free(rows, in_force)
+        counts = _delete(found)
         if kind == Erasure.Kind.SUBJECT and not model:
             counts["legal_holds"] = _rename_in_released_holds(name)
         erasure = Erasure.objects.create(
@@ -86,7 +89,7 @@ def erase(
 
 def check(*, kind: Erasure.Kind, name: str, model: str = "", reason: str) -> int:
     """How many predictions `erase` would delete now; raises what it raises."""
-    _require_discreet(kind, name, reason)
+    require_discreet(str(kind), name, reason)
     with transaction.atomic():
         rows = matching_rows(kind, name, model)
         holds.require_free(rows, holds.holds_in_force())
@@ -127,11 +130,6 @@ def _too_large(max_rows: int) -> ErasureTooLarge:
         f"There are more than {max_rows} predictions: use manage.py erase_subject with a larger"
         " --max-rows, or erase one model's at a time"
     )
-
-
-def _require_discreet(kind: Erasure.Kind, name: str, reason: str) -> None:
-    if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", reason):
-        raise NamesSubject(f"The reason is kept, so it must not contain the {kind}.")
 
 
 def _delete(found: Sequence[tuple[int, int | None]]) -> dict[str, int]:

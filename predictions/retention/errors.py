@@ -14,4 +14,4 @@ class ErasureTooLarge(Exception):
 
 
 class NamesSubject(ValueError):
-    """The reason, which is kept, contains the name that is erased."""
+    """The reason, which is kept, contains the name that it is about."""

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 from django.db import connection, transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
-from predictions.models import LegalHold, LegalHoldNotFound
+from predictions.models import LegalHold, LegalHoldNotFound, Prediction
 from predictions.models.predictions import PredictionQuerySet
 from predictions.retention.errors import HeldByLaw, LegalHoldReleased
-from predictions.retention.pseudonyms import pseudonym_of
+from predictions.retention.pseudonyms import pseudonym_of, require_discreet
 from registry import statements
 from registry.access import audit
 from registry.access.accessor import SYSTEM, Accessor
@@ -28,8 +28,10 @@ def place(
 ) -> LegalHold:
     """Hold the predictions of a model, of a subject, or of both.
 
-    Waits for deletions that have begun. After it returns, none deletes what is held.
+    Waits for deletions that have begun. After it returns, none deletes what is held. Raises
+    NamesSubject.
     """
+    _require_discreet(subject, reason)
     with transaction.atomic():
         _lock("pg_advisory_xact_lock")
         hold = LegalHold.objects.create(
@@ -43,13 +45,14 @@ def place(
 
 
 def release(hold_id: int, *, reason: str, accessor: Accessor = SYSTEM) -> LegalHold:
-    """End a hold; raises LegalHoldNotFound or LegalHoldReleased."""
+    """End a hold; raises LegalHoldNotFound, LegalHoldReleased or NamesSubject."""
     with transaction.atomic():
         hold = LegalHold.objects.select_for_update().filter(pk=hold_id).first()
         if hold is None:
             raise LegalHoldNotFound(f"Legal hold {hold_id} not found")
         if hold.released_at is not None:
             raise LegalHoldReleased(f"{hold} was released at {hold.released_at.isoformat()}")
+        _require_discreet(hold.subject, reason)
         hold.released_at, hold.released_by = timezone.now(), accessor.user
         hold.release_reason = reason
         hold.save(update_fields=["released_at", "released_by", "release_reason"])
@@ -65,14 +68,14 @@ def holds_in_force() -> Sequence[LegalHold]:
 
 
 def without_held(rows: PredictionQuerySet, holds: Sequence[LegalHold]) -> PredictionQuerySet:
-    """Those of the rows that no hold keeps."""
+    """Those of the rows that can be deleted without anything that a hold keeps."""
     for hold in holds:
         rows = rows.exclude(_condition(hold))
     return rows
 
 
 def require_free(rows: PredictionQuerySet, holds: Sequence[LegalHold]) -> None:
-    """Raise HeldByLaw if a hold keeps any of the rows."""
+    """Raise HeldByLaw if a hold keeps any of the rows, or of their shadows."""
     for hold in holds:
         if rows.filter(_condition(hold)).exists():
             raise HeldByLaw(f"{hold} keeps {hold.what}: {hold.reason}")
@@ -80,11 +83,19 @@ def require_free(rows: PredictionQuerySet, holds: Sequence[LegalHold]) -> None:
 
 def _condition(hold: LegalHold) -> Q:
     condition = Q() if hold.subject is None else Q(subject=hold.subject)
-    if hold.registered_model is not None:
-        # Read first: a join would keep the rows from being locked by index order.
-        versions = ModelVersion.objects.filter(name=hold.registered_model.name)
-        condition &= Q(model_id__in=list(versions.values_list("pk", flat=True)))
-    return condition
+    if hold.registered_model is None:
+        return condition
+    # Read first: a join would keep the rows from being locked by index order.
+    versions = ModelVersion.objects.filter(name=hold.registered_model.name)
+    condition &= Q(model_id__in=list(versions.values_list("pk", flat=True)))
+    # Shadows are deleted with the row that they copy, and may be of a model that is held alone.
+    shadows = Prediction.objects.filter(condition, primary=OuterRef("pk"))
+    return condition | Q(Exists(shadows))
+
+
+def _require_discreet(subject: str | None, reason: str) -> None:
+    if subject is not None:
+        require_discreet("subject", subject, reason)
 
 
 def _lock(function: str) -> None:

@@ -1,5 +1,8 @@
 """Pseudonyms, by which a name can be recognised but not found out."""
 
+import re
+
+from predictions.retention.errors import NamesSubject
 from registry.access import audit
 
 
@@ -10,3 +13,9 @@ def pseudonym_of(name: str) -> str:
     After the key has been changed, the same name has another one.
     """
     return audit.fingerprint(name)
+
+
+def require_discreet(kind: str, name: str, reason: str) -> None:
+    """Raise NamesSubject if a reason, which is kept for ever, contains the subject or reference."""
+    if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", reason):
+        raise NamesSubject(f"The reason is kept, so it must not contain the {kind}.")

@@ -155,6 +155,7 @@ def test_a_prediction_records_its_caller_and_the_artifact(
         **created.json(),
         "input_data": row,
         "error": "",
+        "outcome": None,
         "user": "ada",
         "sha256": iris.sha256,
     }

@@ -123,6 +123,10 @@ class WebhookDeliveryQuerySet(models.QuerySet["WebhookDelivery"]):
     def pending(self) -> Self:
         return self.filter(state=WebhookDelivery.State.PENDING)
 
+    def not_under_way(self) -> Self:
+        """Those without an attempt in progress; that of a worker that died has ended."""
+        return self.filter(Q(locked_until=None) | Q(locked_until__lte=timezone.now()))
+
 
 class WebhookDelivery(models.Model):
     """One event on its way to one target.

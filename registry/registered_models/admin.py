@@ -10,6 +10,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from registry.access import rights
 from registry.access.accessor import Accessor
 from registry.aliases.approvals import requests
 from registry.aliases.validation import MoveRefused
@@ -69,7 +70,10 @@ class RegisteredModelAdmin(_RegisteredModelAdmin):
         if obj is None:
             return ()
         # That approval ends must itself be approved.
-        fixed = ("needs_approval",) if obj.needs_approval else ()
+        fixed = ["needs_approval"] if obj.needs_approval else []
+        if rights.held_on(Accessor.of(request), obj) != set(Right):
+            # Another owner gets every right: see `changes.change`.
+            fixed.append("owner")
         return ("name", "links", "created_at", *fixed)
 
     def has_delete_permission(

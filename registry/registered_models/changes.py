@@ -106,7 +106,8 @@ def record_change(
     details: JSONObject = {"fields": sorted(changed)}
     details |= {field: changed[field] for field in AUDITED_VALUES if field in changed}
     if "owner" in changed:
-        details["owner"] = model.owner.get_username() if model.owner else None
+        # By the ID: a name must not outlast the anonymisation of its user.
+        details["owner_id"] = model.owner_id
     audit.record(
         AuditEvent.Action.MODEL_CHANGED,
         accessor,

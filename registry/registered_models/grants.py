@@ -77,7 +77,8 @@ def _require_held(accessor: Accessor, model: RegisteredModel, changed: set[Right
 
 
 def record_grant(grant: Grant, accessor: Accessor, before: set[Right], after: set[Right]) -> None:
-    who = f"user {grant.user}" if grant.user else f"group {grant.group}"
+    # By the ID: a name must not outlast the anonymisation of its user.
+    who = f"user {grant.user_id}" if grant.user_id else f"group {grant.group}"
     audit.record(
         AuditEvent.Action.RIGHTS_CHANGED,
         accessor,

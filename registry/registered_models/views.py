@@ -126,8 +126,8 @@ class RegisteredModelViewSet(ListModelMixin, GenericViewSet[RegisteredModel]):
         self, model: RegisteredModel, accessor: Accessor, status: int = HTTP_200_OK
     ) -> Response:
         data = RegisteredModelSerializer(model).data
-        held = [right for right in Right if right in rights.held_on(accessor, model)]
-        return Response({**data, "rights": held}, status)
+        held = rights.held_on(accessor, model)
+        return Response({**data, "rights": [right for right in Right if right in held]}, status)
 
 
 def _require_to_manage(accessor: Accessor, name: str, permission: str) -> None:

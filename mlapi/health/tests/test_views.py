@@ -3,6 +3,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import OperationalError, connection, connections
 from rest_framework.test import APIClient
 
@@ -10,6 +11,7 @@ from mlapi import metrics
 from mlapi.databases.probes import probe_connection
 from mlapi.health import database
 from registry.loading import loader
+from registry.testing.clients import api_client, permit
 from registry.testing.databases import pool_limits, postgresql
 
 READY = "/health/ready/"
@@ -250,8 +252,10 @@ def test_metrics_accept_the_metrics_token(client: APIClient, settings: Any) -> N
     assert response["Content-Type"].startswith("text/plain")
 
 
-def test_metrics_accept_an_access_token(authorized: APIClient) -> None:
-    assert authorized.get("/metrics/").status_code == 200
+def test_metrics_accept_the_token_of_a_user_who_may_read_every_log(user: User) -> None:
+    assert api_client(user).get("/metrics/").status_code == 403
+
+    assert api_client(permit(user, "view_prediction")).get("/metrics/").status_code == 200
 
 
 @pytest.mark.parametrize(

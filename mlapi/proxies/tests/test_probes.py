@@ -7,6 +7,7 @@ from django.test import Client
 from rest_framework_simplejwt.tokens import AccessToken
 
 from mlapi.server.in_flight import REFUSAL
+from registry.testing.clients import permit
 
 PROBES = [
     "/health",
@@ -37,7 +38,9 @@ def redirecting(settings: Any) -> None:
 
 @pytest.fixture
 def headers(user: User) -> dict[str, str]:
-    return {"Authorization": f"Bearer {AccessToken.for_user(user)}"}
+    # Who may read every log may read the metrics.
+    reader = permit(user, "view_prediction")
+    return {"Authorization": f"Bearer {AccessToken.for_user(reader)}"}
 
 
 @pytest.mark.usefixtures("redirecting", "db")

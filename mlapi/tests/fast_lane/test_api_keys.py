@@ -117,6 +117,20 @@ def test_a_private_model_does_not_exist_for_a_token_without_right(
     require_absent(application, models, face, authorization)
 
 
+@BOTH_WAYS
+@EVERY_FACE
+def test_a_private_model_whose_version_is_inactive_does_not_exist_either(
+    models: dict[str, int],
+    authorization: dict[str, str],
+    application: Application,
+    face: str,
+) -> None:
+    hide()
+    ModelVersion.objects.update(is_active=False)
+
+    require_absent(application, models, face, authorization)
+
+
 def require_absent(
     application: Application, models: dict[str, int], face: str, authorization: dict[str, str]
 ) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from prometheus_client import REGISTRY
 from rest_framework.test import APIClient
 
 from mlapi import wsgi
@@ -14,7 +15,7 @@ from predictions.models import Prediction
 from registry.access.limits import LIMITER
 from registry.access.policies import POLICIES
 from registry.models import ApiKey, RegisteredModel
-from registry.testing.clients import MakeKey
+from registry.testing.clients import MakeKey, permit
 
 
 @pytest.fixture(autouse=True)
@@ -35,10 +36,15 @@ def test_a_key_beyond_its_limit_is_429(
     _, value = make_key(user, rate_limit=2)
     _, other = make_key(user)
 
+    refused = REGISTRY.get_sample_value("mlapi_rate_limited_total", {"kind": "key"}) or 0.0
+
     statuses = [ask(application, models, face, bearer(value))[0] for _ in range(3)]
 
     assert statuses[0] < 300 > statuses[1]
     assert statuses[2] == 429
+    # Once, whether or not the fast lane has left it to Django.
+    counted = REGISTRY.get_sample_value("mlapi_rate_limited_total", {"kind": "key"})
+    assert counted == refused + 1
     assert ask(application, models, face, bearer(other))[0] < 300
 
 
@@ -82,7 +88,7 @@ def test_a_body_that_the_fast_lane_leaves_to_django_counts_once(
 def test_reads_and_metrics_count_for_a_key(
     models: dict[str, int], user: User, make_key: MakeKey
 ) -> None:
-    _, value = make_key(user, rate_limit=2)
+    _, value = make_key(permit(user, "view_prediction"), rate_limit=2)
     client = APIClient()
     client.credentials(HTTP_AUTHORIZATION=f"Bearer {value}")
 

@@ -15,6 +15,7 @@ from rest_framework_simplejwt.tokens import AccessToken, RefreshToken, Token
 from mlapi import wsgi
 from mlapi.tests.fast_lane.requests import ROW, ClientRequest, as_json
 from registry.models import ModelVersion
+from registry.testing.clients import permit
 
 REFRESH, VERIFY = "/api/v1/auth/refresh/", "/api/v1/auth/verify/"
 DELETED = "(left out)"
@@ -141,7 +142,9 @@ def test_a_deeply_nested_token_answers_401(
 def test_the_scheme_is_compared_without_regard_to_case(
     iris: ModelVersion, user: User, scheme: str
 ) -> None:
-    assert statuses(f"{scheme} {AccessToken.for_user(user)}") == {200, 201}
+    reader = permit(user, "view_prediction")  # for the metrics
+
+    assert statuses(f"{scheme} {AccessToken.for_user(reader)}") == {200, 201}
 
 
 @pytest.mark.parametrize(("ahead_seconds", "is_accepted"), [(2, True), (9, True), (60, False)])
@@ -151,8 +154,9 @@ def test_clocks_may_differ_by_the_leeway(
     """A token from a replica whose clock is ahead, and one that has just expired."""
     accepted = {200, 201} if is_accepted else {401}
     future = int(time.time()) + ahead_seconds
-    issued = with_claims(AccessToken.for_user(user), {"iat": future, "nbf": future})
-    expired = AccessToken.for_user(user)
+    reader = permit(user, "view_prediction")  # for the metrics
+    issued = with_claims(AccessToken.for_user(reader), {"iat": future, "nbf": future})
+    expired = AccessToken.for_user(reader)
     expired.set_exp(lifetime=-timedelta(seconds=ahead_seconds - 1))
 
     assert statuses(f"Bearer {issued}") == accepted

@@ -9,7 +9,7 @@ from predictions.models import (
     LegalHoldNotFound,
 )
 from predictions.retention import holds
-from predictions.retention.errors import LegalHoldReleased
+from predictions.retention.errors import LegalHoldReleased, NamesSubject
 from registry.models import ModelNotFound, RegisteredModel
 
 
@@ -36,7 +36,7 @@ class Command(BaseCommand):
             else:
                 hold = holds.release(int(str(options["id"])), reason=_reason(options))
                 self.stdout.write(self.style.SUCCESS(f"{hold} was released."))
-        except (LegalHoldNotFound, LegalHoldReleased, ModelNotFound) as error:
+        except (LegalHoldNotFound, LegalHoldReleased, ModelNotFound, NamesSubject) as error:
             raise CommandError(str(error)) from error
 
     def _place(self, model: object, subject: object, reason: str) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from predictions.models import LegalHold, LegalHoldNotFound, Prediction
-from predictions.retention import holds
-from predictions.retention.errors import LegalHoldReleased
+from predictions.models import Erasure, LegalHold, LegalHoldNotFound, Prediction
+from predictions.retention import erasing, holds
+from predictions.retention.errors import HeldByLaw, LegalHoldReleased, NamesSubject
 from predictions.retention.pruning import Due, prune
 from predictions.testing.rows import NOON, create_predictions, make_version
 from registry.models import AuditEvent, ModelVersion, RegisteredModel
@@ -71,6 +71,34 @@ def test_a_hold_is_released_once(version: ModelVersion) -> None:
     with pytest.raises(LegalHoldNotFound):
         holds.release(hold.pk + 1, reason="odd")
     assert LegalHold.objects.get().release_reason == "settled"
+
+
+def test_a_hold_of_the_shadows_model_keeps_the_row_that_the_shadow_copies(
+    version: ModelVersion,
+) -> None:
+    shadows_version = make_version(None, "other")
+    [held, free] = create_predictions(version, [1.0, 2.0], reference="order-7")
+    create_predictions(shadows_version, [1.0], primary=held, arm="shadow", alias="a")
+    registered = RegisteredModel.objects.get(name="other")
+    holds.place(registered_model=registered, reason="lawsuit")
+
+    with pytest.raises(HeldByLaw):
+        erasing.erase(kind=Erasure.Kind.REFERENCE, name="order-7", reason="asked")
+    assert Due(LATER, model="m").count() == 1
+    assert prune(Due(LATER, model="m")) == 1
+
+    assert not Prediction.objects.filter(pk=free.pk).exists()
+    assert Prediction.objects.count() == 2
+
+
+def test_a_reason_must_not_name_the_subject(version: ModelVersion) -> None:
+    with pytest.raises(NamesSubject):
+        holds.place(subject="customer-17", reason="customer-17 sued")
+    hold = holds.place(subject="customer-17", reason="lawsuit")
+    with pytest.raises(NamesSubject):
+        holds.release(hold.pk, reason="settled with customer-17")
+
+    assert LegalHold.objects.get().released_at is None
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import time
 from predictions.serving.guards.checks import Asked, Identity, check
 from registry.access.limits import LIMITER
 from registry.access.policies import POLICIES
+from registry.loading.cache import release_connection
 from registry.models import ModelVersion, RateUsage
 
 # For how long, and for how many, this process remembers who had the right to a private model. A
@@ -34,7 +35,10 @@ def admit(identity: Identity, asked: Asked, version: ModelVersion) -> None:
 
 def require_right(identity: Identity, asked: Asked) -> None:
     """Raise what `check` returns, if anything."""
-    if reason := check(identity, asked):
+    reason = check(identity, asked)
+    # The caller that loads the model, or commits for all waiting ones, may need the connection.
+    release_connection()
+    if reason:
         raise reason
     if len(_admitted) >= MAX_REMEMBERED:
         _admitted.clear()

@@ -81,9 +81,10 @@ def refusal(identity: Identity, asked: Asked) -> Exception:
     """Why the guards refused a prediction, judging by the state a moment later."""
     if reason := check_caller(identity):
         return reason
-    version = ModelVersion.objects.active().filter(pk=asked.model_id).first()
+    inactive = ModelNotFound(f"Model {asked.model_id} not found or inactive")
+    version = ModelVersion.objects.filter(pk=asked.model_id).first()
     if version is None:
-        return ModelNotFound(f"Model {asked.model_id} not found or inactive")
+        return inactive
     user = User.objects.filter(pk=identity.user_id or 0).first()
     key = ApiKey.objects.filter(pk=identity.api_key_id or 0).first()
     try:
@@ -92,6 +93,8 @@ def refusal(identity: Identity, asked: Asked) -> Exception:
         return asked.not_found()
     except PermissionDenied as denied:
         return denied
+    if not version.is_active:
+        return inactive
     return CallerInactive("User is inactive, or the token was revoked")
 
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from predictions import following
@@ -14,7 +16,7 @@ from predictions.models.predictions import PredictionQuerySet
 from predictions.models.readable import narrowed
 from registry.access.accessor import Accessor
 from registry.access.keys.changes import create_key
-from registry.models import Grant, ModelVersion, RegisteredModel, Right
+from registry.models import AliasMove, Grant, ModelVersion, RegisteredModel, Right
 from registry.testing.clients import api_client
 from registry.testing.versions import MakeVersion
 
@@ -148,3 +150,39 @@ def test_a_page_reads_a_bounded_number_of_rows_of_each_version(
     assert [row.pk for row in few[:2]] == readable[:2]
     # Two of their own, and two of each version.
     assert few.count() <= 2 + 2 * 2
+
+
+@pytest.mark.parametrize("who", ["lin", "eve", "bob"])
+@pytest.mark.parametrize("query", ["model=granted", "model=other", "alias=live", "arm=primary"])
+def test_filters_by_name_and_alias_find_the_readable_rows_alone(
+    versions: list[ModelVersion], lin: User, who: str, query: str
+) -> None:
+    people = {"lin": lin, **{name: User.objects.create_user(name) for name in ("eve", "bob")}}
+    for name in ("granted", "other"):
+        AliasMove.objects.create(name=name, alias="live", number=1, action=AliasMove.Action.SET)
+    expected = []
+    for i in range(18):
+        version, author = versions[i % 3], [*people.values()][i // 3 % 3]
+        row = Prediction.objects.create(
+            model=version, input_data={}, user=author, alias="live", arm="primary"
+        )
+        is_asked = "model" not in query or query.endswith(version.name)
+        is_granted = who == "lin" and version.name == "granted"
+        if is_asked and (is_granted or author == people[who]):
+            expected.append(row.pk)
+
+    url = f"{URL}?{query}&limit=2"
+
+    assert ids(pages(api_client(people[who]), url)) == expected[::-1]
+
+
+def test_one_s_own_rows_are_not_searched_for_among_those_of_others(
+    versions: list[ModelVersion],
+) -> None:
+    user = User.objects.create_user("eve")
+    with CaptureQueriesContext(connection) as queries:
+        assert api_client(user).get(f"{URL}?model=granted").json() == []
+
+    assert queries
+    # Each version's rows would be read to their end.
+    assert not any("WITH run" in query["sql"] for query in queries)

@@ -77,7 +77,7 @@ def rotate_key(
             owner=old.owner,
             all_models=old.all_models,
             rate_limit=old.rate_limit,
-            expires_at=old.expires_at and _latest(now + (old.expires_at - old.created_at)),
+            expires_at=_expiry_like(old, now),
             created_by=accessor.user,
             replaces=old,
             **{right.value: right in old.rights for right in Right},
@@ -116,8 +116,12 @@ def default_expiry() -> datetime | None:
     return timezone.now() + timedelta(days=days) if days else None
 
 
-def _latest(wanted: datetime) -> datetime:
+def _expiry_like(old: ApiKey, now: datetime) -> datetime | None:
+    """When a key made now expires, to be valid for as long as the old one within the setting."""
     latest = default_expiry()
+    if old.expires_at is None:
+        return latest
+    wanted = now + (old.expires_at - old.created_at)
     return wanted if latest is None else min(wanted, latest)
 
 
@@ -153,7 +157,8 @@ def _require_valid(row: ApiKey, now: datetime) -> None:
 
 def _description(row: ApiKey) -> JSONObject:
     return {
-        "owner": row.owner.get_username(),
+        # By the ID: a name must not outlast the anonymisation of its user.
+        "owner_id": row.owner_id,
         "scopes": [right.value for right in row.rights],
         "models": None
         if row.all_models

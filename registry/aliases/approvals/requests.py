@@ -137,9 +137,15 @@ def reject(*, request: AliasRequest, reason: str = "", accessor: Accessor) -> Al
 
 
 def withdraw(*, request: AliasRequest, reason: str = "", accessor: Accessor) -> AliasRequest:
-    """Take back one's own request. Raises PermissionDenied or RequestClosed."""
+    """Take back one's own request; a key needs the scope that such a request takes. Raises
+    PermissionDenied or RequestClosed.
+    """
     if accessor.user != request.requested_by:
         raise PermissionDenied("Only the user who asked may withdraw the request.")
+    if accessor.key is not None:
+        is_of_model = request.kind == Kind.END_APPROVAL
+        right = Right.MANAGE_VERSIONS if is_of_model else Right.MOVE_ALIASES
+        rights.require(accessor, right, request.name)
     _require_pending(request)
     return _close(request, Status.WITHDRAWN, reason, accessor)
 

@@ -108,6 +108,8 @@ def test_a_rollback_answers_the_restored_state(
         "restores": 1,
         "reason": "bad",
         "user": "grace",
+        "requested_by": None,
+        "request_reason": None,
         "request_id": "",
         "created_at": "",
     }

@@ -6,7 +6,7 @@ import pytest
 from django.contrib.auth.models import Group, User
 from rest_framework.test import APIClient
 
-from registry.models import AuditEvent, Grant, ModelVersion, RegisteredModel
+from registry.models import AuditEvent, Grant, ModelVersion, RegisteredModel, Right
 from registry.testing.clients import api_client
 
 URL = "/api/v1/registered-models/"
@@ -87,7 +87,7 @@ def test_the_owner_changes_it_and_gives_it_away(
     assert client.patch(f"{URL}churn/", {"owner": "eve"}).status_code == 200
     assert client.get(f"{URL}churn/").status_code == 404
     assert api_client(eve).get(f"{URL}churn/").json()["owner"] == "eve"
-    assert AuditEvent.objects.filter(model="churn").latest("pk").details["owner"] == "eve"
+    assert AuditEvent.objects.filter(model="churn").latest("pk").details["owner_id"] == eve.pk
 
 
 def test_who_manages_versions_may_not_take_the_model(
@@ -122,7 +122,7 @@ def test_a_grant_is_given_changed_and_removed(
     path = f"{URL}churn/grants/{given.json()['id']}/"
     assert [client.delete(path).status_code for _ in range(2)] == [204, 404]
     assert api_client(eve).get(f"{URL}churn/").status_code == 404
-    events = AuditEvent.objects.filter(action="rights_changed", target="user eve")
+    events = AuditEvent.objects.filter(action="rights_changed", target=f"user {eve.pk}")
     assert [event.details["after"] for event in events.order_by("pk")] == [
         ["predict", "read_log"],
         ["predict"],
@@ -181,3 +181,30 @@ def test_lists_take_the_same_queries_at_any_length(
     # The user, two for permissions, and the models.
     with django_assert_num_queries(4):
         assert len(admin_api.get(URL).json()) == n
+
+
+def test_a_model_is_read_with_a_few_queries(
+    churn: RegisteredModel, client: APIClient, django_assert_max_num_queries: Any
+) -> None:
+    # The user, their permissions, the model, and a query for each right.
+    with django_assert_max_num_queries(4 + len(Right)):
+        assert client.get(f"{URL}churn/").status_code == 200
+
+
+def test_the_audit_trail_names_nobody_who_may_be_anonymised(
+    churn: RegisteredModel, client: APIClient, eve: User
+) -> None:
+    put_grant(client, "predict", user="eve")
+    client.post("/api/v1/api-keys/", {"name": "nightly", "scopes": ["predict"]})
+    client.patch(f"{URL}churn/", {"owner": "eve"})
+
+    events = list(AuditEvent.objects.values("action", "target", "details"))
+
+    assert {event["action"] for event in events} >= {
+        "rights_changed",
+        "key_created",
+        "model_changed",
+    }
+    for event in events:
+        assert "eve" not in f"{event['target']} {event['details']}"
+        assert "ada" not in f"{event['target']} {event['details']}"

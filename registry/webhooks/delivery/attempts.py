@@ -151,8 +151,9 @@ def resend(delivery: WebhookDelivery) -> None:
     """
     fresh = WebhookDelivery()
     with transaction.atomic():
-        WebhookDelivery.objects.filter(pk=delivery.pk, locked_until=None).update(
+        WebhookDelivery.objects.not_under_way().filter(pk=delivery.pk).update(
             state=WebhookDelivery.State.PENDING,
+            locked_until=None,
             due_at=fresh.due_at,
             give_up_at=fresh.give_up_at,
             attempts=0,

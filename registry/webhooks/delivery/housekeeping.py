@@ -17,8 +17,9 @@ def tidy(turn: Turn) -> None:
     """Give up what is far beyond its time, and delete what is older than WEBHOOK_KEEP_DAYS."""
     now = timezone.now()
     expired = WebhookDelivery.objects.pending().filter(give_up_at__lt=now - GRACE)
-    expired.filter(locked_until=None).update(
+    expired.not_under_way().update(
         state=WebhookDelivery.State.FAILED,
+        locked_until=None,
         finished_at=now,
         last_error="The webhook was inactive, or no worker was running, until it was too late",
     )

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from registry.models import WebhookDelivery
 from registry.webhooks import outbox
-from registry.webhooks.delivery import housekeeping
+from registry.webhooks.delivery import attempts, housekeeping
 from registry.webhooks.delivery.kinds import TIDYING
 from registry.webhooks.tests.conftest import MakeWebhook
 
@@ -57,3 +57,20 @@ def test_delivery_of_an_inactive_webhook_is_given_up_in_the_end(
     row.refresh_from_db()
     assert row.state == State.FAILED
     assert "inactive" in row.last_error
+
+
+def test_delivery_of_a_worker_that_died_is_given_up_or_sent_again(
+    make_webhook: MakeWebhook,
+) -> None:
+    hours_ago = timezone.now() - timedelta(hours=13)
+    row = outbox.publish_test(make_webhook(is_active=False))
+    WebhookDelivery.objects.update(give_up_at=hours_ago, locked_until=hours_ago)
+    attempts.resend(row)
+    row.refresh_from_db()
+    assert row.give_up_at > hours_ago
+    WebhookDelivery.objects.update(give_up_at=hours_ago, locked_until=hours_ago)
+
+    tidy()
+
+    row.refresh_from_db()
+    assert row.state == State.FAILED

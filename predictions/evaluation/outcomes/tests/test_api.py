@@ -245,8 +245,8 @@ def test_the_list_takes_one_query(client: APIClient, regressor: ModelVersion) ->
 
     assert len(response.json()) == 3
     assert "Link" in response
-    # The other query loads the user of the token.
-    assert len(queries) == 1 + 3  # the user, and two kinds of permissions
+    # The others load the user and both kinds of permissions, and add the audit event.
+    assert len(queries) == 1 + 4
 
 
 def test_the_list_is_filtered_by_prediction(client: APIClient, regressor: ModelVersion) -> None:

@@ -231,7 +231,7 @@ def test_lists_take_the_same_queries_at_any_length(
 
     with django_assert_num_queries(4):  # user, two for permissions, rows
         assert len(client.get(URL).json()) == n
-    with django_assert_num_queries(5):  # user, two for permissions, replay, rows
+    with django_assert_num_queries(6):  # user, two for permissions, replay, rows, audit event
         assert len(client.get(f"{URL}{rows[0].pk}/results/").json()) == n * 3
 
 

@@ -205,6 +205,19 @@ def test_rotation_never_lengthens_the_old_key(
     assert old.expires_at == soon
 
 
+def test_rotation_keeps_to_the_setting(
+    client: APIClient, user: User, make_key: MakeKey, settings: LazySettings
+) -> None:
+    old, _ = make_key(user)
+    assert old.expires_at is None
+    settings.API_KEY_MAX_DAYS = 30
+
+    body = client.post(f"{KEYS}{old.pk}/rotate/", {}).json()
+
+    expires_at = datetime.fromisoformat(body["expires_at"])
+    assert abs(expires_at - timezone.now() - timedelta(days=30)) < timedelta(minutes=5)
+
+
 @pytest.mark.parametrize("state", ["revoked", "expired", "rotated"])
 def test_a_key_that_ended_is_not_rotated(
     client: APIClient, user: User, make_key: MakeKey, state: str

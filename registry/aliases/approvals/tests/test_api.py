@@ -110,6 +110,21 @@ def test_no_api_key_decides(wine: RegisteredModel, asker: APIClient, approver: A
     assert live() == "1"
 
 
+@pytest.mark.parametrize(
+    ("scope", "status"), [(Right.MOVE_ALIASES, 200), (Right.PREDICT, 403), (Right.READ_LOG, 403)]
+)
+def test_a_key_withdraws_its_owner_s_request_within_its_scopes(
+    wine: RegisteredModel, asker: APIClient, scope: Right, status: int
+) -> None:
+    request_id = put(asker, "2").json()["id"]
+    _, value = create_key(name="k", owner=User.objects.get(username="lin"), scopes=[scope])
+    client = APIClient()
+    client.credentials(HTTP_AUTHORIZATION=f"Bearer {value}")
+
+    assert decide(client, request_id, "withdraw").status_code == status
+    assert AliasRequest.objects.get().status == ("withdrawn" if status == 200 else "pending")
+
+
 def test_the_database_refuses_a_decision_by_the_one_who_asked(
     wine: RegisteredModel, asker: APIClient
 ) -> None:
