@@ -61,8 +61,7 @@ def erase(
     """
     require_discreet(str(kind), name, reason)
     with transaction.atomic():
-        rows = matching_rows(kind, name, model)
-        in_force = holds.holds_in_force()
+        rows, in_force = matching_rows(kind, name, model), holds.holds_in_force()
         found = _locked(rows, max_rows)
         # Once the rows are locked, they get no more shadows.
         holds.require_free(rows, in_force)
