@@ -80,10 +80,7 @@ def targets(user: User, other: User, versions: dict[str, ModelVersion]) -> dict[
 
 
 def make_target(version: ModelVersion, author: User, other: User) -> Fields:
-    # As a row of an earlier transaction: exports and followers wait for the end of this one.
-    prediction = Prediction.objects.create(
-        model=version, input_data={}, user=author, prediction=0, transaction_id=1
-    )
+    prediction = Prediction.objects.create(model=version, input_data={}, user=author, prediction=0)
     Outcome.objects.create(prediction=prediction, label=1)
     model = RegisteredModel.objects.get(name=version.name)
     grant, _ = Grant.objects.get_or_create(
@@ -110,6 +107,9 @@ def make_target(version: ModelVersion, author: User, other: User) -> Fields:
     }
 
 
+# Committed rows: a transaction that stays open as long as this would hold up the followers of the
+# log that other tests run at the same time.
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("role", ROLES)
 def test_role(role: str, user: User, targets: dict[str, Fields]) -> None:
     models = {model.name: model for model in RegisteredModel.objects.all()}
