@@ -44,10 +44,14 @@ def plan_export(
     part_rows: int,
     start: int,
     mlapi: str,
+    max_wait_seconds: float,
 ) -> Plan:
-    """The plan of an export of the rows as they are now; raises LogRestored."""
+    """The plan of an export of the rows as they are now; raises LogRestored.
+
+    Waits at most this long for transactions that are open: see Positions.
+    """
     inputs = inputs or FORMATS[format].default_inputs
-    positions = Positions.until_now(start)
+    positions = Positions.until_now(start, max_wait_seconds=max_wait_seconds)
     versions = Selection(rows, positions).versions()
     return Plan(
         filter=filter,

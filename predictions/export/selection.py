@@ -1,6 +1,6 @@
 """Which rows an export has: those that match its filter, as of one moment."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Self
 
@@ -8,7 +8,7 @@ from django.db import connections
 from django.db.models import Exists, Max, OuterRef, Q
 
 from predictions.following import LogRestored
-from predictions.models import Prediction, has_rows_from_the_future, horizon
+from predictions.models import Prediction, await_horizon, has_rows_from_the_future
 from predictions.models.predictions import PredictionQuerySet
 from registry.exact_json.values import JSONObject
 from registry.models import ModelVersion
@@ -28,21 +28,29 @@ class Positions:
 
     No row can appear in it later, so that several exports that continue each other have every row
     once. On PostgreSQL the numbers are those of transactions, on SQLite they are ids of rows.
+
+    `is_behind` says that rows may be left out that had been committed before, since a transaction
+    that began earlier was still open.
     """
 
     start: int
     end: int
+    is_behind: bool = field(default=False, compare=False)
 
     @classmethod
-    def until_now(cls, start: int = 0) -> Self:
-        """All that is committed; raises LogRestored."""
+    def until_now(cls, start: int = 0, *, max_wait_seconds: float) -> Self:
+        """All that is committed; raises LogRestored.
+
+        Waits at most this long for the transactions that are open.
+        """
         using = Prediction.objects.db
         if has_rows_from_the_future(Prediction._meta.db_table, connections[using]):
             raise LogRestored("The database was restored: `manage.py migrate` must run first")
         if connections[using].vendor == "sqlite":
             newest = Prediction.objects.aggregate(newest=Max("pk"))["newest"] or 0
             return cls(start, newest + 1)
-        return cls(start, horizon(using))
+        end, is_complete = await_horizon(using, max_seconds=max_wait_seconds)
+        return cls(start, end, not is_complete)
 
     @classmethod
     def from_json(cls, document: JSONObject) -> Self:
@@ -51,8 +59,12 @@ class Positions:
     def as_json(self) -> JSONObject:
         return {"from": self.start, "to": self.end}
 
+    def column(self, using: str) -> str:
+        """The field that has the numbers."""
+        return "id" if connections[using].vendor == "sqlite" else "transaction_id"
+
     def condition(self, using: str) -> Q:
-        column = "id" if connections[using].vendor == "sqlite" else "transaction_id"
+        column = self.column(using)
         before = Q(**{f"{column}__lt": self.end})
         return before & Q(**{f"{column}__gte": self.start}) if self.start else before
 
@@ -74,6 +86,11 @@ class Selection:
                 Q(created_at__gt=key.created_at) | Q(id__gt=key.pk),
             )
         return rows.order_by("created_at", "id")
+
+    def leaves_out_rows(self) -> bool:
+        """Whether rows are already committed that follow the end of the positions."""
+        column = self.positions.column(self.rows.db)
+        return self.rows.filter(**{f"{column}__gte": self.positions.end}).exists()
 
     def versions(self) -> list[ModelVersion]:
         """The versions that have rows in the selection, by id."""

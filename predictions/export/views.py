@@ -22,6 +22,8 @@ from registry.loading import loader
 from registry.models import AuditEvent
 
 POSITION_HEADER = "Export-Position"
+# Transactions that write are short, except for imports and the like.
+MAX_WAIT_SECONDS = 2.0
 
 
 class ExportViewSet(GenericViewSet[Prediction]):
@@ -58,6 +60,7 @@ class ExportViewSet(GenericViewSet[Prediction]):
             part_rows=ALL_ROWS,
             start=own["from_position"] or 0,
             mlapi=settings.VERSION,
+            max_wait_seconds=MAX_WAIT_SECONDS,
         )
         stream = ExportStream(rows, plan)
         try:

@@ -1,9 +1,9 @@
 """The tables of the prediction log, its outcomes and its replays."""
 
 from predictions.models.commit_order import (
+    await_horizon,
     continue_numbers,
     has_rows_from_the_future,
-    horizon,
 )
 from predictions.models.erasures import Erasure
 from predictions.models.idempotency_keys import MAX_KEY_LENGTH, IdempotencyKey
@@ -55,8 +55,8 @@ __all__ = [
     "ReplayNotFound",
     "ReplayResult",
     "attach_outcomes",
+    "await_horizon",
     "continue_numbers",
     "has_rows_from_the_future",
-    "horizon",
     "protect_by_sample",
 ]

@@ -9,6 +9,7 @@ A database that is restored into a new cluster has rows with higher ids than the
 So that the numbers go on rising, an offset is added to them, in a function of the database.
 """
 
+import time
 from typing import Any
 
 from django.db import connections, models, transaction
@@ -16,6 +17,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import BigIntegerField, Func
 from django.db.models.sql.compiler import SQLCompiler
 
+POLL_SECONDS = 0.05
 OFFSET_FUNCTION = "mlapi_transaction_offset"
 CURRENT = f"(pg_current_xact_id()::text::bigint + {OFFSET_FUNCTION}())"
 HORIZON = f"(pg_snapshot_xmin(pg_current_snapshot())::text::bigint + {OFFSET_FUNCTION}())"
@@ -60,6 +62,25 @@ def horizon(using: str) -> int:
     with connections[using].cursor() as cursor:
         cursor.execute(f"SELECT {HORIZON}")
         return int(cursor.fetchone()[0])
+
+
+def await_horizon(using: str, *, max_seconds: float) -> tuple[int, bool]:
+    """The horizon, and whether all that was committed before this call is below it.
+
+    Waits at most this long for the transactions that are open now to end. Does not wait inside a
+    transaction, which would wait for itself.
+    """
+    if connections[using].vendor != "postgresql":
+        return 0, True
+    with connections[using].cursor() as cursor:
+        cursor.execute(f"SELECT {NEXT}")
+        target = int(cursor.fetchone()[0])
+    give_up_at = time.monotonic() + max_seconds
+    while (reached := horizon(using)) < target:
+        if connections[using].in_atomic_block or time.monotonic() >= give_up_at:
+            return reached, False
+        time.sleep(POLL_SECONDS)
+    return reached, True
 
 
 def create_offset_function(offset: int = 0) -> str:

@@ -21,6 +21,8 @@ from predictions.models.predictions import PredictionQuerySet
 from registry.exact_json.values import JSONObject
 
 PART_ROWS = 1_000_000
+# For transactions that are open. An import may take much longer.
+MAX_WAIT_SECONDS = 30.0
 
 
 class Command(BaseCommand):
@@ -65,6 +67,7 @@ class Command(BaseCommand):
                 part_rows=int(str(options["part_rows"])),
                 start=int(str(options["from_position"])),
                 mlapi=settings.VERSION,
+                max_wait_seconds=MAX_WAIT_SECONDS,
             )
             place = open_destination(destination)
             with place.lock():
@@ -84,11 +87,22 @@ class Command(BaseCommand):
             self._report("was already complete", place, manifest)
             return
         plan, receipts = runner.resume_or_start(place, plan)
+        self._warn_of_rows_left_out(Selection(rows, plan.positions))
         done = sum(receipt.rows for receipt in receipts)
         if receipts:
             self.stdout.write(f"Continuing after {done:,} rows in {len(receipts)} parts.")
         manifest = self._run(place, plan, rows, receipts, done)
         self._report("is complete", place, manifest)
+
+    def _warn_of_rows_left_out(self, selection: Selection) -> None:
+        if selection.positions.is_behind and selection.leaves_out_rows():
+            self.stderr.write(
+                self.style.WARNING(
+                    "Rows that were committed before this export are left out, because an older"
+                    " transaction is still open. Once it has ended, export them to another place"
+                    f" with --from-position {selection.positions.end}."
+                )
+            )
 
     def _run(
         self,
