@@ -14,7 +14,7 @@ from django.db import connection, transaction
 from rest_framework.test import APIClient
 
 from predictions.models import Prediction, continue_numbers, has_rows_from_the_future
-from predictions.models.commit_order import create_offset_function
+from predictions.models.commit_order import await_horizon, create_offset_function
 from predictions.testing.rows import make_version
 from registry.models import ModelVersion
 from registry.testing.clients import api_client, permit
@@ -50,8 +50,9 @@ class Follower:
         query = "".join(f"&{name}={value}" for name, value in filters.items())
         self._url = f"{URL}?after={query}"
 
-    def poll(self) -> list[int]:
-        """The ids of the next page."""
+    def poll(self, *, max_wait_seconds: float = 60) -> list[int]:
+        """The ids of the next page, once tests of other workers have ended their transactions."""
+        await_horizon("default", max_seconds=max_wait_seconds)
         response: Any = self._api.get(self._url)
         assert response.status_code == 200, response.content
         match = re.fullmatch(r'<(http://testserver[^>]+)>; rel="next"', response["Link"])
@@ -118,7 +119,7 @@ def test_a_row_that_is_committed_late_is_not_missed(api: APIClient, version: Mod
         slow = pool.submit(write_slowly)
         assert has_inserted.wait(30)
         quick = record(version)
-        withheld = follower.poll()
+        withheld = follower.poll(max_wait_seconds=0)
         may_commit.set()
         late = slow.result()
 
