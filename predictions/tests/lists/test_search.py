@@ -237,6 +237,9 @@ def test_each_filter_has_an_index(
         Prediction(model=log[0].model, input_data={}, prediction=0) for _ in range(3000)
     )
     with connection.cursor() as cursor:
+        # The planner counts what earlier tests left in the indexes when they were rolled back.
+        if connection.vendor == "postgresql":
+            cursor.execute("REINDEX TABLE predictions")
         cursor.execute("ANALYZE predictions")
     with CaptureQueriesContext(connection) as captured:
         rows = Prediction.objects.matching(**filters).newest_first()
