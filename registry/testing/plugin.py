@@ -20,6 +20,8 @@ EXAMPLE_FILE = Path(__file__).resolve().parents[2] / ".env.example"
 TEST_ENVIRONMENT = {
     "SECRET_KEY": "only for tests, and long enough for every algorithm of the service",
     "DB_POOL_SIZE": "1",
+    # Tests with more threads than connections wait for each other, on a busy machine for seconds.
+    "DB_POOL_TIMEOUT": "30",
     "LOG_LEVEL": "WARNING",
     # Tests import onnxruntime directly, too.
     "ORT_DISABLE_TELEMETRY": "1",
