@@ -32,8 +32,8 @@ class Disk:
     def fill(self) -> None:
         """Leave no free block: a tmpfs may shrink to what it holds.
 
-        What is written between the question how much that is and the resizing makes the new size
-        too small, which is refused.
+        Anything written between measuring the used space and resizing makes the new size too small,
+        which is refused: then it tries again.
         """
         for attempt in range(1, MAX_ATTEMPTS + 1):
             status = os.statvfs(self.path)

@@ -9,29 +9,18 @@ import time
 from dataclasses import asdict, dataclass
 
 from benchmarks import report
+from benchmarks.consistency.rounds import LOAD_SECONDS, Round, print_rounds, running_service
 from benchmarks.consistency.watchers import Watchers
-from benchmarks.harness import models, postgresql, service
+from benchmarks.harness import models, service
 from benchmarks.harness.client import Client
 from benchmarks.options import add_integer, add_json
 
 DATABASE = "benchmark_deactivation"
-LOAD_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
-    """Counts of requests by when they were sent and the status of their response."""
-
-    number: int
-    predicted_before: int
-    refused_after: int
-    predicted_after: int
-    other: int
+class Deactivation(Round):
     refused_once_active_again: int
-
-    @property
-    def is_good(self) -> bool:
-        return not self.predicted_after and not self.other and self.refused_after > 0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,30 +32,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     model = models.load("iris")
-    with postgresql.server() as database:
-        database.recreate(DATABASE)
-        with (
-            service.temporary(database.database_url(DATABASE), model) as installation,
-            installation.server(workers=options.workers) as running,
-        ):
-            model_id = running.model_id("iris")
-            client = running.client()
-            rounds = []
-            for number in range(1, options.rounds + 1):
-                with Watchers(running, model_id, model.rows[0], threads=options.threads) as load:
-                    path = f"{service.MODELS}{model_id}/"
-                    rounds.append(_run_round(number, client, load, path))
-        database.drop(DATABASE)
-    rows = [[str(value) for value in asdict(result).values()] for result in rounds]
+    with running_service(DATABASE, model, workers=options.workers) as running:
+        model_id = running.model_id("iris")
+        client = running.client()
+        rounds = []
+        for number in range(1, options.rounds + 1):
+            with Watchers(running, model_id, model.rows[0], threads=options.threads) as load:
+                path = f"{service.MODELS}{model_id}/"
+                rounds.append(_run_round(number, client, load, path))
     head = ["round", "201 before", "404 after", "201 AFTER", "other", "404 once active again"]
-    print(report.table(head, rows))
-    bad = sum(not result.is_good for result in rounds)
-    print(f"\n{len(rounds)} deactivations with {options.workers} workers, {bad} bad")
+    is_good = print_rounds(head, rounds, f"deactivations with {options.workers} workers")
     report.write_json(options.json, {"rounds": [asdict(result) for result in rounds]})
-    return int(bad > 0)
+    return int(not is_good)
 
 
-def _run_round(number: int, client: Client, load: Watchers, path: str) -> Round:
+def _run_round(number: int, client: Client, load: Watchers, path: str) -> Deactivation:
     time.sleep(LOAD_SECONDS)
     deactivated_at = _set_active(client, path, is_active=False)
     time.sleep(LOAD_SECONDS)
@@ -81,7 +61,7 @@ def _run_round(number: int, client: Client, load: Watchers, path: str) -> Round:
             after.append(event.status)
         elif event.sent_at > activated_at:
             again.append(event.status)
-    return Round(
+    return Deactivation(
         number=number,
         predicted_before=before.count(201),
         refused_after=after.count(404),

@@ -9,33 +9,18 @@ import argparse
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 from benchmarks import report
+from benchmarks.consistency.rounds import LOAD_SECONDS, Round, print_rounds, running_service
 from benchmarks.consistency.watchers import Watchers
-from benchmarks.harness import models, postgresql, service
+from benchmarks.harness import models, service
 from benchmarks.harness.client import Client
 from benchmarks.harness.service import RunningService
 from benchmarks.options import add_integer, add_json
 
 DATABASE = "benchmark_keys"
 KEYS = "/api/v1/api-keys/"
-LOAD_SECONDS = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Round:
-    """Counts of requests by when they were sent and the status of their response."""
-
-    number: int
-    predicted_before: int
-    refused_after: int
-    predicted_after: int
-    other: int
-
-    @property
-    def is_good(self) -> bool:
-        return not self.predicted_after and not self.other and self.refused_after > 0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,25 +34,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     model = models.load("iris")
-    with postgresql.server() as database:
-        database.recreate(DATABASE)
-        with (
-            service.temporary(database.database_url(DATABASE), model) as installation,
-            installation.server(workers=options.workers) as running,
-        ):
-            load = Load(running, running.model_id("iris"), model.rows[0], options.threads)
-            ratios = [load.compare(options.seconds) for _ in range(options.pairs)]
-            rounds = [load.revoke(number) for number in range(1, options.rounds + 1)]
-        database.drop(DATABASE)
+    with running_service(DATABASE, model, workers=options.workers) as running:
+        load = Load(running, running.model_id("iris"), model.rows[0], options.threads)
+        ratios = [load.compare(options.seconds) for _ in range(options.pairs)]
+        rounds = [load.revoke(number) for number in range(1, options.rounds + 1)]
     head = ["round", "201 before", "401 after", "201 AFTER", "other"]
-    print(report.table(head, [[str(value) for value in asdict(row).values()] for row in rounds]))
-    bad = sum(not result.is_good for result in rounds)
-    print(f"\n{len(rounds)} revocations with {options.workers} workers, {bad} bad")
+    is_good = print_rounds(head, rounds, f"revocations with {options.workers} workers")
     print(f"key / token: median {statistics.median(ratios):.3f} of {len(ratios)} pairs")
     report.write_json(
         options.json, {"rounds": [asdict(result) for result in rounds], "ratios": ratios}
     )
-    return int(bad > 0)
+    return int(not is_good)
 
 
 class Load:

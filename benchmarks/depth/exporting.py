@@ -146,9 +146,8 @@ def _report(options: argparse.Namespace, exports: list[Export], reading: dict[st
     print(report.table(["export", "seconds", "rows/s", "peak MiB", "files, MiB"], rows))
     print(report.table(["reading", "rows/s"], [[k, format_figure(v)] for k, v in reading.items()]))
     print(report.targets_table(targets))
-    if options.json:
-        figures = {"targets": [target.as_json() for target in targets], "reading": reading}
-        options.json.write_text(json.dumps(figures, indent=2))
+    figures = {"targets": [target.as_json() for target in targets], "reading": reading}
+    report.write_json(options.json, figures)
     missed = any(not target.is_met for target in targets)
     print("A target was missed." if missed else "All targets are met.", file=sys.stderr)
     return int(missed)

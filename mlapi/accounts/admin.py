@@ -32,7 +32,7 @@ Deletion = tuple[list[Any], dict[str, int], set[str], list[Any]]
 
 
 class AuditedAdmin(_ModelAdmin):
-    """Tells the audit trail of every change of a user or a group, whoever made it."""
+    """Records every change of a user or a group in the audit trail."""
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
         self._record(request, obj, "added", message)

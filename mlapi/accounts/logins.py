@@ -1,4 +1,4 @@
-"""Tells the audit trail of log-ins, and of those that failed.
+"""Records log-ins, and those that failed, in the audit trail.
 
 Anybody can fail to log in, as often as they like. So that they cannot fill the table, each process
 records a limited number of failures a minute, and with the next one how many it left out.

@@ -40,7 +40,7 @@ UNAVAILABLE = "The database is unavailable. Try again later."
 REFUSES_CHANGES = "The database accepts no changes at the moment. Try again later."
 NO_ROOM = "The database has no room left. Try again later."
 
-# Nothing but a write can tell that there is room again, and whoever is not ready gets none.
+# Only a write can show that there is room again, and a service that is not ready gets none.
 NO_ROOM_SECONDS = 15.0
 _no_room_at: float | None = None
 

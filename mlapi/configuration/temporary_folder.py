@@ -10,7 +10,7 @@ FOLDER = ".temporary"
 
 
 class NoTemporaryFolder(Exception):
-    """No folder can be written to. The message is one line, for whoever starts the service."""
+    """No folder can be written to. The message is one line, for the operator."""
 
 
 def ensure_temporary_folder() -> None:

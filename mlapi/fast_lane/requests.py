@@ -50,12 +50,12 @@ def caller_of(environ: Environ) -> Caller | None:
     if verified is None:
         return None
     user, credential = verified
-    is_key = isinstance(credential, ApiKey)
+    api_key_id = credential.pk if isinstance(credential, ApiKey) else None
     return Caller(
         int(user.pk),
         request_id_of(environ),
-        None if is_key else password_claim(credential),
-        credential.pk if isinstance(credential, ApiKey) else None,
+        password_claim(credential) if api_key_id is None else None,
+        api_key_id,
         arrival(environ),
         timeout_seconds,
     )

@@ -70,14 +70,11 @@ class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-ca
         ]
 
 
-class StatelessTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+class StatelessTokenScheme(TokenScheme):  # type: ignore[no-untyped-call]
     """Documents views with stateless authentication like all others: they take the same token."""
 
     target_class = "predictions.authentication.CachedTokenAuthentication"
-    name: list[str] = []
-
-    def get_security_requirement(self, auto_schema: AutoSchema) -> list[Document]:
-        return [{"bearerAuth": []}, {"passwordAuth": []}]
+    name = []
 
     def get_security_definition(self, auto_schema: AutoSchema) -> list[Document]:
         return []

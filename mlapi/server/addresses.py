@@ -14,7 +14,7 @@ RETRY_SECONDS = 0.1
 
 
 class AddressError(Exception):
-    """The address cannot be used. The message is one line, for whoever starts the server."""
+    """The address cannot be used. The message is one line, for the operator."""
 
 
 class Address(NamedTuple):

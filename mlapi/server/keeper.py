@@ -167,6 +167,7 @@ class Keeper:
             try:
                 is_pressed = self.check()
             except Exception:
+                # Without this thread, slow and idle clients would keep their connections for ever.
                 logger.exception("The connections could not be checked")
             time.sleep(PRESSED_INTERVAL_SECONDS)
             if not is_pressed:

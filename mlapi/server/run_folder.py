@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 class RunFolderError(Exception):
-    """The folder cannot be made. The message is one line, for whoever starts the service."""
+    """The folder cannot be made. The message is one line, for the operator."""
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from types import FrameType
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError, InterfaceError
+from django.db import Error
 from prometheus_client import start_http_server
 
 from mlapi.databases.startup import DatabaseUnfit, check_database
@@ -64,7 +64,7 @@ class Command(BaseCommand):
             check_database()
         except DatabaseUnfit as error:
             raise CommandError(str(error)) from error
-        except (DatabaseError, InterfaceError) as error:
+        except Error as error:
             raise CommandError(f"The database is unavailable: {error}") from error
         # A worker needs few connections; more are opened while it has more items in hand.
         if (pool := settings.DATABASES["default"]["OPTIONS"].get("pool")) is not None:
@@ -82,7 +82,7 @@ class Command(BaseCommand):
         if once:
             try:
                 worker.run_due()
-            except (DatabaseError, InterfaceError) as error:
+            except Error as error:
                 raise CommandError(f"The database is unavailable: {error}") from error
         else:
             worker.run_until_stopped(_log_progress)

@@ -12,6 +12,8 @@ from rest_framework.test import APIClient
 from mlapi.pages import documentation
 from mlapi.rest.schema import PROBLEM_REFERENCE, PROTOCOL_ERROR_REFERENCE
 
+GRANT_ERROR_REFERENCE = {"$ref": "#/components/schemas/GrantError"}
+
 
 @pytest.fixture(scope="module")
 def schema() -> dict[str, Any]:
@@ -42,11 +44,14 @@ def test_every_error_documents_its_format(schema: dict[str, Any]) -> None:
                     PROTOCOL_ERROR_REFERENCE
                     in errors.pop("503")["content"]["application/json"]["schema"]["anyOf"]
                 )
-            for response in errors.values():
+            for code, response in errors.items():
                 if path.startswith(("/v1/", "/v2/")):
                     content = {"application/json": {"schema": PROTOCOL_ERROR_REFERENCE}}
                 else:
                     content = {"application/problem+json": {"schema": PROBLEM_REFERENCE}}
+                if (path, code) == ("/api/v1/auth/token/", "400"):
+                    # Errors of the form are those of OAuth2.
+                    content["application/json"] = {"schema": GRANT_ERROR_REFERENCE}
                 assert response["content"] == content
 
 
