@@ -14,14 +14,13 @@ from predictions.serving.guards import Asked, Identity
 from predictions.serving.idempotency import Claim
 from predictions.serving.limits.bulkheads import loading_place
 from predictions.serving.limits.deadlines import Deadline, arrival, read_timeout
-from predictions.serving.records import Record
+from predictions.serving.records import Record, metadata_for_log
 from predictions.serving.routing import Target
 from registry import statements
 from registry.exact_json.values import JSONObject
 from registry.loading import loader
 from registry.loading.cache import LoadedModel
 from registry.models import ApiKey
-from registry.signatures.masking import mask_metadata
 
 
 # Not frozen: that makes each of the many that are created several times as slow.
@@ -174,12 +173,9 @@ class Question:
 
     @property
     def logged_metadata(self) -> JSONObject | None:
-        """The metadata as the log has it: without what the setting SENSITIVE_METADATA says."""
-        if self.metadata is None or not settings.SENSITIVE_METADATA:
-            return self.metadata
+        """The metadata as the log has it, masked once for all rows."""
         if self._logged_metadata is None:
-            key = settings.MASKING_KEY.encode()
-            self._logged_metadata = mask_metadata(self.metadata, settings.SENSITIVE_METADATA, key)
+            self._logged_metadata = metadata_for_log(self.metadata)
         return self._logged_metadata
 
     def record(self, input_data: object, reference: str | None = None) -> Record:
