@@ -59,15 +59,13 @@ class _VersionReader:
     def __init__(self, signature: Signature, columns: Sequence[Column]) -> None:
         self._signature = signature
         places = {column.name: place for place, column in enumerate(columns)}
-        names = [column.name for column in columns_of(signature)]
-        self._targets = [places[name] for name in names]
+        own = columns_of(signature)
+        self._targets = [places[column.name] for column in own]
         self._columns = [columns[target] for target in self._targets]
         self._names = signature.feature_names
         # One value a feature, so that a list of features is the row.
-        self._is_flat = all(
-            column.depth == 0 for column in columns_of(signature)
-        ) and self._names != ("features",)
-
+        has_lists = any(column.depth for column in own)
+        self._is_flat = not has_lists and self._names != ("features",)
         self._list_width = _width_of_only_list(signature.inputs)
 
     def read(self, texts: Sequence[str]) -> list[Values | None]:
