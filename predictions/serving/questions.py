@@ -121,8 +121,12 @@ class Question:
                 deadline = self.caller.deadline(settings.PREDICTION_TIMEOUT_SECONDS)
                 with statements.limited_by(deadline and deadline.at):
                     self._target = routing.resolve(self.model, subject=subject)
-            self.caller.asked = Asked(self._target.model_id, self.model)
+            self.caller.asked = self.asked
         return self._target
+
+    @property
+    def asked(self) -> Asked:
+        return Asked(self.target.model_id, self.model)
 
     @property
     def loaded(self) -> LoadedModel:
@@ -133,7 +137,7 @@ class Question:
             model_id = self.target.model_id
             loaded = loader.find(model_id) or self._load(model_id)
             if self.caller.user_id is not None:
-                guards.admit(self.caller.identity, Asked(model_id, self.model), loaded.version)
+                guards.admit(self.caller.identity, self.asked, loaded.version)
             self._loaded = loaded
         return self._loaded
 
@@ -160,7 +164,7 @@ class Question:
     def _load(self, model_id: int) -> LoadedModel:
         if self.caller.user_id is not None:
             # Loading takes so long that a query more does not matter.
-            guards.require_right(self.caller.identity, Asked(model_id, self.model))
+            guards.require_right(self.caller.identity, self.asked)
         # The version's own limits are not known yet.
         deadline = self.caller.deadline(settings.PREDICTION_TIMEOUT_SECONDS)
         with loading_place(model_id, settings.MAX_CONCURRENT_PER_MODEL):
