@@ -132,7 +132,7 @@ def _is_after(transaction_id: int, pk: int) -> Q:
 
 def _end_of_look(start: tuple[int, int]) -> tuple[int, int] | None:
     """The last of the rows after `start` that are looked at for one page, whether or not the caller
-    may read them; None if that are all.
+    may read them; None if fewer follow.
     """
     rows = Prediction.objects.in_commit_order().filter(_is_after(*start))
     keys = rows.values_list("transaction_id", "pk")[ROWS_PER_PAGE_LOOKED_AT - 1 :]

@@ -117,7 +117,7 @@ class _VersionReader:
 
 
 def _width_of_only_list(tensors: Sequence[Input]) -> int:
-    """How long the list is that is the whole input; 0 if the input is anything else."""
+    """The length of the list that is the whole input; 0 if the input is anything else."""
     if len(tensors) != 1 or tensors[0].features or tensors[0].is_scalar:
         return 0
     sizes = tensors[0].row_shape
@@ -144,7 +144,7 @@ def _unwrap(cell: Any) -> Any:
 
 
 def _are_exact(column: Column, values: Values) -> bool:
-    """Whether all values can go into the column as they are; False if that takes a closer look."""
+    """Whether all values fit the column as they are; False if only a closer look can tell."""
     if column.depth == 1:
         lists = [value for value in values if value is not None]
         if not {list}.issuperset(map(type, lists)):

@@ -31,7 +31,7 @@ from registry.models import AuditEvent, ModelNotFound, ModelVersion, RegisteredM
 # Of a request; the command takes a limit of its own.
 MAX_ERASED_ROWS = 100_000
 CHUNK_ROWS = 5000
-# What is told with each erasure.
+# Reported with each erasure.
 REMAINS = (
     "Backups of the database, its write-ahead log and replicas that lag behind, until they expire.",
     "Exports and copies that were made before.",
@@ -55,7 +55,7 @@ def erase(
     """Delete everything about a subject or reference in one transaction; returns the evidence.
 
     With their predictions go shadows, outcomes, results of replays and idempotency keys; reports of
-    replays are computed again. To erase again what is gone deletes nothing, and is recorded too.
+    replays are computed again. Erasing again deletes nothing, and is recorded too.
     Raises ModelNotFound, NamesSubject, HeldByLaw or ErasureTooLarge.
     """
     require_discreet(str(kind), name, reason)
