@@ -71,16 +71,13 @@ class FollowablePagination(KeysetPagination):
         limit = page_limit(request)
         start = _decode(position) if position else (-1, 0)
         self._is_following = True
-        if has_rows_from_the_future(Prediction._meta.db_table, connections[queryset.db]):
-            raise LogRestored("The database was restored: `manage.py migrate` must run first")
+        require_continued_numbers(queryset.db)
         end = None
         if not rights.holds_everywhere(Accessor.of(request), Right.READ_LOG):
             end = _end_of_look(start)
         page = _rows_after(start, queryset, limit, end)
         self._is_at_end = len(page) < limit and end is None
-        if len(page) == limit:
-            start = page[-1].transaction_id, page[-1].pk
-        elif end is not None:
+        if end is not None and len(page) < limit:
             start = end
         elif page:
             start = page[-1].transaction_id, page[-1].pk
@@ -106,6 +103,12 @@ class FollowablePagination(KeysetPagination):
         ]
 
 
+def require_continued_numbers(using: str) -> None:
+    """Raise LogRestored after a restore, until `continue_numbers` has run."""
+    if has_rows_from_the_future(Prediction._meta.db_table, connections[using]):
+        raise LogRestored("The database was restored: `manage.py migrate` must run first")
+
+
 def _rows_after(
     start: tuple[int, int], rows: PredictionQuerySet, limit: int, end: tuple[int, int] | None
 ) -> list[Prediction]:
@@ -129,7 +132,7 @@ def _is_after(transaction_id: int, pk: int) -> Q:
 
 def _end_of_look(start: tuple[int, int]) -> tuple[int, int] | None:
     """The last of the rows after `start` that are looked at for one page, whether or not the caller
-    may read them; None if that are all.
+    may read them; None if fewer follow.
     """
     rows = Prediction.objects.in_commit_order().filter(_is_after(*start))
     keys = rows.values_list("transaction_id", "pk")[ROWS_PER_PAGE_LOOKED_AT - 1 :]

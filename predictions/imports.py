@@ -9,15 +9,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
-from django.conf import settings
 from django.db import transaction
 
 from predictions.models import Prediction
 from predictions.serializers import PastPrediction
+from predictions.serving.records import metadata_for_log
 from registry.exact_json.values import JSONObject, parse_json
 from registry.models import ModelVersion
 from registry.services import register_model
-from registry.signatures.masking import mask_metadata
 
 # Reading a longer line whole would exhaust the memory.
 MAX_LINE_CHARACTERS = 10_000_000
@@ -139,20 +138,14 @@ def create_model_with_predictions(
         model = register_model(**version)
         count = 0
         for chunk in _chunks(predictions, CHUNK_ROWS):
-            Prediction.objects.bulk_create(
-                Prediction(model=model, **_masked(fields)) for fields in chunk
-            )
+            Prediction.objects.bulk_create(_row(model, fields) for fields in chunk)
             count += len(chunk)
     return model, count
 
 
-def _masked(fields: JSONObject) -> JSONObject:
-    """The fields without what the setting SENSITIVE_METADATA keeps out of the log."""
-    if not settings.SENSITIVE_METADATA or fields.get("metadata") is None:
-        return fields
-    key = settings.MASKING_KEY.encode()
-    metadata = mask_metadata(fields["metadata"], settings.SENSITIVE_METADATA, key)
-    return {**fields, "metadata": metadata}
+def _row(model: ModelVersion, fields: JSONObject) -> Prediction:
+    metadata = metadata_for_log(fields.get("metadata"))
+    return Prediction(model=model, **{**fields, "metadata": metadata})
 
 
 def _chunks(rows: Iterable[JSONObject], size: int) -> Iterator[list[JSONObject]]:

@@ -17,7 +17,7 @@ from registry.exact_json.values import JSONObject
 from registry.models import AuditEvent
 from registry.readonly_admin import SearchableAdmin, parse_search
 
-# They identify somebody, and an event outlasts the erasure of what it tells of.
+# These identify people, and an event outlives the erasure of what it describes.
 FINGERPRINTED = frozenset({"subject", "reference"})
 MAX_DESCRIBED_LENGTH = 200
 # Where a page begins is of no interest.
@@ -36,7 +36,7 @@ def audit_read(
     target: str,
     filters: Mapping[str, object] | None = None,
 ) -> None:
-    """Record that the accessor reads these rows, if any is of somebody else, or of nobody.
+    """Record that the accessor reads these rows, if any is somebody else's, or has no user.
 
     Call it before they are shown: if the event cannot be written, the error refuses the read. The
     rows need their `user_id` and `model`.

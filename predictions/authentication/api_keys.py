@@ -1,7 +1,7 @@
 """API keys in Authorization headers.
 
 A process remembers the keys it has seen: which key and which owner a value stands for never
-changes. Whatever may change is checked by the recording statement (`serving/guards.py`) or, for
+changes. Whatever may change is checked by the recording statement (`serving/guards`) or, for
 requests that record nothing, by a query.
 """
 

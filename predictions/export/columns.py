@@ -97,11 +97,11 @@ def input_columns(signatures: Iterable[Signature]) -> list[Column]:
 
 def columns_of(signature: Signature) -> list[Column]:
     """One column for each feature, and one of lists for an input tensor without feature names."""
-    return [
-        _input_column(tensor, key, feature_rules(tensor).get(key, ""))
-        for tensor in signature.inputs
-        for key in tensor.keys
-    ]
+    columns = []
+    for tensor in signature.inputs:
+        rules = feature_rules(tensor)
+        columns += [_input_column(tensor, key, rules.get(key, "")) for key in tensor.keys]
+    return columns
 
 
 def _input_column(tensor: Input, key: str, masked: str) -> Column:

@@ -59,15 +59,13 @@ class _VersionReader:
     def __init__(self, signature: Signature, columns: Sequence[Column]) -> None:
         self._signature = signature
         places = {column.name: place for place, column in enumerate(columns)}
-        names = [column.name for column in columns_of(signature)]
-        self._targets = [places[name] for name in names]
+        own = columns_of(signature)
+        self._targets = [places[column.name] for column in own]
         self._columns = [columns[target] for target in self._targets]
         self._names = signature.feature_names
         # One value a feature, so that a list of features is the row.
-        self._is_flat = all(
-            column.depth == 0 for column in columns_of(signature)
-        ) and self._names != ("features",)
-
+        has_lists = any(column.depth for column in own)
+        self._is_flat = not has_lists and self._names != ("features",)
         self._list_width = _width_of_only_list(signature.inputs)
 
     def read(self, texts: Sequence[str]) -> list[Values | None]:
@@ -119,7 +117,7 @@ class _VersionReader:
 
 
 def _width_of_only_list(tensors: Sequence[Input]) -> int:
-    """How long the list is that is the whole input; 0 if the input is anything else."""
+    """The length of the list that is the whole input; 0 if the input is anything else."""
     if len(tensors) != 1 or tensors[0].features or tensors[0].is_scalar:
         return 0
     sizes = tensors[0].row_shape
@@ -146,7 +144,7 @@ def _unwrap(cell: Any) -> Any:
 
 
 def _are_exact(column: Column, values: Values) -> bool:
-    """Whether all values can go into the column as they are; False if that takes a closer look."""
+    """Whether all values fit the column as they are; False if only a closer look can tell."""
     if column.depth == 1:
         lists = [value for value in values if value is not None]
         if not {list}.issuperset(map(type, lists)):

@@ -26,11 +26,11 @@ from predictions.models.predictions import PredictionQuerySet
 from registry.models import ModelVersion
 from registry.signatures.signature import Signature
 
-# Rows of one statement. The number also bounds how much is read in vain at the end of a part.
+# Rows of one statement. It also bounds how much is read for nothing at the end of a part.
 CHUNK_ROWS = 10_000
 # Inputs may be large: a chunk that has this much text is handed on before it is full.
 CHUNK_BYTES = 16 * 2**20
-# Of SQLite's cursor.
+# Rows that SQLite's cursor fetches at a time.
 FETCHED_ROWS = 100
 
 Row: TypeAlias = tuple[Any, ...]

@@ -7,8 +7,8 @@ from typing import Self
 from django.db import connections
 from django.db.models import Exists, Max, OuterRef, Q
 
-from predictions.following import LogRestored
-from predictions.models import Prediction, await_horizon, has_rows_from_the_future
+from predictions.following import require_continued_numbers
+from predictions.models import Prediction, await_horizon
 from predictions.models.predictions import PredictionQuerySet
 from registry.exact_json.values import JSONObject
 from registry.models import ModelVersion
@@ -44,8 +44,7 @@ class Positions:
         Waits at most this long for the transactions that are open.
         """
         using = Prediction.objects.db
-        if has_rows_from_the_future(Prediction._meta.db_table, connections[using]):
-            raise LogRestored("The database was restored: `manage.py migrate` must run first")
+        require_continued_numbers(using)
         if connections[using].vendor == "sqlite":
             newest = Prediction.objects.aggregate(newest=Max("pk"))["newest"] or 0
             return cls(start, newest + 1)

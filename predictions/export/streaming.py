@@ -13,7 +13,7 @@ from registry.loading import loader
 
 logger = logging.getLogger(__name__)
 
-# Of a process. Each occupies one of its threads for as long as the client reads.
+# Per process. Each occupies one of its threads for as long as the client reads.
 MAX_STREAMS = 2
 # No limit: a stream is one part.
 ALL_ROWS = 2**63 - 1

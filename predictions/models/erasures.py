@@ -27,7 +27,7 @@ class Erasure(models.Model):
         REFERENCE = "reference"
 
     kind = models.CharField(max_length=10, choices=Kind)
-    # Of the subject or reference, by the secret key: who has the name can check it, nobody can
+    # Of the subject or reference, by the secret key: anyone with the name can check it, nobody can
     # guess the name from it.
     pseudonym = models.CharField(max_length=64)
     model = models.CharField(

@@ -190,7 +190,7 @@ class Prediction(models.Model):
         related_name="+",
         db_index=False,
     )
-    # As for users: no key is ever deleted.
+    # No index: a key is never deleted, and nothing else looks predictions up by it.
     api_key = models.ForeignKey(
         ApiKey,
         on_delete=protect_by_sample,

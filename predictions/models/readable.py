@@ -1,8 +1,8 @@
 """Which predictions an accessor may read: their own, and all of the models whose log they may read.
 
-A user who may read everything, or nothing beside their own, is served by an index alone. For the
-rest no index has the rows in order: `narrowed` probes the index of each readable version for the
-first rows of the page.
+A user who may read everything, or only their own, is served by an index alone. For the rest, no
+index has the rows in order: `narrowed` probes the index of each readable version for the first
+rows of the page.
 """
 
 from typing import TYPE_CHECKING
@@ -18,8 +18,8 @@ from registry.models import ModelVersion, RegisteredModel, Right
 if TYPE_CHECKING:
     from predictions.models.predictions import PredictionQuerySet
 
-# Of the rows in a list without an index for what its caller may read, so many are looked at for a
-# page. A page that has found fewer rows than the caller wants still links to the next.
+# How many rows one page looks at in a list that no index has in order for its caller. A page with
+# fewer rows than the caller wants still links to the next.
 ROWS_PER_PAGE_LOOKED_AT = 50_000
 
 

@@ -155,7 +155,7 @@ def _references_of(options: RequestOptions, n_rows: int) -> list[str | None] | N
 
 
 def _shorten(caller: Caller, timeout: object) -> None:
-    """Heed the protocol's `timeout`, in microseconds; 0 sets none, as in Triton."""
+    """Apply the protocol's `timeout`, in microseconds; 0 sets none, as in Triton."""
     maximum = MAX_TIMEOUT_SECONDS * 1_000_000
     if type(timeout) is not int or not 0 <= timeout <= maximum:
         raise TensorError(

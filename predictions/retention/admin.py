@@ -63,8 +63,8 @@ class ErasureForm(_ErasureForm):
         except REFUSALS as error:
             raise ValidationError(str(error)) from error
         if not cleaned["confirmed"]:
-            text = f"{count} predictions would be deleted, with all about them. Tick the box, then."
-            self.add_error("confirmed", text)
+            text = f"{count} predictions would be deleted, with everything about them."
+            self.add_error("confirmed", f"{text} Tick the box to confirm.")
         return cleaned
 
 
@@ -141,7 +141,7 @@ class ReleaseForm(_LegalHoldForm):
     release = forms.CharField(
         max_length=MAX_PRIVACY_REASON_LENGTH,
         label="reason for its release",
-        help_text="To save releases the hold.",
+        help_text="Saving releases the hold.",
     )
 
     class Meta:

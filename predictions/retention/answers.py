@@ -16,7 +16,7 @@ def delete_keys_of(prediction_ids: Collection[int], user_ids: Collection[int | N
 
 
 def delete_unanswered_keys(condition: Q) -> int:
-    """Delete those of the keys of whose predictions at least one is gone."""
+    """Delete those keys at least one of whose predictions is gone."""
     return _delete(condition, lambda ids: ids - _existing(ids))
 
 

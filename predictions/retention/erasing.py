@@ -5,8 +5,7 @@ subject and what it cost, every reader of the log would have to know of such row
 deletes rows anyway. What statistics need, how many there were, is kept in the evidence.
 """
 
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Sequence
 
 from django.db import transaction
 from django.db.models import Q
@@ -32,7 +31,7 @@ from registry.models import AuditEvent, ModelNotFound, ModelVersion, RegisteredM
 # Of a request; the command takes a limit of its own.
 MAX_ERASED_ROWS = 100_000
 CHUNK_ROWS = 5000
-# What is told with each erasure.
+# Reported with each erasure.
 REMAINS = (
     "Backups of the database, its write-ahead log and replicas that lag behind, until they expire.",
     "Exports and copies that were made before.",
@@ -56,7 +55,7 @@ def erase(
     """Delete everything about a subject or reference in one transaction; returns the evidence.
 
     With their predictions go shadows, outcomes, results of replays and idempotency keys; reports of
-    replays are computed again. To erase again what is gone deletes nothing, and is recorded too.
+    replays are computed again. Erasing again deletes nothing, and is recorded too.
     Raises ModelNotFound, NamesSubject, HeldByLaw or ErasureTooLarge.
     """
     require_discreet(str(kind), name, reason)
@@ -135,8 +134,8 @@ def _delete(found: Sequence[tuple[int, int | None]]) -> dict[str, int]:
     """Delete predictions, and what refers to them; how many rows of each kind."""
     deleted = {Prediction: 0, Outcome: 0, ReplayResult: 0}
     n_keys, replay_ids = 0, set[int]()
-    for chunk in _chunks(found):
-        ids = [pk for pk, _ in chunk]
+    for start in range(0, len(found), CHUNK_ROWS):
+        ids = [pk for pk, _ in found[start : start + CHUNK_ROWS]]
         either = Q(original__in=ids) | Q(original__primary__in=ids)
         replay_ids |= set(ReplayResult.objects.filter(either).values_list("replay", flat=True))
         counts = Prediction.objects.filter(pk__in=ids).delete()[1]
@@ -162,9 +161,3 @@ def _rename_in_released_holds(subject: str) -> int:
     return LegalHold.objects.filter(subject=subject, released_at__isnull=False).update(
         subject=pseudonym_of(subject)
     )
-
-
-def _chunks(rows: Sequence[tuple[int, int | None]]) -> Iterator[list[tuple[int, int | None]]]:
-    remaining = iter(rows)
-    while chunk := list(islice(remaining, CHUNK_ROWS)):
-        yield chunk

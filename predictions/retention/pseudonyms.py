@@ -1,4 +1,4 @@
-"""Pseudonyms, by which a name can be recognised but not found out."""
+"""Pseudonyms, which recognise a name without revealing it."""
 
 import re
 
@@ -10,7 +10,7 @@ def pseudonym_of(name: str) -> str:
     """The HMAC-SHA256 of a subject or reference by SECRET_KEY, in hexadecimal, as in the audit
     trail.
 
-    After the key has been changed, the same name has another one.
+    Once the key changes, the same name has another pseudonym.
     """
     return audit.fingerprint(name)
 

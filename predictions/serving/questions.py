@@ -14,14 +14,13 @@ from predictions.serving.guards import Asked, Identity
 from predictions.serving.idempotency import Claim
 from predictions.serving.limits.bulkheads import loading_place
 from predictions.serving.limits.deadlines import Deadline, arrival, read_timeout
-from predictions.serving.records import Record
+from predictions.serving.records import Record, metadata_for_log
 from predictions.serving.routing import Target
 from registry import statements
 from registry.exact_json.values import JSONObject
 from registry.loading import loader
 from registry.loading.cache import LoadedModel
 from registry.models import ApiKey
-from registry.signatures.masking import mask_metadata
 
 
 # Not frozen: that makes each of the many that are created several times as slow.
@@ -122,8 +121,12 @@ class Question:
                 deadline = self.caller.deadline(settings.PREDICTION_TIMEOUT_SECONDS)
                 with statements.limited_by(deadline and deadline.at):
                     self._target = routing.resolve(self.model, subject=subject)
-            self.caller.asked = Asked(self._target.model_id, self.model)
+            self.caller.asked = self.asked
         return self._target
+
+    @property
+    def asked(self) -> Asked:
+        return Asked(self.target.model_id, self.model)
 
     @property
     def loaded(self) -> LoadedModel:
@@ -134,7 +137,7 @@ class Question:
             model_id = self.target.model_id
             loaded = loader.find(model_id) or self._load(model_id)
             if self.caller.user_id is not None:
-                guards.admit(self.caller.identity, Asked(model_id, self.model), loaded.version)
+                guards.admit(self.caller.identity, self.asked, loaded.version)
             self._loaded = loaded
         return self._loaded
 
@@ -161,7 +164,7 @@ class Question:
     def _load(self, model_id: int) -> LoadedModel:
         if self.caller.user_id is not None:
             # Loading takes so long that a query more does not matter.
-            guards.require_right(self.caller.identity, Asked(model_id, self.model))
+            guards.require_right(self.caller.identity, self.asked)
         # The version's own limits are not known yet.
         deadline = self.caller.deadline(settings.PREDICTION_TIMEOUT_SECONDS)
         with loading_place(model_id, settings.MAX_CONCURRENT_PER_MODEL):
@@ -174,12 +177,9 @@ class Question:
 
     @property
     def logged_metadata(self) -> JSONObject | None:
-        """The metadata as the log has it: without what the setting SENSITIVE_METADATA says."""
-        if self.metadata is None or not settings.SENSITIVE_METADATA:
-            return self.metadata
+        """The metadata as the log has it, masked once for all rows."""
         if self._logged_metadata is None:
-            key = settings.MASKING_KEY.encode()
-            self._logged_metadata = mask_metadata(self.metadata, settings.SENSITIVE_METADATA, key)
+            self._logged_metadata = metadata_for_log(self.metadata)
         return self._logged_metadata
 
     def record(self, input_data: object, reference: str | None = None) -> Record:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from django.conf import settings
 from django.utils import timezone
 
 from predictions.models import MAX_ERROR_LENGTH, Prediction
@@ -12,10 +13,17 @@ from predictions.serving.idempotency import Claim
 from registry.exact_json.values import JSONObject
 from registry.models import ModelVersion
 from registry.runtimes.base import DeadlineExceeded, RuntimeUnavailable
-from registry.signatures.masking import Masks
+from registry.signatures.masking import Masks, mask_metadata
 
 # Messages of libraries quote values.
 MASKED_ERROR = "The model failed. Its message is not kept, since inputs of this model are masked."
+
+
+def metadata_for_log(metadata: JSONObject | None) -> JSONObject | None:
+    """Metadata without what the setting SENSITIVE_METADATA keeps out of the log."""
+    if metadata is None or not settings.SENSITIVE_METADATA:
+        return metadata
+    return mask_metadata(metadata, settings.SENSITIVE_METADATA, settings.MASKING_KEY.encode())
 
 
 @dataclass(slots=True, eq=False)

@@ -193,9 +193,7 @@ def check_rights(question: Question) -> None:
     For requests whose response begins before anything is recorded.
     """
     question.resolve()
-    asked = question.caller.asked
-    assert asked is not None
-    if reason := guards.check(question.caller.identity, asked):
+    if reason := guards.check(question.caller.identity, question.asked):
         raise reason
 
 

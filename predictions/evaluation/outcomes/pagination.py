@@ -1,4 +1,4 @@
-"""Pages of outcomes, which no index has in order for those who may read some of them."""
+"""Pages of outcomes, which no index has in order for callers who may read only some of them."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ SELECTIVE = ("prediction_id", "reference")
 
 class OutcomePagination(KeysetPagination):
     """As KeysetPagination. For a caller who may not read every outcome, a page may have fewer rows
-    than its limit, or none, and yet link to the next: it ends after ROWS_PER_PAGE_LOOKED_AT rows.
+    than its limit, or none, and still link to the next: it ends after ROWS_PER_PAGE_LOOKED_AT rows.
     """
 
     takes_skip = False

@@ -17,7 +17,7 @@ from predictions.export.destinations.base import (
     DestinationUnavailable,
 )
 
-# obstore's own default retries for three minutes, without a word.
+# obstore's own default retries silently for three minutes.
 RETRIES: dict[str, Any] = {"max_retries": 5, "retry_timeout": timedelta(seconds=30)}
 TIMEOUTS = {"connect_timeout": "5 seconds", "timeout": "60 seconds"}
 # What a single request holds in memory; larger files are sent in parts of this size.

@@ -50,7 +50,7 @@ class Command(BaseCommand):
         try:
             rows = erasing.matching_rows(kind, name, model).count()
             if options["dry_run"]:
-                self.stdout.write(f"{rows} predictions would be deleted, with all about them.")
+                self.stdout.write(f"{rows} predictions would be deleted, with all their data.")
                 return
             if not options["yes"] and sys.stdin.isatty():
                 _ask(rows)
@@ -77,6 +77,6 @@ class Command(BaseCommand):
 
 
 def _ask(rows: int) -> None:
-    question = f"Delete {rows} predictions, with all about them? This cannot be undone. [y/N] "
+    question = f"Delete {rows} predictions, with all their data? This cannot be undone. [y/N] "
     if input(question).strip().lower() not in ("y", "yes"):
         raise CommandError("Nothing was deleted.")
