@@ -17,6 +17,7 @@ from predictions.serving import guards, idempotency
 from predictions.serving.idempotency import AlreadyAnswered, Claim
 from predictions.serving.records import Record
 from registry import statements
+from registry.access.policies import POLICIES
 from registry.models import ModelVersion
 
 logger = logging.getLogger(__name__)
@@ -30,6 +31,8 @@ FIELDS: Sequence["models.Field[Any, Any]"] = [
 NAMES = [field.attname for field in FIELDS]
 COLUMNS = ", ".join(NAMES)
 TABLE = Prediction._meta.db_table
+# The IDs that the guards of PostgreSQL's statements look up.
+VERSIONS, USERS, KEYS = "= ANY(%(versions)s)", "= ANY(%(users)s)", "= ANY(%(keys)s)"
 
 
 # By the monotonic clock of this process.
@@ -166,15 +169,46 @@ def _insert(records: Sequence[Record]) -> set[int]:
     return set() if len(written) == len(records) else {r.key for r in records if not r.pk}
 
 
+def _insert_postgresql(records: Sequence[Record]) -> list[statements.Row]:
+    is_open = guards.is_open()
+    if not is_open or any(POLICIES.is_known_private(record.model.name) for record in records):
+        return _run(_whole_statement(is_open), records)
+    has_keys = any(record.api_key_id is not None for record in records)
+    written = _run(_usual_statement(has_keys), records)
+    if len(written) < len(records):
+        kept = {key for key, _ in written}
+        rest = [record for record in records if record.key not in kept]
+        written += _run(_whole_statement(is_open), rest)
+    return written
+
+
+def _run(statement: str, records: Sequence[Record]) -> list[statements.Row]:
+    values = {
+        "document": orjson.dumps(records).decode(),
+        "versions": list({record.model_id for record in records}),
+        "users": list({record.user_id for record in records}),
+        "keys": list({record.api_key_id for record in records}),
+    }
+    # Outside a transaction the rows come back after the commit.
+    return statements.fetch(statement, values)
+
+
 @cache
-def _postgresql_statement(is_open: bool) -> str:
+def _usual_statement(has_keys: bool) -> str:
+    keys = KEYS if has_keys else None
+    return _postgresql_statement(guards.usual_condition(VERSIONS, USERS, keys))
+
+
+@cache
+def _whole_statement(is_open: bool) -> str:
+    return _postgresql_statement(guards.condition(VERSIONS, USERS, KEYS, is_open=is_open))
+
+
+def _postgresql_statement(may_be_written: str) -> str:
     # One parameter for any number of rows: orjson writes it much faster than the driver writes
     # arrays, and `json` columns keep their part of the text verbatim.
     definitions = ", ".join(f"{field.attname} {field.db_type(connection)}" for field in FIELDS)
     # Subqueries rather than joins: they run once per statement, not once per row.
-    may_be_written = guards.condition(
-        "= ANY(%(versions)s)", "= ANY(%(users)s)", "= ANY(%(keys)s)", is_open=is_open
-    )
     return f"""
         WITH incoming AS MATERIALIZED (
             SELECT incoming.*, nextval(pg_get_serial_sequence('{TABLE}', 'id')) AS id
@@ -186,17 +220,6 @@ def _postgresql_statement(is_open: bool) -> str:
         )
         SELECT key, id FROM incoming
     """  # noqa: S608 -- names of our own tables and columns
-
-
-def _insert_postgresql(records: Sequence[Record]) -> list[statements.Row]:
-    values = {
-        "document": orjson.dumps(records).decode(),
-        "versions": list({record.model_id for record in records}),
-        "users": list({record.user_id for record in records}),
-        "keys": list({record.api_key_id for record in records}),
-    }
-    # Outside a transaction the rows come back after the commit.
-    return statements.fetch(_postgresql_statement(guards.is_open()), values)
 
 
 @cache

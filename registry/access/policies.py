@@ -38,6 +38,11 @@ class Policies:
         assert self._policies is not None
         return self._policies.get(name)
 
+    def is_known_private(self, name: str) -> bool:
+        """Whether a model was private when this process last read, if it ever has; no query."""
+        policy = (self._policies or {}).get(name)
+        return policy is not None and policy.is_private
+
     def read(self) -> None:
         rows = RegisteredModel.objects.filter(Q(is_private=True) | Q(rate_limit__isnull=False))
         columns = rows.values_list("name", "pk", "is_private", "rate_limit")

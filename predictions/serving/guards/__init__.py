@@ -17,7 +17,7 @@ from predictions.serving.guards.checks import (
     key_refusal,
     refusal,
 )
-from predictions.serving.guards.condition import condition, is_open
+from predictions.serving.guards.condition import condition, is_open, usual_condition
 
 __all__ = [
     "Asked",
@@ -32,4 +32,5 @@ __all__ = [
     "key_refusal",
     "refusal",
     "require_right",
+    "usual_condition",
 ]
