@@ -17,6 +17,7 @@ from predictions.serving.limits.deadlines import Deadline, arrival, read_timeout
 from predictions.serving.records import Record, metadata_for_log
 from predictions.serving.routing import Target
 from registry import statements
+from registry.access.policies import POLICIES
 from registry.exact_json.values import JSONObject
 from registry.loading import loader
 from registry.loading.cache import LoadedModel
@@ -136,8 +137,9 @@ class Question:
         if self._loaded is None:
             model_id = self.target.model_id
             loaded = loader.find(model_id) or self._load(model_id)
-            if self.caller.user_id is not None:
-                guards.admit(self.caller.identity, self.asked, loaded.version)
+            policy = POLICIES.of(loaded.version.name)
+            if policy is not None and self.caller.user_id is not None:
+                guards.admit(self.caller.identity, self.asked, policy)
             self._loaded = loaded
         return self._loaded
 

@@ -4,9 +4,9 @@ import time
 
 from predictions.serving.guards.checks import Asked, Identity, check
 from registry.access.limits import LIMITER
-from registry.access.policies import POLICIES
+from registry.access.policies import Policy
 from registry.loading.cache import release_connection
-from registry.models import ModelVersion, RateUsage
+from registry.models import RateUsage
 
 # For how long, and for how many, this process remembers who had the right to a private model. A
 # right that is lost meanwhile is noticed by the recording statement.
@@ -17,16 +17,13 @@ MAX_REMEMBERED = 10_000
 _admitted: dict[tuple[Identity, int], float] = {}
 
 
-def admit(identity: Identity, asked: Asked, version: ModelVersion) -> None:
-    """Let a caller use a loaded version; most models let everybody in, at no cost.
+def admit(identity: Identity, asked: Asked, policy: Policy) -> None:
+    """Let a caller use a loaded version of a model that is private or has a rate limit.
 
     Raises RateLimited if the model's limit is used up. A private model does not score for callers
     without a right to it: the time that would take would tell that it exists. Raises what
     `check` returns for them.
     """
-    policy = POLICIES.of(version.name)
-    if policy is None:
-        return
     if policy.is_private and time.monotonic() > _admitted.get((identity, asked.model_id), 0.0):
         require_right(identity, asked)
     if policy.rate_limit is not None:
