@@ -1,8 +1,10 @@
 """The parent process: starts the workers, and replaces those that die or hang."""
 
+import contextlib
 import logging
 import multiprocessing
 import os
+import queue
 import resource
 import signal
 import socket
@@ -33,6 +35,30 @@ MAX_FAILED_STARTS = 5
 FLOOD_FACTOR = 4
 
 logger = logging.getLogger(__name__)
+
+
+class SignalSafeEvent:
+    """What the main loop needs of threading.Event, of which a signal handler may call `set`.
+
+    The handler runs in the thread that waits: `set` of an Event would wait for ever for the lock of
+    that Event if it interrupted `wait` or `clear`. SimpleQueue is reentrant.
+    """
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def set(self) -> None:
+        self._queue.put(None)
+
+    def wait(self, timeout: float) -> None:
+        """Wait until it has been set since the last `clear`, or for `timeout` seconds."""
+        with contextlib.suppress(queue.Empty):
+            self._queue.get(timeout=timeout)
+
+    def clear(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._queue.get_nowait()
 
 
 class Supervisor(MPServer):
@@ -76,6 +102,7 @@ class Supervisor(MPServer):
             log_level=LogLevels.error,
             workers_kill_timeout=worker.STOP_SECONDS,
         )
+        self.main_loop_interrupt = SignalSafeEvent()  # type: ignore[assignment]
         # This process logs each death itself; the workers set their level when they start.
         logging.getLogger("_granian").setLevel(logging.CRITICAL)
         self._options = options
