@@ -1,4 +1,4 @@
-"""The tables of the prediction log, its outcomes and its replays."""
+"""The tables of the prediction log, its outcomes, its replays, and what monitors it."""
 
 from predictions.models.commit_order import (
     await_horizon,
@@ -11,6 +11,17 @@ from predictions.models.legal_holds import (
     MAX_PRIVACY_REASON_LENGTH,
     LegalHold,
     LegalHoldNotFound,
+)
+from predictions.models.monitors import (
+    MAX_MONITOR_NAME_LENGTH,
+    MAX_REASON_LENGTH,
+    MAX_WINDOW_HOURS,
+    Alert,
+    AlertNotFound,
+    Monitor,
+    MonitorNotFound,
+    MonitorReport,
+    Severity,
 )
 from predictions.models.outcomes import (
     MAX_OUTCOME_VALUE,
@@ -26,6 +37,14 @@ from predictions.models.predictions import (
     PredictionNotFound,
     protect_by_sample,
 )
+from predictions.models.references import (
+    MAX_SEGMENT_LENGTH,
+    CountedTo,
+    HourCounts,
+    Reference,
+    ReferenceNotFound,
+    StaleHour,
+)
 from predictions.models.replays import (
     MAX_REPLAY_NAME_LENGTH,
     Replay,
@@ -38,22 +57,37 @@ __all__ = [
     "MAX_CALLERS_NAME_LENGTH",
     "MAX_ERROR_LENGTH",
     "MAX_KEY_LENGTH",
+    "MAX_MONITOR_NAME_LENGTH",
     "MAX_OUTCOME_VALUE",
     "MAX_PREDICTIONS_OF_REFERENCE",
     "MAX_PRIVACY_REASON_LENGTH",
+    "MAX_REASON_LENGTH",
     "MAX_REPLAY_NAME_LENGTH",
+    "MAX_SEGMENT_LENGTH",
+    "MAX_WINDOW_HOURS",
     "UNKNOWN",
+    "Alert",
+    "AlertNotFound",
+    "CountedTo",
     "Erasure",
+    "HourCounts",
     "IdempotencyKey",
     "LegalHold",
     "LegalHoldNotFound",
+    "Monitor",
+    "MonitorNotFound",
+    "MonitorReport",
     "Outcome",
     "Prediction",
     "PredictionFilters",
     "PredictionNotFound",
+    "Reference",
+    "ReferenceNotFound",
     "Replay",
     "ReplayNotFound",
     "ReplayResult",
+    "Severity",
+    "StaleHour",
     "attach_outcomes",
     "await_horizon",
     "continue_numbers",

@@ -51,6 +51,10 @@ EVALUATION = {
     "predictions.evaluation.quality",
     "predictions.evaluation.replays",
 }
+# Each of these rooms builds on those before it.
+DRIFT = {"predictions.evaluation.drift"}
+COUNTING = DRIFT | {"predictions.evaluation.references", "predictions.evaluation.counting"}
+MONITORING = COUNTING | {"predictions.evaluation.monitoring"}
 
 EXPORT = {"predictions.export", "predictions.export.destinations", "predictions.export.formats"}
 
@@ -208,6 +212,11 @@ ROOMS: dict[str, set[str]] = {
     "predictions.evaluation.outcomes": SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.quality": SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.replays": SERVING | EVALUATION | REGISTRY,
+    "predictions.evaluation.drift": set(),
+    "predictions.evaluation.references": COUNTING | SERVING | EVALUATION | REGISTRY,
+    "predictions.evaluation.counting": COUNTING | SERVING | EVALUATION | REGISTRY,
+    "predictions.evaluation.monitoring": MONITORING | SERVING | EVALUATION | REGISTRY,
+    "predictions.evaluation.explanations": SERVING | EVALUATION | REGISTRY,
     "predictions.export": SERVING
     | REGISTRY
     | {"predictions.export.destinations", "predictions.export.formats"},
@@ -222,9 +231,10 @@ ROOMS: dict[str, set[str]] = {
         *EVALUATION,
     }
     | EXPORT
+    | MONITORING
     | REGISTRY,
     "predictions.migrations": {"predictions.models", "registry.exact_json"},
-    "predictions.testing": SERVING | EVALUATION | REGISTRY,
+    "predictions.testing": SERVING | EVALUATION | MONITORING | REGISTRY,
     # Floor 3: the project.
     "mlapi": {
         "mlapi.bodies",
@@ -325,4 +335,5 @@ NO_DJANGO_ROOMS = [
     "registry.artifacts.foreign",
     "registry.conversion",
     "registry.conversion.pickles",
+    "predictions.evaluation.drift",
 ]

@@ -1,0 +1,225 @@
+"""The tables of monitors, their reports and their alerts."""
+
+from typing import Self
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+
+from predictions.models.references import MAX_SEGMENT_LENGTH, Reference
+from registry.access import rights
+from registry.access.accessor import Accessor
+from registry.exact_json.fields import ExactJSONField
+from registry.models import ModelVersion, RegisteredModel, Right
+
+MAX_MONITOR_NAME_LENGTH = 100
+MAX_WINDOW_HOURS = 24 * 31
+MAX_REASON_LENGTH = 1000
+
+
+class MonitorNotFound(LookupError):
+    """No monitor has this ID; the message is for the caller."""
+
+
+class AlertNotFound(LookupError):
+    """No alert has this ID; the message is for the caller."""
+
+
+class Severity(models.TextChoices):
+    """How bad a finding is. Only alarms have one."""
+
+    WARNING = "warning"
+    SEVERE = "severe"
+
+
+class MonitorQuerySet(models.QuerySet["Monitor"]):
+    def newest_first(self) -> Self:
+        return self.order_by("-created_at", "-id")
+
+    def readable_by(self, accessor: Accessor) -> Self:
+        """Those of the models whose log the accessor may read: findings tell what is in it."""
+        return rights.with_right(self, accessor, Right.READ_LOG, "registered_model__name")
+
+    def find(self, monitor_id: int) -> "Monitor":
+        """Raises MonitorNotFound."""
+        row = self.select_related("registered_model").filter(pk=monitor_id).first()
+        if row is None:
+            raise MonitorNotFound(f"Monitor {monitor_id} not found")
+        return row
+
+
+class Monitor(models.Model):
+    """Compares the versions of a model with their references, window by window."""
+
+    registered_model = models.ForeignKey(
+        RegisteredModel, on_delete=models.CASCADE, related_name="monitors"
+    )
+    name = models.CharField(max_length=MAX_MONITOR_NAME_LENGTH)
+    window_hours = models.PositiveSmallIntegerField(
+        default=24, help_text="The length of a window. Windows begin at multiples of it in UTC."
+    )
+    segments = ExactJSONField(
+        default=list,
+        blank=True,
+        help_text='What else to compare by its values, such as [{"feature": "plan"}, {"metadata":'
+        ' "region", "values": ["EU", "US"]}, {"arm": true}].',
+    )
+    min_severity = models.CharField(
+        max_length=10,
+        choices=Severity,
+        default=Severity.WARNING,
+        help_text="Alerts below it are shown, but nobody is told.",
+    )
+    emails = ExactJSONField(
+        default=list, blank=True, help_text="Addresses that alerts are sent to."
+    )
+    rolls_back_canary = models.BooleanField(
+        default=False, help_text="End the canary of an alias when its version gets a severe alert."
+    )
+    is_active = models.BooleanField(default=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.PROTECT,
+        null=True,
+        editable=False,
+        related_name="+",
+        db_index=False,
+    )
+
+    objects = MonitorQuerySet.as_manager()
+
+    class Meta:
+        db_table = "monitors"
+        constraints = [
+            models.UniqueConstraint(fields=["registered_model", "name"], name="monitor_unique"),
+            models.CheckConstraint(
+                condition=Q(window_hours__gte=1, window_hours__lte=MAX_WINDOW_HOURS),
+                name="monitor_window_is_valid",
+            ),
+        ]
+        indexes = [
+            # GET /api/v1/monitors/, newest first, by key.
+            models.Index(F("created_at").desc(), F("id").desc(), name="monitor_newest"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class MonitorReportQuerySet(models.QuerySet["MonitorReport"]):
+    def newest_first(self) -> Self:
+        return self.order_by("-until", "-id")
+
+
+class MonitorReport(models.Model):
+    """What a monitor found in one window of one version."""
+
+    class Status(models.TextChoices):
+        OK = "ok"
+        ALARM = "alarm"
+        TOO_FEW_ROWS = "too_few_rows", "too few rows"
+
+    # No index of its own: that of the unique constraint begins with it.
+    monitor = models.ForeignKey(
+        Monitor, on_delete=models.CASCADE, related_name="reports", db_index=False
+    )
+    model = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="+")
+    reference = models.ForeignKey(Reference, on_delete=models.CASCADE, related_name="+")
+    since = models.DateTimeField()
+    until = models.DateTimeField()
+    rows = models.PositiveIntegerField()
+    status = models.CharField(max_length=15, choices=Status)
+    findings = ExactJSONField(default=list, help_text="All comparisons, alarms first.")
+    created_at = models.DateTimeField(default=timezone.now)
+
+    objects = MonitorReportQuerySet.as_manager()
+
+    class Meta:
+        db_table = "monitor_reports"
+        constraints = [
+            # Its index also serves the windows of a version, newest first.
+            models.UniqueConstraint(
+                fields=["monitor", "model", "until"], name="monitor_report_unique"
+            ),
+            models.CheckConstraint(
+                condition=Q(since__lt=F("until")), name="monitor_report_has_window"
+            ),
+        ]
+        indexes = [
+            # GET /api/v1/monitors/{id}/reports/, newest first, by key.
+            models.Index(
+                "monitor", F("until").desc(), F("id").desc(), name="monitor_report_newest"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"Report {self.pk}"
+
+
+class AlertQuerySet(models.QuerySet["Alert"]):
+    def newest_first(self) -> Self:
+        return self.order_by("-opened_at", "-id")
+
+    def open(self) -> Self:
+        """Those that have not been closed, acknowledged or not."""
+        return self.filter(closed_at=None)
+
+    def readable_by(self, accessor: Accessor) -> Self:
+        """Those of the models whose log the accessor may read."""
+        return rights.with_right(self, accessor, Right.READ_LOG, "model__name")
+
+    def find(self, alert_id: int) -> "Alert":
+        """Raises AlertNotFound."""
+        row = self.select_related("monitor", "model").filter(pk=alert_id).first()
+        if row is None:
+            raise AlertNotFound(f"Alert {alert_id} not found")
+        return row
+
+
+class Alert(models.Model):
+    """Something that a monitor found in two of three windows, until it is over.
+
+    At most one is open for each finding: `kind` says what is compared ("drift", "missing values"),
+    `variable` and `segment` of what.
+    """
+
+    monitor = models.ForeignKey(Monitor, on_delete=models.CASCADE, related_name="alerts")
+    model = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="alerts")
+    kind = models.CharField(max_length=40)
+    variable = models.CharField(max_length=300, blank=True, default="")
+    segment = models.CharField(max_length=MAX_SEGMENT_LENGTH, blank=True, default="")
+    severity = models.CharField(max_length=10, choices=Severity)
+    reason = models.CharField(max_length=MAX_REASON_LENGTH, help_text="The finding in words.")
+    finding = ExactJSONField(help_text="The newest finding, with its figures.")
+    opened_at = models.DateTimeField(default=timezone.now)
+    window_until = models.DateTimeField(help_text="The end of the newest window with this alarm.")
+    acknowledged_at = models.DateTimeField(null=True)
+    acknowledged_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="+",
+        db_index=False,
+    )
+    closed_at = models.DateTimeField(null=True)
+
+    objects = AlertQuerySet.as_manager()
+
+    class Meta:
+        db_table = "alerts"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["monitor", "model", "kind", "variable", "segment"],
+                condition=Q(closed_at=None),
+                name="alert_is_open_once",
+            ),
+        ]
+        indexes = [
+            # GET /api/v1/alerts/, newest first, by key.
+            models.Index(F("opened_at").desc(), F("id").desc(), name="alert_newest"),
+        ]
+
+    def __str__(self) -> str:
+        return f"Alert {self.pk}"
