@@ -49,7 +49,8 @@ class Migration(migrations.Migration):
                     "window_hours",
                     models.PositiveSmallIntegerField(
                         default=24,
-                        help_text="The length of a window. Windows begin at multiples of it in UTC.",
+                        help_text="The length of a window. Windows begin at multiples of it in"
+                        " UTC.",
                     ),
                 ),
                 (
@@ -57,7 +58,8 @@ class Migration(migrations.Migration):
                     registry.exact_json.fields.ExactJSONField(
                         blank=True,
                         default=list,
-                        help_text='What else to compare by its values, such as [{"feature": "plan"}, {"metadata": "region", "values": ["EU", "US"]}, {"arm": true}].',
+                        help_text='What else to compare by its values, such as [{"feature":'
+                        ' "plan"}, {"metadata": "region", "values": ["EU", "US"]}, {"arm": true}].',
                     ),
                 ),
                 (
@@ -79,7 +81,8 @@ class Migration(migrations.Migration):
                     "rolls_back_canary",
                     models.BooleanField(
                         default=False,
-                        help_text="End the canary of an alias when its version gets a severe alert.",
+                        help_text="End the canary of an alias when its version gets a severe"
+                        " alert.",
                     ),
                 ),
                 ("is_active", models.BooleanField(default=True)),

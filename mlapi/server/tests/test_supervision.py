@@ -3,11 +3,13 @@
 import os
 import signal
 import socket
+import time
 from functools import partial
 
 import pytest
 
 from mlapi.server import supervisor
+from mlapi.server.supervisor import SignalSafeEvent
 from mlapi.server.tests.serving import (
     STOP_SECONDS,
     get,
@@ -124,3 +126,39 @@ def test_pauses_between_restarts_grow_to_a_limit() -> None:
 )
 def test_end_of_a_worker_is_described(exit_code: int, text: str) -> None:
     assert supervisor._describe_end(exit_code) == text
+
+
+def test_signal_handler_may_set_the_event_while_its_thread_waits_and_clears() -> None:
+    # With threading.Event, the handler soon waits for the lock that its own thread holds.
+    event = SignalSafeEvent()
+    signals = 0
+
+    def handle(*_: object) -> None:
+        nonlocal signals
+        signals += 1
+        event.set()
+
+    previous = signal.signal(signal.SIGALRM, handle)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 1e-4, 1e-4)
+        while signals < 2000:
+            event.wait(0.001)
+            event.clear()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+def test_event_that_was_set_ends_one_wait_and_a_cleared_one_none() -> None:
+    event = SignalSafeEvent()
+    event.set()
+    began_at = time.monotonic()
+    event.wait(60)
+    assert time.monotonic() - began_at < 60
+
+    event.set()
+    event.set()
+    event.clear()
+    began_at = time.monotonic()
+    event.wait(0.05)
+    assert time.monotonic() - began_at >= 0.05
