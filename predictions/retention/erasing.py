@@ -18,6 +18,7 @@ from predictions.models import (
     Prediction,
     Replay,
     ReplayResult,
+    StaleHour,
 )
 from predictions.models.predictions import PredictionQuerySet
 from predictions.retention import holds
@@ -64,6 +65,8 @@ def erase(
         found = _locked(rows, max_rows)
         # Once the rows are locked, they get no more shadows.
         holds.require_free(rows, in_force)
+        # All at once: in chunks, two erasures could wait for each other.
+        StaleHour.objects.mark_hours_of(rows)
         counts = _delete(found)
         if kind == Erasure.Kind.SUBJECT and not model:
             counts["legal_holds"] = _rename_in_released_holds(name)
