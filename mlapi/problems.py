@@ -30,13 +30,24 @@ from mlapi.server.in_flight import BodyTooSlow
 from predictions.authentication import CachedTokenAuthentication, error_for
 from predictions.evaluation.outcomes.recording import OutcomesRefused
 from predictions.evaluation.quality.tasks import NoQuality
+from predictions.evaluation.references.errors import (
+    ParquetUnavailable,
+    ReferenceBusy,
+    ReferenceRefused,
+    ReferenceTooLarge,
+)
 from predictions.evaluation.replays.plan import InputsMasked
 from predictions.evaluation.replays.promotion_gate import InvalidRequirement, PromotionRefused
 from predictions.evaluation.replays.runner import ReplayBusy, ReplayTaken, ReplayTooLarge
 from predictions.export.formats import FormatUnavailable
 from predictions.export.streaming import ExportBusy
 from predictions.following import LogRestored
-from predictions.models import LegalHoldNotFound, PredictionNotFound, ReplayNotFound
+from predictions.models import (
+    LegalHoldNotFound,
+    PredictionNotFound,
+    ReferenceNotFound,
+    ReplayNotFound,
+)
 from predictions.retention.errors import ErasureTooLarge, HeldByLaw, LegalHoldReleased, NamesSubject
 from predictions.serving.guards import CallerInactive
 from predictions.serving.idempotency import InvalidKey, KeyReused
@@ -125,6 +136,11 @@ DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
     HeldByLaw: HTTPStatus.CONFLICT,
     LegalHoldNotFound: HTTPStatus.NOT_FOUND,
     LegalHoldReleased: HTTPStatus.CONFLICT,
+    ReferenceNotFound: HTTPStatus.NOT_FOUND,
+    ReferenceRefused: HTTPStatus.BAD_REQUEST,
+    ReferenceTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    ReferenceBusy: HTTPStatus.SERVICE_UNAVAILABLE,
+    ParquetUnavailable: HTTPStatus.NOT_IMPLEMENTED,
     ReplayNotFound: HTTPStatus.NOT_FOUND,
     InputsMasked: HTTPStatus.CONFLICT,
     ReplayTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,

@@ -165,7 +165,9 @@ ROOMS: dict[str, set[str]] = {
     "predictions": {
         "predictions.authentication",
         "predictions.evaluation.outcomes.admin",
+        "predictions.evaluation.counting.work",
         "predictions.evaluation.quality.admin",
+        "predictions.evaluation.references.admin",
         "predictions.evaluation.replays.admin",
         "predictions.evaluation.replays.promotion_gate",
         "predictions.evaluation.replays.announcements",
@@ -256,6 +258,7 @@ ROOMS: dict[str, set[str]] = {
         *SERVING,
         *EVALUATION,
         *EXPORT,
+        *MONITORING,
         *REGISTRY,
     },
     "mlapi.fast_lane": {
