@@ -33,7 +33,7 @@ from registry.aliases.serializers import (
     PastAliasSerializer,
     RollbackRequest,
 )
-from registry.models import Alias, AliasMove, AliasNotFound, Right
+from registry.models import Alias, AliasMove, AliasNotFound, RegisteredModel, Right
 from registry.models import AliasRequest as AliasMoveRequest
 
 CONFLICT: dict[int, None] = {409: None}
@@ -89,7 +89,7 @@ class AliasViewSet(ListModelMixin, GenericViewSet[Alias]):
         payload = AliasRequest(data=request.data)
         payload.is_valid(raise_exception=True)
         fields = payload.validated_data
-        if requests.is_needed(name):
+        if RegisteredModel.objects.needs_approval(name):
             reason = fields.pop("reason", "")
             return _accepted(
                 requests.ask_to_set(**key, move=fields, reason=reason, accessor=accessor)
@@ -117,7 +117,7 @@ class AliasViewSet(ListModelMixin, GenericViewSet[Alias]):
     def destroy(self, request: Request, name: str, alias: str) -> Response:
         key, accessor = _validated_key(name, alias), Accessor.of(request)
         rights.require(accessor, Right.MOVE_ALIASES, name, permission="registry.delete_alias")
-        if requests.is_needed(name):
+        if RegisteredModel.objects.needs_approval(name):
             return _accepted(requests.ask_to_remove(**key, accessor=accessor))
         moves.remove_alias(**key, attribution=Attribution.from_request(request))
         return Response(status=HTTP_204_NO_CONTENT)
@@ -133,7 +133,7 @@ class AliasViewSet(ListModelMixin, GenericViewSet[Alias]):
         payload = RollbackRequest(data=request.data)
         payload.is_valid(raise_exception=True)
         reason = payload.validated_data.get("reason", "")
-        if requests.is_needed(name):
+        if RegisteredModel.objects.needs_approval(name):
             return _accepted(requests.ask_to_roll_back(**key, reason=reason, accessor=accessor))
         moves.rollback(**key, attribution=Attribution.from_request(request, reason))
         return self._respond(key)
