@@ -54,12 +54,12 @@ def download(request: HttpRequest, version: ModelVersion, accessor: Accessor) ->
     if request.method != "HEAD":
         digest = version.sha256 if (start, end) == (0, size) else None
         response = _Download(_Part(_open(path, version), start, end, digest))
-        audit.record(
+        audit.record_version(
             AuditEvent.Action.ARTIFACT_DOWNLOADED,
             accessor,
-            model=version.name,
-            target=str(version),
-            details={"model_id": version.pk, "sha256": version.sha256, "bytes": end - start},
+            version,
+            sha256=version.sha256,
+            bytes=end - start,
         )
     if (start, end) != (0, size):
         response.status_code = HTTPStatus.PARTIAL_CONTENT

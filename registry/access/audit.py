@@ -4,7 +4,7 @@ from django.utils.crypto import salted_hmac
 
 from registry.access.accessor import SYSTEM, Accessor
 from registry.exact_json.values import JSONObject
-from registry.models import AuditEvent
+from registry.models import AuditEvent, ModelVersion
 
 
 def record(
@@ -24,6 +24,19 @@ def record(
         target=target[:300],
         details=details or {},
         request_id=accessor.request_id,
+    )
+
+
+def record_version(
+    action: AuditEvent.Action, accessor: Accessor, version: ModelVersion, **details: object
+) -> None:
+    """Add an event about a version, with its ID in the details."""
+    record(
+        action,
+        accessor,
+        model=version.name,
+        target=str(version),
+        details={"model_id": version.pk, **details},
     )
 
 

@@ -53,21 +53,15 @@ def update_version(
             _withdraw_from_aliases(version, force, attribution)
         version.update(**changes)
         if changes:
-            record_change(version, attribution, changed=sorted(changes))
+            audit.record_version(
+                AuditEvent.Action.VERSION_CHANGED,
+                attribution.accessor,
+                version,
+                changed=sorted(changes),
+            )
         if "is_active" in changes:
             promote_first_version(version, attribution)
     return version
-
-
-def record_change(version: ModelVersion, attribution: Attribution, **details: object) -> None:
-    """Tell the audit trail of a change of a version."""
-    audit.record(
-        AuditEvent.Action.VERSION_CHANGED,
-        attribution.accessor,
-        model=version.name,
-        target=str(version),
-        details={"model_id": version.pk, **details},
-    )
 
 
 def promote_first_version(version: ModelVersion, attribution: Attribution) -> None:
