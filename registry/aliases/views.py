@@ -1,11 +1,10 @@
 """The alias endpoints: /api/v1/aliases/."""
 
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from django.db.models import QuerySet
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
-from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.status import (
@@ -14,10 +13,10 @@ from rest_framework.status import (
     HTTP_202_ACCEPTED,
     HTTP_204_NO_CONTENT,
 )
-from rest_framework.viewsets import GenericViewSet
 
 from registry.access import rights
 from registry.access.accessor import Accessor
+from registry.access.viewsets import VisibleViewSet
 from registry.aliases import moves
 from registry.aliases.approvals import requests
 from registry.aliases.approvals.serializers import RequestedMoveSerializer
@@ -44,15 +43,12 @@ class AliasKey(TypedDict):
     alias: str
 
 
-class AliasViewSet(ListModelMixin, GenericViewSet[Alias]):
+class AliasViewSet(VisibleViewSet[Alias]):
     """List, read, move, roll back and remove aliases."""
 
     queryset = Alias.objects.with_versions().newest_first()
     serializer_class = AliasSerializer
     query_serializer_class = AliasQuery
-
-    def filter_queryset(self, queryset: Any) -> Any:
-        return super().filter_queryset(rights.visible(queryset, Accessor.of(self.request)))
 
     @extend_schema(
         parameters=[
@@ -144,7 +140,7 @@ class AliasViewSet(ListModelMixin, GenericViewSet[Alias]):
         return Response(self.get_serializer(row).data, status=status)
 
 
-class AliasMoveViewSet(ListModelMixin, GenericViewSet[AliasMove]):
+class AliasMoveViewSet(VisibleViewSet[AliasMove]):
     """The history of an alias, newest first. It stays when the alias is removed."""
 
     queryset = AliasMove.objects.with_users().newest_first()
@@ -153,9 +149,6 @@ class AliasMoveViewSet(ListModelMixin, GenericViewSet[AliasMove]):
     def get_queryset(self) -> QuerySet[AliasMove]:
         key = _validated_key(**self.kwargs)
         return AliasMove.objects.with_users().of_alias(**key)
-
-    def filter_queryset(self, queryset: Any) -> Any:
-        return super().filter_queryset(rights.visible(queryset, Accessor.of(self.request)))
 
     def list(self, request: Request, name: str, alias: str) -> Response:
         response = super().list(request)

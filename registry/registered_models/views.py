@@ -19,6 +19,7 @@ from rest_framework.viewsets import GenericViewSet
 
 from registry.access import rights
 from registry.access.accessor import Accessor
+from registry.access.viewsets import VisibleViewSet
 from registry.aliases.approvals import requests
 from registry.aliases.approvals.serializers import RequestedMoveSerializer
 from registry.models import Grant, RegisteredModel, Right
@@ -43,7 +44,7 @@ def _find(name: str, accessor: Accessor) -> RegisteredModel:
     return rights.visible(RegisteredModel.objects.select_related("owner"), accessor).find(name)
 
 
-class RegisteredModelViewSet(ListModelMixin, GenericViewSet[RegisteredModel]):
+class RegisteredModelViewSet(VisibleViewSet[RegisteredModel]):
     """What the versions and aliases of one name have in common: owner, rights, retention."""
 
     queryset = RegisteredModel.objects.select_related("owner").newest_first()
@@ -51,9 +52,6 @@ class RegisteredModelViewSet(ListModelMixin, GenericViewSet[RegisteredModel]):
     query_serializer_class = RegisteredModelQuery
     lookup_field = "name"
     lookup_value_regex = NAME
-
-    def filter_queryset(self, queryset: Any) -> Any:
-        return super().filter_queryset(rights.visible(queryset, Accessor.of(self.request)))
 
     @extend_schema(
         request=RegisteredModelRequest,

@@ -4,14 +4,13 @@ from typing import Any
 
 from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
-from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import Serializer
-from rest_framework.viewsets import GenericViewSet
 
 from registry.access import rights
 from registry.access.accessor import Accessor
+from registry.access.viewsets import VisibleViewSet
 from registry.aliases.approvals import requests
 from registry.aliases.approvals.serializers import (
     AliasRequestQuery,
@@ -25,16 +24,13 @@ ROWS = AliasRequest.objects.select_related("requested_by", "decided_by").newest_
 RESPONSES = {200: RequestedMoveSerializer, 409: None}
 
 
-class AliasRequestViewSet(ListModelMixin, GenericViewSet[AliasRequest]):
+class AliasRequestViewSet(VisibleViewSet[AliasRequest]):
     """Moves of aliases that wait for somebody else's approval, and those that were decided on."""
 
     queryset = ROWS
     serializer_class = RequestedMoveSerializer
     query_serializer_class = AliasRequestQuery
     lookup_value_regex = "[0-9]{1,19}"
-
-    def filter_queryset(self, queryset: Any) -> Any:
-        return super().filter_queryset(rights.visible(queryset, Accessor.of(self.request)))
 
     def retrieve(self, request: Request, pk: str) -> Response:
         return Response(self.get_serializer(self._find(pk)).data)
