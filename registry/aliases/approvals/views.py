@@ -39,19 +39,13 @@ class AliasRequestViewSet(VisibleViewSet[AliasRequest]):
     @action(detail=True, methods=["post"])
     def approve(self, request: Request, pk: str) -> Response:
         """Make the move, if the alias has not been moved since; never of one's own request."""
-        row = self._find(pk)
-        requests.require_decider(row, Accessor.of(request))
-        reason = _reason(DecisionRequest, request)
-        return self._respond(requests.approve, row, reason)
+        return self._decide(pk, requests.approve, DecisionRequest)
 
     @extend_schema(request=RejectionRequest, responses=RESPONSES)
     @action(detail=True, methods=["post"])
     def reject(self, request: Request, pk: str) -> Response:
         """Refuse the move, with a reason; never of one's own request, which can be withdrawn."""
-        row = self._find(pk)
-        requests.require_decider(row, Accessor.of(request))
-        reason = _reason(RejectionRequest, request)
-        return self._respond(requests.reject, row, reason)
+        return self._decide(pk, requests.reject, RejectionRequest)
 
     @extend_schema(request=DecisionRequest, responses=RESPONSES)
     @action(detail=True, methods=["post"])
@@ -61,6 +55,12 @@ class AliasRequestViewSet(VisibleViewSet[AliasRequest]):
 
     def _find(self, pk: str) -> AliasRequest:
         return rights.visible(ROWS, Accessor.of(self.request)).find(int(pk))
+
+    def _decide(self, pk: str, decide: Any, serializer: type[Serializer[object]]) -> Response:
+        row = self._find(pk)
+        # Before the body is read: a caller who may not decide gets 403, whatever they send.
+        requests.require_decider(row, Accessor.of(self.request))
+        return self._respond(decide, row, _reason(serializer, self.request))
 
     def _respond(self, decide: Any, row: AliasRequest, reason: str) -> Response:
         decided = decide(request=row, reason=reason, accessor=Accessor.of(self.request))
