@@ -23,7 +23,9 @@ from registry.models import (
 )
 from registry.testing.aliases import put
 from registry.testing.aliases import versions as versions
+from registry.testing.artifacts import Artifact
 from registry.testing.clients import api_client, permit
+from registry.testing.versions import MakeVersion
 
 URL = "/api/v1/aliases/wine/champion/"
 REQUESTS = "/api/v1/alias-requests/"
@@ -230,13 +232,10 @@ def test_a_move_that_forgot_to_ask_is_refused(wine: RegisteredModel, user: User)
 
 
 def test_a_first_version_does_not_become_champion_by_itself(
-    wine: RegisteredModel, admin_api: APIClient
+    make_version: MakeVersion, iris_artifact: Artifact, admin_api: APIClient
 ) -> None:
-    moves.remove_alias(name="wine", alias="champion")
-    AliasMove.objects.get_queryset()
-    version = ModelVersion.objects.get(version="1")
-    RegisteredModel.objects.create(name="rose", needs_approval=True)
-    ModelVersion.objects.filter(pk=version.pk).update(is_active=False)
+    version = make_version("rose", iris_artifact, is_active=False)
+    RegisteredModel.objects.filter(name="rose").update(needs_approval=True)
 
     admin_api.patch(f"/api/v1/models/{version.pk}/", {"is_active": True})
 
