@@ -24,7 +24,7 @@ from registry.models import (
 from registry.testing.aliases import put
 from registry.testing.aliases import versions as versions
 from registry.testing.artifacts import Artifact
-from registry.testing.clients import api_client, permit
+from registry.testing.clients import api_client, key_client, permit
 from registry.testing.versions import MakeVersion
 
 URL = "/api/v1/aliases/wine/champion/"
@@ -105,10 +105,8 @@ def test_no_api_key_decides(wine: RegisteredModel, asker: APIClient, approver: A
         _, value = create_key(
             name="robot", owner=User.objects.get(username=owner), scopes=list(Right)
         )
-        robot = APIClient()
-        robot.credentials(HTTP_AUTHORIZATION=f"Bearer {value}")
 
-        assert decide(robot, request_id).status_code == 403
+        assert decide(key_client(value), request_id).status_code == 403
     assert live() == "1"
 
 
@@ -120,10 +118,8 @@ def test_a_key_withdraws_its_owner_s_request_within_its_scopes(
 ) -> None:
     request_id = put(asker, "2").json()["id"]
     _, value = create_key(name="k", owner=User.objects.get(username="lin"), scopes=[scope])
-    client = APIClient()
-    client.credentials(HTTP_AUTHORIZATION=f"Bearer {value}")
 
-    assert decide(client, request_id, "withdraw").status_code == status
+    assert decide(key_client(value), request_id, "withdraw").status_code == status
     assert AliasRequest.objects.get().status == ("withdrawn" if status == 200 else "pending")
 
 
