@@ -53,7 +53,7 @@ from predictions.serving.services import (
     PredictionTimedOut,
     PredictionUnavailable,
 )
-from registry.access.keys.changes import ApiKeyEnded, ApiKeyNotFound, TooManyApiKeys
+from registry.access.keys.changes import ApiKeyEnded, TooManyApiKeys
 from registry.access.limits import RateLimited
 from registry.aliases.decisions import RequestClosed
 from registry.aliases.recording import AliasMoved, ApprovalRequired
@@ -65,7 +65,7 @@ from registry.artifacts.errors import (
     StorageUnavailable,
 )
 from registry.loading.errors import ArtifactMissing, ModelNotReady, ModelQuarantined
-from registry.models import ModelNotFound, RequestNotFound, WebhookNotFound
+from registry.models import ApiKeyNotFound, ModelNotFound, RequestNotFound, WebhookNotFound
 from registry.open_inference.binary import TensorError
 from registry.registered_models.changes import RegisteredModelExists, RegisteredModelInUse
 from registry.registered_models.grants import GrantNotFound

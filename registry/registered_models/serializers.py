@@ -14,9 +14,7 @@ from registry.exact_json.serializers import (
 )
 from registry.models import Grant, RegisteredModel, Right
 from registry.models.registered_models import MAX_RATE_LIMIT, MAX_RETENTION_DAYS
-from registry.serializers import safe_name
-
-MAX_USERNAME_LENGTH = 150
+from registry.serializers import MAX_USERNAME_LENGTH, safe_name
 
 
 class StrictIntegerField(serializers.IntegerField):

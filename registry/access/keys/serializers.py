@@ -12,7 +12,7 @@ from registry.exact_json.serializers import StrictSerializer, StrictTextField
 from registry.models import ApiKey, Right
 from registry.models.access import MAX_KEY_NAME_LENGTH
 from registry.models.registered_models import MAX_RATE_LIMIT
-from registry.serializers import safe_name
+from registry.serializers import MAX_USERNAME_LENGTH, safe_name
 
 MAX_MODELS = 100
 MAX_DAYS = 36_500
@@ -49,7 +49,7 @@ class ApiKeyRequest(StrictSerializer):
     )
     owner = StrictTextField(
         required=False,
-        max_length=150,
+        max_length=MAX_USERNAME_LENGTH,
         help_text="The username of the key's owner, if that is somebody else.",
     )
 
@@ -83,7 +83,7 @@ class RotationRequest(StrictSerializer):
 class ApiKeyQuery(serializers.Serializer[object]):
     """The filters of the list of keys."""
 
-    owner = serializers.CharField(required=False, max_length=150)
+    owner = serializers.CharField(required=False, max_length=MAX_USERNAME_LENGTH)
     valid_only = serializers.BooleanField(required=False, default=False)
 
 
