@@ -8,6 +8,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 
+from predictions.evaluation import charts
 from predictions.evaluation.quality.charts import comparison_charts, quality_charts
 from predictions.evaluation.quality.comparison import compare_arms
 from predictions.evaluation.quality.tasks import NoQuality
@@ -120,5 +121,7 @@ def _render(
     request: HttpRequest, site: AdminSite, template: str, context: JSONObject
 ) -> HttpResponse:
     return TemplateResponse(
-        request, f"admin/predictions/{template}", {**site.each_context(request), **context}
+        request,
+        f"admin/predictions/{template}",
+        {**site.each_context(request), "media": charts.MEDIA, **context},
     )
