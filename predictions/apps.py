@@ -32,6 +32,10 @@ class PredictionsConfig(AppConfig):
                         "Quality",
                         lambda version: reverse("admin:predictions_quality", args=[version.pk]),
                     ),
+                    hooks.AdminLink(
+                        "Monitoring",
+                        lambda version: reverse("admin:predictions_monitoring", args=[version.pk]),
+                    ),
                 ],
                 alias_links=[
                     hooks.AdminLink(

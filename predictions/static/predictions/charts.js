@@ -261,7 +261,9 @@
       if (shape === "bars") {
         const start = this.uplot.valToPos(0, "y", true);
         const thickness = this.lane() * 0.8;
-        ctx.fillRect(start, y - thickness / 2, Math.max(x - start, devicePixelRatio), thickness);
+        // A tiny share is visible, and none is not.
+        const length = value ? Math.max(x - start, devicePixelRatio) : 0;
+        ctx.fillRect(start, y - thickness / 2, length, thickness);
         return;
       }
       ctx.beginPath();
