@@ -14,6 +14,7 @@ from mlapi.pages.documentation import RedocView, SchemaView, SwaggerView
 from mlapi.rest import schema as schema  # registers its extension of drf-spectacular
 from predictions.evaluation.outcomes.views import OutcomeViewSet
 from predictions.evaluation.quality.views import AliasComparisonViewSet, ModelQualityViewSet
+from predictions.evaluation.references.views import ReferenceViewSet
 from predictions.evaluation.replays.views import ReplayResultViewSet, ReplayViewSet
 from predictions.export.views import ExportViewSet
 from predictions.kserve_v1 import views as v1
@@ -40,6 +41,8 @@ class Router(SimpleRouter):
 
 
 admin.site.site_header = admin.site.site_title = settings.APP_NAME
+# The index with the open alerts. That of the prediction log has its name from the app.
+admin.site.index_template = "admin/predictions/index.html"
 
 router = Router()
 # Flat and first: this route gets most requests, and each level of nesting would slow them.
@@ -92,6 +95,11 @@ urlpatterns = [
         r"^api/v1/replays/(?P<pk>[0-9]{1,19})/results/?$",
         ReplayResultViewSet.as_view({"get": "list"}),
         name="replay-results",
+    ),
+    re_path(
+        r"^api/v1/models/(?P<pk>[0-9]{1,19})/reference/?$",
+        ReferenceViewSet.as_view({"get": "retrieve", "put": "update"}),
+        name="model-reference",
     ),
     re_path(
         r"^api/v1/models/(?P<pk>[0-9]{1,19})/quality/?$",

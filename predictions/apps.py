@@ -9,6 +9,7 @@ class PredictionsConfig(AppConfig):
         # Models can only be imported once the apps are ready.
         from django.urls import reverse
 
+        from predictions.evaluation.counting.work import COUNTING
         from predictions.evaluation.replays import announcements, promotion_gate
         from predictions.retention.work import RETENTION
         from registry import hooks
@@ -17,6 +18,7 @@ class PredictionsConfig(AppConfig):
 
         events.declare(announcements.REPLAY_FINISHED)
         register(RETENTION)
+        register(COUNTING)
         hooks.register(
             hooks.Extension(
                 promotion_gate=promotion_gate.check,
@@ -35,6 +37,13 @@ class PredictionsConfig(AppConfig):
                     hooks.AdminLink(
                         "Monitoring",
                         lambda version: reverse("admin:predictions_monitoring", args=[version.pk]),
+                    ),
+                    hooks.AdminLink(
+                        "References",
+                        lambda version: (
+                            reverse("admin:predictions_reference_changelist")
+                            + f"?model__id__exact={version.pk}"
+                        ),
                     ),
                 ],
                 alias_links=[

@@ -13,7 +13,7 @@ from django.forms import Media, Script
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
-from predictions.evaluation.statistics import Interval
+from predictions.evaluation.intervals import Interval
 from registry.exact_json.values import JSONObject
 
 # A page with charts includes these; see static/predictions/vendor/README.md.

@@ -171,8 +171,9 @@ class StaleHourQuerySet(models.QuerySet["StaleHour"]):
 
 
 def _hours_of(rows: models.QuerySet[Any]) -> Iterable[tuple[int, datetime]]:
-    hour = TruncHour("created_at", tzinfo=UTC)
-    return rows.order_by().annotate(hour=hour).values_list("model_id", "hour").distinct()
+    annotated = rows.order_by().annotate(hour=TruncHour("created_at", tzinfo=UTC))
+    hours: Iterable[tuple[int, datetime]] = annotated.values_list("model_id", "hour").distinct()
+    return hours
 
 
 def new_token() -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from predictions.evaluation.charts import Chart, Series
-from predictions.evaluation.statistics import Interval
+from predictions.evaluation.intervals import Interval
 from registry.exact_json.values import JSONObject
 
 # The figure that the charts show for each task, and the numbers that its axis always includes.

@@ -400,6 +400,9 @@
     }
   }
 
+  // The newest days are at the end.
+  for (const map of document.querySelectorAll(".heat-map")) map.scrollLeft = map.scrollWidth;
+
   const charts = [...document.querySelectorAll("figure.chart")].map((figure) => new Chart(figure));
   const redraw = () => charts.forEach((chart) => chart.uplot.redraw(false));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);

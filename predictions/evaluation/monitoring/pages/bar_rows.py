@@ -4,6 +4,7 @@ What is in a bar depends on how a version reads its inputs, which no database kn
 read as they are counted, newest first, and those in the bar are kept.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -94,12 +95,13 @@ def _segment_mask(plan: Plan, columns: LogColumns, table: Table, segment: str) -
 
 
 def _text(column: Numbers | Categories, place: int) -> str:
-    value = column.values[place]
     if isinstance(column, Categories):
-        return "missing" if value is None else str(value)
+        category = column.values[place]
+        return "missing" if category is None else category
     if column.unparsable is not None and column.unparsable[place]:
         return "not a number"
-    return "missing" if np.isnan(value) else f"{value:,.6g}"
+    number = float(column.values[place])
+    return "missing" if math.isnan(number) else f"{number:,.6g}"
 
 
 def _shown(found: Sequence[tuple[int, str]]) -> list[tuple[Prediction, str]]:

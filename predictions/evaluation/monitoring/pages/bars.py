@@ -101,7 +101,9 @@ def _joined(bins: NumberBins, start: float, width: float) -> list[Bar]:
     first, low = 1, bins.minimum
     for end in ends:
         high = float(edges[end])
-        bars.append(Bar(f"{_number(low)} to {_number(high)}", first, end + 1, low, high, high - low))
+        bars.append(
+            Bar(f"{_number(low)} to {_number(high)}", first, end + 1, low, high, high - low)
+        )
         first, low = end + 2, high
     return bars
 

@@ -5,10 +5,10 @@ from datetime import datetime
 
 from predictions.evaluation.charts import Chart, Series
 from predictions.evaluation.drift.counts import Counts
+from predictions.evaluation.intervals import Interval, Z
 from predictions.evaluation.monitoring.pages.daily_counts import DailyCounts
 from predictions.evaluation.quality.tasks import NoQuality
 from predictions.evaluation.quality.version_quality import quality_of
-from predictions.evaluation.statistics import Interval, Z
 from registry.exact_json.values import JSONObject
 from registry.models import ModelVersion
 
@@ -54,7 +54,9 @@ def _measured_by_day(version: ModelVersion, daily: DailyCounts) -> dict[datetime
 
 def _reference(daily: DailyCounts, days: int, *, is_classifier: bool) -> Series:
     quality = daily.profile.quality
-    value = quality and (quality.accuracy if is_classifier else quality.absolute_error)
+    value = None
+    if quality is not None:
+        value = quality.accuracy if is_classifier else quality.absolute_error
     return Series(name="reference", values=[value] * days, shape="dashed", is_background=True)
 
 
@@ -70,14 +72,14 @@ def _estimated(daily: DailyCounts, days: Sequence[datetime]) -> Series:
 
 def _estimate(counts: Counts | None) -> tuple[float | None, Interval | None]:
     """The expected accuracy, and where the measured one lies in 95 % of cases if it holds."""
-    quality = counts and counts.quality
-    if counts is None or quality is None or quality.accuracy is None:
+    if counts is None or counts.quality is None or counts.quality.accuracy is None:
         return None, None
+    quality, accuracy = counts.quality, counts.quality.accuracy
     error = quality.sampling_error(counts.n_effective)
     if error is None:
-        return quality.accuracy, None
-    low, high = quality.accuracy - Z * error, quality.accuracy + Z * error
-    return quality.accuracy, (max(low, 0.0), min(high, 1.0))
+        return accuracy, None
+    low, high = accuracy - Z * error, accuracy + Z * error
+    return accuracy, (max(low, 0.0), min(high, 1.0))
 
 
 def _measured(days: Sequence[JSONObject | None], *, is_classifier: bool) -> Series:

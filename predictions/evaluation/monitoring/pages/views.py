@@ -11,6 +11,7 @@ from django.urls import URLPattern, path, reverse
 
 from predictions.evaluation.counting.plans import plan_of, profile_of
 from predictions.evaluation.drift.bins import NumberBins
+from predictions.evaluation.drift.comparisons import Kind
 from predictions.evaluation.drift.findings import compare
 from predictions.evaluation.monitoring.pages.bar_rows import bar_rows
 from predictions.evaluation.monitoring.pages.bars import Bar
@@ -44,6 +45,8 @@ from registry.models import ModelNotFound, ModelVersion
 # How far the course of a variable goes back from the end of its window.
 COURSE = 30 * DAY
 MAX_SHOWN_ALERTS = 50
+# Findings that say why there is no verdict.
+SILENT_KINDS = frozenset({Kind.TOO_FEW_ROWS, Kind.NO_REFERENCE})
 
 Page: TypeAlias = Callable[[HttpRequest, AdminSite, ModelVersion], HttpResponse]
 
@@ -137,11 +140,14 @@ def _variable_context(version: ModelVersion, window: JSONObject) -> JSONObject:
         links = {each: page_url(version.pk, "variable", **shared, segment=each) for each in counts}
         charts.append(segment_chart(bins, counts, before, links))
     findings = compare(profile, {segment: now})
+    of_variable = [each for each in findings if each.variable == key]
     return {
         "title": f"{bins.variable.label} of {version}",
         "variable": key,
         "rows": now.rows,
-        "findings": [each for each in findings if each.variable == key],
+        "findings": [(each.kind.replace("_", " "), each) for each in of_variable],
+        "alarms": [each for each in of_variable if each.severity],
+        "silence": [each.reason for each in findings if each.kind in SILENT_KINDS],
         "charts": [chart for chart in charts if not chart.is_empty],
         "back": page_url(version.pk, segment=segment),
         **_segment_choice(reference, window),
