@@ -35,6 +35,10 @@ class PredictionsConfig(AppConfig):
                         lambda version: reverse("admin:predictions_quality", args=[version.pk]),
                     ),
                     hooks.AdminLink(
+                        "Monitoring",
+                        lambda version: reverse("admin:predictions_monitoring", args=[version.pk]),
+                    ),
+                    hooks.AdminLink(
                         "References",
                         lambda version: (
                             reverse("admin:predictions_reference_changelist")
