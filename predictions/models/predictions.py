@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, Self, Unpack
+from typing import TYPE_CHECKING, Final, Self, Unpack
 
 from django.conf import settings
 from django.db import connections, models
-from django.db.models import F, ProtectedError, Q
-from django.db.models.deletion import Collector
+from django.db.models import F, Q
 from django.utils import timezone
 
 from predictions.models.commit_order import CurrentTransaction, Horizon
+from predictions.models.protection import protect_by_sample as protect_by_sample
 from predictions.models.readable import readable, readable_versions
 from predictions.models.searching import (
     LOOKUPS,
@@ -29,8 +29,6 @@ from registry.models import ApiKey, ModelVersion, Right
 if TYPE_CHECKING:
     from predictions.models.outcomes import Outcome
 
-# Django's PROTECT loads every referring row, to name them all; a few are enough.
-MAX_PROTECTED_SHOWN = 20
 MAX_ERROR_LENGTH = 2000
 # Of `reference` and `subject`, which the caller chooses.
 MAX_CALLERS_NAME_LENGTH = 200
@@ -47,23 +45,6 @@ UNKNOWN: Final = Unknown.UNKNOWN
 
 class PredictionNotFound(LookupError):
     """No prediction has this ID; the message is for the caller."""
-
-
-def protect_by_sample(
-    collector: Collector,
-    field: "models.Field[Any, Any]",
-    sub_objs: models.QuerySet[models.Model],
-    using: str,
-) -> None:
-    """An `on_delete` like PROTECT that reads a few of possibly millions of referring rows."""
-    # The admin passes a queryset with joins that the sample does not need.
-    sample = list(sub_objs.select_related(None).only("pk")[:MAX_PROTECTED_SHOWN])
-    if sample:
-        raise ProtectedError(f"Predictions refer to this row by {field.name}.", set(sample))
-
-
-# Makes `Collector.collect` pass a queryset that has not been evaluated.
-setattr(protect_by_sample, "lazy_sub_objs", True)  # noqa: B010 -- a function has no such attribute
 
 
 class PredictionQuerySet(models.QuerySet["Prediction"]):
@@ -88,6 +69,8 @@ class PredictionQuerySet(models.QuerySet["Prediction"]):
         """The rows that match the filters of the lists; unknown values match none."""
         given = {name: value for name, value in filters.items() if value is not None}
         rows = self.filter(**{LOOKUPS[name]: given[name] for name in LOOKUPS if name in given})
+        if "flagged" in given:
+            rows = rows.filter(flags__isnull=not given["flagged"])
         version_ids: list[int] | None = None
         if self._version_id is not None:
             version_ids = [self._version_id]
@@ -177,6 +160,10 @@ class Prediction(models.Model):
     confidence = models.FloatField(null=True, help_text="The probability of the predicted class.")
     output = ExactJSONField(
         null=True, help_text="Label and probabilities by class; or all outputs by name."
+    )
+    flags = ExactJSONField(
+        null=True,
+        help_text='Constraints that the input violates, such as ["age:max"]; null if none.',
     )
     metadata = AnnotationField(null=True, blank=True)
     status = models.CharField(max_length=10, choices=Status, default=Status.SUCCEEDED)
@@ -276,6 +263,20 @@ class Prediction(models.Model):
                 condition=Q(status="failed"),
                 name="prediction_failed_newest",
             ),
+            # GET /predictions/?flagged=true: as rare.
+            models.Index(
+                "model",
+                F("created_at").desc(),
+                F("id").desc(),
+                condition=Q(flags__isnull=False),
+                name="prediction_flagged_of_model",
+            ),
+            models.Index(
+                F("created_at").desc(),
+                F("id").desc(),
+                condition=Q(flags__isnull=False),
+                name="prediction_flagged_newest",
+            ),
             # Outcomes by reference, and GET /predictions/?reference=.
             models.Index(
                 "reference",
@@ -333,6 +334,7 @@ LISTED_FIELDS: Sequence[str] = [
     "prediction",
     "confidence",
     "output",
+    "flags",
     "metadata",
     "status",
     "latency_ms",
