@@ -10,6 +10,7 @@ class PredictionsConfig(AppConfig):
         from django.urls import reverse
 
         from predictions.evaluation.counting.work import COUNTING
+        from predictions.evaluation.references.scoring import set_for_registration
         from predictions.evaluation.replays import announcements, promotion_gate
         from predictions.retention.work import RETENTION
         from registry import hooks
@@ -22,6 +23,7 @@ class PredictionsConfig(AppConfig):
         hooks.register(
             hooks.Extension(
                 promotion_gate=promotion_gate.check,
+                set_reference=set_for_registration,
                 version_links=[
                     hooks.AdminLink(
                         "Predictions",

@@ -45,6 +45,7 @@ ROOMS: dict[str, set[str]] = {
         "predictions.evaluation.counting.work",
         "predictions.evaluation.quality.admin",
         "predictions.evaluation.references.admin",
+        "predictions.evaluation.references.scoring",
         "predictions.evaluation.replays.admin",
         "predictions.evaluation.replays.promotion_gate",
         "predictions.evaluation.replays.announcements",
