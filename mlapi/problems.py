@@ -31,6 +31,12 @@ from predictions.evaluation.monitoring.changes import (
 from predictions.evaluation.outcomes.recording import OutcomesRefused
 from predictions.evaluation.promotion.requirements import InvalidRequirement, PromotionRefused
 from predictions.evaluation.quality.tasks import NoQuality
+from predictions.evaluation.references.errors import (
+    ParquetUnavailable,
+    ReferenceBusy,
+    ReferenceRefused,
+    ReferenceTooLarge,
+)
 from predictions.evaluation.replays.plan import InputsMasked
 from predictions.evaluation.replays.runner import ReplayBusy, ReplayTaken, ReplayTooLarge
 from predictions.export.formats import FormatUnavailable
@@ -42,6 +48,7 @@ from predictions.models import (
     MonitorNotFound,
     MonitorReportNotFound,
     PredictionNotFound,
+    ReferenceNotFound,
     ReplayNotFound,
 )
 from predictions.retention.errors import ErasureTooLarge, HeldByLaw, LegalHoldReleased, NamesSubject
@@ -130,6 +137,11 @@ DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
     HeldByLaw: HTTPStatus.CONFLICT,
     LegalHoldNotFound: HTTPStatus.NOT_FOUND,
     LegalHoldReleased: HTTPStatus.CONFLICT,
+    ReferenceNotFound: HTTPStatus.NOT_FOUND,
+    ReferenceRefused: HTTPStatus.BAD_REQUEST,
+    ReferenceTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    ReferenceBusy: HTTPStatus.SERVICE_UNAVAILABLE,
+    ParquetUnavailable: HTTPStatus.NOT_IMPLEMENTED,
     ReplayNotFound: HTTPStatus.NOT_FOUND,
     InputsMasked: HTTPStatus.CONFLICT,
     ReplayTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,

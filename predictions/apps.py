@@ -8,8 +8,10 @@ class PredictionsConfig(AppConfig):
     def ready(self) -> None:
         # Models can only be imported once the apps are ready.
         from predictions import extension
+        from predictions.evaluation.counting.work import COUNTING
         from predictions.evaluation.monitoring.alerts.announcements import EVENTS
         from predictions.evaluation.monitoring.alerts.mail import ALERT_MAILS
+        from predictions.evaluation.monitoring.work import MONITORING
         from predictions.evaluation.replays.announcements import REPLAY_FINISHED
         from predictions.retention.work import RETENTION
         from registry import hooks
@@ -17,6 +19,6 @@ class PredictionsConfig(AppConfig):
         from registry.work.kinds import register
 
         events.declare(REPLAY_FINISHED, *EVENTS)
-        for kind in (RETENTION, ALERT_MAILS):
+        for kind in (RETENTION, COUNTING, MONITORING, ALERT_MAILS):
             register(kind)
         hooks.register(extension.EXTENSION)

@@ -18,6 +18,13 @@ EXTENSION = Extension(
         AdminLink(
             "Quality", lambda version: reverse("admin:predictions_quality", args=[version.pk])
         ),
+        AdminLink(
+            "References",
+            lambda version: (
+                reverse("admin:predictions_reference_changelist")
+                + f"?model__id__exact={version.pk}"
+            ),
+        ),
     ],
     alias_links=[
         AdminLink(

@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("predictions", "0011_monitoring"),
+        ("predictions", "0013_counting"),
     ]
 
     operations = [

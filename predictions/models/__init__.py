@@ -40,8 +40,8 @@ from predictions.models.predictions import (
     UNKNOWN,
     Prediction,
     PredictionNotFound,
-    protect_by_sample,
 )
+from predictions.models.protection import protect_by_sample
 from predictions.models.references import (
     MAX_SEGMENT_LENGTH,
     CountedTo,

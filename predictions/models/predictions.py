@@ -5,13 +5,14 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 
 from django.conf import settings
-from django.db import connections, models
-from django.db.models import F, ProtectedError, Q
-from django.db.models.deletion import Collector
+from django.db import connections, models, transaction
+from django.db.models import F, Q
 from django.utils import timezone
 
 from predictions.models.commit_order import CurrentTransaction, Horizon
+from predictions.models.protection import protect_by_sample
 from predictions.models.readable import readable, readable_versions
+from predictions.models.references import StaleHour
 from predictions.models.searching import (
     LOOKUPS,
     PredictionFilters,
@@ -29,8 +30,6 @@ from registry.models import ApiKey, ModelVersion, Right
 if TYPE_CHECKING:
     from predictions.models.outcomes import Outcome
 
-# Django's PROTECT loads every referring row, to name them all; a few are enough.
-MAX_PROTECTED_SHOWN = 20
 MAX_ERROR_LENGTH = 2000
 # Of `reference` and `subject`, which the caller chooses.
 MAX_CALLERS_NAME_LENGTH = 200
@@ -47,23 +46,6 @@ UNKNOWN: Final = Unknown.UNKNOWN
 
 class PredictionNotFound(LookupError):
     """No prediction has this ID; the message is for the caller."""
-
-
-def protect_by_sample(
-    collector: Collector,
-    field: "models.Field[Any, Any]",
-    sub_objs: models.QuerySet[models.Model],
-    using: str,
-) -> None:
-    """An `on_delete` like PROTECT that reads a few of possibly millions of referring rows."""
-    # The admin passes a queryset with joins that the sample does not need.
-    sample = list(sub_objs.select_related(None).only("pk")[:MAX_PROTECTED_SHOWN])
-    if sample:
-        raise ProtectedError(f"Predictions refer to this row by {field.name}.", set(sample))
-
-
-# Makes `Collector.collect` pass a queryset that has not been evaluated.
-setattr(protect_by_sample, "lazy_sub_objs", True)  # noqa: B010 -- a function has no such attribute
 
 
 class PredictionQuerySet(models.QuerySet["Prediction"]):
@@ -144,6 +126,12 @@ class PredictionQuerySet(models.QuerySet["Prediction"]):
         inputs = ["input_data"] if with_inputs else []
         version = ["model__name", "model__version"]
         return self.select_related("model").only(*LISTED_FIELDS, *inputs, *version)
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        """Delete these rows and what refers to them; their hours are counted again."""
+        with transaction.atomic(self.db):
+            StaleHour.objects.mark_hours_of(self)
+            return super().delete()
 
     def find(self, prediction_id: int) -> "Prediction":
         """The prediction with this ID, with its version and user; raises PredictionNotFound."""
@@ -325,6 +313,11 @@ class Prediction(models.Model):
 
     def __str__(self) -> str:
         return f"Prediction {self.pk}"
+
+    def delete(self, *args: Any, **options: Any) -> tuple[int, dict[str, int]]:
+        with transaction.atomic():
+            StaleHour.objects.mark_hours_of(Prediction.objects.filter(pk=self.pk))
+            return super().delete(*args, **options)
 
 
 LISTED_FIELDS: Sequence[str] = [

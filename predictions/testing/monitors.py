@@ -12,11 +12,10 @@ MIDNIGHT = NOON.replace(hour=0)
 
 
 def make_monitor(version: ModelVersion, **fields: Any) -> Monitor:
-    """A monitor of the version's model."""
+    """A monitor of the version's model; one that there is already keeps its fields."""
     model = RegisteredModel.objects.get(name=version.name)
-    monitor, _ = Monitor.objects.get_or_create(
-        registered_model=model, **{"name": "daily", **fields}
-    )
+    name = fields.pop("name", "daily")
+    monitor, _ = Monitor.objects.get_or_create(registered_model=model, name=name, defaults=fields)
     return monitor
 
 
@@ -46,9 +45,10 @@ def finding(severity: str | None = "warning", **fields: Any) -> JSONObject:
 
 def too_few(segment: str = "") -> JSONObject:
     """The finding of a segment in which nothing was compared."""
-    figures = {"p_value": None, "adjusted_p": None, "effect": "", "value": None, "threshold": None}
+    figures = dict.fromkeys(("p_value", "adjusted_p", "value", "threshold"))
     reason = "Too few rows: 7 of at least 100"
-    return finding(None, kind="too_few_rows", variable="", segment=segment, reason=reason, **figures)
+    about = {"kind": "too_few_rows", "variable": "", "segment": segment, "effect": ""}
+    return finding(None, reason=reason, **about, **figures)
 
 
 def make_report(

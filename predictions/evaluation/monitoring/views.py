@@ -112,4 +112,4 @@ class MonitorReportViewSet(ListModelMixin, GenericViewSet[MonitorReport]):
         return Response(MonitorReportDetailSerializer(rows.find(int(report_id))).data)
 
     def _require_readable(self, request: Request, pk: str) -> None:
-        Monitor.objects.only("pk").readable_by(Accessor.of(request)).find(int(pk))
+        Monitor.objects.readable_by(Accessor.of(request)).find(int(pk))

@@ -25,7 +25,7 @@ class AgreeingReplay:
 
     fields = ("replay", "min_agreement")
 
-    def read(self, require: Mapping[str, object], errors: Errors) -> Check | None:
+    def read(self, require: Mapping[str, object], errors: Errors) -> Check:
         replay_id, min_agreement = require.get("replay"), require.get("min_agreement")
         if type(replay_id) is not int or not 0 < replay_id <= MAX_ID:
             errors["require.replay"] = ["Must be the ID of a replay."]

@@ -96,9 +96,7 @@ class History:
     def is_over(self, subject: Subject) -> bool:
         """Whether the finding is gone, or well below its threshold, for long enough."""
         recent = self.windows[:WINDOWS_TO_CLOSE]
-        return len(recent) == WINDOWS_TO_CLOSE and all(
-            window.is_calm(subject) for window in recent
-        )
+        return len(recent) == WINDOWS_TO_CLOSE and all(window.is_calm(subject) for window in recent)
 
 
 def update_alerts(report: MonitorReport) -> None:

@@ -68,7 +68,8 @@ def test_many_alerts_are_not_all_listed(iris: ModelVersion) -> None:
     with pytest.raises(PromotionRefused, match="and more") as caught:
         check(iris)
 
-    assert len(caught.value.extensions["figures"]["open_alerts"]) == 10
+    figures: Any = caught.value.extensions["figures"]
+    assert len(figures["open_alerts"]) == 10
 
 
 @pytest.mark.parametrize("value", [False, None, 1, "true", []])

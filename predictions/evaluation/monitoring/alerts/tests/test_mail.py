@@ -9,6 +9,7 @@ import pytest
 from django.conf import LazySettings
 from django.core import mail as outbox
 from django.core.mail.backends.base import BaseEmailBackend
+from django.db import transaction
 from django.utils import timezone
 
 from predictions.evaluation.monitoring.alerts import mail
@@ -41,7 +42,8 @@ def alert(db: None) -> Alert:
     version = make_version(REGRESSOR_SIGNATURE)
     monitor = make_monitor(version, emails=["a@example.com", "b@example.com"])
     alert = make_alert(version, monitor=monitor, variable="input:two\nlines")
-    announce(ALERT_OPENED, alert)
+    with transaction.atomic():
+        announce(ALERT_OPENED, alert)
     return alert
 
 
