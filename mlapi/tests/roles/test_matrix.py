@@ -18,8 +18,9 @@ from rest_framework.test import APIClient
 
 from mlapi.tests.roles.operations import HIDDEN, OPERATIONS, OWN, TARGETS, Operation, public
 from mlapi.tests.roles.people import ROLES, People, Role
-from predictions.models import Outcome, Prediction, Replay
+from predictions.models import Alert, MonitorReport, Outcome, Prediction, Replay
 from predictions.retention import holds
+from predictions.testing.monitors import make_alert, make_report
 from registry.access.keys.changes import create_key
 from registry.aliases import moves
 from registry.models import AliasRequest, Grant, ModelVersion, RegisteredModel, Webhook
@@ -96,6 +97,8 @@ def make_target(version: ModelVersion, author: User, other: User) -> Fields:
     )
     replay = Replay.objects.create(from_version=version, to_version=version)
     key, _ = create_key(name="key", owner=author, scopes=[])
+    alert = Alert.objects.filter(model=version).first() or make_alert(version)
+    report = MonitorReport.objects.filter(model=version).first() or make_report(alert)
     return {
         "name": version.name,
         "key": key.pk,
@@ -104,6 +107,9 @@ def make_target(version: ModelVersion, author: User, other: User) -> Fields:
         "request": request.pk,
         "grant": grant.pk,
         "replay": replay.pk,
+        "monitor": alert.monitor_id,
+        "alert": alert.pk,
+        "report": report.pk,
     }
 
 

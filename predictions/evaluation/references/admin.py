@@ -17,7 +17,6 @@ from registry.readonly_admin import ReadOnlyAdmin, change_link
 class ReferenceAdmin(ReadOnlyAdmin):
     list_display = ("id", "created_at", "model_link", "source", "rows", "labelled_rows", "user")
     list_filter = (("model", admin.RelatedOnlyFieldListFilter),)
-    sortable_by = ()
     fields = (
         "model_link",
         "source",

@@ -28,7 +28,7 @@ from registry.views import find_visible
 class ReferenceViewSet(GenericViewSet[Reference]):
     """What a version's inputs and answers look like when all is well."""
 
-    queryset = Reference.objects.select_related("created_by")
+    queryset = Reference.objects.all()
     serializer_class = ReferenceSerializer
     pagination_class = None
 
@@ -43,7 +43,8 @@ class ReferenceViewSet(GenericViewSet[Reference]):
         accessor = Accessor.of(request)
         version = find_visible(int(pk), accessor)
         rights.require(accessor, Right.READ_LOG, version.name)
-        return Response(self.get_serializer(self.get_queryset().of_version(version.pk)).data)
+        row = Reference.objects.select_related("created_by").of_version(version.pk)
+        return Response(self.get_serializer(row).data)
 
     @extend_schema(
         request={"application/json": ReferenceOfLog, "multipart/form-data": ReferenceFile},

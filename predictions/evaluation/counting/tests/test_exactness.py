@@ -11,7 +11,7 @@ from django.db import connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from predictions.evaluation.counting import following, recounting
+from predictions.evaluation.counting import following, log, recounting
 from predictions.evaluation.counting.ledger import Outdated
 from predictions.evaluation.counting.segments import segments_changed
 from predictions.evaluation.counting.work import count_due
@@ -37,12 +37,13 @@ from predictions.testing.counting import (
     stored_counts,
 )
 from predictions.testing.rows import NOON, wait_until_followable
+from registry.exact_json.values import JSONObject
 from registry.models import ModelVersion, RegisteredModel
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 LATER = NOON + timedelta(hours=9)
-SEGMENTS = [{"feature": "plan"}, {"metadata": "region", "values": ["EU", "US"]}]
+SEGMENTS: list[JSONObject] = [{"feature": "plan"}, {"metadata": "region", "values": ["EU", "US"]}]
 
 
 def insert(version: ModelVersion, seed: int) -> None:
@@ -183,7 +184,7 @@ def test_an_hour_that_is_marked_while_it_is_counted_stays_marked(
     rows = create_random(version, 1, 20, hours=1)
     count_all()
     rows[0].delete()
-    chunks = recounting.chunks
+    chunks = log.chunks
 
     def read_and_delete(*arguments: Any) -> Any:
         yield from chunks(*arguments)
