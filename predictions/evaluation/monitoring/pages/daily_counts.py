@@ -1,16 +1,20 @@
 """The counts of a version's days."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.db.models.fields.json import KeyTransform
+
 from predictions.evaluation.counting.plans import profile_of
-from predictions.evaluation.drift.counts import Counts
+from predictions.evaluation.drift.counts import Counts, VariableCounts
 from predictions.evaluation.drift.profiles import Profile
 from predictions.evaluation.monitoring.pages.queries import day_of
 from predictions.models import HourCounts, Reference
 
 DAY = timedelta(days=1)
+# More rows of a chart could hardly be told apart.
+MAX_ALTERNATIVES = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,27 @@ def daily_counts(
     return DailyCounts(profile, segment, since, until, by_day)
 
 
+def variable_counts(
+    reference: Reference, variable: str, segments: Sequence[str], since: datetime, until: datetime
+) -> dict[str, dict[datetime, VariableCounts]]:
+    """The counts of one variable by segment and day.
+
+    The database sends no other variables: there may be hundreds, and many segments.
+    """
+    size = profile_of(reference.pk).variables[variable].size
+    rows = HourCounts.objects.filter(
+        reference=reference, segment__in=segments, hour__gte=since, hour__lt=until
+    )
+    document = KeyTransform(variable, KeyTransform("variables", "counts"))
+    found: dict[str, dict[datetime, VariableCounts]] = {segment: {} for segment in segments}
+    values = rows.order_by("hour").values_list("segment", "hour", document)
+    for segment, hour, counted in values.iterator(1000):
+        day, by_day = day_of(hour), found[segment]
+        counts = VariableCounts.from_json(size, counted)
+        by_day[day] = by_day[day] + counts if day in by_day else counts
+    return found
+
+
 def counted_segments(reference: Reference, since: datetime, until: datetime) -> list[str]:
     """The segments that have rows in the window, in order; "" is all rows."""
     rows = HourCounts.objects.filter(reference=reference, hour__gte=since, hour__lt=until)
@@ -69,4 +94,5 @@ def counted_segments(reference: Reference, since: datetime, until: datetime) -> 
 def alternatives(segments: Iterable[str], segment: str) -> list[str]:
     """The segments that a segment is shown beside: those by the same key, or all for all rows."""
     key = segment.partition("=")[0]
-    return [each for each in segments if each and (not segment or each.partition("=")[0] == key)]
+    same = [each for each in segments if each and (not segment or each.partition("=")[0] == key)]
+    return same[:MAX_ALTERNATIVES]

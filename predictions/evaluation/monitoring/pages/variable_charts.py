@@ -1,12 +1,13 @@
 """The charts of a variable: its histogram, and how it changed from day to day."""
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 
 import numpy as np
 
 from predictions.evaluation.charts import Chart, Series
 from predictions.evaluation.drift.bins import CategoryBins, NumberBins, VariableProfile
-from predictions.evaluation.drift.counts import Counts, VariableCounts
+from predictions.evaluation.drift.counts import VariableCounts
 from predictions.evaluation.drift.reasons import quantile, representatives
 from predictions.evaluation.monitoring.pages.bars import (
     MAX_NAMED_BINS,
@@ -16,7 +17,6 @@ from predictions.evaluation.monitoring.pages.bars import (
     number_bars,
     special_bars,
 )
-from predictions.evaluation.monitoring.pages.daily_counts import DailyCounts
 
 QUANTILES = {"10 % quantile": 0.1, "median": 0.5, "90 % quantile": 0.9}
 MAX_CHARTED_CATEGORIES = 25
@@ -26,13 +26,13 @@ SMALLEST_AXIS = (0.0, 0.05)
 LinkOf = Callable[[Bar], str]
 
 
-def histograms(bins: VariableProfile, now: Counts, before: Counts, link: LinkOf) -> list[Chart]:
+def histograms(
+    bins: VariableProfile, window: VariableCounts, reference: VariableCounts, link: LinkOf
+) -> list[Chart]:
     """The values of the window and of the reference, and those that no histogram has.
 
     `link` leads to the window's rows behind a bar.
     """
-    key = bins.variable.key
-    window, reference = now.variables[key], before.variables[key]
     charts = []
     if isinstance(bins, CategoryBins):
         bars = _largest(named_bars(bins), window, reference)
@@ -46,14 +46,13 @@ def histograms(bins: VariableProfile, now: Counts, before: Counts, link: LinkOf)
     return charts
 
 
-def courses(bins: VariableProfile, daily: DailyCounts, before: Counts) -> list[Chart]:
+def courses(
+    bins: VariableProfile, by_day: Mapping[datetime, VariableCounts], reference: VariableCounts
+) -> list[Chart]:
     """The variable from day to day, beside the reference."""
-    key = bins.variable.key
-    by_day = {day: counts.variables[key] for day, counts in daily.by_day.items()}
-    days = [day for day in daily.days if day in by_day]
+    days = sorted(by_day)
     if not days:
         return []
-    reference = before.variables[key]
     series = (
         _quantile_series(bins, [by_day[day] for day in days], reference)
         if isinstance(bins, NumberBins)
@@ -88,15 +87,14 @@ def courses(bins: VariableProfile, daily: DailyCounts, before: Counts) -> list[C
 
 def segment_chart(
     bins: NumberBins,
-    by_segment: Mapping[str, Counts],
-    before: Counts,
+    by_segment: Mapping[str, VariableCounts],
+    reference: VariableCounts,
     links: Mapping[str, str],
 ) -> Chart:
     """The quantiles of segments, such as the arms of an alias, beside the reference's."""
-    key = bins.variable.key
     counts = {
-        "reference": before.variables[key],
-        **{segment or "all rows": each.variables[key] for segment, each in by_segment.items()},
+        "reference": reference,
+        **{segment or "all rows": each for segment, each in by_segment.items()},
     }
     return Chart(
         title="Segments side by side",

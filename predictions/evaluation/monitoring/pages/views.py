@@ -4,14 +4,17 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias
 from urllib.parse import urlencode
 
+import numpy as np
 from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
 
+from predictions.evaluation.charts import Chart
 from predictions.evaluation.counting.plans import plan_of, profile_of
-from predictions.evaluation.drift.bins import NumberBins
+from predictions.evaluation.drift.bins import NumberBins, VariableProfile
 from predictions.evaluation.drift.comparisons import Kind
+from predictions.evaluation.drift.counts import VariableCounts
 from predictions.evaluation.drift.findings import compare
 from predictions.evaluation.monitoring.pages.bar_rows import bar_rows
 from predictions.evaluation.monitoring.pages.bars import Bar
@@ -20,6 +23,7 @@ from predictions.evaluation.monitoring.pages.daily_counts import (
     alternatives,
     counted_segments,
     daily_counts,
+    variable_counts,
 )
 from predictions.evaluation.monitoring.pages.heat_map import heat_map
 from predictions.evaluation.monitoring.pages.quality_chart import quality_chart
@@ -126,19 +130,7 @@ def _variable_context(version: ModelVersion, window: JSONObject) -> JSONObject:
     bins = profile.variables[key]
     now = daily_counts(reference, segment, since, until).total
     before = profile.reference_counts(segment) or profile.counts
-    course = daily_counts(reference, segment, min(day_of(since), day_of(until) - COURSE), until)
-    shared = {"variable": key, "from": f"{since:%Y-%m-%dT%H:%M}", "to": f"{until:%Y-%m-%dT%H:%M}"}
-
-    def link(bar: Bar) -> str:
-        parts = {"segment": segment, "first": bar.first, "last": bar.last}
-        return page_url(version.pk, "rows", **shared, **parts)
-
-    beside = alternatives(counted_segments(reference, since, until), segment)
-    charts = histograms(bins, now, before, link) + courses(bins, course, before)
-    if isinstance(bins, NumberBins) and beside:
-        counts = {each: daily_counts(reference, each, since, until).total for each in ["", *beside]}
-        links = {each: page_url(version.pk, "variable", **shared, segment=each) for each in counts}
-        charts.append(segment_chart(bins, counts, before, links))
+    charts = _charts(reference, bins, window, now.variables[key], before.variables[key])
     findings = compare(profile, {segment: now})
     of_variable = [each for each in findings if each.variable == key]
     return {
@@ -148,10 +140,41 @@ def _variable_context(version: ModelVersion, window: JSONObject) -> JSONObject:
         "findings": [(each.kind.replace("_", " "), each) for each in of_variable],
         "alarms": [each for each in of_variable if each.severity],
         "silence": [each.reason for each in findings if each.kind in SILENT_KINDS],
-        "charts": [chart for chart in charts if not chart.is_empty],
+        "charts": charts,
         "back": page_url(version.pk, segment=segment),
         **_segment_choice(reference, window),
     }
+
+
+def _charts(
+    reference: Reference,
+    bins: VariableProfile,
+    window: JSONObject,
+    now: VariableCounts,
+    before: VariableCounts,
+) -> list[Chart]:
+    key, segment = bins.variable.key, window["segment"]
+    since, until = window["since"], window["until"]
+    shared = {"variable": key, "from": f"{since:%Y-%m-%dT%H:%M}", "to": f"{until:%Y-%m-%dT%H:%M}"}
+
+    def link(bar: Bar) -> str:
+        parts = {"segment": segment, "first": bar.first, "last": bar.last}
+        return page_url(reference.model_id, "rows", **shared, **parts)
+
+    start = min(day_of(since), day_of(until) - COURSE)
+    by_day = variable_counts(reference, key, [segment], start, until)[segment]
+    charts = [*histograms(bins, now, before, link), *courses(bins, by_day, before)]
+    beside = alternatives(counted_segments(reference, since, until), segment)
+    if isinstance(bins, NumberBins) and beside:
+        found = variable_counts(reference, key, ["", *beside], since, until)
+        empty = VariableCounts(np.zeros(bins.size, np.int64))
+        by_segment = {each: sum(days.values(), empty) for each, days in found.items()}
+        links = {
+            each: page_url(reference.model_id, "variable", **shared, segment=each)
+            for each in by_segment
+        }
+        charts.append(segment_chart(bins, by_segment, before, links))
+    return [chart for chart in charts if not chart.is_empty]
 
 
 def _rows(request: HttpRequest, site: AdminSite, version: ModelVersion) -> HttpResponse:
