@@ -53,6 +53,7 @@ ROOMS: dict[str, set[str]] = {
         "predictions.evaluation.promotion.gate",
         "predictions.evaluation.quality.admin",
         "predictions.evaluation.references.admin",
+        "predictions.evaluation.references.scoring",
         "predictions.evaluation.replays.admin",
         "predictions.evaluation.replays.announcements",
         "predictions.models",
