@@ -104,7 +104,20 @@ class PredictionAdmin(AuditedReadsAdmin):
         ("model", admin.RelatedFieldListFilter),
     )
     fieldsets = (
-        (None, {"fields": ("model_link", "status", "error", "answer", "confidence", "outcome")}),
+        (
+            None,
+            {
+                "fields": (
+                    "model_link",
+                    "status",
+                    "error",
+                    "answer",
+                    "confidence",
+                    "flag_texts",
+                    "outcome",
+                )
+            },
+        ),
         (
             "About",
             {
@@ -163,6 +176,10 @@ class PredictionAdmin(AuditedReadsAdmin):
         if row.prediction is not None:
             return f"{row.prediction:.6g}"
         return "-" if row.output is None else "several outputs"
+
+    @admin.display(description="violated constraints")
+    def flag_texts(self, row: Prediction) -> str:
+        return ", ".join(row.flags or ()) or "-"
 
     @admin.display(description="outcome")
     def outcome(self, row: Prediction) -> SafeString | str:

@@ -37,6 +37,7 @@ FIELDS: Mapping[str, str] = {
     "prediction": "float8",
     "confidence": "float8",
     "output": "text",
+    "flags": "text",
     "error": "text",
     "latency_ms": "float8",
     "metadata": "text",
@@ -50,7 +51,7 @@ FIELDS: Mapping[str, str] = {
     "input_data": "text",
 }
 NAMES = list(FIELDS)
-TEXTS = [NAMES.index(name) for name in ("input_data", "output", "metadata")]
+TEXTS = [NAMES.index(name) for name in ("input_data", "output", "flags", "metadata")]
 
 
 @dataclass(slots=True)

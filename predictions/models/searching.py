@@ -39,6 +39,7 @@ class PredictionFilters(TypedDict, total=False):
     request_id: str | None
     alias: str | None
     arm: str | None
+    flagged: bool | None
     user: str | None
 
 

@@ -1,8 +1,10 @@
 """Which variables rows have, and with which values."""
 
+from typing import Any
+
 import numpy as np
 
-from predictions.evaluation.drift.tables import Categories, Numbers
+from predictions.evaluation.drift.tables import Categories, Column, Numbers
 from predictions.evaluation.quality.tasks import Task
 from predictions.evaluation.references.features import features_of, is_text, left_out
 from predictions.evaluation.references.tables import Rows, TableReader
@@ -38,18 +40,21 @@ ROW = {
 ODD = ROW | {"age": "old", "plan": None, "review": None, "member": "maybe", "place": [True]}
 
 
-def rows(*inputs: object, **fields: object) -> Rows:
+def rows(*inputs: object, **fields: Any) -> Rows:
     nothing = [None] * len(inputs)
-    return Rows(
-        **{
-            "inputs": inputs,
-            "predictions": nothing,
-            "confidences": nothing,
-            "outputs": None,
-            "failed": [False] * len(inputs),
-            **fields,
-        }
-    )
+    defaults: dict[str, Any] = {
+        "inputs": inputs,
+        "predictions": nothing,
+        "confidences": nothing,
+        "outputs": None,
+        "failed": [False] * len(inputs),
+    }
+    return Rows(**defaults | fields)
+
+
+def numbers(column: Column) -> list[float]:
+    assert isinstance(column, Numbers)
+    return [float(value) for value in column.values]
 
 
 def test_a_feature_of_one_value_a_row_is_a_variable() -> None:
@@ -70,7 +75,7 @@ def test_a_feature_of_one_value_a_row_is_a_variable() -> None:
         "input:place[1]": [2.5],
         "input:a": [3.0],
     }
-    assert np.isnan(columns["input:b"].values).all()
+    assert np.isnan(numbers(columns["input:b"])).all()
 
 
 def test_odd_values_are_missing_or_unparsable() -> None:
@@ -89,7 +94,7 @@ def test_odd_values_are_missing_or_unparsable() -> None:
     assert isinstance(place, Numbers)
     assert place.unparsable is not None
     assert place.unparsable.tolist() == [True]
-    assert np.isnan(columns["input:place[1]"].values).all()
+    assert np.isnan(numbers(columns["input:place[1]"])).all()
 
 
 def test_rows_by_position_and_rows_that_do_not_fit() -> None:
