@@ -28,6 +28,13 @@ from mlapi.error_messages import NON_FIELD_ERRORS, flatten, plain_detail, trunca
 from mlapi.pages.errors import error_page, is_page_wanted
 from mlapi.server.in_flight import BodyTooSlow
 from predictions.authentication import CachedTokenAuthentication, error_for
+from predictions.evaluation.explanations.errors import (
+    ExplanationBusy,
+    ExplanationFailed,
+    ExplanationRefused,
+    ExplanationTimedOut,
+    ExplanationUnavailable,
+)
 from predictions.evaluation.outcomes.recording import OutcomesRefused
 from predictions.evaluation.quality.tasks import NoQuality
 from predictions.evaluation.replays.plan import InputsMasked
@@ -134,6 +141,11 @@ DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
     PromotionRefused: HTTPStatus.CONFLICT,
     OutcomesRefused: HTTPStatus.BAD_REQUEST,
     NoQuality: HTTPStatus.CONFLICT,
+    ExplanationRefused: HTTPStatus.CONFLICT,
+    ExplanationBusy: HTTPStatus.SERVICE_UNAVAILABLE,
+    ExplanationFailed: HTTPStatus.UNPROCESSABLE_ENTITY,
+    ExplanationTimedOut: HTTPStatus.GATEWAY_TIMEOUT,
+    ExplanationUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     WebhookNotFound: HTTPStatus.NOT_FOUND,
     WebhookExists: HTTPStatus.CONFLICT,
 }

@@ -70,7 +70,7 @@ def margins_of(estimator: object, link: Link, rows: object) -> np.ndarray:
     return np.asarray(margins, np.float64).reshape(len(margins), -1)
 
 
-def _takes_features_alone(step: object) -> bool:
+def _takes_features_alone(step: Any) -> bool:
     if isinstance(step, str):
         return step in ("passthrough", "drop")
     # A bin may be drawn at random, but only while fitting.

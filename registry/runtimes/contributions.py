@@ -33,9 +33,9 @@ class Explains:
     @classmethod
     def from_json(cls, document: object) -> "Explains | None":
         """Read `[method, link]`; None for anything else."""
-        match document:
-            case [method, link] if method in get_args(Method) and link in get_args(Link):
-                return cls(method, link)
+        known = {(method, link) for method in get_args(Method) for link in get_args(Link)}
+        if isinstance(document, list) and tuple(document) in known:
+            return cls(*document)
         return None
 
     def as_json(self) -> list[str]:
@@ -88,5 +88,5 @@ def apply_link(link: Link, margins: Floats) -> Floats:
                 return 1 / (1 + np.exp(-margins))
             case "softmax":
                 shifted = np.exp(margins - margins.max(axis=1, keepdims=True))
-                return shifted / shifted.sum(axis=1, keepdims=True)
+                return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
     return margins

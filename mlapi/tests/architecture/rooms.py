@@ -164,6 +164,7 @@ ROOMS: dict[str, set[str]] = {
     # Floor 2: run a model on input, record it, list it, evaluate it.
     "predictions": {
         "predictions.authentication",
+        "predictions.evaluation.explanations.admin",
         "predictions.evaluation.outcomes.admin",
         "predictions.evaluation.quality.admin",
         "predictions.evaluation.replays.admin",
@@ -248,6 +249,7 @@ ROOMS: dict[str, set[str]] = {
         "mlapi.rest",
         "mlapi.server",
         "predictions",
+        "predictions.evaluation.explanations",
         "predictions.kserve_v1",
         "predictions.mlflow",
         "predictions.open_inference",
