@@ -112,6 +112,10 @@ MAX_ARTIFACT_BYTES = environment.integer("MAX_ARTIFACT_BYTES", str(2**30), minim
 MAX_REQUEST_BYTES = environment.integer("MAX_REQUEST_BYTES", str(10 * 2**20), minimum=1024)
 MAX_BATCH_ROWS = environment.integer("MAX_BATCH_ROWS", "10000", minimum=1, maximum=1_000_000)
 MAX_REPLAY_ROWS = environment.integer("MAX_REPLAY_ROWS", "10000", minimum=1, maximum=1_000_000)
+MAX_REFERENCE_BYTES = environment.integer("MAX_REFERENCE_BYTES", str(2**27), minimum=1024)
+MAX_REFERENCE_ROWS = environment.integer(
+    "MAX_REFERENCE_ROWS", "100000", minimum=1000, maximum=1_000_000
+)
 MAX_NDJSON_BYTES = environment.integer("MAX_NDJSON_BYTES", str(2**28), minimum=1024)
 IDEMPOTENCY_KEY_HOURS = environment.integer("IDEMPOTENCY_KEY_HOURS", "24", minimum=1, maximum=8760)
 PREDICTION_TIMEOUT_SECONDS = environment.integer(

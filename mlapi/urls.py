@@ -15,6 +15,7 @@ from mlapi.rest import schema as schema  # registers its extension of drf-specta
 from predictions.evaluation.explanations.views import ExplanationViewSet
 from predictions.evaluation.outcomes.views import OutcomeViewSet
 from predictions.evaluation.quality.views import AliasComparisonViewSet, ModelQualityViewSet
+from predictions.evaluation.references.views import ReferenceViewSet
 from predictions.evaluation.replays.views import ReplayResultViewSet, ReplayViewSet
 from predictions.export.views import ExportViewSet
 from predictions.kserve_v1 import views as v1
@@ -98,6 +99,11 @@ urlpatterns = [
         r"^api/v1/replays/(?P<pk>[0-9]{1,19})/results/?$",
         ReplayResultViewSet.as_view({"get": "list"}),
         name="replay-results",
+    ),
+    re_path(
+        r"^api/v1/models/(?P<pk>[0-9]{1,19})/reference/?$",
+        ReferenceViewSet.as_view({"get": "retrieve", "put": "update"}),
+        name="model-reference",
     ),
     re_path(
         r"^api/v1/models/(?P<pk>[0-9]{1,19})/quality/?$",

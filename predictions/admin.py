@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 
 from predictions.evaluation.explanations import admin as explanations
 from predictions.evaluation.outcomes import admin as outcome_admin  # noqa: F401 -- registers itself
+from predictions.evaluation.references import admin as reference_admin  # noqa: F401 -- itself
 from predictions.evaluation.replays import admin as replay_admin  # noqa: F401 -- registers itself
 from predictions.filters import PredictionQuery
 from predictions.models import Outcome, Prediction, attach_outcomes

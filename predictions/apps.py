@@ -9,6 +9,8 @@ class PredictionsConfig(AppConfig):
         # Models can only be imported once the apps are ready.
         from django.urls import reverse
 
+        from predictions.evaluation.counting.work import COUNTING
+        from predictions.evaluation.references.scoring import set_for_registration
         from predictions.evaluation.replays import announcements, promotion_gate
         from predictions.retention.work import RETENTION
         from registry import hooks
@@ -17,9 +19,11 @@ class PredictionsConfig(AppConfig):
 
         events.declare(announcements.REPLAY_FINISHED)
         register(RETENTION)
+        register(COUNTING)
         hooks.register(
             hooks.Extension(
                 promotion_gate=promotion_gate.check,
+                set_reference=set_for_registration,
                 version_links=[
                     hooks.AdminLink(
                         "Predictions",
@@ -31,6 +35,13 @@ class PredictionsConfig(AppConfig):
                     hooks.AdminLink(
                         "Quality",
                         lambda version: reverse("admin:predictions_quality", args=[version.pk]),
+                    ),
+                    hooks.AdminLink(
+                        "References",
+                        lambda version: (
+                            reverse("admin:predictions_reference_changelist")
+                            + f"?model__id__exact={version.pk}"
+                        ),
                     ),
                 ],
                 alias_links=[

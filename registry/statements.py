@@ -2,11 +2,14 @@
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from datetime import UTC
 from typing import Any, TypeAlias
 
 import psycopg
-from django.db import connection
+from django.db import connection, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import QuerySet
 
 Row: TypeAlias = tuple[Any, ...]
 Parameters: TypeAlias = Sequence[Any] | Mapping[str, Any]
@@ -16,6 +19,8 @@ Parameters: TypeAlias = Sequence[Any] | Mapping[str, Any]
 LEAST_SECONDS = 2.0
 # For an exchange when the time is over, which may be because of the wait for a connection.
 LAST_SECONDS = 0.25
+# Rows of a stream that SQLite's cursor fetches at a time.
+FETCHED_ROWS = 100
 
 
 class _Limit(threading.local):
@@ -83,3 +88,54 @@ def fetch(statement: str, parameters: Parameters) -> list[Row]:
     with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
         cursor.execute(statement, parameters, prepare=True)
         return cursor.fetchall() if cursor.description else []
+
+
+# -- many rows
+
+
+def stream(rows: QuerySet[Any], types: Mapping[str, str]) -> Generator[Row]:
+    """The columns that `types` names of many rows, one row after another in bounded memory; close
+    it if it is not read to the end.
+
+    Each has the type by which PostgreSQL sends it. JSON is the text it is stored as, if its type is
+    "text". Times are in UTC.
+    """
+    statement, parameters = rows.values_list(*types).query.sql_with_params()
+    connection = connections[rows.db]
+    if connection.vendor == "sqlite":
+        return _stream_sqlite(connection, statement, parameters, list(types.values()))
+    return _stream_postgresql(connection, statement, parameters, list(types.values()))
+
+
+def _stream_postgresql(
+    connection: BaseDatabaseWrapper,
+    statement: str,
+    parameters: Sequence[Any],
+    types: Sequence[str],
+) -> Generator[Row]:
+    connection.ensure_connection()
+    # By COPY the rows come one by one, without a cursor on the server, which poolers break.
+    with (
+        connection.wrap_database_errors,
+        psycopg.ClientCursor(connection.connection) as cursor,
+        cursor.copy(f"COPY ({statement}) TO STDOUT (FORMAT BINARY)", parameters) as copy,
+    ):
+        copy.set_types(types)
+        yield from copy.rows()
+
+
+def _stream_sqlite(
+    connection: BaseDatabaseWrapper,
+    statement: str,
+    parameters: Sequence[Any],
+    types: Sequence[str],
+) -> Generator[Row]:
+    times = [place for place, name in enumerate(types) if name == "timestamptz"]
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        while rows := cursor.fetchmany(FETCHED_ROWS):
+            for row in rows:
+                values = list(row)
+                for place in times:
+                    values[place] = values[place].replace(tzinfo=UTC)
+                yield tuple(values)

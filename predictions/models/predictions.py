@@ -2,16 +2,17 @@
 
 from collections.abc import Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, Final, Self, Unpack
+from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 
 from django.conf import settings
-from django.db import connections, models
+from django.db import connections, models, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
 from predictions.models.commit_order import CurrentTransaction, Horizon
 from predictions.models.protection import protect_by_sample as protect_by_sample
 from predictions.models.readable import readable, readable_versions
+from predictions.models.references import StaleHour
 from predictions.models.searching import (
     LOOKUPS,
     PredictionFilters,
@@ -127,6 +128,12 @@ class PredictionQuerySet(models.QuerySet["Prediction"]):
         inputs = ["input_data"] if with_inputs else []
         version = ["model__name", "model__version"]
         return self.select_related("model").only(*LISTED_FIELDS, *inputs, *version)
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        """Delete these rows and what refers to them; their hours are counted again."""
+        with transaction.atomic(self.db):
+            StaleHour.objects.mark_hours_of(self)
+            return super().delete()
 
     def find(self, prediction_id: int) -> "Prediction":
         """The prediction with this ID, with its version and user; raises PredictionNotFound."""
@@ -326,6 +333,11 @@ class Prediction(models.Model):
 
     def __str__(self) -> str:
         return f"Prediction {self.pk}"
+
+    def delete(self, *args: Any, **options: Any) -> tuple[int, dict[str, int]]:
+        with transaction.atomic():
+            StaleHour.objects.mark_hours_of(Prediction.objects.filter(pk=self.pk))
+            return super().delete(*args, **options)
 
 
 LISTED_FIELDS: Sequence[str] = [

@@ -170,6 +170,8 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ),
     ("get", "/api/v1/models/{version}/predictions/"): Operation(visible),
     ("get", "/api/v1/models/{version}/quality/"): Operation(having(READ), query=WINDOW),
+    ("get", "/api/v1/models/{version}/reference/"): Operation(having(READ)),
+    ("put", "/api/v1/models/{version}/reference/"): Operation(having(MANAGE), WINDOW),
     ("get", "/api/v1/outcomes/"): Operation(readable, member=("prediction_id", "prediction")),
     ("post", "/api/v1/outcomes/"): Operation(
         reports, {"prediction_id": "{prediction}", "label": 0}

@@ -16,17 +16,16 @@ from django.db.models import (
 from django.db.models.expressions import Combinable
 
 from predictions.evaluation.agreement_sql import count_agreement
+from predictions.evaluation.intervals import (
+    Interval,
+    Moments,
+    difference_interval,
+    wilson_interval,
+)
 from predictions.evaluation.quality.labelled_predictions import labelled_predictions, tally
 from predictions.evaluation.quality.tasks import NoQuality, Task, task_of
 from predictions.evaluation.quality.version_quality import counted_figures
-from predictions.evaluation.statistics import (
-    Interval,
-    Moments,
-    can_be_squared,
-    difference_interval,
-    quantiles,
-    wilson_interval,
-)
+from predictions.evaluation.statistics import can_be_squared, quantiles
 from predictions.models import Prediction
 from registry.exact_json.values import JSONObject
 from registry.models import Alias, ModelVersion

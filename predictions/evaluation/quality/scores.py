@@ -11,7 +11,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from predictions.evaluation.statistics import Interval, Moments, wilson_interval
+from predictions.evaluation.intervals import Interval, Moments, wilson_interval
 from registry.exact_json.values import JSONObject
 from registry.signatures.signature import ClassLabel
 

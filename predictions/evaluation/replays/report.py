@@ -6,13 +6,14 @@ import orjson
 from django.db import connection
 from django.db.models import Count, Max, Q, Sum
 
+from predictions.evaluation.intervals import wilson_interval
 from predictions.evaluation.quality.labelled_predictions import (
     LabelledPredictions,
     labelled_predictions,
     tally,
 )
 from predictions.evaluation.quality.tasks import NoQuality, task_of
-from predictions.evaluation.statistics import quantiles_by_index, wilson_interval
+from predictions.evaluation.statistics import quantiles_by_index
 from predictions.models import Prediction, Replay, ReplayResult
 from predictions.models.replays import ReplayResultQuerySet
 from registry import statements

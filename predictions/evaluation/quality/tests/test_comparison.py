@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from predictions.evaluation.agreement import labels_agree, values_agree
-from predictions.evaluation.statistics import wilson_interval
+from predictions.evaluation.intervals import wilson_interval
 from predictions.models import Prediction
 from predictions.testing.rows import (
     REGRESSOR_SIGNATURE,

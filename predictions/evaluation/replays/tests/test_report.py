@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from predictions.evaluation.statistics import wilson_interval
+from predictions.evaluation.intervals import wilson_interval
 from predictions.models import Outcome, Prediction
 from predictions.testing.replays import (
     MakeVersion,

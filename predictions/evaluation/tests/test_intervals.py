@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from predictions.evaluation.statistics import Moments, difference_interval, wilson_interval
+from predictions.evaluation.intervals import Moments, difference_interval, wilson_interval
 
 
 @pytest.mark.parametrize(
