@@ -97,7 +97,10 @@ ROOMS: dict[str, set[str]] = {
     "predictions.evaluation.references": COUNTING | SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.counting": COUNTING | SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.monitoring": MONITORING | SERVING | EVALUATION | REGISTRY,
-    "predictions.evaluation.explanations": SERVING | EVALUATION | REGISTRY,
+    "predictions.evaluation.explanations": SERVING
+    | EVALUATION
+    | REGISTRY
+    | {"predictions.evaluation.references"},
     "predictions.export": SERVING
     | REGISTRY
     | {"predictions.export.destinations", "predictions.export.formats"},

@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from predictions.evaluation.explanations.errors import ExplanationRefused
+from predictions.evaluation.references.background import background_inputs
 from predictions.models import Reference
 from registry.models import ModelVersion
 from registry.signatures.arrangement import Arrays, arrange
@@ -37,8 +38,8 @@ def background_of(version: ModelVersion, signature: Signature, *, is_additive: b
     one, zeros. Raises ExplanationRefused.
     """
     reference = Reference.objects.filter(model=version).order_by("-id").first()
-    if reference is not None and reference.background:
-        rows = reference.background
+    rows = [] if reference is None else background_inputs(reference)
+    if reference is not None and rows:
         # Evenly, since the first may be alike.
         places = np.linspace(0, len(rows) - 1, min(len(rows), MAX_BACKGROUND_ROWS)).astype(int)
         try:
