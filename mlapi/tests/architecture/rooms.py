@@ -49,6 +49,7 @@ ROOMS: dict[str, set[str]] = {
         "predictions.evaluation.monitoring.alerts",
         "predictions.evaluation.monitoring.pages.views",
         "predictions.evaluation.monitoring.work",
+        "predictions.evaluation.explanations.admin",
         "predictions.evaluation.outcomes.admin",
         "predictions.evaluation.counting.work",
         "predictions.evaluation.promotion.gate",
@@ -107,7 +108,10 @@ ROOMS: dict[str, set[str]] = {
     "predictions.evaluation.monitoring": MONITORING | SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.monitoring.pages": MONITORING | SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.monitoring.alerts": MONITORING | SERVING | EVALUATION | REGISTRY,
-    "predictions.evaluation.explanations": SERVING | EVALUATION | REGISTRY,
+    "predictions.evaluation.explanations": SERVING
+    | EVALUATION
+    | REGISTRY
+    | {"predictions.evaluation.references"},
     "predictions.export": SERVING
     | REGISTRY
     | {"predictions.export.destinations", "predictions.export.formats"},
@@ -140,6 +144,7 @@ ROOMS: dict[str, set[str]] = {
         "mlapi.rest",
         "mlapi.server",
         "predictions",
+        "predictions.evaluation.explanations",
         "predictions.kserve_v1",
         "predictions.mlflow",
         "predictions.open_inference",
