@@ -77,7 +77,7 @@ class KeysetPagination(BasePagination):
     def narrow(
         self, rows: QuerySet[Row, Item], request: Request, n_rows: int
     ) -> QuerySet[Row, Item]:
-        """The sorted `rows`, where fewer after the first `n_rows` make a page cheaper."""
+        """The sorted `rows`; may drop some after the first `n_rows`, to make a page cheaper."""
         return rows
 
     def paginate_queryset(

@@ -43,7 +43,7 @@ def record_version(
 def fingerprint(identifier: str) -> str:
     """What stands for a subject or a reference in events: equal for equal ones.
 
-    An HMAC-SHA256 with SECRET_KEY: who does not know the key learns nothing from it, even by trying
+    An HMAC-SHA256 with SECRET_KEY: without the key it reveals nothing, even to someone who tries
     all identifiers. The stub of an erasure has the same.
     """
     return salted_hmac("mlapi.audit", identifier, algorithm="sha256").hexdigest()

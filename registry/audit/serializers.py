@@ -15,7 +15,7 @@ class AuditEventQuery(serializers.Serializer[object]):
     user = serializers.CharField(
         required=False,
         max_length=MAX_USERNAME_LENGTH,
-        help_text="The username of whoever did it.",
+        help_text="The username of the user who did it.",
     )
     model = serializers.CharField(
         required=False, max_length=100, help_text="The name of a registered model."

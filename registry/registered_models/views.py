@@ -87,10 +87,10 @@ class RegisteredModelViewSet(VisibleViewSet[RegisteredModel]):
         },
     )
     def partial_update(self, request: Request, name: str) -> Response:
-        """Change fields; takes the right to manage versions, and another owner every right.
+        """Change fields; takes the right to manage versions, and for another owner every right.
 
-        That moves of its aliases need no approval any more must be approved as well: 202 answers
-        with the request for it.
+        Ending the approval of moves must itself be approved: the response is 202, with the request
+        for it.
         """
         accessor = Accessor.of(request)
         model = _find(name, accessor)
@@ -191,6 +191,6 @@ class GrantViewSet(ListModelMixin, GenericViewSet[Grant]):
         accessor = Accessor.of(self.request)
         model = _find(self.kwargs["name"], accessor)
         if accessor.key is not None or not may_change(accessor, model):
-            # Not by a key: who has got hold of one must not keep what it opened.
+            # Not by a key: a key that leaks must not be able to give others lasting access.
             raise PermissionDenied(f"You may not change the rights on model {model.name}.")
         return model, accessor

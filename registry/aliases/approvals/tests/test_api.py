@@ -113,7 +113,7 @@ def test_no_api_key_decides(wine: RegisteredModel, asker: APIClient, approver: A
 @pytest.mark.parametrize(
     ("scope", "status"), [(Right.MOVE_ALIASES, 200), (Right.PREDICT, 403), (Right.READ_LOG, 403)]
 )
-def test_a_key_withdraws_its_owner_s_request_within_its_scopes(
+def test_a_key_withdraws_a_request_of_its_owner_within_its_scopes(
     wine: RegisteredModel, asker: APIClient, scope: Right, status: int
 ) -> None:
     request_id = put(asker, "2").json()["id"]
@@ -203,7 +203,7 @@ def test_rollbacks_and_removals_are_asked_for_as_well(
     assert not Alias.objects.exists()
 
 
-def test_that_approval_ends_must_be_approved(
+def test_ending_approval_must_be_approved(
     wine: RegisteredModel, asker: APIClient, approver: APIClient
 ) -> None:
     owner = User.objects.get(username="lin")
