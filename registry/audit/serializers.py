@@ -5,7 +5,7 @@ from typing import Any
 from rest_framework import serializers
 
 from registry.models import AuditEvent
-from registry.serializers import MAX_USERNAME_LENGTH
+from registry.models.access import MAX_USERNAME_LENGTH
 
 
 class AuditEventQuery(serializers.Serializer[object]):

@@ -12,6 +12,8 @@ from registry.models.registered_models import MAX_RATE_LIMIT, RegisteredModel
 
 PREFIX_LENGTH = 12
 MAX_KEY_NAME_LENGTH = 100
+# As in Django's User.
+MAX_USERNAME_LENGTH = 150
 
 
 class ApiKeyNotFound(LookupError):

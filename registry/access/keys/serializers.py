@@ -10,7 +10,7 @@ from registry.access.keys.changes import MAX_OVERLAP_HOURS, default_expiry
 from registry.access.keys.values import SCHEME
 from registry.exact_json.serializers import StrictSerializer, StrictTextField
 from registry.models import ApiKey, Right
-from registry.models.access import MAX_KEY_NAME_LENGTH
+from registry.models.access import MAX_KEY_NAME_LENGTH, MAX_USERNAME_LENGTH
 from registry.models.registered_models import MAX_RATE_LIMIT
 from registry.serializers import MAX_USERNAME_LENGTH, safe_name
 
