@@ -27,8 +27,6 @@ from registry.runtimes import FRAMEWORKS
 from registry.signatures.signature import Signature, SignatureError
 
 MAX_EXAMPLE_ROWS = 1000
-# As in Django's User.
-MAX_USERNAME_LENGTH = 150
 
 
 @extend_schema_field(

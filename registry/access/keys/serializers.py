@@ -12,7 +12,7 @@ from registry.exact_json.serializers import StrictSerializer, StrictTextField
 from registry.models import ApiKey, Right
 from registry.models.access import MAX_KEY_NAME_LENGTH, MAX_USERNAME_LENGTH
 from registry.models.registered_models import MAX_RATE_LIMIT
-from registry.serializers import MAX_USERNAME_LENGTH, safe_name
+from registry.serializers import safe_name
 
 MAX_MODELS = 100
 MAX_DAYS = 36_500
