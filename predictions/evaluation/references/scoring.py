@@ -140,4 +140,5 @@ class _Answered:
             confidences=[answer.confidence for answer in answers],
             outputs=[answer.output for answer in answers],
             failed=[answer.error is not None for answer in answers],
+            flags=[answer.flags for answer in answers],
         )
