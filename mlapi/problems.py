@@ -22,7 +22,14 @@ from mlapi.error_format import Problem
 from mlapi.error_messages import NON_FIELD_ERRORS, flatten, plain_detail, truncate
 from mlapi.server.in_flight import BodyTooSlow
 from predictions.authentication import CachedTokenAuthentication, error_for
+from predictions.evaluation.monitoring.alerts.changes import AlertEnded
+from predictions.evaluation.monitoring.changes import (
+    InvalidMonitor,
+    MonitorExists,
+    TooManyMonitors,
+)
 from predictions.evaluation.outcomes.recording import OutcomesRefused
+from predictions.evaluation.promotion.requirements import InvalidRequirement, PromotionRefused
 from predictions.evaluation.quality.tasks import NoQuality
 from predictions.evaluation.references.errors import (
     ParquetUnavailable,
@@ -31,13 +38,15 @@ from predictions.evaluation.references.errors import (
     ReferenceTooLarge,
 )
 from predictions.evaluation.replays.plan import InputsMasked
-from predictions.evaluation.replays.promotion_gate import InvalidRequirement, PromotionRefused
 from predictions.evaluation.replays.runner import ReplayBusy, ReplayTaken, ReplayTooLarge
 from predictions.export.formats import FormatUnavailable
 from predictions.export.streaming import ExportBusy
 from predictions.following import LogRestored
 from predictions.models import (
+    AlertNotFound,
     LegalHoldNotFound,
+    MonitorNotFound,
+    MonitorReportNotFound,
     PredictionNotFound,
     ReferenceNotFound,
     ReplayNotFound,
@@ -142,6 +151,13 @@ DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
     PromotionRefused: HTTPStatus.CONFLICT,
     OutcomesRefused: HTTPStatus.BAD_REQUEST,
     NoQuality: HTTPStatus.CONFLICT,
+    MonitorNotFound: HTTPStatus.NOT_FOUND,
+    MonitorReportNotFound: HTTPStatus.NOT_FOUND,
+    MonitorExists: HTTPStatus.CONFLICT,
+    TooManyMonitors: HTTPStatus.CONFLICT,
+    InvalidMonitor: HTTPStatus.BAD_REQUEST,
+    AlertNotFound: HTTPStatus.NOT_FOUND,
+    AlertEnded: HTTPStatus.CONFLICT,
     WebhookNotFound: HTTPStatus.NOT_FOUND,
     WebhookExists: HTTPStatus.CONFLICT,
 }

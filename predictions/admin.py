@@ -12,6 +12,8 @@ from django.http import HttpRequest
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
+from predictions.evaluation.monitoring import admin as monitor_admin  # noqa: F401 -- registers itself
+from predictions.evaluation.monitoring.alerts import admin as alert_admin  # noqa: F401 -- registers
 from predictions.evaluation.outcomes import admin as outcome_admin  # noqa: F401 -- registers itself
 from predictions.evaluation.references import admin as reference_admin  # noqa: F401 -- itself
 from predictions.evaluation.replays import admin as replay_admin  # noqa: F401 -- registers itself

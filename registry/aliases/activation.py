@@ -89,6 +89,22 @@ def promote_first_version(version: ModelVersion, attribution: Attribution) -> No
         save_move(row, None, Arms(version), AliasMove.Action.AUTOMATIC, attribution)
 
 
+def end_canaries(version_id: int, attribution: Attribution) -> list[Alias]:
+    """Stop a version from answering as a canary, and return the aliases where it did.
+
+    Their own versions answer all subjects from then on. Without a user in the attribution this
+    needs no approval, because it only takes callers away from the version.
+    """
+    with transaction.atomic():
+        version = ModelVersion.objects.select_for_update(no_key=True).find(version_id)
+        aliases = list(Alias.objects.filter(canary=version).lock())
+        for row in aliases:
+            before = row.arms
+            after = replace(before, canary=None, canary_percent=None)
+            save_move(row, before, after, AliasMove.Action.CONFIGURED, attribution)
+    return aliases
+
+
 def release_for_deletion(version: ModelVersion) -> None:
     """Make sure that no alias refers to a locked version. Raises VersionInUse if one does.
 
