@@ -158,16 +158,3 @@ def _outcomes(compared: ComparedVersion, prediction_ids: Sequence[int]) -> list[
         for prediction_id, value, label in outcomes.values_list("prediction", "value", "label"):
             labels[prediction_id] = label if compared.task.is_classification else value
     return [labels.get(pk) for pk in prediction_ids] if labels else None
-
-
-def background_inputs(reference: Reference) -> list[Any]:
-    """A few inputs of a reference, against which explanations are made: at most 100, as the log has
-    them; none if any feature of the version is sensitive.
-
-    A reference from the log refers to its predictions, so that what is erased or deleted there is
-    not kept here.
-    """
-    if reference.source != Reference.Source.LOG:
-        return list(reference.background)
-    rows = Prediction.objects.filter(pk__in=reference.background)
-    return list(rows.order_by("pk").values_list("input_data", flat=True))
