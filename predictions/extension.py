@@ -3,10 +3,12 @@
 from django.urls import reverse
 
 from predictions.evaluation.promotion import gate
+from predictions.evaluation.references.scoring import set_for_registration
 from registry.hooks import AdminLink, Extension
 
 EXTENSION = Extension(
     promotion_gate=gate.check,
+    set_reference=set_for_registration,
     version_links=[
         AdminLink(
             "Predictions",

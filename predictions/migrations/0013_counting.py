@@ -5,7 +5,7 @@ import predictions.models.references
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("predictions", "0011_monitoring"),
+        ("predictions", "0012_flags"),
     ]
 
     operations = [

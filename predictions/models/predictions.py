@@ -1,6 +1,5 @@
 """The prediction log: every input that was scored, with the answer or the failure."""
 
-from collections.abc import Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 
@@ -10,10 +9,11 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from predictions.models.commit_order import CurrentTransaction, Horizon
-from predictions.models.protection import protect_by_sample
+from predictions.models.protection import protect_by_sample as protect_by_sample
 from predictions.models.readable import readable, readable_versions
 from predictions.models.references import StaleHour
 from predictions.models.searching import (
+    LISTED_FIELDS,
     LOOKUPS,
     PredictionFilters,
     Runs,
@@ -70,6 +70,8 @@ class PredictionQuerySet(models.QuerySet["Prediction"]):
         """The rows that match the filters of the lists; unknown values match none."""
         given = {name: value for name, value in filters.items() if value is not None}
         rows = self.filter(**{LOOKUPS[name]: given[name] for name in LOOKUPS if name in given})
+        if "flagged" in given:
+            rows = rows.filter(flags__isnull=not given["flagged"])
         version_ids: list[int] | None = None
         if self._version_id is not None:
             version_ids = [self._version_id]
@@ -165,6 +167,10 @@ class Prediction(models.Model):
     confidence = models.FloatField(null=True, help_text="The probability of the predicted class.")
     output = ExactJSONField(
         null=True, help_text="Label and probabilities by class; or all outputs by name."
+    )
+    flags = ExactJSONField(
+        null=True,
+        help_text='Constraints that the input violates, such as ["age:max"]; null if none.',
     )
     metadata = AnnotationField(null=True, blank=True)
     status = models.CharField(max_length=10, choices=Status, default=Status.SUCCEEDED)
@@ -264,6 +270,20 @@ class Prediction(models.Model):
                 condition=Q(status="failed"),
                 name="prediction_failed_newest",
             ),
+            # GET /predictions/?flagged=true: as rare.
+            models.Index(
+                "model",
+                F("created_at").desc(),
+                F("id").desc(),
+                condition=Q(flags__isnull=False),
+                name="prediction_flagged_of_model",
+            ),
+            models.Index(
+                F("created_at").desc(),
+                F("id").desc(),
+                condition=Q(flags__isnull=False),
+                name="prediction_flagged_newest",
+            ),
             # Outcomes by reference, and GET /predictions/?reference=.
             models.Index(
                 "reference",
@@ -318,24 +338,3 @@ class Prediction(models.Model):
         with transaction.atomic():
             StaleHour.objects.mark_hours_of(Prediction.objects.filter(pk=self.pk))
             return super().delete(*args, **options)
-
-
-LISTED_FIELDS: Sequence[str] = [
-    "id",
-    "model_id",
-    "prediction",
-    "confidence",
-    "output",
-    "metadata",
-    "status",
-    "latency_ms",
-    "request_id",
-    "user_id",
-    "reference",
-    "subject",
-    "alias",
-    "arm",
-    "primary_id",
-    "created_at",
-    "transaction_id",
-]

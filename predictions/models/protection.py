@@ -1,4 +1,4 @@
-"""An `on_delete` for rows that millions of others may refer to."""
+"""Keeps rows that predictions refer to."""
 
 from typing import Any
 

@@ -37,6 +37,8 @@ REMAINS = (
     "Backups of the database, its write-ahead log and replicas that lag behind, until they expire.",
     "Exports and copies that were made before.",
     "Log files of the service and of proxies, which have request ids, times and addresses.",
+    "The salted hash of the subject in counts by hour, until manage.py work has counted these hours"
+    " again, a minute later.",
     "Other predictions that mention the subject in their input or metadata, without naming it as"
     " their subject or reference.",
     "The audit trail, which never changes: by the pseudonym, it says who searched for the subject.",

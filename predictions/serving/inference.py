@@ -19,6 +19,7 @@ from registry.runtimes.base import (
     require_valid_outputs,
 )
 from registry.signatures.arrangement import arrange
+from registry.signatures.checking import Violations
 from registry.signatures.signature import Output, Signature
 from registry.signatures.validation import InvalidInput
 
@@ -39,19 +40,29 @@ def answer_rows(
     answer for each, in their order.
 
     Rows of one shape share a call, up to `max_call_rows`; a model that is not joinable scores one
-    row a call. A row that does not fit the signature gets an Answer whose error is InvalidInput;
-    with `all_must_fit`, the first one is raised instead, before anything is scored.
+    row a call. A row that does not fit the signature, or that its constraints reject, gets an
+    Answer whose error is InvalidInput; with `all_must_fit`, the first one is raised instead, before
+    anything is scored.
 
     Once `deadline` has passed, no call is begun, and a runtime that can be interrupted gives up its
     call: the rows that have no answer by then get one whose error is DeadlineExceeded.
     `observe_seconds` receives the duration of each call.
     """
     call = _Scoring(model, max_call_rows, deadline, observe_seconds)
-    if all_must_fit and not has_varying_shape(model.signature):
+    if all_must_fit and model.checks is None and not has_varying_shape(model.signature):
         return call.score(arrange(model.signature, rows))
     answers: list[Answer | None] = [None] * len(rows)
+    flags: dict[int, list[str]] = {}
     groups: dict[tuple[tuple[int, ...], ...], tuple[list[int], list[Arrays]]] = {}
-    for places, arrays in _arrange_each(model.signature, rows, answers, all_must_fit):
+    for run, arrays in _arrange_each(model.signature, rows, answers, all_must_fit):
+        places: Sequence[int] = run
+        if model.checks is not None:
+            violations = model.checks.find(arrays)
+            flags |= {run[row]: names for row, names in violations.flags.items()}
+            if violations.errors:
+                places, arrays = _without_rejected(run, arrays, violations, answers, all_must_fit)
+            if not places:
+                continue
         shape = tuple(array.shape[1:] for array in arrays.values())
         indexes, pieces = groups.setdefault(shape, ([], []))
         indexes += places
@@ -60,7 +71,10 @@ def answer_rows(
         scored = call.score(_joined(pieces))
         for index, answer in zip(indexes, scored, strict=True):
             answers[index] = answer
-    return [answer for answer in answers if answer is not None]
+    complete = [answer for answer in answers if answer is not None]
+    for index, names in flags.items():
+        complete[index].flags = names
+    return complete
 
 
 # -- arranging
@@ -93,6 +107,25 @@ def _arrange_each(
                 yield range(start, end), arrange(signature, rows[start:end])
             end += 1
         start = end
+
+
+def _without_rejected(
+    places: range,
+    arrays: Arrays,
+    violations: Violations,
+    answers: list[Answer | None],
+    all_must_fit: bool,
+) -> tuple[list[int], Arrays]:
+    """The rows that no constraint rejects; puts the errors of the others in `answers`, or with
+    `all_must_fit` raises the first.
+    """
+    for row in sorted(violations.errors):
+        error = InvalidInput(places[row], violations.errors[row])
+        if all_must_fit:
+            raise error
+        answers[places[row]] = Answer(error=error)
+    kept = [row for row in range(len(places)) if row not in violations.errors]
+    return [places[row] for row in kept], {name: array[kept] for name, array in arrays.items()}
 
 
 def has_varying_shape(signature: Signature) -> bool:
@@ -147,7 +180,7 @@ class _Scoring:
             outputs = self._call_runtime(arrays)
             require_valid_outputs(self.model.signature, outputs, size)
         except (RuntimeUnavailable, DeadlineExceeded) as error:
-            return [Answer(error=error)] * size
+            return [Answer(error=error) for _ in range(size)]
         except InferenceError as error:
             if size == 1:
                 return [Answer(error=error)]

@@ -9,7 +9,7 @@ from predictions.evaluation.counting.log import FIELDS, count_rows
 from predictions.evaluation.counting.plans import Plan, plan_of
 from predictions.evaluation.counting.work import count_due
 from predictions.evaluation.references import services
-from predictions.evaluation.references.building import Subject
+from predictions.evaluation.references.building import ComparedVersion
 from predictions.evaluation.references.services import Source
 from predictions.evaluation.references.tables import Rows
 from predictions.models import HourCounts, Monitor, Prediction, Reference, StaleHour
@@ -70,7 +70,7 @@ def set_random_reference(
     rng = random.Random(seed)  # noqa: S311 -- data
     answers = [answer(rng) for _ in range(rows)]
     return services.set_reference(
-        Subject(version),
+        ComparedVersion(version),
         Rows(
             inputs=[random_input(rng) for _ in range(rows)],
             predictions=[each["prediction"] for each in answers],
@@ -97,6 +97,7 @@ def random_prediction(
             "metadata": {"region": rng.choice(["EU", "US"])} if rng.random() < 0.7 else None,
             "subject": rng.choice([None, *(f"subject {i}" for i in range(5))]),
             "latency_ms": rng.random() * 10,
+            "flags": ["age:max"] if rng.random() < 0.1 else None,
             "created_at": NOON + timedelta(seconds=rng.random() * 3600 * hours),
             **state,
             **fields,

@@ -8,6 +8,7 @@ BENCHMARK_ROOMS: dict[str, set[str]] = {
         "benchmarks.depth",
         "benchmarks.endurance",
         "benchmarks.harness",
+        "benchmarks.monitoring",
         "benchmarks.peers",
         "benchmarks.shadowing",
     },
@@ -37,6 +38,12 @@ BENCHMARK_ROOMS: dict[str, set[str]] = {
     "benchmarks.consistency": {"benchmarks.harness", "benchmarks.options", "benchmarks.report"},
     "benchmarks.depth": {"benchmarks.harness", "benchmarks.options", "benchmarks.report"},
     "benchmarks.peers": {"benchmarks.harness", "benchmarks.options", "benchmarks.report"},
+    "benchmarks.monitoring": {
+        "benchmarks.depth",
+        "benchmarks.harness",
+        "benchmarks.options",
+        "benchmarks.report",
+    },
     # They run in environments of their own.
     "benchmarks.peers.apps": set(),
     "benchmarks.shadowing": {"benchmarks.harness", "benchmarks.options", "benchmarks.report"},

@@ -31,7 +31,11 @@ EVALUATION = {
 }
 # Each of these rooms builds on those before it.
 DRIFT = {"predictions.evaluation.drift"}
-COUNTING = DRIFT | {"predictions.evaluation.references", "predictions.evaluation.counting"}
+COUNTING = DRIFT | {
+    "predictions.evaluation.counting",
+    "predictions.evaluation.references",
+    "predictions.evaluation.references.files",
+}
 MONITORING = COUNTING | {
     "predictions.evaluation.monitoring",
     "predictions.evaluation.monitoring.alerts",
@@ -49,11 +53,13 @@ ROOMS: dict[str, set[str]] = {
         "predictions.evaluation.monitoring.alerts",
         "predictions.evaluation.monitoring.pages.views",
         "predictions.evaluation.monitoring.work",
+        "predictions.evaluation.explanations.admin",
         "predictions.evaluation.outcomes.admin",
         "predictions.evaluation.counting.work",
         "predictions.evaluation.promotion.gate",
         "predictions.evaluation.quality.admin",
         "predictions.evaluation.references.admin",
+        "predictions.evaluation.references.scoring",
         "predictions.evaluation.replays.admin",
         "predictions.evaluation.replays.announcements",
         "predictions.models",
@@ -102,11 +108,19 @@ ROOMS: dict[str, set[str]] = {
     "predictions.evaluation.promotion": MONITORING | SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.drift": {"predictions.evaluation.intervals"},
     "predictions.evaluation.references": COUNTING | SERVING | EVALUATION | REGISTRY,
+    "predictions.evaluation.references.files": {
+        "predictions.evaluation.references.errors",
+        "registry.exact_json",
+        "registry.signatures",
+    },
     "predictions.evaluation.counting": COUNTING | SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.monitoring": MONITORING | SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.monitoring.pages": MONITORING | SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.monitoring.alerts": MONITORING | SERVING | EVALUATION | REGISTRY,
-    "predictions.evaluation.explanations": SERVING | EVALUATION | REGISTRY,
+    "predictions.evaluation.explanations": SERVING
+    | EVALUATION
+    | REGISTRY
+    | {"predictions.evaluation.references"},
     "predictions.export": SERVING
     | REGISTRY
     | {"predictions.export.destinations", "predictions.export.formats"},
@@ -139,6 +153,7 @@ ROOMS: dict[str, set[str]] = {
         "mlapi.rest",
         "mlapi.server",
         "predictions",
+        "predictions.evaluation.explanations",
         "predictions.kserve_v1",
         "predictions.mlflow",
         "predictions.open_inference",

@@ -24,7 +24,7 @@ BACKGROUND_ROWS = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class ComparedVersion:
     """A version whose reference is built; raises ReferenceRefused for one without a signature."""
 
     version: ModelVersion
@@ -52,13 +52,15 @@ def compared_task(version: ModelVersion) -> Task | None:
         return None
 
 
-def build_profile(subject: Subject, rows: Rows, labels: Sequence[object] | None = None) -> Profile:
+def build_profile(
+    compared: ComparedVersion, rows: Rows, labels: Sequence[object] | None = None
+) -> Profile:
     """The profile of these rows. `labels` are their true classes or values, None where unknown.
 
     Equal rows give an equal profile, as long as SECRET_KEY stays the same. Raises ReferenceRefused
     for a label that is no class of the version.
     """
-    reader = TableReader(subject.signature, features_of(subject.signature), subject.task)
+    reader = TableReader(compared.signature, features_of(compared.signature), compared.task)
     values = reader.columns_of(rows.inputs)
     texts = {
         feature.name
@@ -66,16 +68,16 @@ def build_profile(subject: Subject, rows: Rows, labels: Sequence[object] | None 
         if feature.datatype == "BYTES"
         and is_text(_values_of(values[feature.place], feature.item), MAX_CATEGORIES)
     }
-    reader = TableReader(subject.signature, features_of(subject.signature, texts), subject.task)
-    classes = () if subject.task is None else subject.task.classes
+    reader = TableReader(compared.signature, features_of(compared.signature, texts), compared.task)
+    classes = () if compared.task is None else compared.task.classes
     return Profile.build(
         reader.table(rows, values),
-        salt=salt_of(subject.version),
-        labels=None if labels is None else _numbers_of(subject, labels),
+        salt=salt_of(compared.version),
+        labels=None if labels is None else _numbers_of(compared, labels),
         classes=[category(label) for label in classes],
         notes=[
             f"{name} is not compared: {reason}"
-            for name, reason in left_out(subject.signature).items()
+            for name, reason in left_out(compared.signature).items()
         ],
     )
 
@@ -108,12 +110,12 @@ def _values_of(column: Sequence[Any], item: int | None) -> Sequence[Any]:
     return [value[item] if type(value) is list and item < len(value) else None for value in column]
 
 
-def _numbers_of(subject: Subject, labels: Sequence[object]) -> FloatArray:
+def _numbers_of(compared: ComparedVersion, labels: Sequence[object]) -> FloatArray:
     """Labels as class indexes, or as values; NaN where there is none."""
-    task = subject.task
+    task = compared.task
     if task is None:
         message = (
-            f"Model {subject.version} has several outputs: labels cannot be compared with them"
+            f"Model {compared.version} has several outputs: labels cannot be compared with them"
         )
         raise ReferenceRefused(message)
     numbers = np.full(len(labels), np.nan)

@@ -9,13 +9,13 @@ from typing import Any
 from django.conf import settings
 
 from predictions.evaluation.references import services
-from predictions.evaluation.references.building import Subject, evenly_spaced
+from predictions.evaluation.references.building import ComparedVersion, evenly_spaced
 from predictions.evaluation.references.errors import (
     ReferenceBusy,
     ReferenceRefused,
     ReferenceTooLarge,
 )
-from predictions.evaluation.references.files import FileRow, read_file
+from predictions.evaluation.references.files.reading import FileRow, format_of, read_file
 from predictions.evaluation.references.services import MAX_ROWS, Source
 from predictions.evaluation.references.tables import Rows
 from predictions.evaluation.replays.runner import MAX_CALL_ROWS, load_model
@@ -24,7 +24,7 @@ from predictions.serving.answers import Answer
 from predictions.serving.inference import answer_rows
 from registry.access.accessor import SYSTEM, Accessor
 from registry.loading.cache import LoadedModel
-from registry.loading.errors import ModelNotReady
+from registry.loading.errors import ModelNotReady, ModelQuarantined
 from registry.models import ModelVersion
 from registry.runtimes.base import DeadlineExceeded, RuntimeUnavailable
 from registry.signatures.validation import InvalidInput
@@ -51,8 +51,8 @@ def set_from_file(
     `max_rows`, what `load_model` and `read_file` raise, and ModelNotReady if a remote model cannot
     be reached.
     """
-    subject = Subject(version)
-    rows = _limited(read_file(path, file_format, subject.signature, label_column), max_rows)
+    compared = ComparedVersion(version)
+    rows = _limited(read_file(path, file_format, compared.signature, label_column), max_rows)
     answered = _Answered(load_model(version))
     while batch := list(islice(rows, BATCH_ROWS)):
         answered.add(batch)
@@ -62,7 +62,7 @@ def set_from_file(
     if label_column is not None and all(label is None for label in answered.labels):
         raise ReferenceRefused(f"No row has a label in '{label_column}'")
     return services.set_reference(
-        subject,
+        compared,
         answered.rows(),
         answered.labels if label_column is not None else None,
         source=Source(description=description),
@@ -90,6 +90,15 @@ def set_now(version: ModelVersion, path: Path, file_format: str, **options: Any)
         )
     finally:
         _request_lock.release()
+
+
+def set_for_registration(version: ModelVersion, path: Path, label_column: str | None) -> str:
+    """The hook of `register_model --reference`."""
+    try:
+        reference = set_from_file(version, path, format_of(path.name), label_column=label_column)
+    except (ModelNotReady, ModelQuarantined) as error:
+        raise ReferenceRefused(str(error)) from error
+    return f"{reference.rows:,} rows are the reference of {version}: {reference.digest}"
 
 
 def _limited(rows: Iterable[FileRow], max_rows: int) -> Iterator[FileRow]:
@@ -131,4 +140,5 @@ class _Answered:
             confidences=[answer.confidence for answer in answers],
             outputs=[answer.output for answer in answers],
             failed=[answer.error is not None for answer in answers],
+            flags=[answer.flags for answer in answers],
         )

@@ -11,7 +11,7 @@ from predictions.evaluation.counting import hours, ledger
 from predictions.evaluation.counting.log import LogColumns, chunks
 from predictions.evaluation.drift.profiles import Profile
 from predictions.evaluation.references.building import (
-    Subject,
+    ComparedVersion,
     anonymous,
     build_profile,
     evenly_spaced,
@@ -59,7 +59,7 @@ def set_from_log(
     Raises ReferenceRefused for less than MIN_LOG_ROWS rows, more than `max_rows`, or a window that
     has not ended.
     """
-    subject = Subject(version)
+    compared = ComparedVersion(version)
     if until > now():
         raise ReferenceRefused("The window must have ended, so that it does not change any more")
     rows = Prediction.objects.filter(model=version, created_at__gte=since, created_at__lt=until)
@@ -75,9 +75,9 @@ def set_from_log(
     columns = LogColumns.of(read)
     answered = replace(columns.rows(with_outputs=True), subjects=anonymous(columns["subject"]))
     return set_reference(
-        subject,
+        compared,
         answered,
-        _outcomes(subject, columns["id"]),
+        _outcomes(compared, columns["id"]),
         source=Source(since, until, description),
         # Not the inputs: what is deleted from the log must not be kept here.
         background=evenly_spaced(columns["id"]),
@@ -86,7 +86,7 @@ def set_from_log(
 
 
 def set_reference(
-    subject: Subject,
+    compared: ComparedVersion,
     rows: Rows,
     labels: Sequence[object] | None,
     *,
@@ -98,24 +98,24 @@ def set_reference(
 
     The same profile again changes nothing. Raises ReferenceRefused.
     """
-    profile = build_profile(subject, rows, labels)
+    profile = build_profile(compared, rows, labels)
     digest = profile.digest
-    if subject.is_masked:
+    if compared.is_masked:
         # An input without its sensitive values could not be scored.
         background = []
     with ledger.changing():
-        latest = Reference.objects.filter(model=subject.version).order_by("-id").first()
+        latest = Reference.objects.filter(model=compared.version).order_by("-id").first()
         if latest is not None and latest.digest == digest:
             return latest
-        reference = _create(subject, profile, digest, background, source, accessor)
+        reference = _create(compared, profile, digest, background, source, accessor)
         # By other bins, which can be compared with nothing any more.
-        HourCounts.objects.filter(reference__model=subject.version).delete()
-        hours.mark_versions([subject.version.pk])
+        HourCounts.objects.filter(reference__model=compared.version).delete()
+        hours.mark_versions([compared.version.pk])
     return reference
 
 
 def _create(
-    subject: Subject,
+    compared: ComparedVersion,
     profile: Profile,
     digest: str,
     background: list[Any],
@@ -123,7 +123,7 @@ def _create(
     accessor: Accessor,
 ) -> Reference:
     reference = Reference.objects.create(
-        model=subject.version,
+        model=compared.version,
         source=source.kind,
         description=source.description,
         since=source.since,
@@ -138,16 +138,16 @@ def _create(
     audit.record(
         AuditEvent.Action.REFERENCE_SET,
         accessor,
-        model=subject.version.name,
-        target=f"reference of {subject.version}",
+        model=compared.version.name,
+        target=f"reference of {compared.version}",
         details={"source": str(source.kind), "rows": profile.rows, "digest": digest},
     )
     return reference
 
 
-def _outcomes(subject: Subject, prediction_ids: Sequence[int]) -> list[object] | None:
+def _outcomes(compared: ComparedVersion, prediction_ids: Sequence[int]) -> list[object] | None:
     """The latest outcome of each prediction; None if there are none at all."""
-    if subject.task is None:
+    if compared.task is None:
         return None
     labels: dict[int, object] = {}
     for start in range(0, len(prediction_ids), OUTCOME_ROWS):
@@ -156,5 +156,5 @@ def _outcomes(subject: Subject, prediction_ids: Sequence[int]) -> list[object] |
         ).order_by("pk")
         # Later ones replace the earlier: they are corrections.
         for prediction_id, value, label in outcomes.values_list("prediction", "value", "label"):
-            labels[prediction_id] = label if subject.task.is_classification else value
+            labels[prediction_id] = label if compared.task.is_classification else value
     return [labels.get(pk) for pk in prediction_ids] if labels else None

@@ -47,6 +47,6 @@ class Command(BaseCommand):
             except LogRestored as error:
                 raise CommandError(str(error)) from error
         seconds = time.monotonic() - started
-        self.stdout.write(f"Counted {rows:,} rows in {seconds:.1f} s.")
+        self.stdout.write(f"Counted {rows:,} rows in {seconds:.2f} s.")
         if remaining := StaleHour.objects.count():
             self.stdout.write(f"{remaining:,} hours must still be counted.")

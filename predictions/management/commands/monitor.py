@@ -8,7 +8,7 @@ from tqdm import tqdm
 from predictions.evaluation.counting.work import count_due
 from predictions.evaluation.monitoring.work import report_due
 from predictions.management.commands.prune_predictions import moment
-from predictions.models import Monitor, MonitorReport
+from predictions.models import Monitor, MonitorReport, Severity
 
 
 class Command(BaseCommand):
@@ -72,10 +72,9 @@ def _require_monitors(model: str | None, name: str | None) -> None:
 
 
 def _describe(report: MonitorReport) -> str:
-    findings: list[dict[str, Any]] = report.findings
-    worst = findings[0]
-    more = sum(finding["severity"] is not None for finding in findings) - 1
-    others = f" (and {more} more)" if more else ""
+    alarms: list[dict[str, Any]] = [found for found in report.findings if found["severity"]]
+    worst = next((found for found in alarms if found["severity"] == Severity.SEVERE), alarms[0])
+    others = f" (and {len(alarms) - 1} more)" if len(alarms) > 1 else ""
     return (
         f"{report.model} until {report.until:%Y-%m-%d %H:%M}: {worst['severity']}:"
         f" {worst['reason']}{others}"

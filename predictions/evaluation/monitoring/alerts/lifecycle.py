@@ -1,8 +1,9 @@
 """When alerts open, get worse and close, from the reports of one version by one monitor.
 
 An alert opens once a finding was an alarm in two of the last three windows. It closes after two
-windows in a row in which the finding is below half of what makes it an alarm: so it does not open
-and close with every window around that threshold. A window with too few rows counts as neither.
+windows in a row that are calm: the difference is below half of what makes it an alarm, or well
+within chance. So an alert does not open and close with every window around the thresholds. A window
+without a verdict, such as one with too few rows, counts as neither.
 """
 
 from collections.abc import Sequence
@@ -27,6 +28,8 @@ from registry.exact_json.values import JSONObject
 
 # Kinds of findings that say that nothing of their segment was compared.
 WITHOUT_VERDICT = (Kind.TOO_FEW_ROWS, Kind.NO_REFERENCE)
+# Adjusted; an alarm takes one below 0.01.
+MIN_CALM_P_VALUE = 0.05
 WINDOWS_LOOKED_AT = 3
 WINDOWS_TO_OPEN = 2
 WINDOWS_TO_CLOSE = 2
@@ -61,16 +64,15 @@ class Verdicts:
         return finding if finding and finding["severity"] else None
 
     def is_calm(self, subject: Subject) -> bool:
-        """Whether the finding is below half of its threshold; also if it is not compared any more,
-        but not if there is no verdict about it.
-        """
+        """Also if it is not compared any more, but not if there is no verdict about it."""
         finding = self._findings.get(subject)
         if finding is None:
             return subject.segment not in self._segments_without_verdict
-        value, threshold = finding["value"], finding["threshold"]
+        value, threshold, p_value = (finding[name] for name in ("value", "threshold", "adjusted_p"))
         if finding["severity"] or value is None or threshold is None:
             return False
-        return bool(value < threshold / 2)
+        # Of a small window, the difference alone may be large by chance, time and again.
+        return value < threshold / 2 or p_value is None or p_value > MIN_CALM_P_VALUE
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,10 @@ from registry.models import ModelVersion, Webhook, WebhookDelivery
 
 WARNING, SEVERE, NONE = finding(), finding("severe"), finding(None)
 # Below the threshold, but not below half of it.
-NEAR = finding(None, value=0.05)
+NEAR = finding(None, value=0.05, adjusted_p=0.05)
+# By chance, a small window differs as much.
+CHANCE = finding(None, value=0.2, adjusted_p=0.051)
+UNTESTED = finding(None, value=0.2, adjusted_p=None)
 NO_VERDICT = finding(None, value=None)
 TOO_FEW = too_few()
 OF_SEGMENT = {"segment": "feature:plan=gold"}
@@ -113,6 +116,7 @@ def test_an_alert_has_what_was_found_last(days: Days, version: ModelVersion) -> 
     ("windows", "closes_at"),
     [
         ([NONE, NONE], 2),
+        ([CHANCE, UNTESTED], 2),
         ([NEAR, NEAR, NONE, NONE], 4),
         ([NONE, NEAR, NONE], None),
         ([NONE, WARNING, NONE], None),
