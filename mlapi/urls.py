@@ -43,6 +43,8 @@ class Router(SimpleRouter):
 
 
 admin.site.site_header = admin.site.site_title = settings.APP_NAME
+# The index with the open alerts. That of the prediction log has its name from the app.
+admin.site.index_template = "admin/predictions/index.html"
 
 router = Router()
 # Flat and first: this route gets most requests, and each level of nesting would slow them.

@@ -9,11 +9,13 @@ from django.contrib.admin.utils import flatten_fieldsets
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
+from django.urls import URLPattern
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
 from predictions.evaluation.monitoring import admin as monitor_admin  # noqa: F401 -- registers itself
 from predictions.evaluation.monitoring.alerts import admin as alert_admin  # noqa: F401 -- registers
+from predictions.evaluation.monitoring.pages import views as monitoring_views
 from predictions.evaluation.outcomes import admin as outcome_admin  # noqa: F401 -- registers itself
 from predictions.evaluation.references import admin as reference_admin  # noqa: F401 -- itself
 from predictions.evaluation.replays import admin as replay_admin  # noqa: F401 -- registers itself
@@ -138,6 +140,9 @@ class PredictionAdmin(AuditedReadsAdmin):
         ("Data", {"fields": ("prediction", "output_json", "input_json", "metadata_json")}),
         ("Model file", {"fields": ("sha256",)}),
     )
+
+    def get_urls(self) -> list[URLPattern]:
+        return [*monitoring_views.url_patterns(self.admin_site), *super().get_urls()]
 
     def get_readonly_fields(
         self, request: HttpRequest, obj: Model | None = None

@@ -21,6 +21,10 @@ EXTENSION = Extension(
             "Quality", lambda version: reverse("admin:predictions_quality", args=[version.pk])
         ),
         AdminLink(
+            "Monitoring",
+            lambda version: reverse("admin:predictions_monitoring", args=[version.pk]),
+        ),
+        AdminLink(
             "References",
             lambda version: (
                 reverse("admin:predictions_reference_changelist")

@@ -47,6 +47,7 @@ ROOMS: dict[str, set[str]] = {
         "predictions.authentication",
         "predictions.evaluation.monitoring.admin",
         "predictions.evaluation.monitoring.alerts",
+        "predictions.evaluation.monitoring.pages.views",
         "predictions.evaluation.monitoring.work",
         "predictions.evaluation.outcomes.admin",
         "predictions.evaluation.counting.work",
@@ -104,6 +105,7 @@ ROOMS: dict[str, set[str]] = {
     "predictions.evaluation.references": COUNTING | SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.counting": COUNTING | SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.monitoring": MONITORING | SERVING | EVALUATION | REGISTRY,
+    "predictions.evaluation.monitoring.pages": MONITORING | SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.monitoring.alerts": MONITORING | SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.explanations": SERVING | EVALUATION | REGISTRY,
     "predictions.export": SERVING
@@ -122,6 +124,7 @@ ROOMS: dict[str, set[str]] = {
     | EXPORT
     | MONITORING
     | REGISTRY,
+    "predictions.templatetags": {"predictions.models"},
     "predictions.migrations": {"predictions.models", "registry.exact_json"},
     "predictions.testing": SERVING | EVALUATION | MONITORING | REGISTRY,
     # Floor 3: the project.
