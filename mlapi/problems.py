@@ -22,6 +22,13 @@ from mlapi.error_format import Problem
 from mlapi.error_messages import NON_FIELD_ERRORS, flatten, plain_detail, truncate
 from mlapi.server.in_flight import BodyTooSlow
 from predictions.authentication import CachedTokenAuthentication, error_for
+from predictions.evaluation.explanations.errors import (
+    ExplanationBusy,
+    ExplanationFailed,
+    ExplanationRefused,
+    ExplanationTimedOut,
+    ExplanationUnavailable,
+)
 from predictions.evaluation.monitoring.alerts.changes import AlertEnded
 from predictions.evaluation.monitoring.changes import (
     InvalidMonitor,
@@ -158,6 +165,11 @@ DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
     InvalidMonitor: HTTPStatus.BAD_REQUEST,
     AlertNotFound: HTTPStatus.NOT_FOUND,
     AlertEnded: HTTPStatus.CONFLICT,
+    ExplanationRefused: HTTPStatus.CONFLICT,
+    ExplanationBusy: HTTPStatus.SERVICE_UNAVAILABLE,
+    ExplanationFailed: HTTPStatus.UNPROCESSABLE_ENTITY,
+    ExplanationTimedOut: HTTPStatus.GATEWAY_TIMEOUT,
+    ExplanationUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     WebhookNotFound: HTTPStatus.NOT_FOUND,
     WebhookExists: HTTPStatus.CONFLICT,
 }

@@ -12,6 +12,7 @@ from mlapi.health import views as health
 from mlapi.metrics import UNMATCHED
 from mlapi.pages.documentation import RedocView, SchemaView, SwaggerView
 from mlapi.rest import schema as schema  # registers its extension of drf-spectacular
+from predictions.evaluation.explanations.views import ExplanationViewSet
 from predictions.evaluation.monitoring.alerts.views import AlertViewSet
 from predictions.evaluation.monitoring.views import MonitorReportViewSet, MonitorViewSet
 from predictions.evaluation.outcomes.views import OutcomeViewSet
@@ -96,6 +97,11 @@ urlpatterns = [
         r"^api/v1/models/(?P<pk>[0-9]{1,19})/invocations/?$",
         InvocationsView.as_view(),
         name="model-invocations",
+    ),
+    re_path(
+        r"^api/v1/predictions/(?P<pk>[0-9]{1,19})/explanation/?$",
+        ExplanationViewSet.as_view({"get": "retrieve"}),
+        name="prediction-explanation",
     ),
     re_path(
         r"^api/v1/replays/(?P<pk>[0-9]{1,19})/results/?$",

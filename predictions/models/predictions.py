@@ -341,22 +341,7 @@ class Prediction(models.Model):
 
 
 LISTED_FIELDS: Sequence[str] = [
-    "id",
-    "model_id",
-    "prediction",
-    "confidence",
-    "output",
-    "flags",
-    "metadata",
-    "status",
-    "latency_ms",
-    "request_id",
-    "user_id",
-    "reference",
-    "subject",
-    "alias",
-    "arm",
-    "primary_id",
-    "created_at",
-    "transaction_id",
+    *("id", "model_id", "prediction", "confidence", "output", "flags", "metadata"),
+    *("status", "latency_ms", "request_id", "user_id", "reference", "subject"),
+    *("alias", "arm", "primary_id", "created_at", "transaction_id"),
 ]

@@ -45,6 +45,7 @@ ROOMS: dict[str, set[str]] = {
     # Floor 2: run a model on input, record it, list it, evaluate it.
     "predictions": {
         "predictions.authentication",
+        "predictions.evaluation.explanations.admin",
         "predictions.evaluation.monitoring.admin",
         "predictions.evaluation.monitoring.alerts",
         "predictions.evaluation.monitoring.pages.views",
@@ -107,7 +108,10 @@ ROOMS: dict[str, set[str]] = {
     "predictions.evaluation.monitoring": MONITORING | SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.monitoring.pages": MONITORING | SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.monitoring.alerts": MONITORING | SERVING | EVALUATION | REGISTRY,
-    "predictions.evaluation.explanations": SERVING | EVALUATION | REGISTRY,
+    "predictions.evaluation.explanations": SERVING
+    | EVALUATION
+    | REGISTRY
+    | {"predictions.evaluation.references"},
     "predictions.export": SERVING
     | REGISTRY
     | {"predictions.export.destinations", "predictions.export.formats"},
@@ -140,6 +144,7 @@ ROOMS: dict[str, set[str]] = {
         "mlapi.rest",
         "mlapi.server",
         "predictions",
+        "predictions.evaluation.explanations",
         "predictions.kserve_v1",
         "predictions.mlflow",
         "predictions.open_inference",

@@ -193,6 +193,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         having(PREDICT), {"model_id": "{version}", "input_data": {"features": FEATURES}}
     ),
     ("get", "/api/v1/predictions/{prediction}/"): Operation(readable),
+    ("get", "/api/v1/predictions/{prediction}/explanation/"): Operation(readable),
     ("post", "/api/v1/predictions/batch/"): Operation(
         having(PREDICT), {"model_id": "{version}", "inputs": [{"features": FEATURES}]}
     ),

@@ -106,7 +106,7 @@ def test_every_path_rejects(client: APIClient, rejecting: ModelVersion) -> None:
     for name, face in faces.items():
         assert face.status_code == 400, name
         assert MESSAGE.removesuffix(".") in face.content.decode(), name
-        assert "features[1]" in face.content.decode(), name
+        assert "[1]" in face.content.decode(), name
     assert faces["single"].json()["errors"] == {"input_data.features[1]": [MESSAGE]}
     assert Prediction.objects.count() == 0
 
