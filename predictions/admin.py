@@ -146,6 +146,9 @@ class PredictionAdmin(AuditedReadsAdmin):
         ("Model file", {"fields": ("sha256",)}),
     )
 
+    def get_urls(self) -> list[URLPattern]:
+        return [*monitoring_views.url_patterns(self.admin_site), *super().get_urls()]
+
     def get_fieldsets(self, request: HttpRequest, obj: Model | None = None) -> Any:
         """With the explanation only if it is asked for: it may take seconds."""
         if not explanations.is_wanted(request):
@@ -154,9 +157,6 @@ class PredictionAdmin(AuditedReadsAdmin):
             (title, {"fields": (EXPLANATION,)} if EXPLAIN_LINK in options["fields"] else options)
             for title, options in self.fieldsets
         ]
-
-    def get_urls(self) -> list[URLPattern]:
-        return [*monitoring_views.url_patterns(self.admin_site), *super().get_urls()]
 
     def get_readonly_fields(
         self, request: HttpRequest, obj: Model | None = None

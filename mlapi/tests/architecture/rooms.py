@@ -49,11 +49,11 @@ ROOMS: dict[str, set[str]] = {
     # Floor 2: run a model on input, record it, list it, evaluate it.
     "predictions": {
         "predictions.authentication",
+        "predictions.evaluation.explanations.admin",
         "predictions.evaluation.monitoring.admin",
         "predictions.evaluation.monitoring.alerts",
         "predictions.evaluation.monitoring.pages.views",
         "predictions.evaluation.monitoring.work",
-        "predictions.evaluation.explanations.admin",
         "predictions.evaluation.outcomes.admin",
         "predictions.evaluation.counting.work",
         "predictions.evaluation.promotion.gate",
