@@ -29,7 +29,14 @@ from predictions.evaluation.explanations.errors import (
     ExplanationTimedOut,
     ExplanationUnavailable,
 )
+from predictions.evaluation.monitoring.alerts.changes import AlertEnded
+from predictions.evaluation.monitoring.changes import (
+    InvalidMonitor,
+    MonitorExists,
+    TooManyMonitors,
+)
 from predictions.evaluation.outcomes.recording import OutcomesRefused
+from predictions.evaluation.promotion.requirements import InvalidRequirement, PromotionRefused
 from predictions.evaluation.quality.tasks import NoQuality
 from predictions.evaluation.references.errors import (
     ParquetUnavailable,
@@ -38,13 +45,15 @@ from predictions.evaluation.references.errors import (
     ReferenceTooLarge,
 )
 from predictions.evaluation.replays.plan import InputsMasked
-from predictions.evaluation.replays.promotion_gate import InvalidRequirement, PromotionRefused
 from predictions.evaluation.replays.runner import ReplayBusy, ReplayTaken, ReplayTooLarge
 from predictions.export.formats import FormatUnavailable
 from predictions.export.streaming import ExportBusy
 from predictions.following import LogRestored
 from predictions.models import (
+    AlertNotFound,
     LegalHoldNotFound,
+    MonitorNotFound,
+    MonitorReportNotFound,
     PredictionNotFound,
     ReferenceNotFound,
     ReplayNotFound,
@@ -60,7 +69,7 @@ from predictions.serving.services import (
     PredictionTimedOut,
     PredictionUnavailable,
 )
-from registry.access.keys.changes import ApiKeyEnded, ApiKeyNotFound, TooManyApiKeys
+from registry.access.keys.changes import ApiKeyEnded, TooManyApiKeys
 from registry.access.limits import RateLimited
 from registry.aliases.decisions import RequestClosed
 from registry.aliases.recording import AliasMoved, ApprovalRequired
@@ -72,7 +81,7 @@ from registry.artifacts.errors import (
     StorageUnavailable,
 )
 from registry.loading.errors import ArtifactMissing, ModelNotReady, ModelQuarantined
-from registry.models import ModelNotFound, RequestNotFound, WebhookNotFound
+from registry.models import ApiKeyNotFound, ModelNotFound, RequestNotFound, WebhookNotFound
 from registry.open_inference.binary import TensorError
 from registry.registered_models.changes import RegisteredModelExists, RegisteredModelInUse
 from registry.registered_models.grants import GrantNotFound
@@ -149,6 +158,13 @@ DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
     PromotionRefused: HTTPStatus.CONFLICT,
     OutcomesRefused: HTTPStatus.BAD_REQUEST,
     NoQuality: HTTPStatus.CONFLICT,
+    MonitorNotFound: HTTPStatus.NOT_FOUND,
+    MonitorReportNotFound: HTTPStatus.NOT_FOUND,
+    MonitorExists: HTTPStatus.CONFLICT,
+    TooManyMonitors: HTTPStatus.CONFLICT,
+    InvalidMonitor: HTTPStatus.BAD_REQUEST,
+    AlertNotFound: HTTPStatus.NOT_FOUND,
+    AlertEnded: HTTPStatus.CONFLICT,
     ExplanationRefused: HTTPStatus.CONFLICT,
     ExplanationBusy: HTTPStatus.SERVICE_UNAVAILABLE,
     ExplanationFailed: HTTPStatus.UNPROCESSABLE_ENTITY,

@@ -9,10 +9,14 @@ from django.contrib.admin.utils import flatten_fieldsets
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
+from django.urls import URLPattern
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
 from predictions.evaluation.explanations import admin as explanations
+from predictions.evaluation.monitoring import admin as monitor_admin  # noqa: F401 -- registers itself
+from predictions.evaluation.monitoring.alerts import admin as alert_admin  # noqa: F401 -- registers
+from predictions.evaluation.monitoring.pages import views as monitoring_views
 from predictions.evaluation.outcomes import admin as outcome_admin  # noqa: F401 -- registers itself
 from predictions.evaluation.references import admin as reference_admin  # noqa: F401 -- itself
 from predictions.evaluation.replays import admin as replay_admin  # noqa: F401 -- registers itself
@@ -141,6 +145,9 @@ class PredictionAdmin(AuditedReadsAdmin):
         ("Explanation", {"fields": (EXPLAIN_LINK,)}),
         ("Model file", {"fields": ("sha256",)}),
     )
+
+    def get_urls(self) -> list[URLPattern]:
+        return [*monitoring_views.url_patterns(self.admin_site), *super().get_urls()]
 
     def get_fieldsets(self, request: HttpRequest, obj: Model | None = None) -> Any:
         """With the explanation only if it is asked for: it may take seconds."""

@@ -186,6 +186,6 @@ def _check_approval(
     elif (
         attribution.user is not None
         and action in AliasMove.ACTIONS_TO_APPROVE
-        and RegisteredModel.objects.filter(name=row.name, needs_approval=True).exists()
+        and RegisteredModel.objects.needs_approval(row.name)
     ):
         raise ApprovalRequired(f"Somebody else must approve each move of {row}; ask for it")

@@ -25,13 +25,17 @@ SERVING = {
 EVALUATION = {
     "predictions.evaluation",
     "predictions.evaluation.outcomes",
+    "predictions.evaluation.promotion",
     "predictions.evaluation.quality",
     "predictions.evaluation.replays",
 }
 # Each of these rooms builds on those before it.
 DRIFT = {"predictions.evaluation.drift"}
 COUNTING = DRIFT | {"predictions.evaluation.references", "predictions.evaluation.counting"}
-MONITORING = COUNTING | {"predictions.evaluation.monitoring"}
+MONITORING = COUNTING | {
+    "predictions.evaluation.monitoring",
+    "predictions.evaluation.monitoring.alerts",
+}
 
 EXPORT = {"predictions.export", "predictions.export.destinations", "predictions.export.formats"}
 
@@ -41,14 +45,18 @@ ROOMS: dict[str, set[str]] = {
     # Floor 2: run a model on input, record it, list it, evaluate it.
     "predictions": {
         "predictions.authentication",
+        "predictions.evaluation.monitoring.admin",
+        "predictions.evaluation.monitoring.alerts",
+        "predictions.evaluation.monitoring.pages.views",
+        "predictions.evaluation.monitoring.work",
         "predictions.evaluation.explanations.admin",
         "predictions.evaluation.outcomes.admin",
         "predictions.evaluation.counting.work",
+        "predictions.evaluation.promotion.gate",
         "predictions.evaluation.quality.admin",
         "predictions.evaluation.references.admin",
         "predictions.evaluation.references.scoring",
         "predictions.evaluation.replays.admin",
-        "predictions.evaluation.replays.promotion_gate",
         "predictions.evaluation.replays.announcements",
         "predictions.models",
         "predictions.retention.admin",
@@ -93,10 +101,13 @@ ROOMS: dict[str, set[str]] = {
     "predictions.evaluation.outcomes": SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.quality": SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.replays": SERVING | EVALUATION | REGISTRY,
+    "predictions.evaluation.promotion": MONITORING | SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.drift": {"predictions.evaluation.intervals"},
     "predictions.evaluation.references": COUNTING | SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.counting": COUNTING | SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.monitoring": MONITORING | SERVING | EVALUATION | REGISTRY,
+    "predictions.evaluation.monitoring.pages": MONITORING | SERVING | EVALUATION | REGISTRY,
+    "predictions.evaluation.monitoring.alerts": MONITORING | SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.explanations": SERVING
     | EVALUATION
     | REGISTRY
@@ -117,6 +128,7 @@ ROOMS: dict[str, set[str]] = {
     | EXPORT
     | MONITORING
     | REGISTRY,
+    "predictions.templatetags": {"predictions.models"},
     "predictions.migrations": {"predictions.models", "registry.exact_json"},
     "predictions.testing": SERVING | EVALUATION | MONITORING | REGISTRY,
     # Floor 3: the project.

@@ -22,8 +22,9 @@ from predictions.evaluation.references import services
 from predictions.evaluation.references.building import ComparedVersion
 from predictions.evaluation.references.services import Source
 from predictions.evaluation.references.tables import Rows
-from predictions.models import Outcome, Prediction, Reference, Replay
+from predictions.models import Alert, MonitorReport, Outcome, Prediction, Reference, Replay
 from predictions.retention import holds
+from predictions.testing.monitors import make_alert, make_report
 from registry.access.keys.changes import create_key
 from registry.aliases import moves
 from registry.models import AliasRequest, Grant, ModelVersion, RegisteredModel, Webhook
@@ -102,6 +103,8 @@ def make_target(version: ModelVersion, author: User, other: User) -> Fields:
     if not Reference.objects.filter(model=version).exists():
         set_small_reference(version)
     key, _ = create_key(name="key", owner=author, scopes=[])
+    alert = Alert.objects.filter(model=version).first() or make_alert(version)
+    report = MonitorReport.objects.filter(model=version).first() or make_report(alert)
     return {
         "name": version.name,
         "key": key.pk,
@@ -110,6 +113,9 @@ def make_target(version: ModelVersion, author: User, other: User) -> Fields:
         "request": request.pk,
         "grant": grant.pk,
         "replay": replay.pk,
+        "monitor": alert.monitor_id,
+        "alert": alert.pk,
+        "report": report.pk,
     }
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from predictions.evaluation.drift.comparisons import (
+    ALPHA,
     MIN_ROWS,
     Comparison,
     Kind,
@@ -22,8 +23,6 @@ from predictions.evaluation.drift.measures import holm
 from predictions.evaluation.drift.profiles import Profile
 from predictions.evaluation.drift.variables import compared_variable
 
-# The chance that a report with no change at all has an alarm.
-ALPHA = 0.01
 MAX_REASON_LENGTH = 1000
 
 

@@ -115,36 +115,42 @@ def chi_squared_tail(statistic: float, degrees: int) -> float:
 
 
 def homogeneity(a: FloatArray, b: FloatArray) -> tuple[float, float, int]:
-    """Pearson's chi-squared test that two rows of counts have the same shares.
+    """Whether two rows of counts have the same shares: Pearson's chi-squared and its p-value.
 
-    Gives the statistic, its p-value, and the degrees of freedom. Bins that are empty in both are
+    Gives the statistic, the p-value and the degrees of freedom. Bins that are empty in both are
     left out. Both rows must have a positive sum.
+
+    The p-value is the larger of those of Pearson's statistic and of the likelihood ratio
+    (G = 2 Σ O ln(O / E)). For few expected rows Pearson's finds surpluses too significant, twice as
+    often at p = 0.0002 as it should, and the ratio finds gaps so; neither has the other's fault.
     """
     used = a + b > 0
-    a, b = a[used], b[used]
-    n, m = float(a.sum()), float(b.sum())
-    # Σ (a - E)² / E over both rows, in the form for two rows.
-    differences = a * math.sqrt(m / n) - b * math.sqrt(n / m)
-    statistic = float((differences**2 / (a + b)).sum())
-    degrees = len(a) - 1
-    return statistic, chi_squared_tail(statistic, degrees) if degrees else 1.0, degrees
+    rows = np.stack((a[used], b[used]))
+    expected = rows.sum(axis=1, keepdims=True) * rows.sum(axis=0) / rows.sum()
+    degrees = rows.shape[1] - 1
+    statistic = float(((rows - expected) ** 2 / expected).sum())
+    logarithms = np.log(np.where(rows > 0, rows, expected) / expected)
+    likelihood_ratio = 2 * float((rows * logarithms).sum())
+    if not degrees:
+        return statistic, 1.0, degrees
+    return statistic, chi_squared_tail(min(statistic, likelihood_ratio), degrees), degrees
 
 
-def kolmogorov_tail(distance: float, n: float, m: float) -> float:
-    """The p-value of a two-sample Kolmogorov-Smirnov distance, in the limit of large samples.
+def rank_sum(a: FloatArray, b: FloatArray) -> float:
+    """The two-sided p-value of the rank-sum test, where all values of a bin are ties.
 
-    Too large rather than too small for few rows or values that repeat. The alternating series of
-    N. Smirnov, "Table for estimating the goodness of fit of empirical distributions", Annals of
-    Mathematical Statistics 19 (1948), 279-281; near 0 its theta transform.
+    Finds values that moved up or down with far fewer rows than the chi-squared test, which does not
+    know the order of the bins: H. B. Mann and D. R. Whitney, "On a test of whether one of two
+    random variables is stochastically larger than the other", Annals of Mathematical Statistics 18
+    (1947), 50-60. By the normal approximation, with the variance for ties.
     """
-    x = distance * math.sqrt(n * m / (n + m))
-    if x < 0.2:
-        return 1.0  # to 1e-12
-    if x < 1:
-        odd = [(2 * k - 1) ** 2 for k in range(1, 8)]
-        series = math.fsum(math.exp(-o * math.pi**2 / (8 * x * x)) for o in odd)
-        return 1 - math.sqrt(2 * math.pi) / x * series
-    return 2 * math.fsum((-1) ** (k - 1) * math.exp(-2 * k * k * x * x) for k in range(1, 8))
+    n, m = float(a.sum()), float(b.sum())
+    ties, total = a + b, n + m
+    wins = float((a * (np.cumsum(b) - b / 2)).sum())
+    variance = n * m / 12 * (total + 1 - float((ties**3 - ties).sum()) / (total * (total - 1)))
+    if variance <= 0:
+        return 1.0
+    return 2 * normal_tail(abs(wins - n * m / 2) / math.sqrt(variance))
 
 
 def excess(hits: int, rows: int, reference_hits: int, reference_rows: int) -> float:

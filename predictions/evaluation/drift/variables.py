@@ -1,5 +1,6 @@
 """The comparisons of one variable: its distribution, and values that should not be there."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -87,6 +88,7 @@ def _drift(
     figures: dict[str, Any] = {
         "rows": int(now.bins.sum()),
         "chi_squared": statistic,
+        "chi_squared_p": p_value,
         "degrees_of_freedom": degrees,
         "psi": psi,
         "jensen_shannon": measures.jensen_shannon(a, b),
@@ -97,7 +99,7 @@ def _drift(
         reason, of_numbers = _figures_of_numbers(bins, now, before, a, b)
         figures |= of_numbers
         # Two tests of one question: the smaller p-value, doubled (Bonferroni).
-        p_value = min(1.0, 2 * min(p_value, of_numbers["kolmogorov_smirnov_p"]))
+        p_value = min(1.0, 2 * min(p_value, of_numbers["rank_sum_p"]))
     else:
         reason = reasons.categories_moved(bins, now, before)
         if bins.distinct > MANY_CATEGORIES and not limits.severity(value):
@@ -116,11 +118,14 @@ def _figures_of_numbers(
     """What happened in words, and figures of bins that have an order."""
     reason, quantiles = reasons.number_moved(bins, now, before)
     distance = measures.kolmogorov_smirnov(a, b)
-    wasserstein = measures.wasserstein(a, b, reasons.representatives(bins, now))
+    # Of values near the largest numbers there are, the distance may be none.
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        values = reasons.representatives(bins, now)
+        spread = measures.wasserstein(a, b, values) / bins.sd if bins.sd else math.nan
     return reason, {
         "kolmogorov_smirnov": distance,
-        "kolmogorov_smirnov_p": measures.kolmogorov_tail(distance, float(a.sum()), float(b.sum())),
-        "wasserstein_per_sd": wasserstein / bins.sd if bins.sd else None,
+        "rank_sum_p": measures.rank_sum(a, b),
+        "wasserstein_per_sd": spread if math.isfinite(spread) else None,
         **quantiles,
     }
 

@@ -36,11 +36,6 @@ Kind, Status = AliasRequest.Kind, AliasRequest.Status
 MAX_PENDING_PER_MODEL = 100
 
 
-def is_needed(name: str) -> bool:
-    """Whether somebody else must approve a user's moves of the aliases of this model."""
-    return RegisteredModel.objects.filter(name=name, needs_approval=True).exists()
-
-
 # -- asking
 
 
