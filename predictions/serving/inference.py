@@ -19,12 +19,14 @@ from registry.runtimes.base import (
     require_valid_outputs,
 )
 from registry.signatures.arrangement import arrange
-from registry.signatures.checking import Violations
+from registry.signatures.checking import Checks
 from registry.signatures.signature import Output, Signature
 from registry.signatures.validation import InvalidInput
 
 # One array of shape (n, ...) for each input of a signature.
 Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
+# The places of some rows, and the rows as arrays.
+Run: TypeAlias = tuple[Sequence[int], Arrays]
 
 
 def answer_rows(
@@ -53,24 +55,12 @@ def answer_rows(
         return call.score(arrange(model.signature, rows))
     answers: list[Answer | None] = [None] * len(rows)
     flags: dict[int, list[str]] = {}
-    groups: dict[tuple[tuple[int, ...], ...], tuple[list[int], list[Arrays]]] = {}
-    for run, arrays in _arrange_each(model.signature, rows, answers, all_must_fit):
-        places: Sequence[int] = run
-        if model.checks is not None:
-            violations = model.checks.find(arrays)
-            flags |= {run[row]: names for row, names in violations.flags.items()}
-            if violations.errors:
-                places, arrays = _without_rejected(run, arrays, violations, answers, all_must_fit)
-            if not places:
-                continue
-        shape = tuple(array.shape[1:] for array in arrays.values())
-        indexes, pieces = groups.setdefault(shape, ([], []))
-        indexes += places
-        pieces.append(arrays)
-    for indexes, pieces in groups.values():
-        scored = call.score(_joined(pieces))
-        for index, answer in zip(indexes, scored, strict=True):
-            answers[index] = answer
+    runs: Iterator[Run] = _arrange_each(model.signature, rows, answers, all_must_fit)
+    if model.checks is not None:
+        runs = _allowed(model.checks, runs, answers, flags, all_must_fit)
+    for places, pieces in _by_shape(runs):
+        for place, answer in zip(places, call.score(_joined(pieces)), strict=True):
+            answers[place] = answer
     complete = [answer for answer in answers if answer is not None]
     for index, names in flags.items():
         complete[index].flags = names
@@ -85,7 +75,7 @@ def _arrange_each(
     rows: Sequence[object],
     answers: list[Answer | None],
     all_must_fit: bool,
-) -> Iterator[tuple[range, Arrays]]:
+) -> Iterator[Run]:
     """Yield runs of rows that fit, with their places; put the errors of the others in `answers`,
     or with `all_must_fit` raise the first.
 
@@ -109,23 +99,40 @@ def _arrange_each(
         start = end
 
 
-def _without_rejected(
-    places: range,
-    arrays: Arrays,
-    violations: Violations,
+def _allowed(
+    checks: Checks,
+    runs: Iterator[Run],
     answers: list[Answer | None],
+    flags: dict[int, list[str]],
     all_must_fit: bool,
-) -> tuple[list[int], Arrays]:
-    """The rows that no constraint rejects; puts the errors of the others in `answers`, or with
-    `all_must_fit` raises the first.
+) -> Iterator[Run]:
+    """Yield runs without the rows that constraints reject, whose errors become answers, or with
+    `all_must_fit` the first is raised; put the flags of rows in `flags`.
     """
-    for row in sorted(violations.errors):
-        error = InvalidInput(places[row], violations.errors[row])
-        if all_must_fit:
-            raise error
-        answers[places[row]] = Answer(error=error)
-    kept = [row for row in range(len(places)) if row not in violations.errors]
-    return [places[row] for row in kept], {name: array[kept] for name, array in arrays.items()}
+    for places, arrays in runs:
+        found = checks.find(arrays)
+        flags |= {places[row]: names for row, names in found.flags.items()}
+        if not found.errors:
+            yield places, arrays
+            continue
+        for row in sorted(found.errors):
+            error = InvalidInput(places[row], found.errors[row])
+            if all_must_fit:
+                raise error
+            answers[places[row]] = Answer(error=error)
+        if kept := [row for row in range(len(places)) if row not in found.errors]:
+            yield [places[row] for row in kept], {k: array[kept] for k, array in arrays.items()}
+
+
+def _by_shape(runs: Iterator[Run]) -> list[tuple[list[int], list[Arrays]]]:
+    """The places and arrays of all rows of each shape."""
+    groups: dict[tuple[tuple[int, ...], ...], tuple[list[int], list[Arrays]]] = {}
+    for places, arrays in runs:
+        shape = tuple(array.shape[1:] for array in arrays.values())
+        all_places, pieces = groups.setdefault(shape, ([], []))
+        all_places += places
+        pieces.append(arrays)
+    return list(groups.values())
 
 
 def has_varying_shape(signature: Signature) -> bool:
