@@ -24,7 +24,7 @@ from rest_framework_simplejwt.settings import api_settings as jwt_settings
 from rest_framework_simplejwt.views import TokenObtainPairView, TokenRefreshView, TokenVerifyView
 
 from mlapi.accounts.logins import record_login
-from mlapi.problems import Problem
+from mlapi.error_format import Problem
 from mlapi.proxies.addresses import client_address
 from mlapi.rest.parsers import FormParser, JSONParser
 from predictions.authentication import RefreshToken, UntypedToken

@@ -1,18 +1,12 @@
-"""The error format and the status of each exception.
-
-Errors are problem details (RFC 9457), except below /v1 and /v2, which have the format of KServe's
-protocols, and in a browser below /admin, where they are pages.
-"""
+"""The status of each exception, and the handlers that turn exceptions into errors."""
 
 import logging
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TypedDict
 
-import orjson
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.core.signals import got_request_exception
 from django.db import InterfaceError, OperationalError
@@ -24,19 +18,46 @@ from rest_framework.request import Request
 
 from mlapi.bodies.streams import BodyDamaged, BodyError, BodyIncomplete, BodyTooLarge
 from mlapi.configuration.refusals import public_message
+from mlapi.error_format import Problem
 from mlapi.error_messages import NON_FIELD_ERRORS, flatten, plain_detail, truncate
-from mlapi.pages.errors import error_page, is_page_wanted
 from mlapi.server.in_flight import BodyTooSlow
 from predictions.authentication import CachedTokenAuthentication, error_for
+from predictions.evaluation.explanations.errors import (
+    ExplanationBusy,
+    ExplanationFailed,
+    ExplanationRefused,
+    ExplanationTimedOut,
+    ExplanationUnavailable,
+)
+from predictions.evaluation.monitoring.alerts.changes import AlertEnded
+from predictions.evaluation.monitoring.changes import (
+    InvalidMonitor,
+    MonitorExists,
+    TooManyMonitors,
+)
 from predictions.evaluation.outcomes.recording import OutcomesRefused
+from predictions.evaluation.promotion.requirements import InvalidRequirement, PromotionRefused
 from predictions.evaluation.quality.tasks import NoQuality
+from predictions.evaluation.references.errors import (
+    ParquetUnavailable,
+    ReferenceBusy,
+    ReferenceRefused,
+    ReferenceTooLarge,
+)
 from predictions.evaluation.replays.plan import InputsMasked
-from predictions.evaluation.replays.promotion_gate import InvalidRequirement, PromotionRefused
 from predictions.evaluation.replays.runner import ReplayBusy, ReplayTaken, ReplayTooLarge
 from predictions.export.formats import FormatUnavailable
 from predictions.export.streaming import ExportBusy
 from predictions.following import LogRestored
-from predictions.models import LegalHoldNotFound, PredictionNotFound, ReplayNotFound
+from predictions.models import (
+    AlertNotFound,
+    LegalHoldNotFound,
+    MonitorNotFound,
+    MonitorReportNotFound,
+    PredictionNotFound,
+    ReferenceNotFound,
+    ReplayNotFound,
+)
 from predictions.retention.errors import ErasureTooLarge, HeldByLaw, LegalHoldReleased, NamesSubject
 from predictions.serving.guards import CallerInactive
 from predictions.serving.idempotency import InvalidKey, KeyReused
@@ -48,7 +69,7 @@ from predictions.serving.services import (
     PredictionTimedOut,
     PredictionUnavailable,
 )
-from registry.access.keys.changes import ApiKeyEnded, ApiKeyNotFound, TooManyApiKeys
+from registry.access.keys.changes import ApiKeyEnded, TooManyApiKeys
 from registry.access.limits import RateLimited
 from registry.aliases.decisions import RequestClosed
 from registry.aliases.recording import AliasMoved, ApprovalRequired
@@ -60,7 +81,7 @@ from registry.artifacts.errors import (
     StorageUnavailable,
 )
 from registry.loading.errors import ArtifactMissing, ModelNotReady, ModelQuarantined
-from registry.models import ModelNotFound, RequestNotFound, WebhookNotFound
+from registry.models import ApiKeyNotFound, ModelNotFound, RequestNotFound, WebhookNotFound
 from registry.open_inference.binary import TensorError
 from registry.registered_models.changes import RegisteredModelExists, RegisteredModelInUse
 from registry.registered_models.grants import GrantNotFound
@@ -70,10 +91,8 @@ from registry.webhooks.changes import WebhookExists
 
 logger = logging.getLogger(__name__)
 
-MEDIA_TYPE = "application/problem+json"
 # As simplejwt's, which DRF sends with the errors of authentication.
 CHALLENGE = 'Bearer realm="api"'
-PROTOCOL_PATHS = ("/v1", "/v2")
 
 # The exceptions of the apps; str(error) is the message for the caller. They may have `errors`
 # (messages by field path), `retry_after` (seconds) and `extensions` (more members of the problem).
@@ -125,6 +144,11 @@ DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
     HeldByLaw: HTTPStatus.CONFLICT,
     LegalHoldNotFound: HTTPStatus.NOT_FOUND,
     LegalHoldReleased: HTTPStatus.CONFLICT,
+    ReferenceNotFound: HTTPStatus.NOT_FOUND,
+    ReferenceRefused: HTTPStatus.BAD_REQUEST,
+    ReferenceTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    ReferenceBusy: HTTPStatus.SERVICE_UNAVAILABLE,
+    ParquetUnavailable: HTTPStatus.NOT_IMPLEMENTED,
     ReplayNotFound: HTTPStatus.NOT_FOUND,
     InputsMasked: HTTPStatus.CONFLICT,
     ReplayTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
@@ -134,69 +158,21 @@ DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
     PromotionRefused: HTTPStatus.CONFLICT,
     OutcomesRefused: HTTPStatus.BAD_REQUEST,
     NoQuality: HTTPStatus.CONFLICT,
+    MonitorNotFound: HTTPStatus.NOT_FOUND,
+    MonitorReportNotFound: HTTPStatus.NOT_FOUND,
+    MonitorExists: HTTPStatus.CONFLICT,
+    TooManyMonitors: HTTPStatus.CONFLICT,
+    InvalidMonitor: HTTPStatus.BAD_REQUEST,
+    AlertNotFound: HTTPStatus.NOT_FOUND,
+    AlertEnded: HTTPStatus.CONFLICT,
+    ExplanationRefused: HTTPStatus.CONFLICT,
+    ExplanationBusy: HTTPStatus.SERVICE_UNAVAILABLE,
+    ExplanationFailed: HTTPStatus.UNPROCESSABLE_ENTITY,
+    ExplanationTimedOut: HTTPStatus.GATEWAY_TIMEOUT,
+    ExplanationUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     WebhookNotFound: HTTPStatus.NOT_FOUND,
     WebhookExists: HTTPStatus.CONFLICT,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """An error response. `errors` holds messages by field path, such as `rows[0].age`."""
-
-    status: int
-    detail: str
-    type: str = "about:blank"
-    title: str = ""
-    errors: Mapping[str, list[str]] = field(default_factory=dict)
-    extensions: Mapping[str, object] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-    def response(self, request: HttpRequest) -> HttpResponse:
-        if has_protocol_errors(request.path_info):
-            return self._protocol_response()
-        if is_page_wanted(request):
-            return self._page_response(request)
-        body: dict[str, object] = {
-            "type": self.type,
-            "title": self.title or HTTPStatus(self.status).phrase,
-            "status": self.status,
-            "detail": self.detail,
-            "request_id": getattr(request, "request_id", ""),
-            **self.extensions,
-        }
-        if self.errors:
-            body["errors"] = self.errors
-        return HttpResponse(
-            orjson.dumps(body),
-            status=self.status,
-            content_type=MEDIA_TYPE,
-            headers=dict(self.headers),
-        )
-
-    def _page_response(self, request: HttpRequest) -> HttpResponse:
-        title = self.title or HTTPStatus(self.status).phrase
-        page = error_page(request, status=self.status, title=title, detail=self.detail)
-        return HttpResponse(page, status=self.status, headers=dict(self.headers))
-
-    def _protocol_response(self) -> HttpResponse:
-        # This format has one text for the detail and all messages.
-        remaining = (
-            f"{path}: {message}"
-            for path, messages in self.errors.items()
-            for message in messages
-            # The detail may have the message without its full stop: see `join_messages`.
-            if message.removesuffix(".") not in self.detail
-        )
-        return HttpResponse(
-            orjson.dumps({"error": truncate(join_messages([self.detail, *remaining]))}),
-            status=self.status,
-            content_type="application/json",
-            headers=dict(self.headers),
-        )
-
-
-def has_protocol_errors(path: str) -> bool:
-    return any(path == root or path.startswith(f"{root}/") for root in PROTOCOL_PATHS)
 
 
 class HandlerContext(TypedDict):

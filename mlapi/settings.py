@@ -112,6 +112,10 @@ MAX_ARTIFACT_BYTES = environment.integer("MAX_ARTIFACT_BYTES", str(2**30), minim
 MAX_REQUEST_BYTES = environment.integer("MAX_REQUEST_BYTES", str(10 * 2**20), minimum=1024)
 MAX_BATCH_ROWS = environment.integer("MAX_BATCH_ROWS", "10000", minimum=1, maximum=1_000_000)
 MAX_REPLAY_ROWS = environment.integer("MAX_REPLAY_ROWS", "10000", minimum=1, maximum=1_000_000)
+MAX_REFERENCE_BYTES = environment.integer("MAX_REFERENCE_BYTES", str(2**27), minimum=1024)
+MAX_REFERENCE_ROWS = environment.integer(
+    "MAX_REFERENCE_ROWS", "100000", minimum=1000, maximum=1_000_000
+)
 MAX_NDJSON_BYTES = environment.integer("MAX_NDJSON_BYTES", str(2**28), minimum=1024)
 IDEMPOTENCY_KEY_HOURS = environment.integer("IDEMPOTENCY_KEY_HOURS", "24", minimum=1, maximum=8760)
 PREDICTION_TIMEOUT_SECONDS = environment.integer(
@@ -214,6 +218,18 @@ WEBHOOK_KEEP_DAYS = environment.integer("WEBHOOK_KEEP_DAYS", "30", minimum=1, ma
 # How long a move of an alias waits for the approval of another user.
 APPROVAL_HOURS = environment.integer("APPROVAL_HOURS", "168", minimum=1, maximum=8760)
 
+# E-mail: alerts of monitors. Nothing is sent without EMAIL_HOST.
+
+EMAIL_HOST = environment.text("EMAIL_HOST")
+EMAIL_PORT = environment.integer("EMAIL_PORT", "587", minimum=1, maximum=65_535)
+EMAIL_HOST_USER = environment.text("EMAIL_HOST_USER")
+EMAIL_HOST_PASSWORD = environment.text("EMAIL_HOST_PASSWORD")
+_email_security = environment.choice("EMAIL_SECURITY", "starttls", ("starttls", "tls", "none"))
+EMAIL_USE_TLS = _email_security == "starttls"
+EMAIL_USE_SSL = _email_security == "tls"
+EMAIL_TIMEOUT = environment.integer("EMAIL_TIMEOUT", "20", minimum=1, maximum=300)
+DEFAULT_FROM_EMAIL = environment.text("EMAIL_FROM", "mlapi@localhost")
+
 # The server: connections and workers
 
 MAX_CONNECTIONS = environment.integer("MAX_CONNECTIONS", "1000", minimum=16, maximum=1_000_000)
@@ -314,6 +330,8 @@ SPECTACULAR_SETTINGS = {
         "ReplayResultStatus": "predictions.models.ReplayResult.Status",
         "ApprovalKind": "registry.models.AliasRequest.Kind",
         "WebhookDeliveryState": "registry.models.WebhookDelivery.State",
+        "AlertSeverity": "predictions.models.Severity",
+        "MonitorReportStatus": "predictions.models.MonitorReport.Status",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

@@ -12,8 +12,12 @@ from mlapi.health import views as health
 from mlapi.metrics import UNMATCHED
 from mlapi.pages.documentation import RedocView, SchemaView, SwaggerView
 from mlapi.rest import schema as schema  # registers its extension of drf-spectacular
+from predictions.evaluation.explanations.views import ExplanationViewSet
+from predictions.evaluation.monitoring.alerts.views import AlertViewSet
+from predictions.evaluation.monitoring.views import MonitorReportViewSet, MonitorViewSet
 from predictions.evaluation.outcomes.views import OutcomeViewSet
 from predictions.evaluation.quality.views import AliasComparisonViewSet, ModelQualityViewSet
+from predictions.evaluation.references.views import ReferenceViewSet
 from predictions.evaluation.replays.views import ReplayResultViewSet, ReplayViewSet
 from predictions.export.views import ExportViewSet
 from predictions.kserve_v1 import views as v1
@@ -40,6 +44,8 @@ class Router(SimpleRouter):
 
 
 admin.site.site_header = admin.site.site_title = settings.APP_NAME
+# The index with the open alerts. That of the prediction log has its name from the app.
+admin.site.index_template = "admin/predictions/index.html"
 
 router = Router()
 # Flat and first: this route gets most requests, and each level of nesting would slow them.
@@ -53,12 +59,16 @@ router.register("api/v1/webhooks", WebhookViewSet, basename="webhook")
 router.register("api/v1/erasures", ErasureViewSet, basename="erasure")
 router.register("api/v1/legal-holds", LegalHoldViewSet, basename="legal-hold")
 router.register("api/v1/registered-models", RegisteredModelViewSet, basename="registered-model")
+router.register("api/v1/monitors", MonitorViewSet, basename="monitor")
+router.register("api/v1/alerts", AlertViewSet, basename="alert")
 router.register("api/v1/alias-requests", AliasRequestViewSet, basename="alias-request")
 
 GRANTS = rf"^api/v1/registered-models/(?P<name>{NAME})/grants"
 ALIAS = r"^api/v1/aliases/(?P<name>[^/]+)/(?P<alias>[^/]+)"
 
 WEBHOOK_DELIVERIES = r"^api/v1/webhooks/(?P<pk>[0-9]{1,19})/deliveries"
+
+MONITOR_REPORTS = r"^api/v1/monitors/(?P<pk>[0-9]{1,19})/reports"
 
 # A model specifier: `name`, `name@alias` or `name:version`.
 SPECIFIER = r"(?P<name>[A-Za-z0-9._+@:-]{1,151})"
@@ -89,14 +99,34 @@ urlpatterns = [
         name="model-invocations",
     ),
     re_path(
+        r"^api/v1/predictions/(?P<pk>[0-9]{1,19})/explanation/?$",
+        ExplanationViewSet.as_view({"get": "retrieve"}),
+        name="prediction-explanation",
+    ),
+    re_path(
         r"^api/v1/replays/(?P<pk>[0-9]{1,19})/results/?$",
         ReplayResultViewSet.as_view({"get": "list"}),
         name="replay-results",
     ),
     re_path(
+        r"^api/v1/models/(?P<pk>[0-9]{1,19})/reference/?$",
+        ReferenceViewSet.as_view({"get": "retrieve", "put": "update"}),
+        name="model-reference",
+    ),
+    re_path(
         r"^api/v1/models/(?P<pk>[0-9]{1,19})/quality/?$",
         ModelQualityViewSet.as_view({"get": "list"}),
         name="model-quality",
+    ),
+    re_path(
+        MONITOR_REPORTS + r"/?$",
+        MonitorReportViewSet.as_view({"get": "list"}),
+        name="monitor-reports",
+    ),
+    re_path(
+        MONITOR_REPORTS + r"/(?P<report_id>[0-9]{1,19})/?$",
+        MonitorReportViewSet.as_view({"get": "retrieve"}),
+        name="monitor-report",
     ),
     re_path(
         WEBHOOK_DELIVERIES + r"/?$",

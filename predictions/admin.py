@@ -9,10 +9,16 @@ from django.contrib.admin.utils import flatten_fieldsets
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
+from django.urls import URLPattern
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
+from predictions.evaluation.explanations import admin as explanations
+from predictions.evaluation.monitoring import admin as monitor_admin  # noqa: F401 -- registers itself
+from predictions.evaluation.monitoring.alerts import admin as alert_admin  # noqa: F401 -- registers
+from predictions.evaluation.monitoring.pages import views as monitoring_views
 from predictions.evaluation.outcomes import admin as outcome_admin  # noqa: F401 -- registers itself
+from predictions.evaluation.references import admin as reference_admin  # noqa: F401 -- itself
 from predictions.evaluation.replays import admin as replay_admin  # noqa: F401 -- registers itself
 from predictions.filters import PredictionQuery
 from predictions.models import Outcome, Prediction, attach_outcomes
@@ -30,6 +36,9 @@ from registry.readonly_admin import (
 if TYPE_CHECKING:
     from django.contrib.admin.filters import _ListFilterChoices
     from django.contrib.admin.options import ModelAdmin
+
+
+EXPLAIN_LINK, EXPLANATION = "explanation_link", "explanation"
 
 
 class CreatedBeforeFilter(admin.SimpleListFilter):
@@ -101,7 +110,20 @@ class PredictionAdmin(AuditedReadsAdmin):
         ("model", admin.RelatedFieldListFilter),
     )
     fieldsets = (
-        (None, {"fields": ("model_link", "status", "error", "answer", "confidence", "outcome")}),
+        (
+            None,
+            {
+                "fields": (
+                    "model_link",
+                    "status",
+                    "error",
+                    "answer",
+                    "confidence",
+                    "flag_texts",
+                    "outcome",
+                )
+            },
+        ),
         (
             "About",
             {
@@ -120,13 +142,26 @@ class PredictionAdmin(AuditedReadsAdmin):
             {"fields": ("created_at", "user_link", "key_link", "request_link", "latency")},
         ),
         ("Data", {"fields": ("prediction", "output_json", "input_json", "metadata_json")}),
+        ("Explanation", {"fields": (EXPLAIN_LINK,)}),
         ("Model file", {"fields": ("sha256",)}),
     )
+
+    def get_urls(self) -> list[URLPattern]:
+        return [*monitoring_views.url_patterns(self.admin_site), *super().get_urls()]
+
+    def get_fieldsets(self, request: HttpRequest, obj: Model | None = None) -> Any:
+        """With the explanation only if it is asked for: it may take seconds."""
+        if not explanations.is_wanted(request):
+            return self.fieldsets
+        return [
+            (title, {"fields": (EXPLANATION,)} if EXPLAIN_LINK in options["fields"] else options)
+            for title, options in self.fieldsets
+        ]
 
     def get_readonly_fields(
         self, request: HttpRequest, obj: Model | None = None
     ) -> tuple[str, ...]:
-        return tuple(flatten_fieldsets(self.fieldsets))
+        return (*flatten_fieldsets(self.fieldsets), EXPLANATION)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Model]:
         return super().get_queryset(request).select_related("model", "user", "api_key")
@@ -160,6 +195,10 @@ class PredictionAdmin(AuditedReadsAdmin):
         if row.prediction is not None:
             return f"{row.prediction:.6g}"
         return "-" if row.output is None else "several outputs"
+
+    @admin.display(description="violated constraints")
+    def flag_texts(self, row: Prediction) -> str:
+        return ", ".join(row.flags or ()) or "-"
 
     @admin.display(description="outcome")
     def outcome(self, row: Prediction) -> SafeString | str:
@@ -246,6 +285,15 @@ class PredictionAdmin(AuditedReadsAdmin):
     @admin.display(description="metadata")
     def metadata_json(self, row: Prediction) -> SafeString | str:
         return readable_json(row.metadata)
+
+    @admin.display(description="contributions")
+    def explanation_link(self, row: Prediction) -> SafeString | str:
+        is_answered = row.status == Prediction.Status.SUCCEEDED
+        return explanations.explain_link(row) if is_answered else "-"
+
+    @admin.display(description="contributions")
+    def explanation(self, row: Prediction) -> SafeString:
+        return explanations.explanation_html(row)
 
     @admin.display(description="SHA-256 of the model file")
     def sha256(self, row: Prediction) -> str:

@@ -7,39 +7,18 @@ class PredictionsConfig(AppConfig):
 
     def ready(self) -> None:
         # Models can only be imported once the apps are ready.
-        from django.urls import reverse
-
-        from predictions.evaluation.replays import announcements, promotion_gate
+        from predictions import extension
+        from predictions.evaluation.counting.work import COUNTING
+        from predictions.evaluation.monitoring.alerts.announcements import EVENTS
+        from predictions.evaluation.monitoring.alerts.mail import ALERT_MAILS
+        from predictions.evaluation.monitoring.work import MONITORING
+        from predictions.evaluation.replays.announcements import REPLAY_FINISHED
         from predictions.retention.work import RETENTION
         from registry import hooks
         from registry.webhooks import events
         from registry.work.kinds import register
 
-        events.declare(announcements.REPLAY_FINISHED)
-        register(RETENTION)
-        hooks.register(
-            hooks.Extension(
-                promotion_gate=promotion_gate.check,
-                version_links=[
-                    hooks.AdminLink(
-                        "Predictions",
-                        lambda version: (
-                            reverse("admin:predictions_prediction_changelist")
-                            + f"?model__id__exact={version.pk}"
-                        ),
-                    ),
-                    hooks.AdminLink(
-                        "Quality",
-                        lambda version: reverse("admin:predictions_quality", args=[version.pk]),
-                    ),
-                ],
-                alias_links=[
-                    hooks.AdminLink(
-                        "Comparison",
-                        lambda row: reverse(
-                            "admin:predictions_comparison", args=[row.name, row.alias]
-                        ),
-                    ),
-                ],
-            )
-        )
+        events.declare(REPLAY_FINISHED, *EVENTS)
+        for kind in (RETENTION, COUNTING, MONITORING, ALERT_MAILS):
+            register(kind)
+        hooks.register(extension.EXTENSION)

@@ -60,6 +60,9 @@ class PredictionQuery(serializers.Serializer[object]):
     )
     alias = safe_name(MAX_ALIAS_LENGTH, required=False)
     arm = serializers.ChoiceField(required=False, choices=Prediction.Arm.choices)
+    flagged = serializers.BooleanField(
+        required=False, help_text="Whether the input violates constraints."
+    )
     user = serializers.CharField(
         required=False, max_length=MAX_USERNAME_LENGTH, help_text="The caller's username."
     )

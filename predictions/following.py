@@ -113,20 +113,24 @@ def _rows_after(
     start: tuple[int, int], rows: PredictionQuerySet, limit: int, end: tuple[int, int] | None
 ) -> list[Prediction]:
     """The first rows after `start`, and up to `end` if there is one."""
-    rows = rows.in_commit_order().filter(_is_after(*start))
+    rows = rows.in_commit_order().filter(is_after(*start))
     if end is not None:
-        transaction_id, pk = end
-        rows = rows.filter(
-            Q(transaction_id__lte=transaction_id),
-            Q(transaction_id__lt=transaction_id) | Q(id__lte=pk),
-        )
+        rows = rows.filter(is_up_to(*end))
     return list(rows[:limit])
 
 
-def _is_after(transaction_id: int, pk: int) -> Q:
+def is_after(transaction_id: int, pk: int) -> Q:
+    """The condition on rows that follow this one in the order of commits."""
     # The first condition follows from the second; it is the one an index range can begin with.
     return Q(
         Q(transaction_id__gte=transaction_id), Q(transaction_id__gt=transaction_id) | Q(id__gt=pk)
+    )
+
+
+def is_up_to(transaction_id: int, pk: int) -> Q:
+    """The condition on this row and those before it in the order of commits."""
+    return Q(
+        Q(transaction_id__lte=transaction_id), Q(transaction_id__lt=transaction_id) | Q(id__lte=pk)
     )
 
 
@@ -134,7 +138,7 @@ def _end_of_look(start: tuple[int, int]) -> tuple[int, int] | None:
     """The last of the rows after `start` that are looked at for one page, whether or not the caller
     may read them; None if fewer follow.
     """
-    rows = Prediction.objects.in_commit_order().filter(_is_after(*start))
+    rows = Prediction.objects.in_commit_order().filter(is_after(*start))
     keys = rows.values_list("transaction_id", "pk")[ROWS_PER_PAGE_LOOKED_AT - 1 :]
     return keys.first()
 

@@ -26,3 +26,8 @@ SHADOWS_DROPPED = Counter(
     "Inputs that a shadow did not score, by the shadow's model ID and the reason.",
     ["model_id", "reason"],
 )
+ALERT_MAILS_SENT = Counter(
+    "mlapi_alert_mails",
+    "Attempts to send a mail about an alert: sent, retried later, or given up.",
+    ["result"],
+)

@@ -201,4 +201,5 @@ def _result(result: Record | Exception) -> JSONObject:
         "prediction": result.prediction,
         "confidence": result.confidence,
         "output": result.output,
+        **({"flags": result.flags} if result.flags else {}),
     }

@@ -160,6 +160,11 @@ class PredictionSerializer(serializers.ModelSerializer[Prediction]):
     model_name = serializers.CharField(source="model.name")
     model_version = serializers.CharField(source="model.version")
     output = OutputField(allow_null=True)
+    flags = serializers.ListField(
+        child=serializers.CharField(),
+        allow_null=True,
+        help_text="The constraints that the input violates, such as `age:max`; null if none.",
+    )
     metadata = JSONObjectField(allow_null=True)
     primary_id = serializers.IntegerField(
         allow_null=True, help_text="For a shadow's row: the answered prediction."
@@ -175,6 +180,7 @@ class PredictionSerializer(serializers.ModelSerializer[Prediction]):
             "prediction",
             "confidence",
             "output",
+            "flags",
             "metadata",
             "status",
             "latency_ms",
@@ -197,6 +203,7 @@ class PredictionSerializer(serializers.ModelSerializer[Prediction]):
             "prediction": row.prediction,
             "confidence": row.confidence,
             "output": row.output,
+            "flags": row.flags,
             "metadata": row.metadata,
             "status": row.status,
             "latency_ms": row.latency_ms,

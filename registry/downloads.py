@@ -24,9 +24,9 @@ BLOCK_BYTES = 256 * 1024
 
 
 def require_right(accessor: Accessor, version: ModelVersion) -> None:
-    """Raise ModelNotFound or PermissionDenied for who may not download a version's artifact.
+    """Raise ModelNotFound or PermissionDenied unless the accessor may download the artifact.
 
-    Those who manage the model's versions may, and users with Django's permission to view versions.
+    Users who manage the model's versions may, and those with Django's permission to view versions.
     """
     user = accessor.user
     if accessor.key is None and user is not None and user.has_perm(VIEW_PERMISSION):
@@ -54,12 +54,12 @@ def download(request: HttpRequest, version: ModelVersion, accessor: Accessor) ->
     if request.method != "HEAD":
         digest = version.sha256 if (start, end) == (0, size) else None
         response = _Download(_Part(_open(path, version), start, end, digest))
-        audit.record(
+        audit.record_version(
             AuditEvent.Action.ARTIFACT_DOWNLOADED,
             accessor,
-            model=version.name,
-            target=str(version),
-            details={"model_id": version.pk, "sha256": version.sha256, "bytes": end - start},
+            version,
+            sha256=version.sha256,
+            bytes=end - start,
         )
     if (start, end) != (0, size):
         response.status_code = HTTPStatus.PARTIAL_CONTENT
@@ -107,7 +107,7 @@ def _missing(version: ModelVersion) -> ModelNotReady:
 
 
 def _range(request: HttpRequest, etag: str, size: int) -> tuple[int, int] | None:
-    """The first byte and the one behind the last that are asked for; None for the whole file.
+    """The first byte that is asked for and the one after the last; None for the whole file.
 
     As RFC 9110 allows, several ranges and malformed ones are ignored.
     """

@@ -6,6 +6,7 @@ AppConfig.ready(). Without an extension the registry works on its own.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from registry.models import Alias, ModelVersion
@@ -24,6 +25,16 @@ class PromotionGate(Protocol):
     ) -> None: ...
 
 
+class SetReference(Protocol):
+    """Sets the reference of a version from a file of rows; returns what was done, as a sentence.
+
+    `label_column` is the column with the true classes or values, if there is one. Raises ValueError
+    or OSError, with a message for the caller.
+    """
+
+    def __call__(self, version: ModelVersion, path: Path, label_column: str | None) -> str: ...
+
+
 @dataclass(frozen=True, slots=True)
 class AdminLink(Generic[Row]):
     """A link on the admin pages of a version or of an alias."""
@@ -40,6 +51,7 @@ class Extension:
     """Everything that the app above can add."""
 
     promotion_gate: PromotionGate | None = None
+    set_reference: SetReference | None = None
     version_links: Links[ModelVersion] = ()
     alias_links: Links[Alias] = ()
 

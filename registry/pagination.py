@@ -35,7 +35,7 @@ Item = TypeVar("Item")
 
 
 class KeysetPagination(BasePagination):
-    """Pages of rows sorted by `created_at` and `id`, newest first.
+    """Pages of rows sorted by `created_at` (or another `time_field`) and `id`, newest first.
 
     The body is a plain list. While there are more rows, a `Link: <...>; rel="next"` header holds
     the address of the next page. The rows are never counted, and a page costs the same however deep
@@ -43,6 +43,7 @@ class KeysetPagination(BasePagination):
     """
 
     takes_skip = True
+    time_field = "created_at"
 
     _next_link: str | None = None
 
@@ -52,18 +53,19 @@ class KeysetPagination(BasePagination):
         return frozenset({"limit", "cursor"} | ({"skip"} if self.takes_skip else set()))
 
     def sort(self, rows: QuerySet[Row, Item]) -> QuerySet[Row, Item]:
-        return rows.order_by("-created_at", "-id")
+        return rows.order_by(f"-{self.time_field}", "-id")
 
     def encode_cursor(self, row: object, rows: QuerySet[Row, Item]) -> str:
         """The position after `row`, which is one of `rows`."""
-        return encode_cursor(*attrgetter("created_at", "pk")(row))
+        return encode_cursor(*attrgetter(self.time_field, "pk")(row))
 
     def rows_after(self, cursor: str, rows: QuerySet[Row, Item]) -> QuerySet[Row, Item]:
         """Those of `rows` that follow the cursor; raises ValidationError for a forged cursor."""
-        created_at, pk = _decode_cursor(cursor)
+        time, pk = _decode_cursor(cursor)
         # The first condition follows from the second; it is the one an index range can begin with.
         return rows.filter(
-            Q(created_at__lte=created_at), Q(created_at__lt=created_at) | Q(id__lt=pk)
+            Q(**{f"{self.time_field}__lte": time}),
+            Q(**{f"{self.time_field}__lt": time}) | Q(id__lt=pk),
         )
 
     def last_row_looked_at(self, rows: QuerySet[Row, Item], request: Request) -> object | None:
@@ -77,7 +79,7 @@ class KeysetPagination(BasePagination):
     def narrow(
         self, rows: QuerySet[Row, Item], request: Request, n_rows: int
     ) -> QuerySet[Row, Item]:
-        """The sorted `rows`, where fewer after the first `n_rows` make a page cheaper."""
+        """The sorted `rows`; may drop some after the first `n_rows`, to make a page cheaper."""
         return rows
 
     def paginate_queryset(

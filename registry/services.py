@@ -12,11 +12,7 @@ from django.db.models import ProtectedError
 
 from registry.access import audit
 from registry.aliases.activation import VersionInUse as VersionInUse
-from registry.aliases.activation import (
-    promote_first_version,
-    record_change,
-    release_for_deletion,
-)
+from registry.aliases.activation import promote_first_version, release_for_deletion
 from registry.aliases.recording import SYSTEM, Attribution
 from registry.artifacts import proof, staging, store
 from registry.artifacts.sniffing import check_framework
@@ -143,7 +139,13 @@ def attach_artifact(
                         f"Model {model_id} got another artifact in the meantime, or was deleted"
                     )
                 version = ModelVersion.objects.find(model_id)
-                record_change(version, attribution, changed=["artifact"], sha256=version.sha256)
+                audit.record_version(
+                    AuditEvent.Action.VERSION_CHANGED,
+                    attribution.accessor,
+                    version,
+                    changed=["artifact"],
+                    sha256=version.sha256,
+                )
                 announce_artifact(version)
                 promote_first_version(version, attribution)
     return version
@@ -236,16 +238,12 @@ def _save_with_file(
 
 
 def _record(action: AuditEvent.Action, version: ModelVersion, attribution: Attribution) -> None:
-    audit.record(
+    audit.record_version(
         action,
         attribution.accessor,
-        model=version.name,
-        target=str(version),
-        details={
-            "model_id": version.pk,
-            "framework": version.framework,
-            "sha256": version.sha256,
-        },
+        version,
+        framework=version.framework,
+        sha256=version.sha256,
     )
 
 

@@ -10,16 +10,16 @@ from django.utils.module_loading import import_string
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.decorators import action
-from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
+from rest_framework.mixins import RetrieveModelMixin
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.status import HTTP_201_CREATED, HTTP_204_NO_CONTENT
-from rest_framework.viewsets import GenericViewSet
 
 from registry import downloads, services
 from registry.access import rights
 from registry.access.accessor import Accessor
+from registry.access.viewsets import VisibleViewSet
 from registry.aliases import activation
 from registry.aliases.recording import Attribution
 from registry.models import ModelVersion, Right
@@ -34,7 +34,7 @@ from registry.serializers import (
 VERSIONS = ModelVersion.objects.select_related("created_by").newest_first()
 
 
-class ModelVersionViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[ModelVersion]):
+class ModelVersionViewSet(RetrieveModelMixin, VisibleViewSet[ModelVersion]):
     """Register, read, change and delete model versions and their artifacts."""
 
     queryset = VERSIONS
@@ -46,9 +46,6 @@ class ModelVersionViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Mod
         if self.request is not None and self.request.method in ("POST", "PUT"):
             return [import_string(path)() for path in settings.UPLOAD_PARSER_CLASSES]
         return super().get_parsers()
-
-    def filter_queryset(self, queryset: Any) -> Any:
-        return super().filter_queryset(rights.visible(queryset, Accessor.of(self.request)))
 
     def get_object(self) -> ModelVersion:
         return find_visible(int(self.kwargs["pk"]), Accessor.of(self.request))

@@ -2,7 +2,8 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import LiteralString
 
 import psycopg
 from psycopg import sql
@@ -36,17 +37,26 @@ FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS n
 
 def fill(url: str, versions: Sequence[int], *, rows: int) -> None:
     """Insert this number of rows for the three versions and analyse the table."""
+    with psycopg.connect(url) as connection:
+        user = connection.execute("SELECT min(id) FROM auth_user").fetchone()
+    assert user is not None
+    values = {"versions": list(versions), "user": user[0], "rows": rows}
+    fill_by(url, INSERT, values | {"failed": FAILED_EVERY, "spread": SPREAD_DAYS}, rows=rows)
+
+
+def fill_by(
+    url: str, statement: LiteralString, values: Mapping[str, object], *, rows: int, start: int = 0
+) -> None:
+    """Insert rows number `start` + 1 to `rows` by a statement that takes `first` and `last`, and
+    analyse the table.
+    """
     started = time.monotonic()
     with psycopg.connect(url, autocommit=True) as connection:
-        user = connection.execute("SELECT min(id) FROM auth_user").fetchone()
-        assert user is not None
         _skip_foreign_keys(connection)
         indexes = _drop_indexes(connection)
-        for first in range(1, rows + 1, CHUNK_ROWS):
+        for first in range(start + 1, rows + 1, CHUNK_ROWS):
             last = min(first + CHUNK_ROWS - 1, rows)
-            values = {"versions": list(versions), "user": user[0], "rows": rows}
-            values |= {"failed": FAILED_EVERY, "spread": SPREAD_DAYS}
-            connection.execute(INSERT, {**values, "first": first, "last": last})
+            connection.execute(statement, {**values, "first": first, "last": last})
             _print_progress(f"{last:,} of {rows:,} rows", started)
         for name, definition in indexes:
             connection.execute(definition)

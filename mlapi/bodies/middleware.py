@@ -9,7 +9,7 @@ from django.http.response import HttpResponseBase
 
 from mlapi.bodies.codings import CODINGS, Coding, UnknownCoding, read_content_encoding
 from mlapi.bodies.streams import body_stream
-from mlapi.problems import Problem
+from mlapi.error_format import Problem
 from predictions import ndjson
 
 # The server does not tell a chunked body that was cut off from a complete one. These show it

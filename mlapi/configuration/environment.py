@@ -24,7 +24,9 @@ URL_PREFIX_FORM = (
 )
 
 # Their values never appear in a message: errors at start end up in logs and tickets.
-SECRET_NAMES = frozenset({"SECRET_KEY", "DATABASE_URL", "METRICS_TOKEN", "MASKING_KEY"})
+SECRET_NAMES = frozenset(
+    {"SECRET_KEY", "DATABASE_URL", "METRICS_TOKEN", "MASKING_KEY", "EMAIL_HOST_PASSWORD"}
+)
 
 
 def load_environment(env_file: Path) -> "Environment":

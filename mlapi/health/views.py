@@ -17,10 +17,11 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from mlapi.error_format import Problem
 from mlapi.health import monitor
 from mlapi.health.monitor import State, is_ready
 from mlapi.metrics import exposition
-from mlapi.problems import Problem, exception_handler
+from mlapi.problems import exception_handler
 from predictions.authentication import TokenAuthentication
 from predictions.open_inference.schema import LIVE, READY
 from registry.access import rights

@@ -11,7 +11,7 @@ from django.http.response import HttpResponseBase
 from django.middleware.common import CommonMiddleware
 from django.middleware.security import SecurityMiddleware
 
-from mlapi.problems import Problem
+from mlapi.error_format import Problem
 
 SERVICE_PATHS = re.compile(r"/(?:health(?:/live|/ready)?|metrics|v2/health/(?:live|ready))/?")
 MODEL_PATHS = re.compile(r"/v2/models/[^/]+(?:/versions/[^/]+)?/ready/?")

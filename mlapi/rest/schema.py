@@ -13,7 +13,7 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import Direction
 from rest_framework.request import Request
 
-from mlapi.problems import MEDIA_TYPE, has_protocol_errors
+from mlapi.error_format import MEDIA_TYPE, has_protocol_errors
 
 # A part of an OpenAPI document, as drf-spectacular passes it around.
 Document: TypeAlias = dict[str, Any]

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from mlapi.problems import Problem
+from mlapi.error_format import Problem
 from mlapi.proxies.probes import is_service_probe
 from mlapi.server.in_flight import REFUSAL
 

@@ -53,6 +53,7 @@ RECORDED_COLUMNS: Sequence[Column] = (
     Column("prediction", FLOAT),
     Column("confidence", FLOAT),
     Column("output", JSON),
+    Column("flags", JSON),
     Column("error", TEXT),
     Column("latency_ms", FLOAT),
     Column("metadata", JSON),

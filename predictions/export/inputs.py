@@ -9,9 +9,8 @@ import numpy as np
 import orjson
 
 from predictions.export.columns import INPUT_PREFIX, JSON, Column, columns_of
-from registry.signatures.arrangement import extract_cells
-from registry.signatures.signature import DTYPES, Input, Signature
-from registry.signatures.validation import InvalidInput
+from registry.signatures.flat_rows import FlatRows
+from registry.signatures.signature import DTYPES, Signature
 
 Values: TypeAlias = Sequence[Any]
 
@@ -57,20 +56,14 @@ class InputReader:
 
 class _VersionReader:
     def __init__(self, signature: Signature, columns: Sequence[Column]) -> None:
-        self._signature = signature
+        self._rows = FlatRows(signature)
         places = {column.name: place for place, column in enumerate(columns)}
-        own = columns_of(signature)
-        self._targets = [places[column.name] for column in own]
+        self._targets = [places[column.name] for column in columns_of(signature)]
         self._columns = [columns[target] for target in self._targets]
-        self._names = signature.feature_names
-        # One value a feature, so that a list of features is the row.
-        has_lists = any(column.depth for column in own)
-        self._is_flat = not has_lists and self._names != ("features",)
-        self._list_width = _width_of_only_list(signature.inputs)
 
     def read(self, texts: Sequence[str]) -> list[Values | None]:
         """The values of each row in the order of the version's features; None for a misfit."""
-        rows = [self._cells(orjson.loads(text)) for text in texts]
+        rows = [self._rows.cells(orjson.loads(text)) for text in texts]
         fitting = [row for row in rows if row is not None]
         columns = zip(*fitting, strict=True)
         if all(
@@ -86,26 +79,6 @@ class _VersionReader:
         columns = zip(*(nothing if row is None else row for row in rows), strict=True)
         return list(zip(self._targets, columns, strict=False))
 
-    def _cells(self, row: Any) -> Values | None:
-        if self._is_flat and type(row) is dict:
-            if len(row) == 1 and type(features := row.get("features")) is list:
-                return features if len(features) == len(self._names) else None
-            if len(row) == len(self._names):
-                try:
-                    return [row[name] for name in self._names]
-                except KeyError:
-                    return None
-        if self._list_width and type(row) is dict and len(row) == 1:
-            # By far the most frequent of the general cases: one list of numbers.
-            values = row.get("features")
-            if type(values) is list and len(values) == self._list_width:
-                return [values]
-        try:
-            cells = extract_cells(self._signature, row)
-        except InvalidInput:
-            return None
-        return _flatten(self._signature, cells)
-
     def _convert(self, row: Values) -> Values | None:
         try:
             return [
@@ -114,33 +87,6 @@ class _VersionReader:
             ]
         except (ValueError, OverflowError):
             return None
-
-
-def _width_of_only_list(tensors: Sequence[Input]) -> int:
-    """The length of the list that is the whole input; 0 if the input is anything else."""
-    if len(tensors) != 1 or tensors[0].features or tensors[0].is_scalar:
-        return 0
-    sizes = tensors[0].row_shape
-    return max(0, sizes[0]) if len(sizes) == 1 else 0
-
-
-def _flatten(signature: Signature, cells: Values) -> Values | None:
-    """Cells of tensors as cells of columns: a tensor with feature names has one for each."""
-    flat: list[Any] = []
-    for tensor, cell in zip(signature.inputs, cells, strict=True):
-        if not tensor.features:
-            flat.append(_unwrap(cell) if tensor.is_scalar else cell)
-        elif isinstance(cell, list) and len(cell) == len(tensor.features):
-            flat += cell
-        else:
-            return None
-    return flat
-
-
-def _unwrap(cell: Any) -> Any:
-    while isinstance(cell, list) and len(cell) == 1:
-        [cell] = cell
-    return cell
 
 
 def _are_exact(column: Column, values: Values) -> bool:

@@ -1,16 +1,12 @@
 """Reads the rows of an export, in chunks by key and in bounded memory."""
 
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import UTC
-from typing import Any, TypeAlias
+from typing import Any
 
 import orjson
-import psycopg
 from django.contrib.auth import get_user_model
-from django.db import connections
-from django.db.backends.base.base import BaseDatabaseWrapper
 
 from predictions.export.columns import (
     INPUT_JSON,
@@ -25,39 +21,36 @@ from predictions.models import Outcome
 from predictions.models.predictions import PredictionQuerySet
 from registry.models import ModelVersion
 from registry.signatures.signature import Signature
+from registry.statements import Row, stream
 
 # Rows of one statement. It also bounds how much is read for nothing at the end of a part.
 CHUNK_ROWS = 10_000
 # Inputs may be large: a chunk that has this much text is handed on before it is full.
 CHUNK_BYTES = 16 * 2**20
-# Rows that SQLite's cursor fetches at a time.
-FETCHED_ROWS = 100
 
-Row: TypeAlias = tuple[Any, ...]
-
-# Columns of the table, and the types by which PostgreSQL sends them. JSON stays the text it is.
-FIELDS: Mapping[str, str] = {
-    "id": "int8",
-    "created_at": "timestamptz",
-    "model_id": "int8",
-    "status": "text",
-    "prediction": "float8",
-    "confidence": "float8",
-    "output": "text",
-    "error": "text",
-    "latency_ms": "float8",
-    "metadata": "text",
-    "request_id": "text",
-    "reference": "text",
-    "subject": "text",
-    "alias": "text",
-    "arm": "text",
-    "primary_id": "int8",
-    "user_id": "int8",
-    "input_data": "text",
-}
-NAMES = list(FIELDS)
-TEXTS = [NAMES.index(name) for name in ("input_data", "output", "metadata")]
+# Columns of the table. JSON stays the text it is.
+NAMES = [
+    "id",
+    "created_at",
+    "model_id",
+    "status",
+    "prediction",
+    "confidence",
+    "output",
+    "flags",
+    "error",
+    "latency_ms",
+    "metadata",
+    "request_id",
+    "reference",
+    "subject",
+    "alias",
+    "arm",
+    "primary_id",
+    "user_id",
+    "input_data",
+]
+TEXTS = [NAMES.index(name) for name in ("input_data", "output", "flags", "metadata")]
 
 
 @dataclass(slots=True)
@@ -159,38 +152,11 @@ def _outcomes(prediction_ids: Sequence[int]) -> dict[str, list[Any]]:
 
 def _fetch(rows: PredictionQuerySet) -> tuple[list[Row], bool]:
     """The rows, and whether there are more of them than CHUNK_BYTES of text."""
-    statement, parameters = rows.values_list(*NAMES).query.sql_with_params()
-    connection = connections[rows.db]
-    read = _read_sqlite if connection.vendor == "sqlite" else _read_postgresql
     fetched, size_bytes = [], 0
-    with closing(read(connection, statement, parameters)) as remaining:
+    with closing(stream(rows, NAMES)) as remaining:
         for row in remaining:
             fetched.append(row)
             size_bytes += sum(len(row[place] or "") for place in TEXTS)
             if size_bytes >= CHUNK_BYTES:
                 return fetched, True
     return fetched, False
-
-
-def _read_postgresql(
-    connection: BaseDatabaseWrapper, statement: str, parameters: Sequence[Any]
-) -> Generator[Row]:
-    connection.ensure_connection()
-    # By COPY the rows come one by one, without a cursor on the server, which poolers break.
-    with (
-        connection.wrap_database_errors,
-        psycopg.ClientCursor(connection.connection) as cursor,
-        cursor.copy(f"COPY ({statement}) TO STDOUT (FORMAT BINARY)", parameters) as copy,
-    ):
-        copy.set_types(list(FIELDS.values()))
-        yield from copy.rows()
-
-
-def _read_sqlite(
-    connection: BaseDatabaseWrapper, statement: str, parameters: Sequence[Any]
-) -> Generator[Row]:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, parameters)
-        while rows := cursor.fetchmany(FETCHED_ROWS):
-            for pk, created_at, *others in rows:
-                yield pk, created_at.replace(tzinfo=UTC), *others

@@ -5,7 +5,7 @@ import django.utils.timezone
 from django.conf import settings
 from django.db import migrations, models
 
-import predictions.models.predictions
+import predictions.models.protection
 import registry.exact_json.fields
 
 
@@ -51,7 +51,7 @@ class Migration(migrations.Migration):
                     models.ForeignKey(
                         db_index=False,
                         null=True,
-                        on_delete=predictions.models.predictions.protect_by_sample,
+                        on_delete=predictions.models.protection.protect_by_sample,
                         related_name="+",
                         to=settings.AUTH_USER_MODEL,
                     ),

@@ -2,7 +2,7 @@
 
 from django.db import migrations, models
 
-import predictions.models.predictions
+import predictions.models.protection
 
 
 class Migration(migrations.Migration):
@@ -19,7 +19,7 @@ class Migration(migrations.Migration):
                 db_index=False,
                 help_text="The API key that the request was made with, if any.",
                 null=True,
-                on_delete=predictions.models.predictions.protect_by_sample,
+                on_delete=predictions.models.protection.protect_by_sample,
                 related_name="+",
                 to="registry.apikey",
             ),

@@ -13,14 +13,19 @@ from predictions.models.legal_holds import (
     LegalHoldNotFound,
 )
 from predictions.models.monitors import (
+    MAIL_GIVE_UP_AFTER,
+    MAX_EMAIL_LENGTH,
+    MAX_MAIL_ERROR_LENGTH,
     MAX_MONITOR_NAME_LENGTH,
     MAX_REASON_LENGTH,
     MAX_WINDOW_HOURS,
     Alert,
+    AlertMail,
     AlertNotFound,
     Monitor,
     MonitorNotFound,
     MonitorReport,
+    MonitorReportNotFound,
     Severity,
 )
 from predictions.models.outcomes import (
@@ -35,8 +40,8 @@ from predictions.models.predictions import (
     UNKNOWN,
     Prediction,
     PredictionNotFound,
-    protect_by_sample,
 )
+from predictions.models.protection import protect_by_sample
 from predictions.models.references import (
     MAX_SEGMENT_LENGTH,
     CountedTo,
@@ -54,9 +59,12 @@ from predictions.models.replays import (
 from predictions.models.searching import PredictionFilters
 
 __all__ = [
+    "MAIL_GIVE_UP_AFTER",
     "MAX_CALLERS_NAME_LENGTH",
+    "MAX_EMAIL_LENGTH",
     "MAX_ERROR_LENGTH",
     "MAX_KEY_LENGTH",
+    "MAX_MAIL_ERROR_LENGTH",
     "MAX_MONITOR_NAME_LENGTH",
     "MAX_OUTCOME_VALUE",
     "MAX_PREDICTIONS_OF_REFERENCE",
@@ -67,6 +75,7 @@ __all__ = [
     "MAX_WINDOW_HOURS",
     "UNKNOWN",
     "Alert",
+    "AlertMail",
     "AlertNotFound",
     "CountedTo",
     "Erasure",
@@ -77,6 +86,7 @@ __all__ = [
     "Monitor",
     "MonitorNotFound",
     "MonitorReport",
+    "MonitorReportNotFound",
     "Outcome",
     "Prediction",
     "PredictionFilters",

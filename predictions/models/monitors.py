@@ -1,5 +1,6 @@
 """The tables of monitors, their reports and their alerts."""
 
+from datetime import timedelta
 from typing import Self
 
 from django.conf import settings
@@ -16,10 +17,18 @@ from registry.models import ModelVersion, RegisteredModel, Right
 MAX_MONITOR_NAME_LENGTH = 100
 MAX_WINDOW_HOURS = 24 * 31
 MAX_REASON_LENGTH = 1000
+MAX_EMAIL_LENGTH = 254
+MAX_MAIL_ERROR_LENGTH = 500
+# A mail about an alert that could not be sent for this long tells nothing new.
+MAIL_GIVE_UP_AFTER = timedelta(days=3)
 
 
 class MonitorNotFound(LookupError):
     """No monitor has this ID; the message is for the caller."""
+
+
+class MonitorReportNotFound(LookupError):
+    """The monitor has no report with this ID; the message is for the caller."""
 
 
 class AlertNotFound(LookupError):
@@ -40,6 +49,15 @@ class MonitorQuerySet(models.QuerySet["Monitor"]):
     def readable_by(self, accessor: Accessor) -> Self:
         """Those of the models whose log the accessor may read: findings tell what is in it."""
         return rights.with_right(self, accessor, Right.READ_LOG, "registered_model__name")
+
+    def visible_to(self, accessor: Accessor) -> Self:
+        """Those of the models of which the accessor may know."""
+        return rights.visible(self, accessor, "registered_model__name")
+
+    def matching(self, *, model: str | None = None, is_active: bool | None = None) -> Self:
+        """Apply the list endpoint's filters; None does not filter."""
+        filters = {"registered_model__name": model, "is_active": is_active}
+        return self.filter(**{key: value for key, value in filters.items() if value is not None})
 
     def find(self, monitor_id: int) -> "Monitor":
         """Raises MonitorNotFound."""
@@ -112,6 +130,18 @@ class MonitorReportQuerySet(models.QuerySet["MonitorReport"]):
     def newest_first(self) -> Self:
         return self.order_by("-until", "-id")
 
+    def matching(self, *, model_id: int | None = None, status: str | None = None) -> Self:
+        """Apply the list endpoint's filters; None does not filter."""
+        filters = {"model": model_id, "status": status}
+        return self.filter(**{key: value for key, value in filters.items() if value is not None})
+
+    def find(self, report_id: int) -> "MonitorReport":
+        """Raises MonitorReportNotFound."""
+        row = self.filter(pk=report_id).first()
+        if row is None:
+            raise MonitorReportNotFound(f"Report {report_id} not found")
+        return row
+
 
 class MonitorReport(models.Model):
     """What a monitor found in one window of one version."""
@@ -170,6 +200,29 @@ class AlertQuerySet(models.QuerySet["Alert"]):
         """Those of the models whose log the accessor may read."""
         return rights.with_right(self, accessor, Right.READ_LOG, "model__name")
 
+    def visible_to(self, accessor: Accessor) -> Self:
+        """Those of the models of which the accessor may know."""
+        return rights.visible(self, accessor, "model__name")
+
+    def matching(
+        self,
+        *,
+        model: str | None = None,
+        model_id: int | None = None,
+        monitor_id: int | None = None,
+        severity: str | None = None,
+        open: bool | None = None,
+    ) -> Self:
+        """Apply the list endpoint's filters; None does not filter."""
+        filters = {
+            "model__name": model,
+            "model": model_id,
+            "monitor": monitor_id,
+            "severity": severity,
+            "closed_at__isnull": open,
+        }
+        return self.filter(**{key: value for key, value in filters.items() if value is not None})
+
     def find(self, alert_id: int) -> "Alert":
         """Raises AlertNotFound."""
         row = self.select_related("monitor", "model").filter(pk=alert_id).first()
@@ -223,3 +276,45 @@ class Alert(models.Model):
 
     def __str__(self) -> str:
         return f"Alert {self.pk}"
+
+    @property
+    def what(self) -> str:
+        """What it is about: "input drift of input:age in feature:plan=gold"."""
+        of = f" of {self.variable}" if self.variable else ""
+        within = f" in {self.segment}" if self.segment else ""
+        return f"{self.kind.replace('_', ' ')}{of}{within}"
+
+
+class AlertMailQuerySet(models.QuerySet["AlertMail"]):
+    def pending(self) -> Self:
+        return self.filter(finished_at=None)
+
+
+class AlertMail(models.Model):
+    """A mail to one address about one alert: written with the change of the alert, sent later.
+
+    It is sent at least once: a worker that dies between the sending and its record sends it again,
+    with the same Message-ID.
+    """
+
+    # Its index also finds the mails of an alert that is deleted.
+    alert = models.ForeignKey(Alert, on_delete=models.CASCADE, related_name="mails")
+    event = models.CharField(max_length=30, help_text="What happened to the alert.")
+    address = models.CharField(max_length=MAX_EMAIL_LENGTH)
+    created_at = models.DateTimeField(default=timezone.now)
+    due_at = models.DateTimeField(default=timezone.now)
+    attempts = models.PositiveIntegerField(default=0)
+    finished_at = models.DateTimeField(null=True)
+    last_error = models.CharField(max_length=MAX_MAIL_ERROR_LENGTH, blank=True, default="")
+
+    objects = AlertMailQuerySet.as_manager()
+
+    class Meta:
+        db_table = "alert_mails"
+        indexes = [
+            # Which mail a worker sends next.
+            models.Index("due_at", "id", condition=Q(finished_at=None), name="alert_mail_due"),
+        ]
+
+    def __str__(self) -> str:
+        return f"Mail {self.pk} about {self.alert_id}"

@@ -8,7 +8,8 @@ from django.db import models
 from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 
-from predictions.models.predictions import Prediction, protect_by_sample
+from predictions.models.predictions import Prediction
+from predictions.models.protection import protect_by_sample
 from predictions.models.readable import readable
 from registry.access.accessor import Accessor
 from registry.exact_json.fields import ExactJSONField

@@ -1,18 +1,19 @@
 """The prediction log: every input that was scored, with the answer or the failure."""
 
-from collections.abc import Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 
 from django.conf import settings
-from django.db import connections, models
-from django.db.models import F, ProtectedError, Q
-from django.db.models.deletion import Collector
+from django.db import connections, models, transaction
+from django.db.models import F, Q
 from django.utils import timezone
 
 from predictions.models.commit_order import CurrentTransaction, Horizon
+from predictions.models.protection import protect_by_sample as protect_by_sample
 from predictions.models.readable import readable, readable_versions
+from predictions.models.references import StaleHour
 from predictions.models.searching import (
+    LISTED_FIELDS,
     LOOKUPS,
     PredictionFilters,
     Runs,
@@ -29,8 +30,6 @@ from registry.models import ApiKey, ModelVersion, Right
 if TYPE_CHECKING:
     from predictions.models.outcomes import Outcome
 
-# Django's PROTECT loads every referring row, to name them all; a few are enough.
-MAX_PROTECTED_SHOWN = 20
 MAX_ERROR_LENGTH = 2000
 # Of `reference` and `subject`, which the caller chooses.
 MAX_CALLERS_NAME_LENGTH = 200
@@ -47,23 +46,6 @@ UNKNOWN: Final = Unknown.UNKNOWN
 
 class PredictionNotFound(LookupError):
     """No prediction has this ID; the message is for the caller."""
-
-
-def protect_by_sample(
-    collector: Collector,
-    field: "models.Field[Any, Any]",
-    sub_objs: models.QuerySet[models.Model],
-    using: str,
-) -> None:
-    """An `on_delete` like PROTECT that reads a few of possibly millions of referring rows."""
-    # The admin passes a queryset with joins that the sample does not need.
-    sample = list(sub_objs.select_related(None).only("pk")[:MAX_PROTECTED_SHOWN])
-    if sample:
-        raise ProtectedError(f"Predictions refer to this row by {field.name}.", set(sample))
-
-
-# Makes `Collector.collect` pass a queryset that has not been evaluated.
-setattr(protect_by_sample, "lazy_sub_objs", True)  # noqa: B010 -- a function has no such attribute
 
 
 class PredictionQuerySet(models.QuerySet["Prediction"]):
@@ -88,6 +70,8 @@ class PredictionQuerySet(models.QuerySet["Prediction"]):
         """The rows that match the filters of the lists; unknown values match none."""
         given = {name: value for name, value in filters.items() if value is not None}
         rows = self.filter(**{LOOKUPS[name]: given[name] for name in LOOKUPS if name in given})
+        if "flagged" in given:
+            rows = rows.filter(flags__isnull=not given["flagged"])
         version_ids: list[int] | None = None
         if self._version_id is not None:
             version_ids = [self._version_id]
@@ -145,6 +129,12 @@ class PredictionQuerySet(models.QuerySet["Prediction"]):
         version = ["model__name", "model__version"]
         return self.select_related("model").only(*LISTED_FIELDS, *inputs, *version)
 
+    def delete(self) -> tuple[int, dict[str, int]]:
+        """Delete these rows and what refers to them; their hours are counted again."""
+        with transaction.atomic(self.db):
+            StaleHour.objects.mark_hours_of(self)
+            return super().delete()
+
     def find(self, prediction_id: int) -> "Prediction":
         """The prediction with this ID, with its version and user; raises PredictionNotFound."""
         row = self.select_related("model", "user").filter(pk=prediction_id).first()
@@ -177,6 +167,10 @@ class Prediction(models.Model):
     confidence = models.FloatField(null=True, help_text="The probability of the predicted class.")
     output = ExactJSONField(
         null=True, help_text="Label and probabilities by class; or all outputs by name."
+    )
+    flags = ExactJSONField(
+        null=True,
+        help_text='Constraints that the input violates, such as ["age:max"]; null if none.',
     )
     metadata = AnnotationField(null=True, blank=True)
     status = models.CharField(max_length=10, choices=Status, default=Status.SUCCEEDED)
@@ -276,6 +270,20 @@ class Prediction(models.Model):
                 condition=Q(status="failed"),
                 name="prediction_failed_newest",
             ),
+            # GET /predictions/?flagged=true: as rare.
+            models.Index(
+                "model",
+                F("created_at").desc(),
+                F("id").desc(),
+                condition=Q(flags__isnull=False),
+                name="prediction_flagged_of_model",
+            ),
+            models.Index(
+                F("created_at").desc(),
+                F("id").desc(),
+                condition=Q(flags__isnull=False),
+                name="prediction_flagged_newest",
+            ),
             # Outcomes by reference, and GET /predictions/?reference=.
             models.Index(
                 "reference",
@@ -326,23 +334,7 @@ class Prediction(models.Model):
     def __str__(self) -> str:
         return f"Prediction {self.pk}"
 
-
-LISTED_FIELDS: Sequence[str] = [
-    "id",
-    "model_id",
-    "prediction",
-    "confidence",
-    "output",
-    "metadata",
-    "status",
-    "latency_ms",
-    "request_id",
-    "user_id",
-    "reference",
-    "subject",
-    "alias",
-    "arm",
-    "primary_id",
-    "created_at",
-    "transaction_id",
-]
+    def delete(self, *args: Any, **options: Any) -> tuple[int, dict[str, int]]:
+        with transaction.atomic():
+            StaleHour.objects.mark_hours_of(Prediction.objects.filter(pk=self.pk))
+            return super().delete(*args, **options)

@@ -1,10 +1,14 @@
 """The tables of references, and of the counts by hour that are compared with them."""
 
-from typing import Self
+import secrets
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, Self
 
 from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
+from django.db.models.functions import TruncHour
 from django.utils import timezone
 
 from registry.exact_json.fields import ExactJSONField
@@ -121,12 +125,18 @@ class HourCounts(models.Model):
 class CountedTo(models.Model):
     """Up to which row, in the order of commits, the log has been counted. One row.
 
-    It is locked by everything that changes counts, and moved in the same transaction.
+    It is locked by everything that changes counts, or what is counted, and changed in the same
+    transaction. Rows are read before it is locked: `changes` tells whether anything has changed
+    since.
     """
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
     transaction_id = models.BigIntegerField(default=-1)
     prediction_id = models.BigIntegerField(default=0)
+    changes = models.BigIntegerField(default=0)
+    reached_at = models.DateTimeField(
+        null=True, help_text="Everything that was committed before this time has been counted."
+    )
 
     class Meta:
         db_table = "counted_to"
@@ -134,6 +144,40 @@ class CountedTo(models.Model):
 
     def __str__(self) -> str:
         return f"{self.transaction_id}.{self.prediction_id}"
+
+
+class StaleHourQuerySet(models.QuerySet["StaleHour"]):
+    def mark(self, hours: Iterable[tuple[int, datetime]]) -> None:
+        """Let these hours of versions, by their IDs, be counted again.
+
+        In the order of time, so that those who mark several of the same hours do not wait for each
+        other.
+        """
+        ordered = sorted(set(hours), key=lambda pair: (pair[1], pair[0]))
+        self.bulk_create(
+            [StaleHour(model_id=model_id, hour=hour) for model_id, hour in ordered],
+            batch_size=1000,
+            # Not ignored: who is counting an hour that was marked before must notice.
+            update_conflicts=True,
+            update_fields=["token"],
+            unique_fields=["model", "hour"],
+        )
+
+    def mark_hours_of(self, rows: models.QuerySet[Any]) -> None:
+        """Let the hours of these predictions and of their shadows be counted again."""
+        predictions = rows.model._default_manager.using(rows.db)
+        shadows = predictions.filter(primary__in=rows.order_by().values("pk"))
+        self.mark([*_hours_of(rows), *_hours_of(shadows)])
+
+
+def _hours_of(rows: models.QuerySet[Any]) -> Iterable[tuple[int, datetime]]:
+    annotated = rows.order_by().annotate(hour=TruncHour("created_at", tzinfo=UTC))
+    hours: Iterable[tuple[int, datetime]] = annotated.values_list("model_id", "hour").distinct()
+    return hours
+
+
+def new_token() -> int:
+    return secrets.randbits(63)
 
 
 class StaleHour(models.Model):
@@ -146,6 +190,11 @@ class StaleHour(models.Model):
     # No index of its own: that of the unique constraint begins with it.
     model = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, db_index=False)
     hour = models.DateTimeField(help_text="Its beginning, in UTC.")
+    token = models.BigIntegerField(
+        default=new_token, help_text="Changes each time that the hour is marked again."
+    )
+
+    objects = StaleHourQuerySet.as_manager()
 
     class Meta:
         db_table = "stale_hours"

@@ -39,6 +39,7 @@ class PredictionFilters(TypedDict, total=False):
     request_id: str | None
     alias: str | None
     arm: str | None
+    flagged: bool | None
     user: str | None
 
 
@@ -53,6 +54,29 @@ LOOKUPS = {
     "alias": "alias",
     "arm": "arm",
 }
+
+
+# The columns of a list.
+LISTED_FIELDS: Sequence[str] = [
+    "id",
+    "model_id",
+    "prediction",
+    "confidence",
+    "output",
+    "flags",
+    "metadata",
+    "status",
+    "latency_ms",
+    "request_id",
+    "user_id",
+    "reference",
+    "subject",
+    "alias",
+    "arm",
+    "primary_id",
+    "created_at",
+    "transaction_id",
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,12 +96,15 @@ def _response(
     version = rows[0].model
     selected = _selected(request, signature, version.framework)
     tensors = response_tensors([Answer.recorded(row) for row in rows], signature, selected)
+    # The protocol's parameters are scalars.
+    parameters = {"prediction_ids": orjson.dumps([row.pk for row in rows]).decode()}
+    if any(row.flags for row in rows):
+        parameters["flags"] = orjson.dumps([row.flags for row in rows]).decode()
     envelope = {
         "model_name": version.name,
         "model_version": version.version,
         "id": caller.request_id if request.id is None else request.id,
-        # The protocol's parameters are scalars.
-        "parameters": {"prediction_ids": orjson.dumps([row.pk for row in rows]).decode()},
+        "parameters": parameters,
     }
     return write_response(envelope, tensors, [item.is_binary for item in selected])
 

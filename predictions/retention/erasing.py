@@ -18,6 +18,7 @@ from predictions.models import (
     Prediction,
     Replay,
     ReplayResult,
+    StaleHour,
 )
 from predictions.models.predictions import PredictionQuerySet
 from predictions.retention import holds
@@ -36,6 +37,8 @@ REMAINS = (
     "Backups of the database, its write-ahead log and replicas that lag behind, until they expire.",
     "Exports and copies that were made before.",
     "Log files of the service and of proxies, which have request ids, times and addresses.",
+    "The salted hash of the subject in counts by hour, until manage.py work has counted these hours"
+    " again, a minute later.",
     "Other predictions that mention the subject in their input or metadata, without naming it as"
     " their subject or reference.",
     "The audit trail, which never changes: by the pseudonym, it says who searched for the subject.",
@@ -64,7 +67,7 @@ def erase(
         found = _locked(rows, max_rows)
         # Once the rows are locked, they get no more shadows.
         holds.require_free(rows, in_force)
-        counts = _delete(found)
+        counts = _delete(rows, found)
         if kind == Erasure.Kind.SUBJECT and not model:
             counts["legal_holds"] = _rename_in_released_holds(name)
         erasure = Erasure.objects.create(
@@ -130,8 +133,10 @@ def _too_large(max_rows: int) -> ErasureTooLarge:
     )
 
 
-def _delete(found: Sequence[tuple[int, int | None]]) -> dict[str, int]:
+def _delete(rows: PredictionQuerySet, found: Sequence[tuple[int, int | None]]) -> dict[str, int]:
     """Delete predictions, and what refers to them; how many rows of each kind."""
+    # All at once: in chunks, two erasures could wait for each other.
+    StaleHour.objects.mark_hours_of(rows)
     deleted = {Prediction: 0, Outcome: 0, ReplayResult: 0}
     n_keys, replay_ids = 0, set[int]()
     for start in range(0, len(found), CHUNK_ROWS):

@@ -24,7 +24,8 @@ class Answer:
     no probabilities. `output` is the rest of the answer, as JSON: the label and the probabilities
     by class, or all outputs by name. `error` is an InvalidInput if the row does not fit the
     signature, else the runtime's InferenceError. `latency_ms` is the duration of the runtime call
-    that scored the row, the same for all rows of that call.
+    that scored the row, the same for all rows of that call. `flags` are the constraints that the
+    row violates without being rejected, such as `age:max`; None if there are none.
     """
 
     prediction: float | None = None
@@ -32,6 +33,7 @@ class Answer:
     output: object = None
     error: Exception | None = None
     latency_ms: float | None = None
+    flags: list[str] | None = None
 
     @classmethod
     def recorded(cls, row: _AnswerColumns) -> Self:

@@ -19,11 +19,14 @@ from registry.runtimes.base import (
     require_valid_outputs,
 )
 from registry.signatures.arrangement import arrange
+from registry.signatures.checking import Checks
 from registry.signatures.signature import Output, Signature
 from registry.signatures.validation import InvalidInput
 
 # One array of shape (n, ...) for each input of a signature.
 Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
+# The places of some rows, and the rows as arrays.
+Run: TypeAlias = tuple[Sequence[int], Arrays]
 
 
 def answer_rows(
@@ -39,28 +42,29 @@ def answer_rows(
     answer for each, in their order.
 
     Rows of one shape share a call, up to `max_call_rows`; a model that is not joinable scores one
-    row a call. A row that does not fit the signature gets an Answer whose error is InvalidInput;
-    with `all_must_fit`, the first one is raised instead, before anything is scored.
+    row a call. A row that does not fit the signature, or that its constraints reject, gets an
+    Answer whose error is InvalidInput; with `all_must_fit`, the first one is raised instead, before
+    anything is scored.
 
     Once `deadline` has passed, no call is begun, and a runtime that can be interrupted gives up its
     call: the rows that have no answer by then get one whose error is DeadlineExceeded.
     `observe_seconds` receives the duration of each call.
     """
     call = _Scoring(model, max_call_rows, deadline, observe_seconds)
-    if all_must_fit and not has_varying_shape(model.signature):
+    if all_must_fit and model.checks is None and not has_varying_shape(model.signature):
         return call.score(arrange(model.signature, rows))
     answers: list[Answer | None] = [None] * len(rows)
-    groups: dict[tuple[tuple[int, ...], ...], tuple[list[int], list[Arrays]]] = {}
-    for places, arrays in _arrange_each(model.signature, rows, answers, all_must_fit):
-        shape = tuple(array.shape[1:] for array in arrays.values())
-        indexes, pieces = groups.setdefault(shape, ([], []))
-        indexes += places
-        pieces.append(arrays)
-    for indexes, pieces in groups.values():
-        scored = call.score(_joined(pieces))
-        for index, answer in zip(indexes, scored, strict=True):
-            answers[index] = answer
-    return [answer for answer in answers if answer is not None]
+    flags: dict[int, list[str]] = {}
+    runs: Iterator[Run] = _arrange_each(model.signature, rows, answers, all_must_fit)
+    if model.checks is not None:
+        runs = _allowed(model.checks, runs, answers, flags, all_must_fit)
+    for places, pieces in _by_shape(runs):
+        for place, answer in zip(places, call.score(_joined(pieces)), strict=True):
+            answers[place] = answer
+    complete = [answer for answer in answers if answer is not None]
+    for index, names in flags.items():
+        complete[index].flags = names
+    return complete
 
 
 # -- arranging
@@ -71,7 +75,7 @@ def _arrange_each(
     rows: Sequence[object],
     answers: list[Answer | None],
     all_must_fit: bool,
-) -> Iterator[tuple[range, Arrays]]:
+) -> Iterator[Run]:
     """Yield runs of rows that fit, with their places; put the errors of the others in `answers`,
     or with `all_must_fit` raise the first.
 
@@ -93,6 +97,42 @@ def _arrange_each(
                 yield range(start, end), arrange(signature, rows[start:end])
             end += 1
         start = end
+
+
+def _allowed(
+    checks: Checks,
+    runs: Iterator[Run],
+    answers: list[Answer | None],
+    flags: dict[int, list[str]],
+    all_must_fit: bool,
+) -> Iterator[Run]:
+    """Yield runs without the rows that constraints reject, whose errors become answers, or with
+    `all_must_fit` the first is raised; put the flags of rows in `flags`.
+    """
+    for places, arrays in runs:
+        found = checks.find(arrays)
+        flags |= {places[row]: names for row, names in found.flags.items()}
+        if not found.errors:
+            yield places, arrays
+            continue
+        for row in sorted(found.errors):
+            error = InvalidInput(places[row], found.errors[row])
+            if all_must_fit:
+                raise error
+            answers[places[row]] = Answer(error=error)
+        if kept := [row for row in range(len(places)) if row not in found.errors]:
+            yield [places[row] for row in kept], {k: array[kept] for k, array in arrays.items()}
+
+
+def _by_shape(runs: Iterator[Run]) -> list[tuple[list[int], list[Arrays]]]:
+    """The places and arrays of all rows of each shape."""
+    groups: dict[tuple[tuple[int, ...], ...], tuple[list[int], list[Arrays]]] = {}
+    for places, arrays in runs:
+        shape = tuple(array.shape[1:] for array in arrays.values())
+        all_places, pieces = groups.setdefault(shape, ([], []))
+        all_places += places
+        pieces.append(arrays)
+    return list(groups.values())
 
 
 def has_varying_shape(signature: Signature) -> bool:
@@ -147,7 +187,7 @@ class _Scoring:
             outputs = self._call_runtime(arrays)
             require_valid_outputs(self.model.signature, outputs, size)
         except (RuntimeUnavailable, DeadlineExceeded) as error:
-            return [Answer(error=error)] * size
+            return [Answer(error=error) for _ in range(size)]
         except InferenceError as error:
             if size == 1:
                 return [Answer(error=error)]

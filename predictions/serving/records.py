@@ -51,6 +51,7 @@ class Record:
     prediction: float | None = None
     confidence: float | None = None
     output: object = None
+    flags: list[str] | None = None
     status: str = Prediction.Status.SUCCEEDED.value
     error: str = ""
     latency_ms: float | None = None
@@ -118,7 +119,7 @@ class Record:
 
     def take(self, answer: Answer) -> None:
         """Copy the answer, or the reason why there is none, into the row."""
-        self.latency_ms = answer.latency_ms
+        self.latency_ms, self.flags = answer.latency_ms, answer.flags
         if answer.error is not None:
             self.fail(answer.error)
             return

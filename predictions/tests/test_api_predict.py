@@ -18,7 +18,7 @@ URL = "/api/v1/predictions/"
 FIELDS = [
     *("id", "model_id", "model_name", "model_version"),
     *("prediction", "confidence", "output", "metadata"),
-    *("status", "latency_ms", "request_id", "created_at"),
+    *("status", "flags", "latency_ms", "request_id", "created_at"),
     *("reference", "subject", "alias", "arm", "primary_id"),
 ]
 

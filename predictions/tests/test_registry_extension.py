@@ -4,14 +4,14 @@ import re
 
 from django.test import Client
 
-from predictions.evaluation.replays import promotion_gate
+from predictions.evaluation.promotion import gate
 from registry import hooks
 from registry.aliases import moves
 from registry.models import ModelVersion
 
 
 def test_the_promotion_gate_is_registered() -> None:
-    assert hooks.extension().promotion_gate is promotion_gate.check
+    assert hooks.extension().promotion_gate is gate.check
 
 
 def test_the_links_of_a_version_lead_to_its_predictions_and_quality(

@@ -12,7 +12,7 @@ from registry.models import ApiKey
 
 @dataclass(frozen=True, slots=True)
 class Accessor:
-    """A user, who may have sent an API key of theirs. Without a user: a command, which may do
+    """A user, and the API key if they sent one. Without a user: a command, which may do
     everything.
     """
 
@@ -22,7 +22,7 @@ class Accessor:
 
     @classmethod
     def of(cls, request: HttpRequest | Request) -> Self:
-        """Who makes a request whose user has been read from the database."""
+        """The accessor of a request whose user has been read from the database."""
         user = request.user
         if isinstance(user, AnonymousUser):
             raise TypeError("Rights are checked after authentication")

@@ -4,7 +4,7 @@ from django.utils.crypto import salted_hmac
 
 from registry.access.accessor import SYSTEM, Accessor
 from registry.exact_json.values import JSONObject
-from registry.models import AuditEvent
+from registry.models import AuditEvent, ModelVersion
 
 
 def record(
@@ -27,10 +27,23 @@ def record(
     )
 
 
+def record_version(
+    action: AuditEvent.Action, accessor: Accessor, version: ModelVersion, **details: object
+) -> None:
+    """Add an event about a version, with its ID in the details."""
+    record(
+        action,
+        accessor,
+        model=version.name,
+        target=str(version),
+        details={"model_id": version.pk, **details},
+    )
+
+
 def fingerprint(identifier: str) -> str:
     """What stands for a subject or a reference in events: equal for equal ones.
 
-    An HMAC-SHA256 with SECRET_KEY: who does not know the key learns nothing from it, even by trying
+    An HMAC-SHA256 with SECRET_KEY: without the key it reveals nothing, even to someone who tries
     all identifiers. The stub of an erasure has the same.
     """
     return salted_hmac("mlapi.audit", identifier, algorithm="sha256").hexdigest()

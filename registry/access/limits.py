@@ -1,6 +1,6 @@
 """Rate limits of API keys and of models, in requests per minute, shared by all processes.
 
-A process leases requests of the present minute in chunks: one statement for a hundredth of the
+A process leases requests of the current minute in chunks: one statement for a hundredth of the
 limit. Together the processes never serve more than the limit in a minute of the database's clock.
 They may refuse some too early, while another process holds leased requests that it does not use:
 at most a hundredth of the limit for each other process, none below a limit of 200.

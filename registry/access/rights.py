@@ -29,7 +29,7 @@ PERMISSIONS = {
     Right.MANAGE_VERSIONS: "registry.change_modelversion",
     Right.MOVE_ALIASES: "registry.change_alias",
 }
-# Who has one of these may know of every model, as on the pages of the admin.
+# A user with one of these may know of every model, as on the pages of the admin.
 PERMISSIONS_TO_SEE_ALL = (
     *PERMISSIONS.values(),
     *(
@@ -56,7 +56,7 @@ def models_with(
 
 
 def visible_models(accessor: Accessor) -> QuerySet[RegisteredModel]:
-    """The registered models of which the accessor may know that they exist."""
+    """The registered models that the accessor may know of."""
     rows = _within_key(accessor, None)
     if _user_sees_all(accessor):
         return rows
@@ -65,8 +65,8 @@ def visible_models(accessor: Accessor) -> QuerySet[RegisteredModel]:
 
 
 def has_on_all(accessor: Accessor, right: Right, permission: str | None = None) -> bool:
-    """Whether the user has the right on every model, whatever the models' grants say. What a key
-    leaves of it is another question: see `holds_everywhere`.
+    """Whether the user has the right on every model, whatever the models' grants say. A key may
+    narrow that: see `holds_everywhere`.
     """
     user = _person(accessor)
     return user is None or user.is_superuser or user.has_perm(permission or PERMISSIONS[right])
@@ -80,8 +80,8 @@ def holds_everywhere(accessor: Accessor, right: Right, permission: str | None = 
 
 
 def has(accessor: Accessor, right: Right, name: str, *, permission: str | None = None) -> bool:
-    """Whether the accessor has the right on this model. Who has it on every model is not asked
-    whether this one exists.
+    """Whether the accessor has the right on this model; with the right on every model, also on one
+    that does not exist.
     """
     return (
         holds_everywhere(accessor, right, permission)
@@ -106,7 +106,7 @@ def held_on(accessor: Accessor, model: RegisteredModel) -> set[Right]:
 
 
 def visible(rows: Rows, accessor: Accessor, name: str = "name") -> Rows:
-    """Those of `rows` of whose model the accessor may know; `name` is the field with its name."""
+    """The rows whose model the accessor may know of; `name` is the field with its name."""
     key = accessor.key
     if (key is None or key.all_models) and _user_sees_all(accessor):
         return rows
@@ -114,14 +114,14 @@ def visible(rows: Rows, accessor: Accessor, name: str = "name") -> Rows:
 
 
 def with_right(rows: Rows, accessor: Accessor, right: Right, name: str = "name") -> Rows:
-    """Those of `rows` on whose model the accessor has the right."""
+    """The rows on whose model the accessor has the right."""
     if holds_everywhere(accessor, right):
         return rows
     return rows.filter(**{f"{name}__in": models_with(accessor, right).values("name")})
 
 
 def within_key(rows: Rows, accessor: Accessor, name: str = "name") -> Rows:
-    """Those of `rows` whose model the accessor's key is for; all without a key."""
+    """The rows whose model the accessor's key is for; all of them without a key."""
     key = accessor.key
     if key is None or key.all_models:
         return rows

@@ -53,21 +53,15 @@ def update_version(
             _withdraw_from_aliases(version, force, attribution)
         version.update(**changes)
         if changes:
-            record_change(version, attribution, changed=sorted(changes))
+            audit.record_version(
+                AuditEvent.Action.VERSION_CHANGED,
+                attribution.accessor,
+                version,
+                changed=sorted(changes),
+            )
         if "is_active" in changes:
             promote_first_version(version, attribution)
     return version
-
-
-def record_change(version: ModelVersion, attribution: Attribution, **details: object) -> None:
-    """Tell the audit trail of a change of a version."""
-    audit.record(
-        AuditEvent.Action.VERSION_CHANGED,
-        attribution.accessor,
-        model=version.name,
-        target=str(version),
-        details={"model_id": version.pk, **details},
-    )
 
 
 def promote_first_version(version: ModelVersion, attribution: Attribution) -> None:
@@ -76,7 +70,9 @@ def promote_first_version(version: ModelVersion, attribution: Attribution) -> No
     The caller has locked the version or just written it. A champion that was deleted with its only
     version does not count. One that a user removed does, so that it stays removed.
     """
-    if not version.is_active or not version.has_artifact or _needs_approval(version):
+    if not version.is_active or not version.has_artifact:
+        return
+    if RegisteredModel.objects.needs_approval(version.name):
         return
     if Alias.objects.filter(name=version.name, alias=CHAMPION).exists():
         return
@@ -89,6 +85,22 @@ def promote_first_version(version: ModelVersion, attribution: Attribution) -> No
         save_move(row, None, Arms(version), AliasMove.Action.AUTOMATIC, attribution)
 
 
+def end_canaries(version_id: int, attribution: Attribution) -> list[Alias]:
+    """Stop a version from answering as a canary, and return the aliases where it did.
+
+    Their own versions answer all subjects from then on. Without a user in the attribution this
+    needs no approval, because it only takes callers away from the version.
+    """
+    with transaction.atomic():
+        version = ModelVersion.objects.select_for_update(no_key=True).find(version_id)
+        aliases = list(Alias.objects.filter(canary=version).lock())
+        for row in aliases:
+            before = row.arms
+            after = replace(before, canary=None, canary_percent=None)
+            save_move(row, before, after, AliasMove.Action.CONFIGURED, attribution)
+    return aliases
+
+
 def release_for_deletion(version: ModelVersion) -> None:
     """Make sure that no alias refers to a locked version. Raises VersionInUse if one does.
 
@@ -98,7 +110,7 @@ def release_for_deletion(version: ModelVersion) -> None:
     aliases = list(Alias.objects.referring_to(version).lock())
     if (
         len(aliases) == 1
-        and not _needs_approval(version)
+        and not RegisteredModel.objects.needs_approval(version.name)
         and automatic_champions([version]) == aliases
     ):
         delete_alias(aliases[0], AliasMove.Action.DELETED, SYSTEM)
@@ -138,10 +150,6 @@ def _withdraw_from_aliases(version: ModelVersion, force: bool, attribution: Attr
             after = replace(after, canary=None, canary_percent=None)
         if after != before:
             save_move(row, before, after, AliasMove.Action.WITHDRAWN, attribution)
-
-
-def _needs_approval(version: ModelVersion) -> bool:
-    return RegisteredModel.objects.filter(name=version.name, needs_approval=True).exists()
 
 
 def _join_names(aliases: list[Alias]) -> str:

@@ -18,7 +18,13 @@ from registry.aliases import moves
 from registry.aliases.approvals import requests
 from registry.aliases.forms import MOVE_ERRORS, AliasAddForm, AliasChangeForm, AliasForm
 from registry.aliases.recording import Attribution
-from registry.models import MAX_REASON_LENGTH, Alias, AliasMove, ModelVersion
+from registry.models import (
+    MAX_REASON_LENGTH,
+    Alias,
+    AliasMove,
+    ModelVersion,
+    RegisteredModel,
+)
 from registry.readonly_admin import ReadOnlyAdmin, change_link
 
 if TYPE_CHECKING:
@@ -119,7 +125,7 @@ class AliasAdmin(_AliasAdmin):
         if not self.has_change_permission(request, row):
             raise PermissionDenied
         reason = request.POST.get("reason", "").strip()[:MAX_REASON_LENGTH].replace("\0", "")
-        if requests.is_needed(row.name):
+        if RegisteredModel.objects.needs_approval(row.name):
             return self._ask_to_roll_back(request, row, reason)
         try:
             after = moves.rollback(
@@ -150,7 +156,7 @@ class AliasAdmin(_AliasAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Alias | None = None) -> bool:
         # The API asks for the approval of a removal.
         return super().has_delete_permission(request, obj) and (
-            obj is None or not requests.is_needed(obj.name)
+            obj is None or not RegisteredModel.objects.needs_approval(obj.name)
         )
 
     def save_model(self, request: HttpRequest, obj: Alias, form: AliasForm, change: bool) -> None:

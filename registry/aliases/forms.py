@@ -22,6 +22,7 @@ from registry.models import (
     Alias,
     ModelNotFound,
     ModelVersion,
+    RegisteredModel,
 )
 
 MOVE_ERRORS = (AliasMoved, ModelNotFound, MoveRefused)
@@ -85,7 +86,7 @@ class AliasForm(_ModelForm):
 
     def _move_alias(self) -> bool:
         arguments = self.move_arguments()
-        if requests.is_needed(arguments["name"]):
+        if RegisteredModel.objects.needs_approval(arguments["name"]):
             self._ask(arguments)
             return False
         try:

@@ -1,11 +1,10 @@
 """The alias endpoints: /api/v1/aliases/."""
 
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from django.db.models import QuerySet
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
-from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.status import (
@@ -14,10 +13,10 @@ from rest_framework.status import (
     HTTP_202_ACCEPTED,
     HTTP_204_NO_CONTENT,
 )
-from rest_framework.viewsets import GenericViewSet
 
 from registry.access import rights
 from registry.access.accessor import Accessor
+from registry.access.viewsets import VisibleViewSet
 from registry.aliases import moves
 from registry.aliases.approvals import requests
 from registry.aliases.approvals.serializers import RequestedMoveSerializer
@@ -33,7 +32,7 @@ from registry.aliases.serializers import (
     PastAliasSerializer,
     RollbackRequest,
 )
-from registry.models import Alias, AliasMove, AliasNotFound, Right
+from registry.models import Alias, AliasMove, AliasNotFound, RegisteredModel, Right
 from registry.models import AliasRequest as AliasMoveRequest
 
 CONFLICT: dict[int, None] = {409: None}
@@ -44,15 +43,12 @@ class AliasKey(TypedDict):
     alias: str
 
 
-class AliasViewSet(ListModelMixin, GenericViewSet[Alias]):
+class AliasViewSet(VisibleViewSet[Alias]):
     """List, read, move, roll back and remove aliases."""
 
     queryset = Alias.objects.with_versions().newest_first()
     serializer_class = AliasSerializer
     query_serializer_class = AliasQuery
-
-    def filter_queryset(self, queryset: Any) -> Any:
-        return super().filter_queryset(rights.visible(queryset, Accessor.of(self.request)))
 
     @extend_schema(
         parameters=[
@@ -89,7 +85,7 @@ class AliasViewSet(ListModelMixin, GenericViewSet[Alias]):
         payload = AliasRequest(data=request.data)
         payload.is_valid(raise_exception=True)
         fields = payload.validated_data
-        if requests.is_needed(name):
+        if RegisteredModel.objects.needs_approval(name):
             reason = fields.pop("reason", "")
             return _accepted(
                 requests.ask_to_set(**key, move=fields, reason=reason, accessor=accessor)
@@ -117,7 +113,7 @@ class AliasViewSet(ListModelMixin, GenericViewSet[Alias]):
     def destroy(self, request: Request, name: str, alias: str) -> Response:
         key, accessor = _validated_key(name, alias), Accessor.of(request)
         rights.require(accessor, Right.MOVE_ALIASES, name, permission="registry.delete_alias")
-        if requests.is_needed(name):
+        if RegisteredModel.objects.needs_approval(name):
             return _accepted(requests.ask_to_remove(**key, accessor=accessor))
         moves.remove_alias(**key, attribution=Attribution.from_request(request))
         return Response(status=HTTP_204_NO_CONTENT)
@@ -133,7 +129,7 @@ class AliasViewSet(ListModelMixin, GenericViewSet[Alias]):
         payload = RollbackRequest(data=request.data)
         payload.is_valid(raise_exception=True)
         reason = payload.validated_data.get("reason", "")
-        if requests.is_needed(name):
+        if RegisteredModel.objects.needs_approval(name):
             return _accepted(requests.ask_to_roll_back(**key, reason=reason, accessor=accessor))
         moves.rollback(**key, attribution=Attribution.from_request(request, reason))
         return self._respond(key)
@@ -144,7 +140,7 @@ class AliasViewSet(ListModelMixin, GenericViewSet[Alias]):
         return Response(self.get_serializer(row).data, status=status)
 
 
-class AliasMoveViewSet(ListModelMixin, GenericViewSet[AliasMove]):
+class AliasMoveViewSet(VisibleViewSet[AliasMove]):
     """The history of an alias, newest first. It stays when the alias is removed."""
 
     queryset = AliasMove.objects.with_users().newest_first()
@@ -153,9 +149,6 @@ class AliasMoveViewSet(ListModelMixin, GenericViewSet[AliasMove]):
     def get_queryset(self) -> QuerySet[AliasMove]:
         key = _validated_key(**self.kwargs)
         return AliasMove.objects.with_users().of_alias(**key)
-
-    def filter_queryset(self, queryset: Any) -> Any:
-        return super().filter_queryset(rights.visible(queryset, Accessor.of(self.request)))
 
     def list(self, request: Request, name: str, alias: str) -> Response:
         response = super().list(request)

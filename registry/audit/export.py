@@ -19,7 +19,7 @@ SETTLED_AFTER = timedelta(minutes=5)
 
 @dataclass(slots=True)
 class Summary:
-    """What has been written so far; `last_id` is where the next export goes on."""
+    """What has been written so far; the next export begins after `last_id`."""
 
     last_id: int
     events: int = 0

@@ -5,6 +5,7 @@ from typing import Any
 from rest_framework import serializers
 
 from registry.models import AuditEvent
+from registry.models.access import MAX_USERNAME_LENGTH
 
 
 class AuditEventQuery(serializers.Serializer[object]):
@@ -12,7 +13,9 @@ class AuditEventQuery(serializers.Serializer[object]):
 
     action = serializers.ChoiceField(required=False, choices=AuditEvent.Action.choices)
     user = serializers.CharField(
-        required=False, max_length=150, help_text="The username of whoever did it."
+        required=False,
+        max_length=MAX_USERNAME_LENGTH,
+        help_text="The username of the user who did it.",
     )
     model = serializers.CharField(
         required=False, max_length=100, help_text="The name of a registered model."

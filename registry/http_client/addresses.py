@@ -1,4 +1,4 @@
-"""Which IP addresses lead out of the own network. No Django here."""
+"""Which IP addresses belong to the public internet. No Django here."""
 
 import ipaddress
 from ipaddress import IPv4Address, IPv6Address
@@ -19,7 +19,7 @@ def require_unicast(address: str) -> None:
 
 
 def require_public(address: str) -> None:
-    """Raise AddressRefused unless the address belongs to one server in the public internet.
+    """Raise AddressRefused unless the address belongs to one server on the public internet.
 
     Loopback, private and link-local addresses are refused, such as a cloud's metadata service, and
     so are IPv6 addresses through which an IPv4 address like that is reached.

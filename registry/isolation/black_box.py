@@ -20,6 +20,7 @@ from typing import NamedTuple, TextIO, TypeVar
 import numpy as np
 
 from registry.runtimes.base import Outputs, Runtime
+from registry.runtimes.contributions import Explainable, explains_of
 
 logger = logging.getLogger(__name__)
 
@@ -108,6 +109,7 @@ class WatchedRuntime:
     def __init__(self, runtime: Runtime, version_id: int, box: BlackBox) -> None:
         self.signature, self.libraries = runtime.signature, runtime.libraries
         self.runtime = runtime
+        self.explains = explains_of(runtime)
         self._predict = runtime.predict
         self._version_id = version_id
         self._box, self._cells, self._thread = box, box.cells, box.thread
@@ -124,6 +126,19 @@ class WatchedRuntime:
             return self._predict(inputs)
         finally:
             cells[place] = 0
+
+    def explain(self, inputs: Mapping[str, np.ndarray], seconds: float | None = None) -> Outputs:
+        """See Explainable.explain."""
+        assert isinstance(self.runtime, Explainable)
+        place = getattr(self._thread, "place", None)
+        if place is None:
+            place = self._box.claim()
+        self._cells[place + 1] = time.monotonic_ns()
+        self._cells[place] = self._version_id
+        try:
+            return self.runtime.explain(inputs)
+        finally:
+            self._cells[place] = 0
 
 
 def watch_signals(path: Path) -> None:

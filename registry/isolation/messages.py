@@ -101,16 +101,23 @@ def _wait(connection: socket.socket, event: int, until: float) -> None:
 # -- from the worker to the scorer
 
 
-def send_request(connection: socket.socket, content: Mapping[str, Any], until: float) -> None:
-    """Send arrays to be scored, or the first time what to load.
+def send_request(
+    connection: socket.socket,
+    content: Mapping[str, Any],
+    until: float,
+    *,
+    to_explain: bool = False,
+) -> None:
+    """Send arrays to be scored or explained, or the first time what to load.
 
     Raises OSError, or TimeoutError at the monotonic time `until`.
     """
     if all(map(_is_numeric, content.values())):
-        message = _packed(*_described(content))
+        description, parts = _described(content)
+        message = _packed({**description, "to_explain": to_explain}, parts)
     else:
         # Texts and missing values: JSON would turn NaN into null.
-        pickled = pickle.dumps(dict(content), protocol=pickle.HIGHEST_PROTOCOL)
+        pickled = pickle.dumps((to_explain, dict(content)), protocol=pickle.HIGHEST_PROTOCOL)
         message = _HEAD.pack(0, len(pickled)) + pickled
     _send(connection, message, until)
 
@@ -119,14 +126,15 @@ def _is_numeric(value: object) -> bool:
     return isinstance(value, np.ndarray) and value.dtype.str in _NUMBERS
 
 
-def receive_request(connection: socket.socket) -> dict[str, Any]:
-    """What the worker sent; raises Closed."""
+def receive_request(connection: socket.socket) -> tuple[bool, dict[str, Any]]:
+    """What the worker sent, and whether it is to be explained; raises Closed."""
     text_size, message = _receive(connection, None, is_trusted=True)
     if text_size:
-        described = orjson.loads(message[:text_size])["arrays"]
-        return read_arrays(described, message[text_size:])
+        described = orjson.loads(message[:text_size])
+        arrays = read_arrays(described["arrays"], message[text_size:])
+        return described["to_explain"], arrays
     # From the process that started this one.
-    content: dict[str, Any] = pickle.loads(message)  # noqa: S301
+    content: tuple[bool, dict[str, Any]] = pickle.loads(message)  # noqa: S301
     return content
 
 

@@ -33,6 +33,7 @@ from registry.runtimes.base import (
     Outputs,
     RuntimeUnavailable,
 )
+from registry.runtimes.contributions import Explains
 from registry.signatures.signature import Signature, SignatureError
 
 logger = logging.getLogger(__name__)
@@ -104,6 +105,7 @@ class IsolatedRuntime:
         self._lock = threading.Lock()
         self._scorer: _Scorer | None = None
         self._may_start = True
+        self.explains: Explains | None = None
         self.signature = Signature.from_json(isolation.signature)
         with self._lock:
             try:
@@ -130,14 +132,23 @@ class IsolatedRuntime:
 
         If somebody else killed the process, now or since the last call, the call is made again.
         """
+        return self._call(inputs, seconds, to_explain=False)
+
+    def explain(self, inputs: Mapping[str, np.ndarray], seconds: float | None = None) -> Outputs:
+        """See Explainable.explain. Raises ModelCrashed if the process dies of a signal."""
+        return self._call(inputs, seconds or self._isolation.call_seconds, to_explain=True)
+
+    def _call(
+        self, inputs: Mapping[str, np.ndarray], seconds: float, *, to_explain: bool
+    ) -> Outputs:
         until = time.monotonic() + seconds
         if not self._lock.acquire(timeout=max(0.0, seconds)):
             raise _late(seconds)
         try:
             try:
-                return self._score(inputs, seconds, until)
+                return self._score(inputs, seconds, until, to_explain)
             except _Killed:
-                return self._score(inputs, seconds, until)
+                return self._score(inputs, seconds, until, to_explain)
         finally:
             self._lock.release()
 
@@ -151,10 +162,12 @@ class IsolatedRuntime:
         with contextlib.suppress(Exception):
             self._end()
 
-    def _score(self, inputs: Mapping[str, np.ndarray], seconds: float, until: float) -> Outputs:
+    def _score(
+        self, inputs: Mapping[str, np.ndarray], seconds: float, until: float, to_explain: bool
+    ) -> Outputs:
         scorer = self._running(until)
         try:
-            send_request(scorer.connection, inputs, until)
+            send_request(scorer.connection, inputs, until, to_explain=to_explain)
             reply, content = receive_reply(scorer.connection, until)
             if "failed" in reply:
                 raise InferenceError(str(reply["failed"]))
@@ -193,6 +206,7 @@ class IsolatedRuntime:
                 self._end()
                 raise LoadError(str(reply["refused"]))
             signature = Signature.from_json(reply.get("signature"))
+            self.explains = Explains.from_json(reply.get("explains"))
         except TimeoutError:
             if time.monotonic() >= scorer.loads_until:
                 self._end()

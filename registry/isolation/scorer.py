@@ -17,6 +17,7 @@ from registry.isolation.messages import Closed, receive_request, send_outputs, s
 from registry.isolation.processes import limit_resources
 from registry.runtimes import runtime_module
 from registry.runtimes.base import LoadError, LoadOptions, Runtime
+from registry.runtimes.contributions import Explainable, explains_of
 from registry.signatures.signature import Signature
 
 CHECK_SECONDS = 2.0
@@ -27,7 +28,7 @@ GRACE_SECONDS = 10.0
 def main(descriptor: int) -> None:
     connection = socket.socket(fileno=descriptor)
     connection.setblocking(True)
-    instructions = receive_request(connection)
+    _, instructions = receive_request(connection)
     threading.Thread(
         target=_end_with_worker, args=[os.getppid(), instructions["longest_seconds"]], daemon=True
     ).start()
@@ -61,18 +62,30 @@ def _load(connection: socket.socket, instructions: dict[str, Any]) -> Runtime | 
         send_reply(connection, {"refused": str(error)})
         return None
     # It survives the trip through JSON, as the proof has checked.
-    send_reply(connection, {"signature": runtime.signature.as_json()})
+    explains = explains_of(runtime)
+    send_reply(
+        connection,
+        {
+            "signature": runtime.signature.as_json(),
+            "explains": explains and explains.as_json(),
+        },
+    )
     return runtime
 
 
 def _serve(connection: socket.socket, runtime: Runtime) -> None:
     while True:
         try:
-            inputs = receive_request(connection)
+            to_explain, inputs = receive_request(connection)
         except Closed:
             return
         try:
-            send_outputs(connection, runtime.predict(inputs))
+            if to_explain:
+                assert isinstance(runtime, Explainable)
+                outputs = runtime.explain(inputs)
+            else:
+                outputs = runtime.predict(inputs)
+            send_outputs(connection, outputs)
         # Whatever a library raises, or a lack of memory, is no crash.
         except Exception as error:
             text = str(error).encode(errors="replace").decode()

@@ -16,6 +16,7 @@ from registry.loading.errors import ModelNotReady
 from registry.metrics import LOADED_MODELS
 from registry.models import ModelVersion
 from registry.runtimes.base import Interruptible, Runtime
+from registry.signatures.checking import Checks
 from registry.signatures.masking import Masks
 from registry.signatures.signature import Signature
 
@@ -47,6 +48,11 @@ class LoadedModel:
     def masks(self) -> Masks | None:
         """What the log does not have of its inputs; None if it may have everything."""
         return Masks.of(self.signature, settings.MASKING_KEY.encode())
+
+    @cached_property
+    def checks(self) -> Checks | None:
+        """The constraints on its inputs; None if it has none."""
+        return Checks.of(self.signature)
 
     @property
     def size_bytes(self) -> int:

@@ -58,7 +58,11 @@ def load_options() -> LoadOptions:
 
 def _load_active(model_id: int) -> LoadedModel:
     """Load the model of an active version, after checking that its file has not changed."""
-    version = ModelVersion.objects.resolve(model_id)
+    return _load(ModelVersion.objects.resolve(model_id))
+
+
+def _load(version: ModelVersion) -> LoadedModel:
+    model_id = version.pk
     release_connection()
     if not version.has_artifact:
         raise ArtifactMissing(f"Model {model_id} has no artifact yet")
@@ -205,5 +209,14 @@ def load_uncached(model_id: int) -> LoadedModel:
     For work other than serving, which must not evict models that are being served. A model in the
     cache is reused. Raises what `get` raises.
     """
+    return _in_cache(model_id) or _load_active(model_id)
+
+
+def load_recorded(version: ModelVersion) -> LoadedModel:
+    """Like `load_uncached`, for a version that may have been deactivated since it was used."""
+    return _in_cache(version.pk) or _load(version)
+
+
+def _in_cache(model_id: int) -> LoadedModel | None:
     cached = (model for model in cache.models() if model.version.pk == model_id)
-    return next(cached, None) or _load_active(model_id)
+    return next(cached, None)

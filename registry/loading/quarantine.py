@@ -121,11 +121,11 @@ def release(
     if is_trusted:
         changed += rows.filter(is_suspect=True).update(is_suspect=False)
     if changed:
-        audit.record(
+        audit.record_version(
             AuditEvent.Action.VERSION_CHANGED,
             accessor,
-            model=version.name,
-            target=str(version),
-            details={"model_id": version.pk, "changed": ["quarantine"], "trusted": is_trusted},
+            version,
+            changed=["quarantine"],
+            trusted=is_trusted,
         )
     return bool(changed)

@@ -1,6 +1,6 @@
 """The registry's tables."""
 
-from registry.models.access import ApiKey, Grant, Right
+from registry.models.access import ApiKey, ApiKeyNotFound, Grant, Right
 from registry.models.alias_moves import AliasMove
 from registry.models.alias_requests import MAX_REASON_LENGTH, AliasRequest, RequestNotFound
 from registry.models.aliases import (
@@ -49,6 +49,7 @@ __all__ = [
     "AliasRequest",
     "AliasShadow",
     "ApiKey",
+    "ApiKeyNotFound",
     "Arms",
     "AuditEvent",
     "Grant",

@@ -12,6 +12,12 @@ from registry.models.registered_models import MAX_RATE_LIMIT, RegisteredModel
 
 PREFIX_LENGTH = 12
 MAX_KEY_NAME_LENGTH = 100
+# As in Django's User.
+MAX_USERNAME_LENGTH = 150
+
+
+class ApiKeyNotFound(LookupError):
+    """There is no such key. The message can be shown to the caller."""
 
 
 class Right(models.TextChoices):
@@ -105,6 +111,13 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         """Apply the list endpoint's filters; None does not filter."""
         rows = self.valid() if valid_only else self
         return rows if owner is None else rows.filter(owner__username=owner)
+
+    def find(self, key_id: int) -> "ApiKey":
+        """Raises ApiKeyNotFound."""
+        key = self.filter(pk=key_id).first()
+        if key is None:
+            raise ApiKeyNotFound(f"API key {key_id} not found")
+        return key
 
     def valid(self) -> Self:
         """Neither revoked nor expired."""

@@ -74,7 +74,7 @@ class AliasMove(models.Model):
         DELETED = "deleted", "alias deleted with its only version"
 
     ACTIONS_KEEPING_VERSION = (Action.CONFIGURED, Action.WITHDRAWN)
-    # For models that need approval. To deactivate a version must stay possible at once.
+    # For models that need approval. Deactivating a version must stay possible at once.
     ACTIONS_TO_APPROVE = (Action.SET, Action.CONFIGURED, Action.ROLLED_BACK, Action.REMOVED)
 
     name = models.CharField(max_length=100)

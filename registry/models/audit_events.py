@@ -73,6 +73,9 @@ class AuditEvent(models.Model):
         HOLD_RELEASED = "hold_released", "released a legal hold"
         USER_CHANGED = "user_changed", "changed a user or a group"
         WEBHOOK_CHANGED = "webhook_changed", "changed a webhook"
+        REFERENCE_SET = "reference_set", "set a reference"
+        MONITOR_CHANGED = "monitor_changed", "changed a monitor"
+        ALERT_ACKNOWLEDGED = "alert_acknowledged", "acknowledged an alert"
 
     action = models.CharField(max_length=30, choices=Action)
     user = models.ForeignKey(

@@ -1,4 +1,4 @@
-"""How many requests of the present minute the processes have leased, per rate limit."""
+"""How many requests of the current minute the processes have leased, per rate limit."""
 
 from django.db import models
 

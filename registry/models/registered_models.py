@@ -30,6 +30,10 @@ class RegisteredModelQuerySet(models.QuerySet["RegisteredModel"]):
             raise ModelNotFound(f"Model {name} not found")
         return row
 
+    def needs_approval(self, name: str) -> bool:
+        """Whether somebody else must approve a user's moves of the aliases of this model."""
+        return self.filter(name=name, needs_approval=True).exists()
+
 
 class RegisteredModel(models.Model):
     """A model name: its owner, who may use it, and how long its predictions are kept.

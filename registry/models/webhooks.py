@@ -49,7 +49,7 @@ class Webhook(models.Model):
     """A target: the URL that events are sent to.
 
     No secret is stored. The one that signs the messages is derived from SECRET_KEY and `salt`; see
-    registry/webhooks/signing.py.
+    registry/webhooks/delivery/signing.py.
     """
 
     name = models.CharField(max_length=MAX_WEBHOOK_NAME_LENGTH, unique=True)

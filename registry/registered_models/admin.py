@@ -69,7 +69,7 @@ class RegisteredModelAdmin(_RegisteredModelAdmin):
     ) -> tuple[str, ...]:
         if obj is None:
             return ()
-        # That approval ends must itself be approved.
+        # Ending approval must itself be approved.
         fixed = ["needs_approval"] if obj.needs_approval else []
         if rights.held_on(Accessor.of(request), obj) != set(Right):
             # Another owner gets every right: see `changes.change`.

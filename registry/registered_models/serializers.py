@@ -13,10 +13,9 @@ from registry.exact_json.serializers import (
     StrictTextField,
 )
 from registry.models import Grant, RegisteredModel, Right
+from registry.models.access import MAX_USERNAME_LENGTH
 from registry.models.registered_models import MAX_RATE_LIMIT, MAX_RETENTION_DAYS
 from registry.serializers import safe_name
-
-MAX_USERNAME_LENGTH = 150
 
 
 class StrictIntegerField(serializers.IntegerField):

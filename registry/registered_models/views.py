@@ -19,6 +19,7 @@ from rest_framework.viewsets import GenericViewSet
 
 from registry.access import rights
 from registry.access.accessor import Accessor
+from registry.access.viewsets import VisibleViewSet
 from registry.aliases.approvals import requests
 from registry.aliases.approvals.serializers import RequestedMoveSerializer
 from registry.models import Grant, RegisteredModel, Right
@@ -43,7 +44,7 @@ def _find(name: str, accessor: Accessor) -> RegisteredModel:
     return rights.visible(RegisteredModel.objects.select_related("owner"), accessor).find(name)
 
 
-class RegisteredModelViewSet(ListModelMixin, GenericViewSet[RegisteredModel]):
+class RegisteredModelViewSet(VisibleViewSet[RegisteredModel]):
     """What the versions and aliases of one name have in common: owner, rights, retention."""
 
     queryset = RegisteredModel.objects.select_related("owner").newest_first()
@@ -51,9 +52,6 @@ class RegisteredModelViewSet(ListModelMixin, GenericViewSet[RegisteredModel]):
     query_serializer_class = RegisteredModelQuery
     lookup_field = "name"
     lookup_value_regex = NAME
-
-    def filter_queryset(self, queryset: Any) -> Any:
-        return super().filter_queryset(rights.visible(queryset, Accessor.of(self.request)))
 
     @extend_schema(
         request=RegisteredModelRequest,
@@ -89,10 +87,10 @@ class RegisteredModelViewSet(ListModelMixin, GenericViewSet[RegisteredModel]):
         },
     )
     def partial_update(self, request: Request, name: str) -> Response:
-        """Change fields; takes the right to manage versions, and another owner every right.
+        """Change fields; takes the right to manage versions, and for another owner every right.
 
-        That moves of its aliases need no approval any more must be approved as well: 202 answers
-        with the request for it.
+        Ending the approval of moves must itself be approved: the response is 202, with the request
+        for it.
         """
         accessor = Accessor.of(request)
         model = _find(name, accessor)
@@ -193,6 +191,6 @@ class GrantViewSet(ListModelMixin, GenericViewSet[Grant]):
         accessor = Accessor.of(self.request)
         model = _find(self.kwargs["name"], accessor)
         if accessor.key is not None or not may_change(accessor, model):
-            # Not by a key: who has got hold of one must not keep what it opened.
+            # Not by a key: a key that leaks must not be able to give others lasting access.
             raise PermissionDenied(f"You may not change the rights on model {model.name}.")
         return model, accessor

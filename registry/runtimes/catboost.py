@@ -20,6 +20,7 @@ from registry.runtimes.base import (
 )
 from registry.runtimes.catboost_tables import check_file
 from registry.runtimes.columns import MATRIX, NUMBER_ALTERNATIVES
+from registry.runtimes.contributions import Explains, Link, divided
 from registry.signatures.signature import ClassLabel, Input, Output, Signature
 from registry.signatures.synthetic_rows import Profiles, ranges_of_thresholds
 
@@ -69,6 +70,7 @@ class CatBoostRuntime:
         self._width = self._raw_values(self._columns.sample()).shape[1]
         self._logit_threshold = _logit_threshold(metadata)
         self.signature = Signature(self._columns.inputs, self._outputs())
+        self.explains = self._find_explains()
 
     def predict(self, inputs: Mapping[str, np.ndarray]) -> Outputs:
         """Score the columns: FP32 with NaN for missing, categories and texts as objects; or all in
@@ -78,6 +80,29 @@ class CatBoostRuntime:
             return self._name_outputs(self._columns.pool(inputs))
         except (catboost.CatBoostError, ValueError, TypeError, OverflowError) as error:
             raise InferenceError(str(error)) from error
+
+    def explain(self, inputs: Mapping[str, np.ndarray], seconds: float | None = None) -> Outputs:
+        """By TreeSHAP over the weights of the leaves; see Explainable.explain."""
+        try:
+            pool = self._columns.pool(inputs)
+            values = np.asarray(
+                self._model.get_feature_importance(pool, type="ShapValues", thread_count=1)
+            )
+            raw = self._raw_values(pool)
+        except (catboost.CatBoostError, ValueError, TypeError, OverflowError) as error:
+            raise InferenceError(str(error)) from error
+        values = values.reshape(len(raw), self._width, -1)
+        return divided(values[:, :, [*self._columns.indexes, -1]], raw)
+
+    def _find_explains(self) -> Explains | None:
+        transformed = _TRANSFORMED_LOSSES.get(self._loss, "")
+        if self._is_multi_label() or self._columns.has_texts or transformed not in ("", "Exponent"):
+            return None
+        link: Link = "log" if transformed else "identity"
+        if self.signature.outputs[0].kind == "label":
+            is_softmax = self._width > 1 and self._loss != "MultiClassOneVsAll"
+            link = "softmax" if is_softmax else "logit"
+        return Explains("contributions", link)
 
     def profiles(self) -> Profiles:
         """The range of each number's borders in the trees; of categories the file has hashes."""
@@ -169,6 +194,10 @@ class _Columns:
         if not self.indexes or len(self._names) != len(self.indexes) or is_too_wide:
             raise LoadError("the file does not describe the model's features")
         self.inputs = self._inputs(_nullable_numbers(model, metadata))
+
+    @property
+    def has_texts(self) -> bool:
+        return bool(self._texts)
 
     def _inputs(self, nullable: set[int]) -> tuple[Input, ...]:
         """One matrix, if all columns are numbers alike; otherwise one input for each column."""

@@ -24,6 +24,7 @@ from registry.runtimes.columns import (
     matrix_input,
     number_input,
 )
+from registry.runtimes.contributions import Explains, Link, divided
 from registry.runtimes.trees.lightgbm import check_text
 from registry.signatures.signature import Input, Output, Signature
 from registry.signatures.synthetic_rows import ColumnProfile, Profiles
@@ -31,8 +32,20 @@ from registry.signatures.synthetic_rows import ColumnProfile, Profiles
 logger = logging.getLogger(__name__)
 
 _OBJECTIVE = re.compile(r"^objective=(\S+)", re.MULTILINE)
+_OBJECTIVE_LINE = re.compile(r"^objective=(.*)", re.MULTILINE)
 _FEATURE_INFOS = re.compile(r"^feature_infos=(.*)", re.MULTILINE)
 _CATEGORICAL = re.compile(r"^\[categorical_feature: ([\d,]*)\]", re.MULTILINE)
+
+
+_LINKS: Mapping[str, Link] = {
+    "binary": "logit",
+    "cross_entropy": "logit",
+    "gamma": "log",
+    "multiclass": "softmax",
+    "multiclassova": "logit",
+    "poisson": "log",
+    "tweedie": "log",
+}
 
 
 class _QuietLogger:
@@ -52,8 +65,13 @@ class LightGBMRuntime:
     """A Booster that predicts like an LGBMClassifier or LGBMRegressor with the same trees."""
 
     def __init__(
-        self, booster: lightgbm.Booster, objective: str, categories: Mapping[int, Categories]
+        self,
+        booster: lightgbm.Booster,
+        objective: str,
+        categories: Mapping[int, Categories],
+        scale: float = 1.0,
     ) -> None:
+        """`scale` turns the sums of leaves into margins; 0 if no factor does."""
         self.libraries: Mapping[str, str] = {"lightgbm": lightgbm.__version__}
         self._booster = booster
         self._objective = objective
@@ -63,6 +81,9 @@ class LightGBMRuntime:
             booster.feature_name(), np.float64, categories, unknown_is_missing=True
         )
         self.signature = Signature(_inputs(booster, categories), self._outputs())
+        link = _LINKS.get(objective, "identity")
+        self.explains = Explains("contributions", link) if scale else None
+        self._scale = scale
 
     def predict(self, inputs: Mapping[str, np.ndarray]) -> Outputs:
         """Score `features`, FP64 (n, k) with NaN for missing, or each column as an array of its
@@ -75,6 +96,19 @@ class LightGBMRuntime:
             return self._name_outputs(raw.reshape(len(features), self._width))
         except (lightgbm.basic.LightGBMError, ValueError, TypeError) as error:
             raise InferenceError(str(error)) from error
+
+    def explain(self, inputs: Mapping[str, np.ndarray], seconds: float | None = None) -> Outputs:
+        """By TreeSHAP over the trees' own counts of training rows; see Explainable.explain."""
+        try:
+            features = self._reader.read(inputs)
+            values = self._booster.predict(features, pred_contrib=True, num_threads=1)
+            raw = self._booster.predict(features, raw_score=True, num_threads=1)
+        except (lightgbm.basic.LightGBMError, ValueError, TypeError) as error:
+            raise InferenceError(str(error)) from error
+        shape = (len(features), self._width, features.shape[1] + 1)
+        return divided(
+            self._scale * np.asarray(values).reshape(shape), self._scale * np.asarray(raw)
+        )
 
     def profiles(self) -> Profiles:
         """The range of each feature in the training data, and the categories."""
@@ -109,9 +143,28 @@ def load(path: Path, options: LoadOptions) -> LightGBMRuntime:
         booster = lightgbm.Booster(params={"verbosity": -1, "num_threads": 1}, model_str=text)
         match = _OBJECTIVE.search(text, 0, _header_end(text))
         categories = _read_categories(booster, text)
-        return LightGBMRuntime(booster, match[1] if match else "", categories)
+        objective = match[1] if match else ""
+        return LightGBMRuntime(booster, objective, categories, _scale(text, objective))
     except (lightgbm.basic.LightGBMError, ValueError, TypeError) as error:
         raise LoadError(f"LightGBM cannot read the file: {error}") from error
+
+
+def _scale(text: str, objective: str) -> float:
+    """The factor by which the sums of leaves become margins of the objective's link; 0 if there is
+    none, or if LightGBM cannot divide the sums among the features.
+    """
+    header = text[: _header_end(text)]
+    line = _OBJECTIVE_LINE.search(header)
+    words = line[1].split() if line else []
+    # The mean of the trees; the square of the sum; another link; trees of linear models.
+    if (
+        "\naverage_output" in header
+        or "sqrt" in words
+        or objective == "cross_entropy_lambda"
+        or "\nis_linear=1" in text
+    ):
+        return 0.0
+    return next((float(w.partition(":")[2]) for w in words if w.startswith("sigmoid:")), 1.0)
 
 
 # -- inputs

@@ -26,6 +26,7 @@ from registry.runtimes.columns import (
     matrix_input,
     number_input,
 )
+from registry.runtimes.contributions import Explains, Link, divided
 from registry.runtimes.trees.xgboost import check_booster
 from registry.signatures.signature import Input, Output, Signature, listed
 from registry.signatures.synthetic_rows import Profiles, ranges_of_thresholds
@@ -62,6 +63,18 @@ _VALUE_OBJECTIVES = frozenset(
         "survival:cox",
     }
 )
+# The others' margins are the answers, or decide a label.
+_LINKS: Mapping[str, Link] = {
+    "binary:logistic": "logit",
+    "count:poisson": "log",
+    "multi:softmax": "softmax",
+    "multi:softprob": "softmax",
+    "reg:gamma": "log",
+    "reg:logistic": "logit",
+    "reg:tweedie": "log",
+    "survival:aft": "log",
+    "survival:cox": "log",
+}
 _CLASS_OBJECTIVES = frozenset(
     {"binary:hinge", "binary:logistic", "multi:softmax", "multi:softprob"}
 )
@@ -88,6 +101,9 @@ class XGBoostRuntime:
             self._names, np.float32, self._categories, unknown_is_missing=False
         )
         self.signature = Signature(_inputs(booster, self._categories), self._outputs())
+        is_multi_label = self._n_targets > 1 and self._objective in _CLASS_OBJECTIVES
+        link = _LINKS.get(self._objective, "identity")
+        self.explains = None if is_multi_label else Explains("contributions", link)
 
     def predict(self, inputs: Mapping[str, np.ndarray]) -> Outputs:
         """Score `features`, FP32 (n, k) with NaN for missing, or each column as an array of its
@@ -98,6 +114,26 @@ class XGBoostRuntime:
         except (xgboost.core.XGBoostError, ValueError, TypeError) as error:
             raise InferenceError(_first_line(error)) from error
         return self._name_outputs(raw)
+
+    def explain(self, inputs: Mapping[str, np.ndarray], seconds: float | None = None) -> Outputs:
+        """By TreeSHAP over the trees' own counts of training rows; see Explainable.explain."""
+        booster = self._booster
+        try:
+            rows = xgboost.DMatrix(
+                self._reader.read(inputs),
+                nthread=1,
+                feature_names=booster.feature_names,
+                feature_types=booster.feature_types,
+                enable_categorical=True,
+            )
+            # Unlike a prediction of an array, that of a DMatrix may change the booster.
+            with self._linear_lock:
+                options = {"iteration_range": self._iteration_range, "strict_shape": True}
+                values = booster.predict(rows, pred_contribs=True, **options)
+                margins = booster.predict(rows, output_margin=True, **options)
+        except (xgboost.core.XGBoostError, ValueError, TypeError) as error:
+            raise InferenceError(_first_line(error)) from error
+        return divided(values, margins)
 
     def profiles(self) -> Profiles:
         """The range of each feature's thresholds in the trees, and the categories."""

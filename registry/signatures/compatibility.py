@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from registry.signatures.narrowing import narrowed
 from registry.signatures.signature import DTYPES, MAX_REPORTED_ERRORS, Input, Signature, listed
 
 
@@ -22,7 +23,7 @@ def incompatibilities(new: Signature, old: Signature) -> list[str]:
 
     `new` must have the same input names in the same order (because a row may be an object or a list
     of `features`), accept the same values and shapes, and allow null wherever `old` does. Floats of
-    any precision are interchangeable.
+    any precision are interchangeable. Constraints of `new` that reject a row must not be narrower.
     """
     sent, accepted = list(_inputs_by_name(old)), list(_inputs_by_name(new))
     if old.feature_names == ("features",) != new.feature_names:
@@ -40,6 +41,9 @@ def incompatibilities(new: Signature, old: Signature) -> list[str]:
         for before, after in zip(sent, accepted, strict=True)
         if (reason := _difference(after, before))
     ]
+    if not reasons:
+        narrower = narrowed(new.inputs, old.inputs)
+        reasons = [f"input '{name}' {reason}" for name, reason in narrower]
     more = len(reasons) - MAX_REPORTED_ERRORS
     return reasons if more <= 0 else [*reasons[:MAX_REPORTED_ERRORS], f"and {more} more"]
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from registry.signatures.arrangement import extract_cells
+from registry.signatures.constraints import checked_constraints
 from registry.signatures.sensitivity import Sensitivity, merge_sensitivity
 from registry.signatures.signature import (
     DTYPES,
@@ -52,7 +53,15 @@ def complete(
             f"the file does not contain the type of {listed(unknown)}: send a signature "
             f'({{"inputs": [{{"name": "{unknown[0]}", "datatype": "FP64"}}]}}) or example rows'
         )
-    return signature
+    return replace(signature, inputs=tuple(map(_with_checked_constraints, signature.inputs)))
+
+
+def _with_checked_constraints(tensor: Input) -> Input:
+    try:
+        constraints = checked_constraints(tensor, DTYPES[tensor.datatype or "FP64"])
+    except ValueError as error:
+        raise SignatureError(f"input {tensor.name}: constraints: {error}") from error
+    return replace(tensor, constraints=constraints)
 
 
 # -- inputs
@@ -108,7 +117,13 @@ def _name_matrix_columns(
         return _split_matrix(tensor, columns)
     is_nullable = any(column.nullable for column in columns)
     sensitive = tuple((column.name, rule) for column in columns for _, rule in column.sensitive)
-    return (tensor,), (Input(tensor.name, None, (), names, is_nullable, sensitive=sensitive),)
+    constraints = tuple(
+        replace(item, feature=column.name) for column in columns for item in column.constraints
+    )
+    declared = Input(
+        tensor.name, None, (), names, is_nullable, sensitive=sensitive, constraints=constraints
+    )
+    return (tensor,), (declared,)
 
 
 def _split_matrix(
@@ -148,6 +163,7 @@ def _merge_input(tensor: Input, declared: Input | None) -> Input:
         features=tensor.features or declared.features,
         nullable=tensor.nullable or declared.nullable,
         sensitive=_merge_sensitive(tensor, declared),
+        constraints=(*tensor.constraints, *declared.constraints),
         # Example rows do not overrule a declaration.
         alternatives=() if declared.datatype else tensor.alternatives,
     )

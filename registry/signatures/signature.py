@@ -5,12 +5,13 @@ a variable dimension, and every tensor's first dimension is the rows.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
 
+from registry.signatures.constraints import Constraints, constraints_as_json, parse_constraints
 from registry.signatures.sensitivity import Sensitivity, parse_sensitivity, sensitivity_as_json
 
 ClassLabel: TypeAlias = str | int | float | bool
@@ -46,7 +47,7 @@ DTYPES: Mapping[str, np.dtype] = {
 DATATYPES: Mapping[np.dtype, str] = {dtype: name for name, dtype in DTYPES.items()}
 
 _FIELDS = {"inputs", "outputs", "classes", "columns", "batching"}
-_INPUT_FIELDS = {"name", "datatype", "shape", "features", "nullable", "sensitive"}
+_INPUT_FIELDS = {"name", "datatype", "shape", "features", "nullable", "sensitive", "constraints"}
 
 # Listing every missing feature of a wide model would take more space than the request did.
 MAX_REPORTED_ERRORS = 20
@@ -64,7 +65,7 @@ class Input:
     means "as in the file". `datatype` is None as long as it is unknown. `features` are the names of
     a (-1, k) tensor's columns, if they have any. If `nullable`, a JSON null is a missing value: NaN
     in a float tensor, None in any other, which then is an array of objects. The log does not have
-    the values that are `sensitive`.
+    the values that are `sensitive`. Rows that violate `constraints` are rejected or flagged.
 
     Only in a signature from a file, `alternatives` are the datatypes that a declaration may choose
     instead of `datatype`, for the input or for single columns of a (-1, k) tensor. The runtime then
@@ -80,6 +81,7 @@ class Input:
     alternatives: tuple[str, ...] = field(default=(), compare=False)
     has_spaces_replaced: bool = field(default=False, compare=False)
     sensitive: Sensitivity = ()
+    constraints: Constraints = ()
 
     @property
     def row_shape(self) -> tuple[int, ...]:
@@ -182,6 +184,7 @@ class Signature:
                     **({"features": list(tensor.features)} if tensor.features else {}),
                     **({"nullable": True} if tensor.nullable else {}),
                     **sensitivity_as_json(tensor.sensitive),
+                    **constraints_as_json(tensor.constraints),
                 }
                 for tensor in self.inputs
             ],
@@ -237,15 +240,18 @@ def _parse_input(item: object, path: str) -> Input:
         _parse_shape(body, path),
         features,
         nullable,
-        sensitive=_parse_sensitive(body, path),
+        sensitive=_parse_rules(parse_sensitivity, body, "sensitive", path),
+        constraints=_parse_rules(parse_constraints, body, "constraints", path),
     )
 
 
-def _parse_sensitive(body: Mapping[str, object], path: str) -> Sensitivity:
+def _parse_rules(
+    parse: Callable[[object], tuple[Any, ...]], body: Mapping[str, object], name: str, path: str
+) -> tuple[Any, ...]:
     try:
-        return parse_sensitivity(body["sensitive"]) if "sensitive" in body else ()
+        return parse(body[name]) if name in body else ()
     except (TypeError, ValueError) as error:
-        raise SignatureError(f"{path}.sensitive: {error}") from error
+        raise SignatureError(f"{path}.{name}: {error}".replace(": [", "[", 1)) from error
 
 
 def _parse_columns(body: Mapping[str, object]) -> tuple[Input, ...]:

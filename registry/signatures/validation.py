@@ -97,22 +97,23 @@ def _validate_value(value: object, tensor: Input, dtype: np.dtype) -> object:
         return math.nan if dtype.kind == "f" else None
     if dtype.kind == "O":
         if not isinstance(value, str):
-            raise ValueError(f"Must be text, not {_describe(value)}.")
+            raise ValueError(f"Must be text, not {describe_value(value)}.")
         return value
     if dtype.kind == "b":
         # The numbers 0 and 1 are how tables without booleans write them.
         if not isinstance(value, bool | int | float) or value not in (0, 1):
-            raise ValueError(f"Must be true or false, not {_describe(value)}.")
+            raise ValueError(f"Must be true or false, not {describe_value(value)}.")
         return bool(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"Must be a number, not {_describe(value)}.")
+        raise ValueError(f"Must be a number, not {describe_value(value)}.")
     return _validate_float(value, dtype) if dtype.kind == "f" else _validate_integer(value, dtype)
 
 
 def _validate_float(value: int | float, dtype: np.dtype) -> int | float:
     if not abs(value) <= float(np.finfo(dtype).max):
         raise ValueError(
-            f"Must be a finite number in the range of {DATATYPES[dtype]}, not {_describe(value)}."
+            f"Must be a finite number in the range of {DATATYPES[dtype]},"
+            f" not {describe_value(value)}."
         )
     return value
 
@@ -120,17 +121,18 @@ def _validate_float(value: int | float, dtype: np.dtype) -> int | float:
 def _validate_integer(value: int | float, dtype: np.dtype) -> int:
     # Above 2^53, several integers share one float, so the float is ambiguous.
     if isinstance(value, float) and not (value.is_integer() and abs(value) <= 2**53):
-        raise ValueError(f"Must be a whole number, not {_describe(value)}.")
+        raise ValueError(f"Must be a whole number, not {describe_value(value)}.")
     limits = np.iinfo(dtype)
     if not limits.min <= value <= limits.max:
         raise ValueError(
             f"Must be from {limits.min} to {limits.max} ({DATATYPES[dtype]}),"
-            f" not {_describe(value)}."
+            f" not {describe_value(value)}."
         )
     return int(value)
 
 
-def _describe(value: object) -> str:
+def describe_value(value: object) -> str:
+    """A JSON value for a message, shortened if it is long."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str | int | float):

@@ -48,6 +48,13 @@ def api_client(user: User | None = None) -> APIClient:
     return client
 
 
+def key_client(value: str) -> APIClient:
+    """A client that sends an API key."""
+    client = APIClient()
+    client.credentials(HTTP_AUTHORIZATION=f"Bearer {value}")
+    return client
+
+
 @pytest.fixture
 def client(user: User) -> APIClient:
     return api_client(user)

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Mapping
-from datetime import datetime
+from typing import Any
 
 from django.db import connection
 from django.utils import timezone
@@ -36,42 +36,31 @@ def publish(event: Event, model: str, data: Mapping[str, object]) -> None:
         if webhook.wants(event.name, model)
     ]
     if targets:
-        event_id, now = uuid.uuid4(), timezone.now()
-        body = _body(event, event_id, now, {"model": model, **data})
+        message = _message(event, {"model": model, **data})
         WebhookDelivery.objects.bulk_create(
-            WebhookDelivery(
-                webhook=webhook,
-                event_id=event_id,
-                event=event.name,
-                model=model,
-                payload=body,
-                created_at=now,
-                due_at=now,
-            )
-            for webhook in targets
+            WebhookDelivery(webhook=webhook, model=model, **message) for webhook in targets
         )
 
 
 def publish_test(webhook: Webhook) -> WebhookDelivery:
     """Send a test message to one webhook, whatever events it wants."""
+    message = _message(events.TEST, {"webhook": webhook.name})
+    return WebhookDelivery.objects.create(webhook=webhook, **message)
+
+
+def _message(event: Event, data: JSONObject) -> dict[str, Any]:
+    """The columns of a delivery that are the same for all targets."""
     event_id, now = uuid.uuid4(), timezone.now()
-    return WebhookDelivery.objects.create(
-        webhook=webhook,
-        event_id=event_id,
-        event=events.TEST.name,
-        payload=_body(events.TEST, event_id, now, {"webhook": webhook.name}),
-        created_at=now,
-        due_at=now,
-    )
-
-
-def _body(
-    event: Event, event_id: uuid.UUID, at: datetime, data: Mapping[str, object]
-) -> JSONObject:
     return {
-        "id": str(event_id),
-        "type": event.name,
-        "payload_version": PAYLOAD_VERSION,
-        "timestamp": at.isoformat().replace("+00:00", "Z"),
-        "data": dict(data),
+        "event_id": event_id,
+        "event": event.name,
+        "payload": {
+            "id": str(event_id),
+            "type": event.name,
+            "payload_version": PAYLOAD_VERSION,
+            "timestamp": now.isoformat().replace("+00:00", "Z"),
+            "data": data,
+        },
+        "created_at": now,
+        "due_at": now,
     }

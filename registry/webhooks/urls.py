@@ -1,7 +1,6 @@
 """The URL of a target, and whether it may be called."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -46,11 +45,10 @@ def read_url(url: str) -> Target:
     return Target(Origin(match["scheme"], match["host"].lower(), port), path)
 
 
-def allowed_target(url: str, allowed: Sequence[str] | None = None) -> Target:
+def allowed_target(url: str) -> Target:
     """The target of a URL whose origin is in WEBHOOK_ORIGINS. Raises InvalidURL."""
     target = read_url(url)
-    origins = settings.WEBHOOK_ORIGINS if allowed is None else allowed
-    if target.origin not in {read_url(origin).origin for origin in origins}:
+    if target.origin not in {read_url(origin).origin for origin in settings.WEBHOOK_ORIGINS}:
         raise InvalidURL(
             f"{target.origin} is not an allowed server. The operator of this installation can add"
             " it to the setting WEBHOOK_ORIGINS"

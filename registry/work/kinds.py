@@ -12,7 +12,7 @@ IsStopping = Callable[[], bool]
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What is due and has not been taken: how many items, and since when the oldest is waiting."""
+    """What is pending: how many items, and for how long the oldest has been due."""
 
     pending: int
     oldest_seconds: float

@@ -33,14 +33,11 @@ class Turn:
         return not self.is_stopping() and self._move_due_at(timezone.now() + self.lease)
 
     def finish(self, due_at: datetime, error: str = "") -> None:
-        if self._move_due_at(due_at):
-            RecurringWork.objects.filter(name=self.name, due_at=due_at).update(
-                finished_at=timezone.now(), error=error
-            )
+        self._move_due_at(due_at, finished_at=timezone.now(), error=error)
 
-    def _move_due_at(self, due_at: datetime) -> bool:
+    def _move_due_at(self, due_at: datetime, **fields: object) -> bool:
         held = RecurringWork.objects.filter(name=self.name, due_at=self.lease_until)
-        if not held.update(due_at=due_at):
+        if not held.update(due_at=due_at, **fields):
             return False
         self.lease_until = due_at
         return True

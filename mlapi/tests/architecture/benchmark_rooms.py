@@ -42,6 +42,7 @@ BENCHMARK_ROOMS: dict[str, set[str]] = {
     "benchmarks.consistency": {"benchmarks.harness", "benchmarks.options", "benchmarks.report"},
     "benchmarks.depth": {"benchmarks.harness", "benchmarks.options", "benchmarks.report"},
     "benchmarks.monitoring": {
+        "benchmarks.depth",
         "benchmarks.harness",
         "benchmarks.options",
         "benchmarks.report",

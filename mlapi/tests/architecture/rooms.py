@@ -6,31 +6,8 @@ a room to import the modules of another room, or a single module. Tests may impo
 """
 
 from mlapi.tests.architecture.benchmark_rooms import BENCHMARK_ROOMS
+from mlapi.tests.architecture.registry_rooms import REGISTRY, REGISTRY_ROOMS
 
-REGISTRY_WITHOUT_DJANGO = {
-    "registry.exact_json.values",
-    "registry.signatures",
-    "registry.open_inference",
-    "registry.http_client",
-    "registry.runtimes",
-    "registry.runtimes.trees",
-}
-REGISTRY = REGISTRY_WITHOUT_DJANGO | {
-    "registry",
-    "registry.access",
-    "registry.access.keys",
-    "registry.aliases",
-    "registry.aliases.approvals",
-    "registry.artifacts",
-    "registry.audit",
-    "registry.exact_json",
-    "registry.loading",
-    "registry.models",
-    "registry.webhooks",
-    "registry.webhooks.delivery.kinds",
-    "registry.work",
-    "registry.registered_models",
-}
 # What the code that answers predictions uses. None of it is about evaluation.
 SERVING = {
     "predictions.authentication",
@@ -48,126 +25,42 @@ SERVING = {
 EVALUATION = {
     "predictions.evaluation",
     "predictions.evaluation.outcomes",
+    "predictions.evaluation.promotion",
     "predictions.evaluation.quality",
     "predictions.evaluation.replays",
 }
 # Each of these rooms builds on those before it.
 DRIFT = {"predictions.evaluation.drift"}
-COUNTING = DRIFT | {"predictions.evaluation.references", "predictions.evaluation.counting"}
-MONITORING = COUNTING | {"predictions.evaluation.monitoring"}
+COUNTING = DRIFT | {
+    "predictions.evaluation.counting",
+    "predictions.evaluation.references",
+    "predictions.evaluation.references.files",
+}
+MONITORING = COUNTING | {
+    "predictions.evaluation.monitoring",
+    "predictions.evaluation.monitoring.alerts",
+}
 
 EXPORT = {"predictions.export", "predictions.export.destinations", "predictions.export.formats"}
 
 ROOMS: dict[str, set[str]] = {
     # Floor 1: registered models, versions, artifacts, runtimes, aliases.
-    "registry": REGISTRY,
-    "registry.exact_json": set(),
-    "registry.signatures": {"registry.exact_json.values"},
-    "registry.open_inference": {"registry.exact_json.values", "registry.signatures"},
-    "registry.runtimes": {
-        "registry.exact_json.values",
-        "registry.runtimes.trees",
-        "registry.signatures",
-    },
-    "registry.runtimes.trees": {"registry.runtimes"},
-    "registry.isolation": {"registry.runtimes", "registry.signatures"},
-    "registry.runtimes.onnx": REGISTRY_WITHOUT_DJANGO,
-    "registry.runtimes.sklearn": REGISTRY_WITHOUT_DJANGO,
-    "registry.runtimes.open_inference": REGISTRY_WITHOUT_DJANGO,
-    "registry.artifacts": REGISTRY_WITHOUT_DJANGO
-    | {
-        "registry.artifacts.foreign",
-        "registry.isolation",
-        "registry.runtimes.open_inference.document",
-    },
-    "registry.artifacts.foreign": {"registry.artifacts", "registry.runtimes"},
-    "registry.loading": REGISTRY_WITHOUT_DJANGO
-    | {"registry.access", "registry.artifacts", "registry.isolation"}
-    | {"registry.metrics", "registry.models"},
-    "registry.conversion": REGISTRY_WITHOUT_DJANGO | {"registry.artifacts"},
-    "registry.conversion.pickles": REGISTRY_WITHOUT_DJANGO
-    | {"registry.artifacts", "registry.conversion", "registry.isolation"},
-    "registry.models": {"registry.exact_json", "registry.statements"},
-    "registry.http_client": set(),
-    "registry.work": {"registry.metrics", "registry.models", "registry.readonly_admin"},
-    "registry.webhooks": {
-        "registry.access",
-        "registry.exact_json",
-        "registry.http_client.origins",
-        "registry.models",
-        "registry.pagination",
-        "registry.readonly_admin",
-        "registry.serializers",
-        "registry.webhooks.delivery",
-    },
-    "registry.webhooks.delivery": {
-        "registry.http_client",
-        "registry.metrics",
-        "registry.models",
-        "registry.webhooks",
-        "registry.work",
-    },
-    "registry.audit": {"registry.exact_json", "registry.models", "registry.readonly_admin"},
-    "registry.access": {
-        "registry.exact_json",
-        "registry.loading.cache",
-        "registry.metrics",
-        "registry.models",
-        "registry.pagination",
-        "registry.statements",
-    },
-    "registry.access.keys": {
-        "registry.access",
-        "registry.exact_json",
-        "registry.metrics",
-        "registry.models",
-        "registry.pagination",
-        "registry.readonly_admin",
-        "registry.serializers",
-    },
-    "registry.aliases": {
-        "registry.access",
-        "registry.aliases.approvals",
-        "registry.exact_json",
-        "registry.hooks",
-        "registry.loading",
-        "registry.models",
-        "registry.pagination",
-        "registry.readonly_admin",
-        "registry.serializers",
-        "registry.signatures",
-        "registry.statements",
-        "registry.webhooks",
-    },
-    "registry.aliases.approvals": {
-        "registry.access",
-        "registry.webhooks",
-        "registry.aliases",
-        "registry.exact_json",
-        "registry.models",
-        "registry.pagination",
-        "registry.readonly_admin",
-    },
-    "registry.registered_models": {
-        "registry.aliases",
-        "registry.access",
-        "registry.aliases.approvals",
-        "registry.exact_json",
-        "registry.models",
-        "registry.pagination",
-        "registry.readonly_admin",
-        "registry.serializers",
-    },
-    "registry.management": REGISTRY | {"registry.conversion", "registry.conversion.pickles"},
-    "registry.migrations": {"registry.exact_json", "registry.models"},
-    "registry.testing": REGISTRY | {"registry.conversion", "registry.runtimes.open_inference"},
+    **REGISTRY_ROOMS,
     # Floor 2: run a model on input, record it, list it, evaluate it.
     "predictions": {
         "predictions.authentication",
+        "predictions.evaluation.explanations.admin",
+        "predictions.evaluation.monitoring.admin",
+        "predictions.evaluation.monitoring.alerts",
+        "predictions.evaluation.monitoring.pages.views",
+        "predictions.evaluation.monitoring.work",
         "predictions.evaluation.outcomes.admin",
+        "predictions.evaluation.counting.work",
+        "predictions.evaluation.promotion.gate",
         "predictions.evaluation.quality.admin",
+        "predictions.evaluation.references.admin",
+        "predictions.evaluation.references.scoring",
         "predictions.evaluation.replays.admin",
-        "predictions.evaluation.replays.promotion_gate",
         "predictions.evaluation.replays.announcements",
         "predictions.models",
         "predictions.retention.admin",
@@ -212,11 +105,22 @@ ROOMS: dict[str, set[str]] = {
     "predictions.evaluation.outcomes": SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.quality": SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.replays": SERVING | EVALUATION | REGISTRY,
+    "predictions.evaluation.promotion": MONITORING | SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.drift": {"predictions.evaluation.intervals"},
     "predictions.evaluation.references": COUNTING | SERVING | EVALUATION | REGISTRY,
+    "predictions.evaluation.references.files": {
+        "predictions.evaluation.references.errors",
+        "registry.exact_json",
+        "registry.signatures",
+    },
     "predictions.evaluation.counting": COUNTING | SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.monitoring": MONITORING | SERVING | EVALUATION | REGISTRY,
-    "predictions.evaluation.explanations": SERVING | EVALUATION | REGISTRY,
+    "predictions.evaluation.monitoring.pages": MONITORING | SERVING | EVALUATION | REGISTRY,
+    "predictions.evaluation.monitoring.alerts": MONITORING | SERVING | EVALUATION | REGISTRY,
+    "predictions.evaluation.explanations": SERVING
+    | EVALUATION
+    | REGISTRY
+    | {"predictions.evaluation.references"},
     "predictions.export": SERVING
     | REGISTRY
     | {"predictions.export.destinations", "predictions.export.formats"},
@@ -233,6 +137,7 @@ ROOMS: dict[str, set[str]] = {
     | EXPORT
     | MONITORING
     | REGISTRY,
+    "predictions.templatetags": {"predictions.models"},
     "predictions.migrations": {"predictions.models", "registry.exact_json"},
     "predictions.testing": SERVING | EVALUATION | MONITORING | REGISTRY,
     # Floor 3: the project.
@@ -248,6 +153,7 @@ ROOMS: dict[str, set[str]] = {
         "mlapi.rest",
         "mlapi.server",
         "predictions",
+        "predictions.evaluation.explanations",
         "predictions.kserve_v1",
         "predictions.mlflow",
         "predictions.open_inference",
@@ -256,6 +162,7 @@ ROOMS: dict[str, set[str]] = {
         *SERVING,
         *EVALUATION,
         *EXPORT,
+        *MONITORING,
         *REGISTRY,
     },
     "mlapi.fast_lane": {
@@ -271,7 +178,7 @@ ROOMS: dict[str, set[str]] = {
         *SERVING,
         *REGISTRY,
     },
-    "mlapi.bodies": {"mlapi.problems", "predictions.ndjson"},
+    "mlapi.bodies": {"mlapi.error_format", "predictions.ndjson"},
     "mlapi.accounts": {"registry.access", "registry.models"},
     "mlapi.configuration": {"mlapi.configuration.postgresql"},
     "mlapi.configuration.postgresql": {"mlapi.configuration.refusals", "registry.statements"},
@@ -280,6 +187,7 @@ ROOMS: dict[str, set[str]] = {
     "mlapi.health": {
         "mlapi.configuration.refusals",
         "mlapi.databases",
+        "mlapi.error_format",
         "mlapi.metrics",
         "mlapi.problems",
         "predictions.authentication",
@@ -295,10 +203,10 @@ ROOMS: dict[str, set[str]] = {
         "mlapi.bodies",
         "mlapi.configuration",
         "mlapi.databases",
+        "mlapi.error_format",
         "mlapi.health",
         "mlapi.metric_files",
         "mlapi.metrics",
-        "mlapi.problems",
         "mlapi.proxies",
         "mlapi.wsgi",
         "registry.loading",
@@ -306,8 +214,8 @@ ROOMS: dict[str, set[str]] = {
     },
     # Pages and proxies share the middleware's types and the error format.
     "mlapi.pages": {"mlapi.middleware"},
-    "mlapi.proxies": {"mlapi.configuration", "mlapi.middleware", "mlapi.problems"},
-    "mlapi.rest": {"mlapi.problems", "registry.exact_json", "registry.artifacts"},
+    "mlapi.proxies": {"mlapi.configuration", "mlapi.error_format", "mlapi.middleware"},
+    "mlapi.rest": {"mlapi.error_format", "registry.exact_json", "registry.artifacts"},
     "mlapi.management": SERVING
     | REGISTRY
     | {"mlapi.configuration", "mlapi.databases", "mlapi.server"},

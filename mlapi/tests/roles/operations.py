@@ -50,6 +50,14 @@ def readable_model(role: Role, target: str) -> int:
     return 200 if Right.READ_LOG in (rights_on(role, target) or NONE) else 404
 
 
+def cancels_canaries(role: Role, target: str) -> int:
+    """Changing a monitor that moves aliases takes both rights."""
+    status = having(Right.MANAGE_VERSIONS)(role, target)
+    if status != 200:
+        return status
+    return 200 if Right.MOVE_ALIASES in (rights_on(role, target) or NONE) else 403
+
+
 def reports(role: Role, target: str) -> int:
     if readable(role, target) == 404:
         return 404
@@ -119,6 +127,7 @@ WINDOW = {"from": "2026-01-01T00:00:00Z", "to": "2026-02-01T00:00:00Z"}
 REQUESTS, REGISTERED = "/api/v1/alias-requests/", "/api/v1/registered-models/"
 ERASURES, HOLDS = "/api/v1/erasures/", "/api/v1/legal-holds/"
 KEYS, WEBHOOKS = "/api/v1/api-keys/", "/api/v1/webhooks/"
+MONITORS, ALERTS = "/api/v1/monitors/", "/api/v1/alerts/"
 TARGET = {"name": "w", "url": "https://hooks.example.com/", "events": ["alias.moved"]}
 V2 = "/v2/models/{name}/"
 
@@ -141,6 +150,9 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("post", "/api/v1/aliases/{name}/champion/rollback/"): Operation(
         having(Right.MOVE_ALIASES), {}
     ),
+    ("get", ALERTS): Operation(readable_model, member=("id", "alert")),
+    ("get", ALERTS + "{alert}/"): Operation(readable_model),
+    ("post", ALERTS + "{alert}/acknowledge/"): Operation(having(MANAGE)),
     ("get", KEYS): Operation(holds_key, member=("id", "key")),
     ("post", KEYS): Operation(person, {"name": "k", "scopes": ["predict"]}),
     ("get", KEYS + "{key}/"): Operation(holds_key),
@@ -170,6 +182,8 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ),
     ("get", "/api/v1/models/{version}/predictions/"): Operation(visible),
     ("get", "/api/v1/models/{version}/quality/"): Operation(having(READ), query=WINDOW),
+    ("get", "/api/v1/models/{version}/reference/"): Operation(having(READ)),
+    ("put", "/api/v1/models/{version}/reference/"): Operation(having(MANAGE), WINDOW),
     ("get", "/api/v1/outcomes/"): Operation(readable, member=("prediction_id", "prediction")),
     ("post", "/api/v1/outcomes/"): Operation(
         reports, {"prediction_id": "{prediction}", "label": 0}
@@ -179,9 +193,17 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         having(PREDICT), {"model_id": "{version}", "input_data": {"features": FEATURES}}
     ),
     ("get", "/api/v1/predictions/{prediction}/"): Operation(readable),
+    ("get", "/api/v1/predictions/{prediction}/explanation/"): Operation(readable),
     ("post", "/api/v1/predictions/batch/"): Operation(
         having(PREDICT), {"model_id": "{version}", "inputs": [{"features": FEATURES}]}
     ),
+    ("get", MONITORS): Operation(readable_model, member=("id", "monitor")),
+    ("post", MONITORS): Operation(having(MANAGE), {"model": "{name}", "name": "new"}),
+    ("get", MONITORS + "{monitor}/"): Operation(readable_model),
+    ("patch", MONITORS + "{monitor}/"): Operation(cancels_canaries, {"rolls_back_canary": True}),
+    ("delete", MONITORS + "{monitor}/"): Operation(having(MANAGE)),
+    ("get", MONITORS + "{monitor}/reports/"): Operation(readable_model),
+    ("get", MONITORS + "{monitor}/reports/{report}/"): Operation(readable_model),
     ("get", REGISTERED): Operation(visible, member=("name", "name")),
     ("post", REGISTERED): Operation(adds_models, {"name": "new"}),
     ("get", REGISTERED + "{name}/"): Operation(visible),

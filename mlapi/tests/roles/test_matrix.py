@@ -18,8 +18,13 @@ from rest_framework.test import APIClient
 
 from mlapi.tests.roles.operations import HIDDEN, OPERATIONS, OWN, TARGETS, Operation, public
 from mlapi.tests.roles.people import ROLES, People, Role
-from predictions.models import Outcome, Prediction, Replay
+from predictions.evaluation.references import services
+from predictions.evaluation.references.building import ComparedVersion
+from predictions.evaluation.references.services import Source
+from predictions.evaluation.references.tables import Rows
+from predictions.models import Alert, MonitorReport, Outcome, Prediction, Reference, Replay
 from predictions.retention import holds
+from predictions.testing.monitors import make_alert, make_report
 from registry.access.keys.changes import create_key
 from registry.aliases import moves
 from registry.models import AliasRequest, Grant, ModelVersion, RegisteredModel, Webhook
@@ -95,7 +100,11 @@ def make_target(version: ModelVersion, author: User, other: User) -> Fields:
         requested_by=other,
     )
     replay = Replay.objects.create(from_version=version, to_version=version)
+    if not Reference.objects.filter(model=version).exists():
+        set_small_reference(version)
     key, _ = create_key(name="key", owner=author, scopes=[])
+    alert = Alert.objects.filter(model=version).first() or make_alert(version)
+    report = MonitorReport.objects.filter(model=version).first() or make_report(alert)
     return {
         "name": version.name,
         "key": key.pk,
@@ -104,7 +113,21 @@ def make_target(version: ModelVersion, author: User, other: User) -> Fields:
         "request": request.pk,
         "grant": grant.pk,
         "replay": replay.pk,
+        "monitor": alert.monitor_id,
+        "alert": alert.pk,
+        "report": report.pk,
     }
+
+
+def set_small_reference(version: ModelVersion) -> None:
+    rows = Rows(
+        inputs=[{"features": [1, 2, 3, 4]}],
+        predictions=[0.0],
+        confidences=[1.0],
+        outputs=None,
+        failed=[False],
+    )
+    services.set_reference(ComparedVersion(version), rows, None, source=Source(), background=[])
 
 
 # Committed rows: a transaction that stays open as long as this would hold up the followers of the

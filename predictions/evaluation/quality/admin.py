@@ -1,23 +1,16 @@
 """The admin's pages of quality and comparison: the figures of the API as tables and charts."""
 
-from collections.abc import Mapping, Sequence
-
 from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 
+from predictions.evaluation.pages import parse_query, render
 from predictions.evaluation.quality.charts import comparison_charts, quality_charts
 from predictions.evaluation.quality.comparison import compare_arms
 from predictions.evaluation.quality.tasks import NoQuality
 from predictions.evaluation.quality.version_quality import quality_of
-from predictions.evaluation.quality.windows import (
-    BUCKETS,
-    ComparisonQuery,
-    QualityQuery,
-    WindowQuery,
-)
+from predictions.evaluation.quality.windows import BUCKETS, ComparisonQuery, QualityQuery
 from registry.aliases.serializers import AliasPath
 from registry.exact_json.values import JSONObject
 from registry.models import Alias, ModelNotFound, ModelVersion
@@ -49,7 +42,7 @@ def _quality_page(request: HttpRequest, site: AdminSite, model_id: int) -> HttpR
         version = ModelVersion.objects.find(model_id)
     except ModelNotFound as error:
         raise Http404(str(error)) from error
-    window, errors = _parse_window(request, QualityQuery, {"bucket": "day"})
+    window, errors = parse_query(request, QualityQuery, {"bucket": "day"})
     context: JSONObject = {"model_version": version, "buckets": list(BUCKETS)}
     if window:
         context["bucket"] = window["bucket"]
@@ -59,7 +52,7 @@ def _quality_page(request: HttpRequest, site: AdminSite, model_id: int) -> HttpR
         except NoQuality as error:
             errors = [f"There are no quality figures: {error}."]
     context |= {"title": f"Quality of {version}", "window": window, "window_errors": errors}
-    return _render(request, site, "quality.html", context)
+    return render(request, site, "quality.html", context)
 
 
 def _comparison_page(request: HttpRequest, site: AdminSite, name: str, alias: str) -> HttpResponse:
@@ -72,7 +65,7 @@ def _comparison_page(request: HttpRequest, site: AdminSite, name: str, alias: st
         row = Alias.objects.find(name, alias)
     except ModelNotFound as error:
         raise Http404(str(error)) from error
-    window, errors = _parse_window(request, ComparisonQuery, {})
+    window, errors = parse_query(request, ComparisonQuery, {})
     context: JSONObject = {"alias_row": row}
     if window:
         comparison = compare_arms(name, alias, **window)
@@ -84,7 +77,7 @@ def _comparison_page(request: HttpRequest, site: AdminSite, name: str, alias: st
         context |= {"comparison": comparison, "arms": arms, "charts": comparison_charts(arms)}
     title = f"Comparison of the versions of {row}"
     context |= {"title": title, "window": window, "window_errors": errors}
-    return _render(request, site, "comparison.html", context)
+    return render(request, site, "comparison.html", context)
 
 
 def _require_permissions(request: HttpRequest) -> None:
@@ -96,29 +89,3 @@ def _require_permissions(request: HttpRequest) -> None:
     )
     if not may_view_outcomes or not user.has_perm("predictions.view_prediction"):
         raise PermissionDenied
-
-
-def _parse_window(
-    request: HttpRequest, query_class: type[WindowQuery], defaults: Mapping[str, str]
-) -> tuple[JSONObject | None, Sequence[str]]:
-    """The window in the query parameters; if they are invalid, None and the messages."""
-    values = {name: value for name, value in request.GET.dict().items() if value}
-    for name in ("from", "to"):
-        # A date input sends a date alone; days begin in UTC.
-        if len(values.get(name, "")) == len("2026-01-01"):
-            values[name] += "T00:00:00Z"
-    query = query_class(data={**defaults, **values})
-    if query.is_valid():
-        return query.validated_data, []
-    return None, [
-        str(messages[0]) if name == "non_field_errors" else f"{name}: {messages[0]}"
-        for name, messages in query.errors.items()
-    ]
-
-
-def _render(
-    request: HttpRequest, site: AdminSite, template: str, context: JSONObject
-) -> HttpResponse:
-    return TemplateResponse(
-        request, f"admin/predictions/{template}", {**site.each_context(request), **context}
-    )

@@ -2,12 +2,13 @@
 
 from django.contrib import admin
 from django.db.models import Model, QuerySet
+from django.forms import Media
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from predictions.evaluation.charts import bars
+from predictions.evaluation.charts import MEDIA, Chart, Series
 from predictions.models import Replay
 from registry.exact_json.values import JSONObject
 from registry.models import ModelVersion
@@ -85,8 +86,9 @@ class ReplayAdmin(ReadOnlyAdmin):
         "unanswered",
     )
 
-    class Media:
-        css = {"all": ["registry/admin.css", "predictions/evaluation.css"]}
+    @property
+    def media(self) -> Media:
+        return super().media + MEDIA
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Model]:
         return Replay.objects.with_versions()
@@ -150,19 +152,41 @@ def _difference_chart(report: JSONObject) -> SafeString | str:
     difference = report["difference"]
     if not difference:
         return "-"
-    rows = [
-        (label, difference[name], f"{difference[name]:.6g}")
-        for name, label in DIFFERENCE_LABELS.items()
-    ]
-    return bars("Absolute difference between the answers", rows, maximum=difference["max"])
+    values = [difference[name] for name in DIFFERENCE_LABELS]
+    return Chart(
+        title="Absolute difference between the answers",
+        row_title="Figure",
+        rows=list(DIFFERENCE_LABELS.values()),
+        series=[
+            Series(
+                name="difference",
+                values=values,
+                texts=[f"{value:.6g}" for value in values],
+                shape="bars",
+            )
+        ],
+        axis="names",
+    ).html()
 
 
 def _class_chart(report: JSONObject) -> SafeString:
-    rows = [
-        (str(row["label"]), row["agreement"], f"{row['agreement']:.1%} of {row['rows']:,}")
-        for row in report["classes"]["agreement"][:MAX_CHARTED_CLASSES]
-    ]
-    return bars("Agreement by recorded class", rows, maximum=1.0)
+    rows = report["classes"]["agreement"][:MAX_CHARTED_CLASSES]
+    return Chart(
+        title="Agreement by recorded class",
+        row_title="Class",
+        rows=[str(row["label"]) for row in rows],
+        series=[
+            Series(
+                name="agreement",
+                values=[row["agreement"] for row in rows],
+                texts=[f"{row['agreement']:.1%} of {row['rows']:,}" for row in rows],
+                shape="bars",
+            )
+        ],
+        axis="names",
+        include=(1.0,),
+        is_percentage=True,
+    ).html()
 
 
 def _table(name: str, replay: Replay) -> str:

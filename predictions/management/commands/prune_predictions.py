@@ -23,7 +23,7 @@ class Command(BaseCommand):
         which = parser.add_mutually_exclusive_group(required=True)
         which.add_argument(
             "--before",
-            type=_moment,
+            type=moment,
             metavar="WHEN",
             help="A date or an ISO 8601 time; UTC unless it has a time zone.",
         )
@@ -88,13 +88,14 @@ def _which(part: Due) -> str:
     return f"{model}made before {part.before.isoformat()}"
 
 
-def _moment(text: str) -> datetime:
+def moment(text: str) -> datetime:
+    """The time in an argument: a date or an ISO 8601 time, in UTC unless it has a time zone."""
     try:
-        moment = parse_datetime(text)
-        if moment is None and (day := parse_date(text)) is not None:
-            moment = datetime(day.year, day.month, day.day, tzinfo=UTC)
+        time = parse_datetime(text)
+        if time is None and (day := parse_date(text)) is not None:
+            time = datetime(day.year, day.month, day.day, tzinfo=UTC)
     except ValueError:
-        moment = None
-    if moment is None:
+        time = None
+    if time is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not a date or an ISO 8601 time")
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)

@@ -19,10 +19,6 @@ MAX_VALID_KEYS = 200
 MAX_OVERLAP_HOURS = 24 * 30
 
 
-class ApiKeyNotFound(LookupError):
-    """There is no such key; the message is for the caller."""
-
-
 class ApiKeyEnded(Exception):
     """The key was revoked, has expired or was rotated before; the message is for the caller."""
 
@@ -142,10 +138,7 @@ def _insert(row: ApiKey, models: Sequence[RegisteredModel], accessor: Accessor) 
 
 
 def _lock(key_id: int) -> ApiKey:
-    row = ApiKey.objects.select_for_update(of=("self",)).filter(pk=key_id).first()
-    if row is None:
-        raise ApiKeyNotFound(f"API key {key_id} not found")
-    return row
+    return ApiKey.objects.select_for_update(of=("self",)).find(key_id)
 
 
 def _require_valid(row: ApiKey, now: datetime) -> None:

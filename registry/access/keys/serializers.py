@@ -10,7 +10,7 @@ from registry.access.keys.changes import MAX_OVERLAP_HOURS, default_expiry
 from registry.access.keys.values import SCHEME
 from registry.exact_json.serializers import StrictSerializer, StrictTextField
 from registry.models import ApiKey, Right
-from registry.models.access import MAX_KEY_NAME_LENGTH
+from registry.models.access import MAX_KEY_NAME_LENGTH, MAX_USERNAME_LENGTH
 from registry.models.registered_models import MAX_RATE_LIMIT
 from registry.serializers import safe_name
 
@@ -49,7 +49,7 @@ class ApiKeyRequest(StrictSerializer):
     )
     owner = StrictTextField(
         required=False,
-        max_length=150,
+        max_length=MAX_USERNAME_LENGTH,
         help_text="The username of the key's owner, if that is somebody else.",
     )
 
@@ -83,7 +83,7 @@ class RotationRequest(StrictSerializer):
 class ApiKeyQuery(serializers.Serializer[object]):
     """The filters of the list of keys."""
 
-    owner = serializers.CharField(required=False, max_length=150)
+    owner = serializers.CharField(required=False, max_length=MAX_USERNAME_LENGTH)
     valid_only = serializers.BooleanField(required=False, default=False)
 
 

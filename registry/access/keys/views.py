@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
 from rest_framework.exceptions import ValidationError
@@ -19,7 +18,6 @@ from rest_framework.viewsets import GenericViewSet
 from registry.access import rights
 from registry.access.accessor import Accessor
 from registry.access.keys import changes
-from registry.access.keys.changes import ApiKeyNotFound
 from registry.access.keys.control import require_control
 from registry.access.keys.serializers import (
     ApiKeyQuery,
@@ -30,8 +28,9 @@ from registry.access.keys.serializers import (
     expiry_after,
 )
 from registry.models import ApiKey, RegisteredModel
+from registry.models.access import ApiKeyQuerySet
 
-MAX_ID = 2**63 - 1
+KEYS = ApiKey.objects.with_details().newest_first()
 
 
 class IsPerson(BasePermission):
@@ -48,16 +47,16 @@ class ApiKeyViewSet(ListModelMixin, GenericViewSet[ApiKey]):
     others.
     """
 
-    queryset = ApiKey.objects.with_details().newest_first()
+    queryset = KEYS
     serializer_class = ApiKeySerializer
     query_serializer_class = ApiKeyQuery
     permission_classes = [IsAuthenticated, IsPerson]
     lookup_value_regex = "[0-9]{1,19}"
 
-    def get_queryset(self) -> QuerySet[ApiKey]:
-        rows, user = super().get_queryset(), self.request.user
+    def get_queryset(self) -> ApiKeyQuerySet:
+        user = self.request.user
         assert isinstance(user, User)
-        return rows if user.has_perm("registry.view_apikey") else rows.filter(owner=user)
+        return KEYS.all() if user.has_perm("registry.view_apikey") else KEYS.filter(owner=user)
 
     @extend_schema(
         request=ApiKeyRequest, responses={201: NewApiKeySerializer, 403: None, 409: None}
@@ -116,11 +115,7 @@ class ApiKeyViewSet(ListModelMixin, GenericViewSet[ApiKey]):
         return self.request.user.has_perm("registry.change_apikey")
 
     def _find(self, pk: str) -> ApiKey:
-        key_id = int(pk)
-        row = self.get_queryset().filter(pk=key_id).first() if key_id <= MAX_ID else None
-        if row is None:
-            raise ApiKeyNotFound(f"API key {pk} not found")
-        return row
+        return self.get_queryset().find(int(pk))
 
 
 def _find_owner(accessor: Accessor, username: str | None) -> User:

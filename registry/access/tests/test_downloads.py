@@ -111,7 +111,7 @@ def test_a_range_of_another_file_is_ignored(api: APIClient, iris: ModelVersion) 
 
 
 @pytest.mark.parametrize("asked", ["bytes=99999999-", "bytes=-0"])
-def test_a_range_behind_the_end_is_refused(api: APIClient, iris: ModelVersion, asked: str) -> None:
+def test_a_range_after_the_end_is_refused(api: APIClient, iris: ModelVersion, asked: str) -> None:
     response = api.get(url(iris), headers={"Range": asked})
 
     assert response.status_code == 416

@@ -77,7 +77,7 @@ def test_a_lease_serves_many_requests_and_a_refusal_costs_nothing(
 
 
 @pytest.mark.django_db
-def test_the_next_minute_begins_anew(
+def test_the_next_minute_starts_at_zero(
     one_minute: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limiter, now = Limiter(), time.monotonic()

@@ -34,7 +34,6 @@ class AliasRequestAdmin(ReadOnlyAdmin):
         "decided_by",
     )
     list_filter = ("status", "kind")
-    list_select_related = ("requested_by", "decided_by")
     search_fields = ("name",)
     fields = (
         "specifier",

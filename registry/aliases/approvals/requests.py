@@ -36,11 +36,6 @@ Kind, Status = AliasRequest.Kind, AliasRequest.Status
 MAX_PENDING_PER_MODEL = 100
 
 
-def is_needed(name: str) -> bool:
-    """Whether somebody else must approve a user's moves of the aliases of this model."""
-    return RegisteredModel.objects.filter(name=name, needs_approval=True).exists()
-
-
 # -- asking
 
 
@@ -167,7 +162,7 @@ def _require_pending(request: AliasRequest) -> None:
 def _close(
     request: AliasRequest, status: AliasRequest.Status, reason: str, accessor: Accessor
 ) -> AliasRequest:
-    close(request, status, reason=reason, user=accessor.user, request_id=accessor.request_id)
+    close(request, status, reason, accessor)
     return request
 
 
@@ -200,13 +195,7 @@ def _remove(request: AliasRequest, attribution: Attribution) -> None:
 def _end_approval(request: AliasRequest, attribution: Attribution) -> None:
     with transaction.atomic():
         RegisteredModel.objects.filter(name=request.name).update(needs_approval=False)
-        close(
-            request,
-            Status.APPROVED,
-            reason=attribution.reason,
-            user=attribution.user,
-            request_id=attribution.request_id,
-        )
+        close(request, Status.APPROVED, attribution.reason, attribution.accessor)
 
 
 _RUN = {

@@ -50,7 +50,7 @@ def _write_file(path: Path, summary: Summary) -> None:
         with unfinished.open("wb") as output:
             _write(output, summary)
             os.fsync(output.fileno())
-        # Unlike a rename, it does not replace a file that has come into being meanwhile.
+        # Unlike a rename, this does not replace a file that was created in the meantime.
         os.link(unfinished, path)
         unfinished.unlink()
     except OSError as error:

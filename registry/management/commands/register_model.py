@@ -33,6 +33,12 @@ from registry.management.model_source import (
     from_folder,
     with_external_data_inside,
 )
+from registry.management.reference import (
+    ReferenceFile,
+    add_reference_arguments,
+    read_reference,
+    set_reference,
+)
 from registry.models import ModelVersion
 from registry.runtimes import FRAMEWORKS
 from registry.serializers import MAX_EXAMPLE_ROWS, SignatureField
@@ -48,6 +54,8 @@ class Command(VersionCommand):
         " Registering the same file again under the same name and version changes nothing. Without"
         " a version, each run registers a new one."
     )
+
+    _reference: ReferenceFile | None = None
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
@@ -70,6 +78,7 @@ class Command(VersionCommand):
             help="Names, types and classes that the file does not contain.",
         )
         add_example_arguments(parser)
+        add_reference_arguments(parser)
         parser.add_argument(
             "--to",
             choices=["onnx"],
@@ -89,6 +98,7 @@ class Command(VersionCommand):
             signature=validate_option("--signature", SignatureField().run_validation, signature),
             example=read_example(options, is_unlimited=options["to"] is not None),
         )
+        self._reference = read_reference(options)
         try:
             if file.is_dir():
                 source = from_folder(source)
@@ -136,6 +146,7 @@ class Command(VersionCommand):
         batching = version.signature["batching"]
         if batching != "joined":
             self.stdout.write(BATCHING_EXPLANATIONS[batching])
+        self._set_reference(version)
 
     def _with_progress(self, content: BinaryIO, size_bytes: int) -> Iterator[bytes]:
         # disable=None: no bar if the output is not a terminal.
@@ -161,6 +172,11 @@ class Command(VersionCommand):
         if store.digest(path) != version.sha256:
             raise CommandError(f"{error}, with another file. Choose another version.") from error
         self.stdout.write(f"{version} is already registered from this file, as id {version.pk}.")
+        self._set_reference(version)
+
+    def _set_reference(self, version: ModelVersion) -> None:
+        if self._reference is not None:
+            self.stdout.write(set_reference(version, self._reference))
 
     # -- converting it to ONNX first
 
@@ -196,6 +212,7 @@ class Command(VersionCommand):
         self.stdout.write(
             f"{version} is already registered, converted from this file, as id {version.pk}."
         )
+        self._set_reference(version)
         return True
 
     def _report(self, conversion: Conversion) -> None:

@@ -9,7 +9,7 @@ from registry.testing.clients import permit
 
 
 @pytest.mark.parametrize("may_everything", [False, True])
-def test_who_lacks_a_right_may_not_make_themselves_the_owner(
+def test_a_user_who_lacks_a_right_may_not_become_the_owner(
     user: User, may_everything: bool
 ) -> None:
     model = RegisteredModel.objects.create(name="churn")

@@ -90,7 +90,7 @@ def test_the_owner_changes_it_and_gives_it_away(
     assert AuditEvent.objects.filter(model="churn").latest("pk").details["owner_id"] == eve.pk
 
 
-def test_who_manages_versions_may_not_take_the_model(
+def test_a_user_who_manages_versions_may_not_take_the_model(
     churn: RegisteredModel, client: APIClient, eve: User
 ) -> None:
     put_grant(client, "manage_versions", user="eve")

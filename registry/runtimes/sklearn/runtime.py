@@ -23,7 +23,9 @@ from sklearn.utils.validation import check_is_fitted
 from skops.io.exceptions import UntrustedTypesFoundException
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from registry.runtimes.additive import additive_link, margins_of
 from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Outputs
+from registry.runtimes.contributions import Explains
 from registry.runtimes.sklearn.adaptation import adapt_part
 from registry.runtimes.sklearn.boosters import (
     booster_hazard,
@@ -89,7 +91,10 @@ class SklearnRuntime:
         self._closed_columns = closed_columns(model)
         self._lock = threading.Lock() if needs_lock(parts_of(model)) else nullcontext()
         self._transformers, final = _split_pipeline(model)
+        self._final = final
         self._outputs = EstimatorOutputs(final, self._sample_rows())
+        link = additive_link(model)
+        self.explains = None if link is None else Explains("margins", link)
         self.signature = Signature(inputs.inputs, self._outputs.outputs)
 
     def profiles(self) -> Profiles:
@@ -139,6 +144,18 @@ class SklearnRuntime:
             with self._lock:
                 return self._outputs.compute(self._prepare(self._inputs.arrange(inputs)))
         # An estimator may raise anything, and only the library runs here.
+        except Exception as error:
+            message = self._unknown_category(inputs) or str(error) or type(error).__name__
+            raise InferenceError(message) from error
+
+    def explain(self, inputs: Mapping[str, np.ndarray], seconds: float | None = None) -> Outputs:
+        """The margins of a linear model; see Explainable.explain."""
+        assert _thread_limit.is_set
+        assert self.explains is not None
+        try:
+            with self._lock:
+                rows = self._prepare(self._inputs.arrange(inputs))
+                return {"margins": margins_of(self._final, self.explains.link, rows)}
         except Exception as error:
             message = self._unknown_category(inputs) or str(error) or type(error).__name__
             raise InferenceError(message) from error

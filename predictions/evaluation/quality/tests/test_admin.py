@@ -1,5 +1,6 @@
 """The admin pages of quality and comparison."""
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -46,6 +47,20 @@ def test_the_quality_of_a_classifier_is_shown_with_charts(
     assert "Accuracy by" in page
     assert "&lt;a&gt;" in page
     assert "<a>" not in page
+
+
+def test_a_page_with_charts_keeps_the_content_security_policy(admin_client: Client) -> None:
+    version = make_version(REGRESSOR_SIGNATURE)
+    add_values(create_predictions(version, [1.0, 2.0]), [0.0, 4.0])
+
+    page = text_of(admin_client.get(f"{OUTCOMES}quality/{version.pk}/{WINDOW}"))
+
+    assert '<script src="/static/predictions/charts.js" defer></script>' in page
+    # Browsers do not run JSON.
+    assert set(re.findall(r"<script(?![^>]*\bsrc=)[^>]*>", page)) == {
+        '<script type="application/json">'
+    }
+    assert re.findall(r"<style|<[^>]+\s(?:style|on\w+)=", page) == []
 
 
 def test_the_quality_of_a_regressor_is_shown(admin_client: Client) -> None:

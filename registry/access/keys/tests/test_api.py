@@ -11,16 +11,10 @@ from rest_framework.test import APIClient
 
 from registry.access.keys import changes
 from registry.models import ApiKey, AuditEvent, RegisteredModel, Right
-from registry.testing.clients import MakeKey, api_client
+from registry.testing.clients import MakeKey, api_client, key_client
 
 KEYS = "/api/v1/api-keys/"
 REQUEST = {"name": "nightly", "scopes": ["predict"]}
-
-
-def with_key(value: str) -> APIClient:
-    client = APIClient()
-    client.credentials(HTTP_AUTHORIZATION=f"Bearer {value}")
-    return client
 
 
 @pytest.fixture
@@ -44,7 +38,7 @@ def test_a_key_is_shown_once(client: APIClient, user: User) -> None:
         content = client.get(path).content
         assert body["key"].encode() not in content
         assert row.digest.encode() not in content
-    assert with_key(body["key"]).get("/api/v1/models/").status_code != 401
+    assert key_client(body["key"]).get("/api/v1/models/").status_code != 401
 
 
 def test_a_new_key_expires_within_the_setting(client: APIClient, settings: LazySettings) -> None:
@@ -158,7 +152,7 @@ def test_a_key_manages_no_keys(user: User, make_key: MakeKey) -> None:
     user.is_superuser = True
     user.save()
     key, value = make_key(user)
-    client = with_key(value)
+    client = key_client(value)
 
     for response in (
         client.get(KEYS),
@@ -188,9 +182,9 @@ def test_both_keys_are_valid_until_the_overlap_ends(
         old.pk,
     )
     for value in (old_value, body["key"]):
-        assert with_key(value).get("/api/v1/models/").status_code != 401
+        assert key_client(value).get("/api/v1/models/").status_code != 401
     ApiKey.objects.filter(pk=old.pk).update(expires_at=timezone.now())
-    assert with_key(old_value).get("/api/v1/models/").status_code == 401
+    assert key_client(old_value).get("/api/v1/models/").status_code == 401
 
 
 def test_rotation_never_lengthens_the_old_key(
@@ -244,7 +238,7 @@ def test_revoking_twice_changes_nothing(client: APIClient, user: User, make_key:
     second = client.post(f"{KEYS}{key.pk}/revoke/").json()
 
     assert first["revoked_at"] == second["revoked_at"] is not None
-    assert with_key(value).get("/api/v1/models/").status_code == 401
+    assert key_client(value).get("/api/v1/models/").status_code == 401
     revocations = AuditEvent.objects.filter(action=AuditEvent.Action.KEY_REVOKED)
     assert revocations.count() == 1
 

@@ -23,7 +23,9 @@ from registry.models import (
 )
 from registry.testing.aliases import put
 from registry.testing.aliases import versions as versions
-from registry.testing.clients import api_client, permit
+from registry.testing.artifacts import Artifact
+from registry.testing.clients import api_client, key_client, permit
+from registry.testing.versions import MakeVersion
 
 URL = "/api/v1/aliases/wine/champion/"
 REQUESTS = "/api/v1/alias-requests/"
@@ -103,26 +105,24 @@ def test_no_api_key_decides(wine: RegisteredModel, asker: APIClient, approver: A
         _, value = create_key(
             name="robot", owner=User.objects.get(username=owner), scopes=list(Right)
         )
-        robot = APIClient()
-        robot.credentials(HTTP_AUTHORIZATION=f"Bearer {value}")
 
-        assert decide(robot, request_id).status_code == 403
+        assert decide(key_client(value), request_id).status_code == 403
     assert live() == "1"
 
 
 @pytest.mark.parametrize(
     ("scope", "status"), [(Right.MOVE_ALIASES, 200), (Right.PREDICT, 403), (Right.READ_LOG, 403)]
 )
-def test_a_key_withdraws_its_owner_s_request_within_its_scopes(
+def test_a_key_withdraws_a_request_of_its_owner_within_its_scopes(
     wine: RegisteredModel, asker: APIClient, scope: Right, status: int
 ) -> None:
     request_id = put(asker, "2").json()["id"]
-    _, value = create_key(name="k", owner=User.objects.get(username="lin"), scopes=[scope])
-    client = APIClient()
-    client.credentials(HTTP_AUTHORIZATION=f"Bearer {value}")
+    key, value = create_key(name="k", owner=User.objects.get(username="lin"), scopes=[scope])
 
-    assert decide(client, request_id, "withdraw").status_code == status
+    assert decide(key_client(value), request_id, "withdraw").status_code == status
     assert AliasRequest.objects.get().status == ("withdrawn" if status == 200 else "pending")
+    decisions = AuditEvent.objects.filter(action=AuditEvent.Action.APPROVAL_DECIDED)
+    assert [event.api_key for event in decisions] == [key] * (status == 200)
 
 
 def test_the_database_refuses_a_decision_by_the_one_who_asked(
@@ -205,7 +205,7 @@ def test_rollbacks_and_removals_are_asked_for_as_well(
     assert not Alias.objects.exists()
 
 
-def test_that_approval_ends_must_be_approved(
+def test_ending_approval_must_be_approved(
     wine: RegisteredModel, asker: APIClient, approver: APIClient
 ) -> None:
     owner = User.objects.get(username="lin")
@@ -230,13 +230,10 @@ def test_a_move_that_forgot_to_ask_is_refused(wine: RegisteredModel, user: User)
 
 
 def test_a_first_version_does_not_become_champion_by_itself(
-    wine: RegisteredModel, admin_api: APIClient
+    make_version: MakeVersion, iris_artifact: Artifact, admin_api: APIClient
 ) -> None:
-    moves.remove_alias(name="wine", alias="champion")
-    AliasMove.objects.get_queryset()
-    version = ModelVersion.objects.get(version="1")
-    RegisteredModel.objects.create(name="rose", needs_approval=True)
-    ModelVersion.objects.filter(pk=version.pk).update(is_active=False)
+    version = make_version("rose", iris_artifact, is_active=False)
+    RegisteredModel.objects.filter(name="rose").update(needs_approval=True)
 
     admin_api.patch(f"/api/v1/models/{version.pk}/", {"is_active": True})
 

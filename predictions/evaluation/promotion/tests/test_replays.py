@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 from rest_framework.test import APIClient
 
-from predictions.evaluation.replays import promotion_gate, runner
+from predictions.evaluation.promotion import gate
+from predictions.evaluation.promotion.requirements import InvalidRequirement, PromotionRefused
+from predictions.evaluation.replays import runner
 from predictions.evaluation.replays.plan import Plan
 from predictions.models import Prediction
 from predictions.testing.replays import coarse as coarse
@@ -17,7 +19,7 @@ from registry.models import ModelVersion
 
 def check(from_version: ModelVersion | None, to_version: ModelVersion, require: Any) -> None:
     from_id = from_version.pk if from_version else None
-    promotion_gate.check(from_version_id=from_id, to_version_id=to_version.pk, require=require)
+    gate.check(from_version_id=from_id, to_version_id=to_version.pk, require=require)
 
 
 def test_enough_agreement_passes_and_less_is_refused(
@@ -29,7 +31,7 @@ def test_enough_agreement_passes_and_less_is_refused(
 
     check(iris, coarse, {"replay": replay.pk, "min_agreement": agreement})
     check(None, coarse, {"replay": replay.pk, "min_agreement": 0})
-    with pytest.raises(promotion_gate.PromotionRefused) as caught:
+    with pytest.raises(PromotionRefused) as caught:
         check(iris, coarse, {"replay": replay.pk, "min_agreement": agreement + 1e-9})
 
     figures = caught.value.extensions["figures"]
@@ -51,7 +53,7 @@ def test_a_replay_that_does_not_fit_is_refused(
         (iris, coarse, started.pk, "is not completed: 0 of 15 rows, running"),
         (coarse, iris, without_rows.pk, "had no rows to compare"),
     ):
-        with pytest.raises(promotion_gate.PromotionRefused, match=message):
+        with pytest.raises(PromotionRefused, match=message):
             check(from_version, to_version, {"replay": replay_id, "min_agreement": 0.0})
 
 
@@ -81,6 +83,7 @@ def test_a_promotion_with_too_little_agreement_is_refused_with_the_figures(
     ("require", "path"),
     [
         ([], "require"),
+        ({}, "require"),
         (None, "require"),
         ({"replay": 1}, "require.min_agreement"),
         ({"min_agreement": 1}, "require.replay"),
@@ -98,7 +101,7 @@ def test_a_promotion_with_too_little_agreement_is_refused_with_the_figures(
     ],
 )
 def test_a_malformed_requirement_is_rejected(iris: ModelVersion, require: Any, path: str) -> None:
-    with pytest.raises(promotion_gate.InvalidRequirement) as caught:
+    with pytest.raises(InvalidRequirement) as caught:
         check(iris, iris, require)
 
     assert list(caught.value.errors) == [path]

@@ -1,0 +1,111 @@
+"""Segments of rows: by the values of a feature or of a metadata key, or by the arm of an alias."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from predictions.evaluation.counting import hours, ledger
+from predictions.evaluation.drift.bins import CategoryBins, shorten, shortened
+from predictions.evaluation.drift.profiles import Profile
+from predictions.evaluation.drift.tables import INPUT_PREFIX, BoolArray, Categories, Numbers, Table
+from predictions.evaluation.references.tables import category
+from predictions.models import MAX_SEGMENT_LENGTH, HourCounts, Monitor, Prediction
+
+# Of a feature whose values are not listed: its most frequent categories in the reference.
+N_FREQUENT_VALUES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """The rows with one value of a feature or of a metadata key, or of one arm."""
+
+    source: Literal["feature", "metadata", "arm"]
+    name: str
+    value: str
+
+    @property
+    def text(self) -> str:
+        """As counts and findings name it, such as "feature:plan=gold" or "arm=canary"."""
+        name = "arm" if self.source == "arm" else f"{self.source}:{self.name}"
+        return f"{name}={self.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentedRows:
+    """What rows have beside the columns of their table."""
+
+    table: Table
+    metadata: Sequence[Any] | None
+    arms: Sequence[str | None]
+
+    def mask(self, segment: Segment) -> BoolArray:
+        """Which rows are in a segment."""
+        if segment.source == "arm":
+            return np.array([arm == segment.value for arm in self.arms], np.bool_)
+        if segment.source == "metadata":
+            values = [_member(document, segment.name) for document in self.metadata or ()]
+            return np.array([value == segment.value for value in values], np.bool_)
+        column = self.table.columns.get(INPUT_PREFIX + segment.name)
+        if isinstance(column, Categories):
+            found = [value == segment.value for value in shortened(column.values)]
+            return np.array(found, np.bool_)
+        if isinstance(column, Numbers) and (number := _number(segment.value)) is not None:
+            return np.equal(column.values, number)
+        return np.zeros(self.table.rows, np.bool_)
+
+
+def expand(definition: Mapping[str, Any], profile: Profile) -> list[Segment]:
+    """The segments of one entry of Monitor.segments."""
+    if definition.get("arm"):
+        return [Segment("arm", "", arm) for arm in Prediction.Arm.values]
+    source: Literal["feature", "metadata"] = "feature" if "feature" in definition else "metadata"
+    name = str(definition[source])
+    if "values" in definition:
+        values = [shorten(category(value)) for value in definition["values"]]
+    else:
+        bins = profile.variables.get(INPUT_PREFIX + name)
+        values = list(bins.values[:N_FREQUENT_VALUES]) if isinstance(bins, CategoryBins) else []
+    return [Segment(source, name, value) for value in values]
+
+
+def segments_of(model_name: str, profile: Profile) -> list[Segment]:
+    """The segments that are counted of a model's version: those of its active monitors."""
+    monitors = Monitor.objects.filter(registered_model__name=model_name, is_active=True)
+    found = {
+        segment: None
+        for definitions in monitors.order_by("pk").values_list("segments", flat=True)
+        for definition in definitions
+        for segment in expand(definition, profile)
+        if len(segment.text) <= MAX_SEGMENT_LENGTH
+    }
+    return list(found)
+
+
+def has_metadata(segments: Iterable[Segment]) -> bool:
+    return any(segment.source == "metadata" for segment in segments)
+
+
+def segments_changed(model_name: str) -> None:
+    """Count all rows of a model again, after the segments of its monitors were changed.
+
+    Must be called in the transaction that changes the monitors.
+    """
+    with ledger.changing():
+        counts = HourCounts.objects.filter(reference__model__name=model_name)
+        counts.exclude(segment="").delete()
+        hours.mark_model(model_name)
+
+
+def _member(document: Any, name: str) -> str | None:
+    if type(document) is not dict or (value := document.get(name)) is None:
+        return None
+    return shorten(category(value))
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None

@@ -1,0 +1,199 @@
+"""Counts of hours are those of the rows, whatever happens to these."""
+
+from datetime import timedelta
+
+import pytest
+
+from predictions.evaluation.counting import reading
+from predictions.evaluation.counting.segments import segments_changed
+from predictions.models import CountedTo, HourCounts, Prediction, StaleHour
+from predictions.testing.counting import (
+    churn,
+    count_all,
+    create_random,
+    fresh_counts,
+    monitor,
+    set_random_reference,
+    stored_counts,
+)
+from predictions.testing.rows import NOON
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_rows_before_and_after_the_first_count_are_counted() -> None:
+    version = churn()
+    create_random(version, 1, 50)
+    set_random_reference(version)
+    count_all()
+    create_random(version, 2, 30)
+    count_all()
+
+    assert sum(row.rows for row in HourCounts.objects.filter(segment="")) == 80
+    assert stored_counts(version) == fresh_counts(version)
+    assert not StaleHour.objects.exists()
+
+
+def test_counting_again_changes_nothing() -> None:
+    version = churn()
+    set_random_reference(version)
+    create_random(version, 1, 20)
+    count_all()
+    before = stored_counts(version), CountedTo.objects.get().changes
+
+    count_all()
+
+    assert (stored_counts(version), CountedTo.objects.get().changes) == before
+
+
+def test_rows_that_come_late_are_added_to_their_hour() -> None:
+    version = churn()
+    set_random_reference(version)
+    create_random(version, 1, 20, hours=1)
+    count_all()
+    create_random(version, 2, 5, hours=1)
+    count_all()
+
+    assert HourCounts.objects.get(segment="").rows == 25
+    assert stored_counts(version) == fresh_counts(version)
+
+
+def test_hours_of_deleted_rows_are_counted_again() -> None:
+    version = churn()
+    set_random_reference(version)
+    create_random(version, 1, 60)
+    count_all()
+
+    Prediction.objects.filter(created_at__lt=NOON + timedelta(hours=2)).delete()
+
+    assert StaleHour.objects.count() == 2
+    count_all()
+    assert HourCounts.objects.get().hour == NOON + timedelta(hours=2)
+    assert stored_counts(version) == fresh_counts(version)
+
+
+def test_the_hour_of_one_deleted_row_and_of_its_shadow_are_counted_again() -> None:
+    version, other = churn(), churn("other")
+    set_random_reference(other)
+    [primary] = create_random(version, 1, 1, hours=1)
+    later = NOON + timedelta(hours=5)
+    Prediction.objects.create(
+        model=other,
+        input_data={},
+        prediction=1,
+        primary=primary,
+        alias="a",
+        arm="shadow",
+        created_at=later,
+    )
+    count_all()
+    assert HourCounts.objects.get().hour == later
+
+    primary.delete()
+    count_all()
+
+    assert not HourCounts.objects.exists()
+
+
+def test_segments_are_counted() -> None:
+    version = churn()
+    set_random_reference(version)
+    monitor(
+        version,
+        [
+            {"feature": "plan"},
+            {"metadata": "region", "values": ["EU"]},
+            {"arm": True},
+        ],
+    )
+    create_random(version, 1, 50, hours=1)
+    rows = Prediction.objects.all()
+    Prediction.objects.filter(pk=rows[0].pk).update(alias="live", arm="canary")
+    count_all()
+
+    counted = {row.segment: row.rows for row in HourCounts.objects.all()}
+
+    assert counted["feature:plan=gold"] == sum(row.input_data["plan"] == "gold" for row in rows)
+    assert counted["metadata:region=EU"] == sum(row.metadata == {"region": "EU"} for row in rows)
+    assert counted["arm=canary"] == 1
+    assert set(counted) == {
+        "",
+        "feature:plan=gold",
+        "feature:plan=free",
+        "feature:plan=silver",
+        "metadata:region=EU",
+        "arm=canary",
+    }
+
+
+def test_new_segments_are_counted_of_the_hours_before_and_old_ones_are_removed() -> None:
+    version = churn()
+    set_random_reference(version)
+    row = monitor(version, [{"arm": True}])
+    create_random(version, 1, 50, hours=1)
+    Prediction.objects.update(alias="live", arm="primary")
+    count_all()
+
+    row.segments = [{"metadata": "region", "values": ["US"]}]
+    row.save()
+    segments_changed(version.name)
+    count_all()
+
+    assert set(HourCounts.objects.values_list("segment", flat=True)) == {"", "metadata:region=US"}
+    assert stored_counts(version) == fresh_counts(version)
+
+
+def test_a_new_reference_is_counted_by_and_the_counts_of_the_old_one_are_gone() -> None:
+    version = churn()
+    set_random_reference(version)
+    create_random(version, 1, 50)
+    count_all()
+
+    new = set_random_reference(version, seed=2)
+    count_all()
+
+    assert set(HourCounts.objects.values_list("reference", flat=True)) == {new.pk}
+    assert stored_counts(version) == fresh_counts(version)
+
+
+def test_hours_of_versions_without_a_reference_are_not_counted() -> None:
+    version = churn()
+    create_random(version, 1, 20)
+    count_all()
+    Prediction.objects.all()[0].delete()
+    assert StaleHour.objects.count() == 1
+
+    count_all()
+
+    assert not HourCounts.objects.exists()
+    assert not StaleHour.objects.exists()
+
+
+def test_the_counts_of_a_window() -> None:
+    version = churn()
+    reference = set_random_reference(version)
+    create_random(version, 1, 90)
+    count_all()
+    since, until = NOON + timedelta(hours=1), NOON + timedelta(hours=3)
+
+    counts = reading.counts_of(reference, ["", "arm=canary"], since, until)
+
+    rows = Prediction.objects.filter(created_at__gte=since, created_at__lt=until)
+    assert counts[""].rows == rows.count()
+    assert counts[""].failed == rows.filter(status="failed").count()
+    assert counts["arm=canary"].rows == 0
+
+
+def test_a_window_is_counted_once_counting_has_passed_its_end() -> None:
+    version = churn()
+    set_random_reference(version)
+    create_random(version, 1, 10)
+    until = NOON + timedelta(hours=3)
+    assert not reading.is_counted(version.pk, NOON, until)
+    count_all()
+    assert reading.is_counted(version.pk, NOON, until)
+
+    Prediction.objects.all()[0].delete()
+
+    assert not reading.is_counted(version.pk, NOON, until)
+    assert reading.is_counted(version.pk, until, until + timedelta(hours=1))

@@ -1,0 +1,42 @@
+"""Counting, for the worker and the command."""
+
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+
+from predictions.evaluation.counting import following, recounting
+from predictions.evaluation.counting.ledger import Outdated
+from registry.work.recurring import Turn, recurring
+
+logger = logging.getLogger(__name__)
+
+
+def count_due(
+    may_continue: Callable[[], bool] = lambda: True,
+    progress: Callable[[int], object] = lambda rows: None,
+) -> None:
+    """Count everything that can be counted now, in steps, each in a short transaction.
+
+    Calls `progress` with numbers of rows, and ends early if `may_continue` says so. Interrupted, it
+    goes on with the next step when it is called again. Several may count at once.
+    """
+    while may_continue():
+        try:
+            step = following.follow()
+            progress(step.rows)
+            if step.is_at_end and not recounting.recount(progress):
+                return
+        except Outdated:
+            logger.debug("Others have changed counts; this step is repeated")
+
+
+def _count(turn: Turn) -> None:
+    count_due(turn.may_continue)
+
+
+COUNTING = recurring(
+    "counting",
+    "Counts new predictions by hour, for monitors",
+    _count,
+    every=timedelta(minutes=1),
+)

@@ -1,0 +1,110 @@
+"""Reporting what is due, for the worker and the command."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import InterfaceError, OperationalError
+from django.utils import timezone
+
+from predictions.evaluation.monitoring.alerts import mail
+from predictions.evaluation.monitoring.alerts.lifecycle import close_alerts_of_inactive_versions
+from predictions.evaluation.monitoring.reporting import report
+from predictions.evaluation.monitoring.windows import Window, counted_until, due_windows
+from predictions.models import Alert, Monitor, MonitorReport
+from registry.models import RegisteredModel
+from registry.work.recurring import Turn, recurring
+
+logger = logging.getLogger(__name__)
+
+
+class MonitoringFailed(Exception):
+    """Some windows could not be reported; the log has the reasons."""
+
+
+@dataclass(slots=True)
+class Totals:
+    reported: int = 0
+    alarms: int = 0
+    failed: int = 0
+
+
+def report_due(
+    *,
+    model: str | None = None,
+    name: str | None = None,
+    since: datetime | None = None,
+    may_continue: Callable[[], bool] = lambda: True,
+    on_report: Callable[[MonitorReport], object] = lambda report: None,
+) -> Totals:
+    """Report every due window of the active monitors, of one model or name if given.
+
+    See `due_windows` for `since`. A window that fails does not keep other versions from being
+    reported; the later windows of its own version wait for it. Several processes may run at once.
+    Ends early if `may_continue` says so.
+    """
+    totals = Totals()
+    until = counted_until()
+    if until is None:
+        return totals
+    monitors = Monitor.objects.matching(model=model, is_active=True)
+    if name is not None:
+        monitors = monitors.filter(name=name)
+    for monitor in monitors.select_related("registered_model").order_by("pk"):
+        if not may_continue():
+            break
+        close_alerts_of_inactive_versions(monitor)
+        failed: set[int] = set()
+        for window in due_windows(monitor, until, since):
+            if not may_continue():
+                break
+            if window.reference.pk not in failed and not _report(window, totals, on_report):
+                failed.add(window.reference.pk)
+    return totals
+
+
+def _report(window: Window, totals: Totals, on_report: Callable[[MonitorReport], object]) -> bool:
+    """Whether it went well."""
+    try:
+        row = report(window)
+    except (OperationalError, InterfaceError):
+        # The database is unavailable, for the next window as well.
+        raise
+    except Exception:
+        logger.exception("Monitor %s could not report %s", window.monitor, window)
+        totals.failed += 1
+        return False
+    if row is not None:
+        totals.reported += 1
+        totals.alarms += row.status == MonitorReport.Status.ALARM
+        on_report(row)
+    return True
+
+
+def tidy() -> None:
+    """Delete what is kept no longer: sent mails, and of models with a retention the reports and
+    closed alerts that are older, since they may quote values of inputs.
+    """
+    mail.tidy()
+    models = RegisteredModel.objects.filter(retention_days__isnull=False, monitors__isnull=False)
+    for model_id, days in models.values_list("pk", "retention_days").distinct():
+        before = timezone.now() - timedelta(days=days or 0)
+        of_model = {"monitor__registered_model": model_id}
+        MonitorReport.objects.filter(**of_model, until__lt=before).delete()
+        Alert.objects.filter(**of_model, closed_at__lt=before).delete()
+
+
+def _report_turn(turn: Turn) -> None:
+    totals = report_due(may_continue=turn.may_continue)
+    tidy()
+    if totals.failed:
+        raise MonitoringFailed(f"{totals.failed} windows could not be reported; see the log")
+
+
+MONITORING = recurring(
+    "monitoring",
+    "Reports the windows of monitors that have ended",
+    _report_turn,
+    every=timedelta(minutes=1),
+)

@@ -1,0 +1,144 @@
+"""Sets the reference of a version from the rows of a file, which the version answers first."""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+from predictions.evaluation.references import services
+from predictions.evaluation.references.building import ComparedVersion, evenly_spaced
+from predictions.evaluation.references.errors import (
+    ReferenceBusy,
+    ReferenceRefused,
+    ReferenceTooLarge,
+)
+from predictions.evaluation.references.files.reading import FileRow, format_of, read_file
+from predictions.evaluation.references.services import MAX_ROWS, Source
+from predictions.evaluation.references.tables import Rows
+from predictions.evaluation.replays.runner import MAX_CALL_ROWS, load_model
+from predictions.models import Reference
+from predictions.serving.answers import Answer
+from predictions.serving.inference import answer_rows
+from registry.access.accessor import SYSTEM, Accessor
+from registry.loading.cache import LoadedModel
+from registry.loading.errors import ModelNotReady, ModelQuarantined
+from registry.models import ModelVersion
+from registry.runtimes.base import DeadlineExceeded, RuntimeUnavailable
+from registry.signatures.validation import InvalidInput
+
+BATCH_ROWS = 2000
+
+_request_lock = threading.Lock()
+
+
+def set_from_file(
+    version: ModelVersion,
+    path: Path,
+    file_format: str,
+    *,
+    label_column: str | None = None,
+    description: str = "",
+    accessor: Accessor = SYSTEM,
+    max_rows: int = MAX_ROWS,
+    progress: Callable[[int], object] = lambda rows: None,
+) -> Reference:
+    """Let the version answer the rows of a file, and make them its reference.
+
+    Raises ReferenceRefused for rows that do not fit the signature, ReferenceTooLarge for more than
+    `max_rows`, what `load_model` and `read_file` raise, and ModelNotReady if a remote model cannot
+    be reached.
+    """
+    compared = ComparedVersion(version)
+    rows = _limited(read_file(path, file_format, compared.signature, label_column), max_rows)
+    answered = _Answered(load_model(version))
+    while batch := list(islice(rows, BATCH_ROWS)):
+        answered.add(batch)
+        progress(len(batch))
+    if not answered.inputs:
+        raise ReferenceRefused("The file has no rows")
+    if label_column is not None and all(label is None for label in answered.labels):
+        raise ReferenceRefused(f"No row has a label in '{label_column}'")
+    return services.set_reference(
+        compared,
+        answered.rows(),
+        answered.labels if label_column is not None else None,
+        source=Source(description=description),
+        background=evenly_spaced(answered.inputs),
+        accessor=accessor,
+    )
+
+
+def set_now(version: ModelVersion, path: Path, file_format: str, **options: Any) -> Reference:
+    """As set_from_file, while a caller waits: with at most MAX_REFERENCE_BYTES and
+    MAX_REFERENCE_ROWS, and one file at a time.
+
+    Raises ReferenceBusy and ReferenceTooLarge as well.
+    """
+    if (size_bytes := path.stat().st_size) > settings.MAX_REFERENCE_BYTES:
+        raise ReferenceTooLarge(
+            f"The file has {size_bytes} bytes; a request may send {settings.MAX_REFERENCE_BYTES}."
+            f" For more, run: manage.py set_reference {version} FILE"
+        )
+    if not _request_lock.acquire(blocking=False):
+        raise ReferenceBusy("Another reference is being set. Try again in a few seconds.")
+    try:
+        return set_from_file(
+            version, path, file_format, max_rows=settings.MAX_REFERENCE_ROWS, **options
+        )
+    finally:
+        _request_lock.release()
+
+
+def set_for_registration(version: ModelVersion, path: Path, label_column: str | None) -> str:
+    """The hook of `register_model --reference`."""
+    try:
+        reference = set_from_file(version, path, format_of(path.name), label_column=label_column)
+    except (ModelNotReady, ModelQuarantined) as error:
+        raise ReferenceRefused(str(error)) from error
+    return f"{reference.rows:,} rows are the reference of {version}: {reference.digest}"
+
+
+def _limited(rows: Iterable[FileRow], max_rows: int) -> Iterator[FileRow]:
+    for number, row in enumerate(rows):
+        if number >= max_rows:
+            raise ReferenceTooLarge(
+                f"The file has more than {max_rows} rows, which is the limit: a sample of them is"
+                " as good a reference"
+            )
+        yield row
+
+
+class _Answered:
+    """Rows with the version's answers."""
+
+    def __init__(self, model: LoadedModel) -> None:
+        self._model = model
+        self._answers: list[Answer] = []
+        self.inputs: list[Any] = []
+        self.labels: list[Any] = []
+
+    def add(self, rows: list[FileRow]) -> None:
+        inputs = [row.input_data for row in rows]
+        answers = answer_rows(self._model, inputs, max_call_rows=MAX_CALL_ROWS)
+        for row, answer in zip(rows, answers, strict=True):
+            if isinstance(answer.error, InvalidInput):
+                raise ReferenceRefused(f"{row.place}: {answer.error}") from answer.error
+            if isinstance(answer.error, RuntimeUnavailable | DeadlineExceeded):
+                raise ModelNotReady(f"The model cannot be reached: {answer.error}")
+        self.inputs += inputs
+        self.labels += [row.label for row in rows]
+        self._answers += answers
+
+    def rows(self) -> Rows:
+        answers = self._answers
+        return Rows(
+            inputs=self.inputs,
+            predictions=[answer.prediction for answer in answers],
+            confidences=[answer.confidence for answer in answers],
+            outputs=[answer.output for answer in answers],
+            failed=[answer.error is not None for answer in answers],
+            flags=[answer.flags for answer in answers],
+        )
