@@ -20,7 +20,7 @@ from benchmarks.harness.environments import NotInstallable
 from benchmarks.harness.load import HOW_TO_GET_WRK, WrkMissing
 from benchmarks.harness.processes import ServerFailed
 from benchmarks.harness.service import CommandFailed
-from benchmarks.monitoring import counting
+from benchmarks.monitoring import alarms, counting, published
 from benchmarks.peers import comparison as peers
 from benchmarks.shadowing import comparison as shadowing
 
@@ -49,6 +49,8 @@ COMMANDS: dict[str, tuple[str, Command]] = {
     "keys": ("compare keys with tokens; check that a revocation holds at once", revocation),
     "deactivate": ("check that a deactivation holds in every process at once", deactivation),
     "shadows": ("measure what a slow and a failing shadow cost the callers", shadowing),
+    "alarms": ("false alarms and power of the rule for drift, beside other rules", alarms),
+    "published-figures": ("compare distances and estimated quality with NannyML's", published),
     "profile": ("show where the time of a prediction goes", profiling),
 }
 

@@ -1,5 +1,9 @@
 """The rooms of `benchmarks`, which measures the service from outside; see `rooms`."""
 
+# Rooms of the project that are measured by themselves, rather than through the service. All of them
+# can be imported without Django.
+MEASURED_DIRECTLY = {"predictions.evaluation.drift"}
+
 BENCHMARK_ROOMS: dict[str, set[str]] = {
     "benchmarks": {
         "benchmarks.chaos",
@@ -37,6 +41,14 @@ BENCHMARK_ROOMS: dict[str, set[str]] = {
     },
     "benchmarks.consistency": {"benchmarks.harness", "benchmarks.options", "benchmarks.report"},
     "benchmarks.depth": {"benchmarks.harness", "benchmarks.options", "benchmarks.report"},
+    "benchmarks.monitoring": {
+        "benchmarks.harness",
+        "benchmarks.options",
+        "benchmarks.report",
+        *MEASURED_DIRECTLY,
+    },
+    # They run in environments of their own.
+    "benchmarks.monitoring.programs": {"benchmarks.monitoring"},
     "benchmarks.peers": {"benchmarks.harness", "benchmarks.options", "benchmarks.report"},
     "benchmarks.monitoring": {
         "benchmarks.depth",

@@ -26,7 +26,7 @@ from predictions.evaluation.drift.tables import (
 # Sums of probabilities are kept as integers in these units, so that they add up exactly.
 UNITS = 2**30
 # Probabilities are counted at so many levels for the ROC AUC.
-LEVELS = 256
+LEVELS = 4096
 
 
 @dataclass(frozen=True, slots=True)
