@@ -11,6 +11,7 @@ import psycopg
 from django.db import connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import DateTimeField, QuerySet
+from psycopg.types.datetime import TimestamptzLoader
 
 Row: TypeAlias = tuple[Any, ...]
 Parameters: TypeAlias = Sequence[Any] | Mapping[str, Any]
@@ -118,9 +119,11 @@ def _stream_postgresql(
     with (
         connection.wrap_database_errors,
         psycopg.ClientCursor(connection.connection) as cursor,
-        closing(cursor.stream(statement, parameters, size=FETCHED_ROWS)) as fetched,
     ):
-        yield from fetched
+        # psycopg's own, in C: Django's is in Python, for time zones other than UTC.
+        cursor.adapters.register_loader("timestamptz", TimestamptzLoader)
+        with closing(cursor.stream(statement, parameters, size=FETCHED_ROWS)) as fetched:
+            yield from fetched
 
 
 def _stream_sqlite(
