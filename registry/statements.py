@@ -5,7 +5,7 @@ import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import psycopg
 from django.db import connection, connections
@@ -122,7 +122,8 @@ def _stream_postgresql(
     ):
         # psycopg's own, in C: Django's is in Python, for time zones other than UTC.
         cursor.adapters.register_loader("timestamptz", TimestamptzLoader)
-        with closing(cursor.stream(statement, parameters, size=FETCHED_ROWS)) as fetched:
+        rows = cursor.stream(statement, parameters, size=FETCHED_ROWS)
+        with closing(cast(Generator[Row], rows)) as fetched:
             yield from fetched
 
 
