@@ -1,12 +1,14 @@
 """Reporting windows: which are due, what a report has, and what it costs."""
 
 import random
+import threading
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection, connections
 from django.utils import timezone
 
 from predictions.evaluation.monitoring import work
@@ -261,6 +263,34 @@ def test_the_worker_reports(version: ModelVersion) -> None:
     assert worker.totals.done == 1
     assert days_reported() == [5]
     assert RecurringWork.objects.get(pk="monitoring").error == ""
+
+
+def test_of_two_processes_one_reports_a_window(version: ModelVersion) -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite has one writer at a time")
+    predict(version, 0, older=20)
+    run()
+    predict(version, 1, older=20)
+    count_all()
+    start, totals = threading.Barrier(2), []
+
+    def report_all() -> None:
+        try:
+            start.wait()
+            totals.append(work.report_due(since=MIDNIGHT))
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=report_all) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sum(total.reported for total in totals) == 1
+    assert sum(total.failed for total in totals) == 0
+    alerts = Alert.objects.filter(kind="input_drift", variable="input:age")
+    assert (MonitorReport.objects.count(), alerts.count()) == (2, 1)
 
 
 def test_reports_and_closed_alerts_are_kept_as_long_as_predictions(version: ModelVersion) -> None:
