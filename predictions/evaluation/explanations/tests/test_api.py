@@ -329,4 +329,6 @@ def test_the_admin_explains_on_demand(
     assert "?explain=1" in page
     assert "By linear" not in page
     assert "<caption>label: setosa</caption>" in explained
+    assert "<figcaption>Contributions to setosa</figcaption>" in explained
+    assert "/static/predictions/charts.js" in explained
     assert "By linear, compared with an input of zeros" in explained
