@@ -28,6 +28,8 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
+from predictions.evaluation.monitoring.metrics import GAUGES
+
 logger = logging.getLogger(__name__)
 
 # The labels, in the metrics of all apps, that name a version: `name:version`, or its ID.
@@ -115,7 +117,7 @@ def exposition() -> bytes:
         _remove_gauges_of_dead_workers(Path(folder))
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    families = list(registry.collect())
+    families = [*registry.collect(), *GAUGES.families()]
     ended = ENDED_VERSIONS.among(_version_labels(families))
     return generate_latest(_Families(families, ended))
 

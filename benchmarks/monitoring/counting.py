@@ -81,6 +81,8 @@ class Count:
 
     rows: int
     seconds: float
+    cpu_seconds: float
+    """Of the whole process, its start included."""
     peak_memory_mib: float
 
     @property
@@ -164,7 +166,8 @@ def _count(installation: Installation) -> Count:
     if process.returncode or found is None:
         raise CommandFailed(f"count_predictions ended with {process.returncode}: {output}")
     rows, seconds = int(found[1].replace(",", "")), float(found[2])
-    return Count(rows, max(seconds, 0.001), usage.ru_maxrss / 1024)
+    cpu_seconds = usage.ru_utime + usage.ru_stime
+    return Count(rows, max(seconds, 0.001), cpu_seconds, usage.ru_maxrss / 1024)
 
 
 def _report(options: argparse.Namespace, figures: Figures) -> int:
@@ -190,11 +193,12 @@ def _report(options: argparse.Namespace, figures: Figures) -> int:
             f"{run.rows:,}",
             format_figure(run.seconds),
             format_figure(run.rows_per_second),
+            format_figure(run.cpu_seconds),
             format_figure(run.peak_memory_mib),
         ]
         for name, run in runs.items()
     ]
-    print(report.table(["counting", "rows", "seconds", "rows/s", "peak MiB"], rows))
+    print(report.table(["counting", "rows", "seconds", "rows/s", "CPU s", "peak MiB"], rows))
     print(report.targets_table(targets))
     report.write_json(
         options.json, {"targets": [target.as_json() for target in targets], "counted": counted}

@@ -1,6 +1,6 @@
 """Reads the rows of an export, in chunks by key and in bounded memory."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,29 +28,28 @@ CHUNK_ROWS = 10_000
 # Inputs may be large: a chunk that has this much text is handed on before it is full.
 CHUNK_BYTES = 16 * 2**20
 
-# Columns of the table, and the types by which PostgreSQL sends them. JSON stays the text it is.
-FIELDS: Mapping[str, str] = {
-    "id": "int8",
-    "created_at": "timestamptz",
-    "model_id": "int8",
-    "status": "text",
-    "prediction": "float8",
-    "confidence": "float8",
-    "output": "text",
-    "flags": "text",
-    "error": "text",
-    "latency_ms": "float8",
-    "metadata": "text",
-    "request_id": "text",
-    "reference": "text",
-    "subject": "text",
-    "alias": "text",
-    "arm": "text",
-    "primary_id": "int8",
-    "user_id": "int8",
-    "input_data": "text",
-}
-NAMES = list(FIELDS)
+# Columns of the table. JSON stays the text it is.
+NAMES = [
+    "id",
+    "created_at",
+    "model_id",
+    "status",
+    "prediction",
+    "confidence",
+    "output",
+    "flags",
+    "error",
+    "latency_ms",
+    "metadata",
+    "request_id",
+    "reference",
+    "subject",
+    "alias",
+    "arm",
+    "primary_id",
+    "user_id",
+    "input_data",
+]
 TEXTS = [NAMES.index(name) for name in ("input_data", "output", "flags", "metadata")]
 
 
@@ -154,7 +153,7 @@ def _outcomes(prediction_ids: Sequence[int]) -> dict[str, list[Any]]:
 def _fetch(rows: PredictionQuerySet) -> tuple[list[Row], bool]:
     """The rows, and whether there are more of them than CHUNK_BYTES of text."""
     fetched, size_bytes = [], 0
-    with closing(stream(rows, FIELDS)) as remaining:
+    with closing(stream(rows, NAMES)) as remaining:
         for row in remaining:
             fetched.append(row)
             size_bytes += sum(len(row[place] or "") for place in TEXTS)

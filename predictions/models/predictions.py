@@ -1,6 +1,5 @@
 """The prediction log: every input that was scored, with the answer or the failure."""
 
-from collections.abc import Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 
@@ -14,6 +13,7 @@ from predictions.models.protection import protect_by_sample as protect_by_sample
 from predictions.models.readable import readable, readable_versions
 from predictions.models.references import StaleHour
 from predictions.models.searching import (
+    LISTED_FIELDS,
     LOOKUPS,
     PredictionFilters,
     Runs,
@@ -338,10 +338,3 @@ class Prediction(models.Model):
         with transaction.atomic():
             StaleHour.objects.mark_hours_of(Prediction.objects.filter(pk=self.pk))
             return super().delete(*args, **options)
-
-
-LISTED_FIELDS: Sequence[str] = [
-    *("id", "model_id", "prediction", "confidence", "output", "flags", "metadata"),
-    *("status", "latency_ms", "request_id", "user_id", "reference", "subject"),
-    *("alias", "arm", "primary_id", "created_at", "transaction_id"),
-]

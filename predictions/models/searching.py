@@ -56,6 +56,29 @@ LOOKUPS = {
 }
 
 
+# The columns of a list.
+LISTED_FIELDS: Sequence[str] = [
+    "id",
+    "model_id",
+    "prediction",
+    "confidence",
+    "output",
+    "flags",
+    "metadata",
+    "status",
+    "latency_ms",
+    "request_id",
+    "user_id",
+    "reference",
+    "subject",
+    "alias",
+    "arm",
+    "primary_id",
+    "created_at",
+    "transaction_id",
+]
+
+
 @dataclass(frozen=True, slots=True)
 class Runs:
     """Ranges of an index, by the values of its leading columns."""

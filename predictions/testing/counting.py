@@ -97,6 +97,7 @@ def random_prediction(
             "metadata": {"region": rng.choice(["EU", "US"])} if rng.random() < 0.7 else None,
             "subject": rng.choice([None, *(f"subject {i}" for i in range(5))]),
             "latency_ms": rng.random() * 10,
+            "flags": ["age:max"] if rng.random() < 0.1 else None,
             "created_at": NOON + timedelta(seconds=rng.random() * 3600 * hours),
             **state,
             **fields,

@@ -22,6 +22,8 @@ class Background:
         self._seconds = seconds
         self._lock = threading.Lock()
         self._next_at = 0.0
+        self._idle = threading.Event()
+        self._idle.set()
 
     def poke(self) -> None:
         """Start the thread if it is time; never waits."""
@@ -32,10 +34,17 @@ class Background:
             if now < self._next_at:
                 return
             self._next_at = now + self._seconds
+        self._idle.clear()
         try:
             threading.Thread(target=self._run_and_close, name=self._name, daemon=True).start()
         except RuntimeError:
+            self._idle.set()
             logger.warning("Cannot start the thread %s", self._name)
+
+    def poke_and_wait(self, max_seconds: float) -> None:
+        """As `poke`, but give a run that is under way this long to end."""
+        self.poke()
+        self._idle.wait(max_seconds)
 
     def _run_and_close(self) -> None:
         try:
@@ -45,3 +54,4 @@ class Background:
             logger.debug("%s failed: %s", self._name, error)
         finally:
             connection.close()
+            self._idle.set()

@@ -1,6 +1,5 @@
 """Closing a request to move an alias, in the transaction of what was decided."""
 
-from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
 
@@ -16,23 +15,20 @@ class RequestClosed(Exception):
 def close(
     request: AliasRequest,
     status: AliasRequest.Status,
-    *,
     reason: str,
-    user: User | None,
-    request_id: str,
+    accessor: Accessor,
 ) -> None:
     """Compare and swap: of two decisions at the same time, the second raises RequestClosed."""
     now = timezone.now()
     with transaction.atomic():
         pending = AliasRequest.objects.filter(pk=request.pk, status=AliasRequest.Status.PENDING)
         if not pending.update(
-            status=status, decided_by=user, decided_at=now, decision_reason=reason
+            status=status, decided_by=accessor.user, decided_at=now, decision_reason=reason
         ):
             raise RequestClosed(f"Request {request.pk} was decided on in the meantime")
-        accessor = Accessor(user, request_id=request_id)
         record(AuditEvent.Action.APPROVAL_DECIDED, request, accessor, status)
-    request.status, request.decided_by, request.decided_at = status, user, now
-    request.decision_reason = reason
+    request.status, request.decision_reason = status, reason
+    request.decided_by, request.decided_at = accessor.user, now
 
 
 def record(

@@ -176,13 +176,8 @@ def _check_approval(
     if attribution.approved is not None:
         if attribution.approved.based_on != last_number:
             raise AliasMoved(f"{row} has been moved since this was asked for; ask again")
-        close(
-            attribution.approved,
-            AliasRequest.Status.APPROVED,
-            reason=attribution.reason,
-            user=attribution.user,
-            request_id=attribution.request_id,
-        )
+        approved = AliasRequest.Status.APPROVED
+        close(attribution.approved, approved, attribution.reason, attribution.accessor)
     elif (
         attribution.user is not None
         and action in AliasMove.ACTIONS_TO_APPROVE

@@ -32,6 +32,7 @@ PAGES = [
     "/admin/registry/alias/",
     "/admin/registry/alias/add/",
     "/admin/registry/aliasmove/",
+    "/admin/predictions/",
     "/admin/predictions/prediction/",
     "/admin/predictions/outcome/",
     "/admin/predictions/replay/",

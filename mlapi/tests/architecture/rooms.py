@@ -31,7 +31,11 @@ EVALUATION = {
 }
 # Each of these rooms builds on those before it.
 DRIFT = {"predictions.evaluation.drift"}
-COUNTING = DRIFT | {"predictions.evaluation.references", "predictions.evaluation.counting"}
+COUNTING = DRIFT | {
+    "predictions.evaluation.counting",
+    "predictions.evaluation.references",
+    "predictions.evaluation.references.files",
+}
 MONITORING = COUNTING | {
     "predictions.evaluation.monitoring",
     "predictions.evaluation.monitoring.alerts",
@@ -45,11 +49,11 @@ ROOMS: dict[str, set[str]] = {
     # Floor 2: run a model on input, record it, list it, evaluate it.
     "predictions": {
         "predictions.authentication",
+        "predictions.evaluation.explanations.admin",
         "predictions.evaluation.monitoring.admin",
         "predictions.evaluation.monitoring.alerts",
         "predictions.evaluation.monitoring.pages.views",
         "predictions.evaluation.monitoring.work",
-        "predictions.evaluation.explanations.admin",
         "predictions.evaluation.outcomes.admin",
         "predictions.evaluation.counting.work",
         "predictions.evaluation.promotion.gate",
@@ -104,6 +108,11 @@ ROOMS: dict[str, set[str]] = {
     "predictions.evaluation.promotion": MONITORING | SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.drift": {"predictions.evaluation.intervals"},
     "predictions.evaluation.references": COUNTING | SERVING | EVALUATION | REGISTRY,
+    "predictions.evaluation.references.files": {
+        "predictions.evaluation.references.errors",
+        "registry.exact_json",
+        "registry.signatures",
+    },
     "predictions.evaluation.counting": COUNTING | SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.monitoring": MONITORING | SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.monitoring.pages": MONITORING | SERVING | EVALUATION | REGISTRY,

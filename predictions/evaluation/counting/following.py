@@ -3,13 +3,13 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TypeAlias
 
 from django.utils import timezone
 
 from predictions.evaluation.counting import hours, ledger
-from predictions.evaluation.counting.hours import hour_of
+from predictions.evaluation.counting.hours import HOUR, hour_of
 from predictions.evaluation.counting.ledger import Position
 from predictions.evaluation.counting.log import PLACES, chunks, count_rows
 from predictions.evaluation.counting.plans import Plan, plan_of
@@ -31,6 +31,7 @@ MAX_ROWS = 20_000
 # rows, step after step. Beyond this number in a step, hours are counted again, once.
 MAX_HOURS = 200
 
+NEVER = datetime.max.replace(tzinfo=UTC)
 HourOfVersion: TypeAlias = tuple[int, datetime]
 
 
@@ -139,8 +140,14 @@ def _commit(
 
 def _by_hour(rows: Sequence[Row]) -> dict[datetime, list[Row]]:
     groups: dict[datetime, list[Row]] = defaultdict(list)
+    place, hour, end, own = PLACES["created_at"], NEVER, NEVER, list[Row]()
     for row in rows:
-        groups[hour_of(row[PLACES["created_at"]])].append(row)
+        # Mostly of the same hour as the row before.
+        if not hour <= row[place] < end:
+            hour = hour_of(row[place])
+            end = hour + HOUR
+            own = groups[hour]
+        own.append(row)
     return groups
 
 

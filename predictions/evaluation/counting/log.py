@@ -1,6 +1,6 @@
 """Reads rows of the log in chunks, as columns of what is counted."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -20,22 +20,23 @@ CHUNK_ROWS = 10_000
 # Inputs may be large: a chunk that has this much text is handed on before it is full.
 CHUNK_BYTES = 16 * 2**20
 
-# Columns of the table, and the types by which PostgreSQL sends them. JSON stays the text it is.
-FIELDS: Mapping[str, str] = {
-    "transaction_id": "int8",
-    "id": "int8",
-    "model_id": "int8",
-    "created_at": "timestamptz",
-    "status": "text",
-    "prediction": "float8",
-    "confidence": "float8",
-    "latency_ms": "float8",
-    "subject": "text",
-    "arm": "text",
-    "input_data": "text",
-    "output": "text",
-    "metadata": "text",
-}
+# Columns of the table. JSON stays the text it is.
+FIELDS = [
+    "transaction_id",
+    "id",
+    "model_id",
+    "created_at",
+    "status",
+    "prediction",
+    "confidence",
+    "latency_ms",
+    "subject",
+    "arm",
+    "input_data",
+    "output",
+    "metadata",
+    "flags",
+]
 PLACES = {name: place for place, name in enumerate(FIELDS)}
 TEXTS = [PLACES[name] for name in ("input_data", "output", "metadata")]
 
@@ -83,6 +84,7 @@ class LogColumns:
             failed=[status == Prediction.Status.FAILED.value for status in self["status"]],
             latencies=self["latency_ms"],
             subjects=self["subject"],
+            flags=self.parsed("flags"),
         )
 
 

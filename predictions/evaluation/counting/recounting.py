@@ -1,9 +1,9 @@
 """Counts whole hours again, from their rows."""
 
-from collections.abc import Callable, Iterable, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import groupby
 
 from predictions.evaluation.counting import ledger
 from predictions.evaluation.counting.following import row_of
@@ -42,18 +42,33 @@ def recount(progress: Callable[[int], object] = lambda rows: None) -> bool:
         created_at__lt=stale[-1].hour + HOUR,
     )
     for chunk in chunks(rows.order_by("created_at", "id")):
-        for hour, own in groupby(chunk, lambda row: hour_of(row[PLACES["created_at"]])):
+        for hour, own in _by_hour(chunk):
             if counting.rows >= MAX_ROWS and hour > counting.hours[-1]:
                 # Those before it are complete.
                 stale = [row for row in stale if row.hour < hour]
                 break
-            counting.add(hour, list(own))
+            counting.add(hour, own)
         else:
             progress(len(chunk))
             continue
         break
     _commit(start, plan, stale, counting.totals)
     return True
+
+
+def _by_hour(rows: Sequence[Row]) -> Iterator[tuple[datetime, Sequence[Row]]]:
+    """Rows in the order of time, by their hour."""
+    start = 0
+    while start < len(rows):
+        hour = hour_of(_time_of(rows[start]))
+        end = bisect_left(rows, hour + HOUR, lo=start, key=_time_of)
+        yield hour, rows[start:end]
+        start = end
+
+
+def _time_of(row: Row) -> datetime:
+    time: datetime = row[PLACES["created_at"]]
+    return time
 
 
 @dataclass(slots=True)

@@ -51,6 +51,10 @@ class MonitorForm(_ModelForm):
         name: str = self._validate("name")
         return name
 
+    def clean_window_hours(self) -> int:
+        hours: int = self._validate("window_hours")
+        return hours
+
     def clean_segments(self) -> list[Any]:
         self.cleaned_data["segments"] = self.cleaned_data["segments"] or []
         segments: list[Any] = self._validate("segments")

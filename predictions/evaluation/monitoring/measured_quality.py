@@ -11,12 +11,13 @@ from statistics import NormalDist
 
 from predictions.evaluation.drift.comparisons import (
     ACCURACY_LIMITS,
+    ALPHA,
     MIN_ROWS,
     Comparison,
     Kind,
     Limits,
 )
-from predictions.evaluation.drift.findings import ALPHA, Finding
+from predictions.evaluation.drift.findings import Finding
 from predictions.evaluation.drift.quality import Quality
 from predictions.evaluation.intervals import Moments
 from predictions.evaluation.quality.labelled_predictions import Tally, labelled_predictions, tally

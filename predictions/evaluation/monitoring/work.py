@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import InterfaceError, OperationalError
+from django.utils import timezone
 
 from predictions.evaluation.monitoring.alerts import mail
 from predictions.evaluation.monitoring.alerts.lifecycle import close_alerts_of_inactive_versions
 from predictions.evaluation.monitoring.reporting import report
 from predictions.evaluation.monitoring.windows import Window, counted_until, due_windows
-from predictions.models import Monitor, MonitorReport
+from predictions.models import Alert, Monitor, MonitorReport
+from registry.models import RegisteredModel
 from registry.work.recurring import Turn, recurring
 
 logger = logging.getLogger(__name__)
@@ -80,9 +82,22 @@ def _report(window: Window, totals: Totals, on_report: Callable[[MonitorReport],
     return True
 
 
+def tidy() -> None:
+    """Delete what is kept no longer: sent mails, and of models with a retention the reports and
+    closed alerts that are older, since they may quote values of inputs.
+    """
+    mail.tidy()
+    models = RegisteredModel.objects.filter(retention_days__isnull=False, monitors__isnull=False)
+    for model_id, days in models.values_list("pk", "retention_days").distinct():
+        before = timezone.now() - timedelta(days=days or 0)
+        of_model = {"monitor__registered_model": model_id}
+        MonitorReport.objects.filter(**of_model, until__lt=before).delete()
+        Alert.objects.filter(**of_model, closed_at__lt=before).delete()
+
+
 def _report_turn(turn: Turn) -> None:
     totals = report_due(may_continue=turn.may_continue)
-    mail.tidy()
+    tidy()
     if totals.failed:
         raise MonitoringFailed(f"{totals.failed} windows could not be reported; see the log")
 

@@ -15,7 +15,7 @@ from predictions.evaluation.references.errors import (
     ReferenceRefused,
     ReferenceTooLarge,
 )
-from predictions.evaluation.references.files import FileRow, format_of, read_file
+from predictions.evaluation.references.files.reading import FileRow, format_of, read_file
 from predictions.evaluation.references.services import MAX_ROWS, Source
 from predictions.evaluation.references.tables import Rows
 from predictions.evaluation.replays.runner import MAX_CALL_ROWS, load_model
@@ -140,4 +140,5 @@ class _Answered:
             confidences=[answer.confidence for answer in answers],
             outputs=[answer.output for answer in answers],
             failed=[answer.error is not None for answer in answers],
+            flags=[answer.flags for answer in answers],
         )

@@ -12,6 +12,7 @@ from predictions.evaluation.drift.tables import (
     CONFIDENCE,
     LATENCY,
     PREDICTION,
+    BoolArray,
     Categories,
     Column,
     FloatArray,
@@ -42,6 +43,8 @@ class Rows:
     failed: Sequence[bool]
     latencies: Sequence[float | None] | None = None
     subjects: Sequence[str | None] | None = None
+    flags: Sequence[Sequence[str] | None] | None = None
+    """The constraints that each row violates."""
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -77,6 +80,7 @@ class TableReader:
             subjects=rows.subjects,
             probabilities=probabilities,
             predicted=predicted,
+            violations=_violations(rows.flags or ()),
         )
 
     def columns_of(self, inputs: Sequence[Any]) -> Sequence[Sequence[Any]]:
@@ -129,6 +133,17 @@ class TableReader:
         indexes = [class_index(value, len(names)) for value in rows.predictions]
         predicted = np.array([-1 if index is None else index for index in indexes], np.int64)
         return probabilities, predicted
+
+
+def _violations(flags: Sequence[Sequence[str] | None]) -> dict[str, BoolArray]:
+    """By constraint, which rows violate it."""
+    found: dict[str, BoolArray] = {}
+    for place, names in enumerate(flags):
+        for name in names or ():
+            if name not in found:
+                found[name] = np.zeros(len(flags), np.bool_)
+            found[name][place] = True
+    return found
 
 
 def category(value: object) -> str:

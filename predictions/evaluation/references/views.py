@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
 from predictions.evaluation.references import scoring, services
-from predictions.evaluation.references.files import format_of
+from predictions.evaluation.references.files.reading import format_of
 from predictions.evaluation.references.serializers import (
     ReferenceFile,
     ReferenceOfLog,

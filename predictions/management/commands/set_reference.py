@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from predictions.evaluation.references import scoring, services
 from predictions.evaluation.references.errors import ReferenceRefused
-from predictions.evaluation.references.files import FORMATS, format_of
+from predictions.evaluation.references.files.reading import FORMATS, format_of
 from predictions.evaluation.references.serializers import ReferenceOfLog
 from predictions.evaluation.replays.plan import find_version
 from predictions.evaluation.replays.serializers import VersionField

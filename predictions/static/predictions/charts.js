@@ -22,10 +22,14 @@
   const variable = (name) =>
     getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-  const format = (number, isPercentage) =>
-    isPercentage
-      ? `${Number((number * 100).toPrecision(6))}%`
-      : String(Number(number.toPrecision(6)));
+  const format = (number, isPercentage) => {
+    if (isPercentage) return `${Number((number * 100).toPrecision(6))}%`;
+    const size = Math.abs(number);
+    if (size >= 1e6 || (size > 0 && size < 1e-4)) {
+      return Number(number.toPrecision(3)).toExponential().replace("e+", "e");
+    }
+    return String(Number(number.toPrecision(6)));
+  };
 
   // In UTC, as in the table.
   const formatTime = (seconds, step) => {
@@ -57,6 +61,8 @@
     constructor(figure) {
       this.figure = figure;
       this.plot = figure.querySelector(".chart-plot");
+      // Without the script there would be nothing to move in.
+      this.plot.tabIndex = 0;
       this.reading = figure.querySelector(".chart-reading");
       this.drawing = JSON.parse(
         figure.querySelector('script[type="application/json"]').textContent,
@@ -262,8 +268,8 @@
         const start = this.uplot.valToPos(0, "y", true);
         const thickness = this.lane() * 0.8;
         // A tiny share is visible, and none is not.
-        const length = value ? Math.max(x - start, devicePixelRatio) : 0;
-        ctx.fillRect(start, y - thickness / 2, length, thickness);
+        const length = value ? Math.max(Math.abs(x - start), devicePixelRatio) : 0;
+        ctx.fillRect(Math.min(start, x), y - thickness / 2, length, thickness);
         return;
       }
       ctx.beginPath();
@@ -379,6 +385,7 @@
     }
 
     onKey(event) {
+      if (!this.rows.length) return;
       const last = this.rows.length - 1;
       const row = this.row ?? -1;
       const targets = {

@@ -162,7 +162,7 @@ def _require_pending(request: AliasRequest) -> None:
 def _close(
     request: AliasRequest, status: AliasRequest.Status, reason: str, accessor: Accessor
 ) -> AliasRequest:
-    close(request, status, reason=reason, user=accessor.user, request_id=accessor.request_id)
+    close(request, status, reason, accessor)
     return request
 
 
@@ -195,13 +195,7 @@ def _remove(request: AliasRequest, attribution: Attribution) -> None:
 def _end_approval(request: AliasRequest, attribution: Attribution) -> None:
     with transaction.atomic():
         RegisteredModel.objects.filter(name=request.name).update(needs_approval=False)
-        close(
-            request,
-            Status.APPROVED,
-            reason=attribution.reason,
-            user=attribution.user,
-            request_id=attribution.request_id,
-        )
+        close(request, Status.APPROVED, attribution.reason, attribution.accessor)
 
 
 _RUN = {

@@ -5,6 +5,7 @@ Both are rows that are written in the transaction of the change, and sent by wor
 
 from datetime import datetime
 
+from predictions.evaluation.drift.comparisons import Kind
 from predictions.models import Alert, AlertMail, Severity
 from registry.webhooks.events import Event
 from registry.webhooks.outbox import publish
@@ -14,6 +15,10 @@ ALERT_ESCALATED = Event("alert.escalated", "An open alert has become severe.")
 ALERT_ACKNOWLEDGED = Event("alert.acknowledged", "Somebody is looking at an alert.")
 ALERT_CLOSED = Event("alert.closed", "What an alert was about is over.")
 EVENTS = (ALERT_OPENED, ALERT_ESCALATED, ALERT_ACKNOWLEDGED, ALERT_CLOSED)
+# Of the finding; its reason may quote values of inputs.
+FIGURES = ("effect", "value", "threshold", "adjusted_p")
+# Kinds of findings whose reasons name single values: new categories, and the farthest numbers.
+QUOTING_KINDS = (Kind.NEW_CATEGORIES, Kind.OUT_OF_RANGE)
 # In the order of how bad they are.
 SEVERITIES = (Severity.WARNING, Severity.SEVERE)
 
@@ -33,6 +38,14 @@ def rank(severity: str) -> int:
     return SEVERITIES.index(Severity(severity))
 
 
+def reason_without_values(alert: Alert) -> str:
+    """The reason for mails and for the history of aliases, from which nothing can be erased."""
+    if alert.kind in QUOTING_KINDS:
+        finding = alert.finding
+        return f"{alert.what} ({finding['effect'].replace('_', ' ')} {finding['value']:.3g})"
+    return alert.reason
+
+
 def _data(alert: Alert) -> dict[str, object]:
     return {
         "alert_id": alert.pk,
@@ -42,7 +55,7 @@ def _data(alert: Alert) -> dict[str, object]:
         "variable": alert.variable,
         "segment": alert.segment,
         "severity": str(alert.severity),
-        "reason": alert.reason,
+        **{name: alert.finding.get(name) for name in FIGURES},
         "opened_at": _text(alert.opened_at),
         "window_until": _text(alert.window_until),
         "user_id": alert.acknowledged_by_id,

@@ -2,6 +2,7 @@
 
 import logging
 
+from predictions.evaluation.monitoring.alerts.announcements import reason_without_values
 from predictions.models import Alert, Severity
 from registry.aliases.activation import end_canaries
 from registry.aliases.recording import Attribution
@@ -20,7 +21,7 @@ def end_canary_of(alert: Alert) -> None:
     """
     if not alert.monitor.rolls_back_canary or alert.severity != Severity.SEVERE:
         return
-    reason = f"Alert {alert.pk} of monitor {alert.monitor}: {alert.reason}"
+    reason = f"Alert {alert.pk} of monitor {alert.monitor}: {reason_without_values(alert)}"
     if len(reason) > MAX_REASON_LENGTH:
         reason = reason[: MAX_REASON_LENGTH - 1] + "…"
     for alias in end_canaries(alert.model_id, Attribution(reason)):

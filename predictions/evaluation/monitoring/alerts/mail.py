@@ -9,6 +9,7 @@ from django.core.mail import EmailMessage
 from django.db.models import F
 from django.utils import timezone
 
+from predictions.evaluation.monitoring.alerts.announcements import reason_without_values
 from predictions.metrics import ALERT_MAILS_SENT
 from predictions.models import MAIL_GIVE_UP_AFTER, MAX_MAIL_ERROR_LENGTH, Alert, AlertMail
 from registry.work.kinds import Backlog, IsStopping, Kind
@@ -115,7 +116,7 @@ def _body(mail: AlertMail) -> str:
     alert = mail.alert
     return "\n".join(
         [
-            f"{HAPPENED[mail.event]}: {alert.reason}",
+            f"{HAPPENED[mail.event]}: {reason_without_values(alert)}",
             "",
             f"Model:       {alert.model}",
             f"What:        {alert.what}",

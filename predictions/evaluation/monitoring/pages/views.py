@@ -39,7 +39,7 @@ from predictions.evaluation.monitoring.pages.variable_charts import (
     segment_chart,
 )
 from predictions.evaluation.pages import parse_query, render
-from predictions.models import Alert, Reference
+from predictions.models import Alert, CountedTo, Reference, StaleHour
 from predictions.models.references import ReferenceNotFound
 from predictions.reads import audit_read
 from registry.access.accessor import Accessor
@@ -103,6 +103,8 @@ def _version(request: HttpRequest, site: AdminSite, version: ModelVersion) -> Ht
         context |= _segment_choice(reference, window)
         context |= {
             "reference": reference,
+            "counted_to": CountedTo.objects.values_list("reached_at", flat=True).first(),
+            "stale_hours": StaleHour.objects.filter(model=version).count(),
             "notes": daily.profile.notes,
             "heat_map": heat_map(daily),
             "charts": [quality] if quality else [],

@@ -1,14 +1,18 @@
 """Reporting windows: which are due, what a report has, and what it costs."""
 
 import random
+import threading
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection, connections
+from django.utils import timezone
 
 from predictions.evaluation.monitoring import work
+from predictions.evaluation.monitoring.reporting import report
 from predictions.evaluation.monitoring.windows import COMMIT_MARGIN, counted_until, due_windows
 from predictions.models import Alert, CountedTo, Monitor, MonitorReport, Prediction, StaleHour
 from predictions.testing.counting import (
@@ -19,8 +23,8 @@ from predictions.testing.counting import (
     random_input,
     set_random_reference,
 )
-from predictions.testing.monitors import MIDNIGHT
-from registry.models import ModelVersion, RecurringWork
+from predictions.testing.monitors import MIDNIGHT, make_alert, make_report
+from registry.models import ModelVersion, RecurringWork, RegisteredModel
 from registry.work.worker import Worker
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -226,12 +230,11 @@ def test_a_version_that_fails_does_not_stop_the_others(
     for each in (version, other):
         for day in (0, 1):
             predict(each, day)
-    real = work.report
 
     def fail(window: Any) -> Any:
         if window.reference.model == version:
             raise ValueError("broken")
-        return real(window)
+        return report(window)
 
     monkeypatch.setattr(work, "report", fail)
 
@@ -260,6 +263,50 @@ def test_the_worker_reports(version: ModelVersion) -> None:
     assert worker.totals.done == 1
     assert days_reported() == [5]
     assert RecurringWork.objects.get(pk="monitoring").error == ""
+
+
+def test_of_two_processes_one_reports_a_window(version: ModelVersion) -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite has one writer at a time")
+    predict(version, 0, older=20)
+    run()
+    predict(version, 1, older=20)
+    count_all()
+    start, totals = threading.Barrier(2), []
+
+    def report_all() -> None:
+        try:
+            start.wait()
+            totals.append(work.report_due(since=MIDNIGHT))
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=report_all) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sum(total.reported for total in totals) == 1
+    assert sum(total.failed for total in totals) == 0
+    alerts = Alert.objects.filter(kind="input_drift", variable="input:age")
+    assert (MonitorReport.objects.count(), alerts.count()) == (2, 1)
+
+
+def test_reports_and_closed_alerts_are_kept_as_long_as_predictions(version: ModelVersion) -> None:
+    now, row = timezone.now(), Monitor.objects.get()
+    reports = [make_report(None, monitor=row, version=version, day=day) for day in (0, 1)]
+    MonitorReport.objects.filter(pk=reports[1].pk).update(until=now)
+    closed = [make_alert(version, monitor=row, closed_at=at) for at in (MIDNIGHT, now)]
+    is_open = make_alert(version, monitor=row, opened_at=MIDNIGHT)
+    work.tidy()
+    assert (MonitorReport.objects.count(), Alert.objects.count()) == (2, 3)
+
+    RegisteredModel.objects.update(retention_days=30)
+    work.tidy()
+
+    assert MonitorReport.objects.get() == reports[1]
+    assert set(Alert.objects.all()) == {closed[1], is_open}
 
 
 def call(*arguments: str) -> str:

@@ -154,6 +154,16 @@ def test_the_answers_of_a_regressor() -> None:
     np.testing.assert_array_equal(table.columns["prediction"].values, [3.5, np.nan])
 
 
+def test_violated_constraints_are_counted_by_name() -> None:
+    reader = TableReader(SIGNATURE, [], None)
+    table = reader.table(rows(ROW, ROW, ROW, flags=[["age:max"], None, ["age:max", "plan:values"]]))
+
+    assert {name: violated.tolist() for name, violated in table.violations.items()} == {
+        "age:max": [True, False, True],
+        "plan:values": [False, False, True],
+    }
+
+
 def test_text_of_many_values_is_free_text() -> None:
     assert is_text([f"word {number}" for number in range(200)], 50)
     assert not is_text([None, *["gold", "silver"] * 100], 50)

@@ -117,10 +117,12 @@ def test_a_key_withdraws_a_request_of_its_owner_within_its_scopes(
     wine: RegisteredModel, asker: APIClient, scope: Right, status: int
 ) -> None:
     request_id = put(asker, "2").json()["id"]
-    _, value = create_key(name="k", owner=User.objects.get(username="lin"), scopes=[scope])
+    key, value = create_key(name="k", owner=User.objects.get(username="lin"), scopes=[scope])
 
     assert decide(key_client(value), request_id, "withdraw").status_code == status
     assert AliasRequest.objects.get().status == ("withdrawn" if status == 200 else "pending")
+    decisions = AuditEvent.objects.filter(action=AuditEvent.Action.APPROVAL_DECIDED)
+    assert [event.api_key for event in decisions] == [key] * (status == 200)
 
 
 def test_the_database_refuses_a_decision_by_the_one_who_asked(

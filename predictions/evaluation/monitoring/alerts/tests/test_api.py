@@ -90,6 +90,8 @@ def test_an_alert_is_acknowledged_once(api: APIClient, user: User, version: Mode
     delivery = WebhookDelivery.objects.get()
     assert (delivery.event, delivery.model) == ("alert.acknowledged", "m")
     assert delivery.payload["data"]["alert_id"] == alert.pk
+    assert delivery.payload["data"]["value"] == alert.finding["value"]
+    assert "reason" not in delivery.payload["data"]
     assert delivery.payload["data"]["user_id"] == user.pk
 
 

@@ -70,6 +70,19 @@ def test_a_severe_alert_ends_the_canary_with_the_reason_in_the_history(
     assert WebhookDelivery.objects.filter(event="alias.moved").count() == 2
 
 
+def test_values_of_inputs_do_not_get_into_the_history(canary: ModelVersion) -> None:
+    monitor = make_monitor(canary, rolls_back_canary=True)
+    for day in (0, 1):
+        found = finding(
+            "severe", kind="new_categories", effect="share_increase", reason="new: a@example.com"
+        )
+        update_alerts(make_report(None, found, monitor=monitor, version=canary, day=day))
+
+    assert Alert.objects.get().reason == "new: a@example.com"
+    reason = AliasMove.objects.first().reason  # type: ignore[union-attr]
+    assert reason.endswith("daily: new categories of input:x (share increase 0.3)")
+
+
 def test_without_the_monitors_consent_or_a_severe_alert_the_canary_stays(
     canary: ModelVersion,
 ) -> None:

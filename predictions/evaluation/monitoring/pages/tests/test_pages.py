@@ -10,7 +10,7 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
-from predictions.models import Alert, Prediction
+from predictions.models import Alert, CountedTo, Prediction, StaleHour
 from predictions.testing.counting import churn, monitor
 from predictions.testing.drifting import ROWS_A_DAY, drifting_version, store_counts
 from predictions.testing.rows import NOON, add_labels
@@ -195,6 +195,30 @@ def test_open_alerts_are_shown_on_the_pages_and_on_the_index(admin_client: Clien
     Alert.objects.filter(pk=alert.pk).update(closed_at=NOON)
     for url in (f"{URL}/{version.pk}/", "/admin/", "/admin/predictions/"):
         assert "age moved" not in text_of(admin_client.get(url))
+
+
+def test_an_alert_leads_to_the_charts_of_its_variable(admin_client: Client) -> None:
+    version, _ = drifting_version(10)
+    alert = make_alert(version)
+    Alert.objects.filter(pk=alert.pk).update(variable="input:plan", segment="feature:plan=gold")
+
+    page = text_of(admin_client.get(f"{URL}/{version.pk}/"))
+    [link] = [link for link in links_of(page) if "to=2026-01-01T12:00" in link]
+
+    assert "in the segment feature:plan=gold" in text_of(admin_client.get(link))
+
+
+def test_the_page_says_how_far_the_log_is_counted(admin_client: Client) -> None:
+    version, _ = drifting_version(10)
+    url = f"{URL}/{version.pk}/"
+    StaleHour.objects.create(model=version, hour=NOON)
+
+    assert "1 hour of this version must still be counted" in text_of(admin_client.get(url))
+    StaleHour.objects.all().delete()
+    CountedTo.objects.update_or_create(pk=1, defaults={"reached_at": NOON})
+    page = text_of(admin_client.get(url))
+
+    assert "The log is counted up to 2026-01-01 12:00 UTC." in page
 
 
 def make_alert(version: ModelVersion) -> Alert:

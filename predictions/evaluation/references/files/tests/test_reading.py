@@ -9,7 +9,7 @@ import pytest
 from pyarrow import parquet
 
 from predictions.evaluation.references.errors import ReferenceRefused
-from predictions.evaluation.references.files import format_of, read_file
+from predictions.evaluation.references.files.reading import format_of, read_file
 from registry.signatures.signature import Signature
 
 SIGNATURE = Signature.from_json(

@@ -8,8 +8,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, TextIO
 
-from predictions.evaluation.references.columns import Columns
 from predictions.evaluation.references.errors import ParquetUnavailable, ReferenceRefused
+from predictions.evaluation.references.files.columns import Columns
 from registry.exact_json.values import parse_json
 from registry.signatures.signature import DTYPES, Input, Signature
 
@@ -64,7 +64,7 @@ def read_file(
 def _read_parquet(path: Path, signature: Signature, label_column: str | None) -> Iterator[FileRow]:
     try:
         # On first use, as runtimes are: pyarrow is heavy, and optional.
-        parquet = import_module("predictions.evaluation.references.parquet")
+        parquet = import_module("predictions.evaluation.references.files.parquet")
     except ModuleNotFoundError as error:
         message = f"Parquet needs {error.name}: pip install 'mlapi[parquet]'"
         raise ParquetUnavailable(message) from error
