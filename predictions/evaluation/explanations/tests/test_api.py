@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from django.conf import LazySettings
 from django.contrib.auth.models import User
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from rest_framework.test import APIClient
 from sklearn.datasets import load_iris
@@ -332,3 +333,20 @@ def test_the_admin_explains_on_demand(
     assert "<figcaption>Contributions to setosa</figcaption>" in explained
     assert "/static/predictions/charts.js" in explained
     assert "By linear, compared with an input of zeros" in explained
+
+
+def test_a_reference_that_was_set_over_the_api_is_the_background(
+    admin_api: APIClient, client: APIClient, iris: ModelVersion
+) -> None:
+    names = ",".join(f"features[{i}]" for i in range(4))
+    lines = [names, *(",".join(map(str, row)) for row in load_iris().data[::3].tolist())]
+    file = SimpleUploadedFile("rows.csv", "\n".join(lines).encode())
+    url = f"/api/v1/models/{iris.pk}/reference/"
+    recorded = predict(client, iris, [5.1, 3.5, 1.4, 0.2])
+    assert admin_api.put(url, {"file": file}, format="multipart").status_code == 200
+
+    document = explain(client, recorded["id"]).json()
+
+    assert document["background"]["kind"] == "reference"
+    assert 1 < document["background"]["rows"] <= 50
+    require_sum(document, recorded)
