@@ -42,6 +42,7 @@ BENCHMARK_ROOMS: dict[str, set[str]] = {
     "benchmarks.consistency": {"benchmarks.harness", "benchmarks.options", "benchmarks.report"},
     "benchmarks.depth": {"benchmarks.harness", "benchmarks.options", "benchmarks.report"},
     "benchmarks.monitoring": {
+        "benchmarks.depth",
         "benchmarks.harness",
         "benchmarks.options",
         "benchmarks.report",
@@ -50,12 +51,6 @@ BENCHMARK_ROOMS: dict[str, set[str]] = {
     # They run in environments of their own.
     "benchmarks.monitoring.programs": {"benchmarks.monitoring"},
     "benchmarks.peers": {"benchmarks.harness", "benchmarks.options", "benchmarks.report"},
-    "benchmarks.monitoring": {
-        "benchmarks.depth",
-        "benchmarks.harness",
-        "benchmarks.options",
-        "benchmarks.report",
-    },
     # They run in environments of their own.
     "benchmarks.peers.apps": set(),
     "benchmarks.shadowing": {"benchmarks.harness", "benchmarks.options", "benchmarks.report"},
