@@ -323,7 +323,6 @@ def test_the_admin_explains_on_demand(
 ) -> None:
     recorded = predict(client, iris, [5.1, 3.5, 1.4, 0.2])
     url = f"/admin/predictions/prediction/{recorded['id']}/change/"
-
     page = admin_client.get(url).content.decode()
     explained = admin_client.get(url, {"explain": "1"}).content.decode()
 
@@ -340,11 +339,10 @@ def test_a_reference_that_was_set_over_the_api_is_the_background(
 ) -> None:
     names = ",".join(f"features[{i}]" for i in range(4))
     lines = [names, *(",".join(map(str, row)) for row in load_iris().data[::3].tolist())]
-    file = SimpleUploadedFile("rows.csv", "\n".join(lines).encode())
+    form = {"file": SimpleUploadedFile("rows.csv", "\n".join(lines).encode())}
     url = f"/api/v1/models/{iris.pk}/reference/"
+    assert admin_api.put(url, form, format="multipart").status_code == 200
     recorded = predict(client, iris, [5.1, 3.5, 1.4, 0.2])
-    assert admin_api.put(url, {"file": file}, format="multipart").status_code == 200
-
     document = explain(client, recorded["id"]).json()
 
     assert document["background"]["kind"] == "reference"
