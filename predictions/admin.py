@@ -8,11 +8,13 @@ from django.contrib import admin
 from django.contrib.admin.utils import flatten_fieldsets
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import Model, QuerySet
+from django.forms import Media
 from django.http import HttpRequest
 from django.urls import URLPattern
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
+from predictions.evaluation.charts import MEDIA
 from predictions.evaluation.explanations import admin as explanations
 from predictions.evaluation.monitoring import admin as monitor_admin  # noqa: F401 -- registers itself
 from predictions.evaluation.monitoring.alerts import admin as alert_admin  # noqa: F401 -- registers
@@ -145,6 +147,11 @@ class PredictionAdmin(AuditedReadsAdmin):
         ("Explanation", {"fields": (EXPLAIN_LINK,)}),
         ("Model file", {"fields": ("sha256",)}),
     )
+
+    @property
+    def media(self) -> Media:
+        # Explanations have charts.
+        return super().media + MEDIA
 
     def get_urls(self) -> list[URLPattern]:
         return [*monitoring_views.url_patterns(self.admin_site), *super().get_urls()]

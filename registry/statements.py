@@ -5,12 +5,13 @@ import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import psycopg
 from django.db import connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import DateTimeField, QuerySet
+from psycopg.types.datetime import TimestamptzLoader
 
 Row: TypeAlias = tuple[Any, ...]
 Parameters: TypeAlias = Sequence[Any] | Mapping[str, Any]
@@ -118,9 +119,12 @@ def _stream_postgresql(
     with (
         connection.wrap_database_errors,
         psycopg.ClientCursor(connection.connection) as cursor,
-        closing(cursor.stream(statement, parameters, size=FETCHED_ROWS)) as fetched,
     ):
-        yield from fetched
+        # psycopg's own, in C: Django's is in Python, for time zones other than UTC.
+        cursor.adapters.register_loader("timestamptz", TimestamptzLoader)
+        rows = cursor.stream(statement, parameters, size=FETCHED_ROWS)
+        with closing(cast(Generator[Row], rows)) as fetched:
+            yield from fetched
 
 
 def _stream_sqlite(

@@ -196,6 +196,10 @@ class AlertQuerySet(models.QuerySet["Alert"]):
         """Those that have not been closed, acknowledged or not."""
         return self.filter(closed_at=None)
 
+    def severe_first(self) -> Self:
+        # The names of the severities happen to be in this order.
+        return self.order_by("severity", "-opened_at", "-id")
+
     def readable_by(self, accessor: Accessor) -> Self:
         """Those of the models whose log the accessor may read."""
         return rights.with_right(self, accessor, Right.READ_LOG, "model__name")

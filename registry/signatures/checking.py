@@ -11,6 +11,8 @@ from registry.signatures.constraints import WHOLE, Constraint, value_names
 from registry.signatures.signature import DTYPES, MAX_REPORTED_ERRORS, Input, Signature
 from registry.signatures.validation import describe_value
 
+# Up to so many values, a loop is faster than numpy.
+MAX_SINGLY = 16
 Mask = npt.NDArray[np.bool_]
 
 
@@ -32,6 +34,11 @@ class Checks:
 
     def __init__(self, signature: Signature) -> None:
         self._checks = [check for tensor in signature.inputs for check in _checks_of(tensor)]
+        self._bounds = {
+            tensor.name: bounds
+            for tensor in signature.inputs
+            if (bounds := _bounds_of(tensor, self._checks)) is not None
+        }
 
     @classmethod
     def of(cls, signature: Signature) -> Self | None:
@@ -45,7 +52,11 @@ class Checks:
         `required`.
         """
         found = Violations()
+        # Usually everything is within its bounds, which one comparison of a table shows.
+        within = {name for name, bounds in self._bounds.items() if bounds.are_kept(arrays[name])}
         for check in self._checks:
+            if check.is_bound and check.input in within:
+                continue
             array = arrays[check.input]
             values = array.reshape(len(array), -1)
             if check.position is not None:
@@ -66,6 +77,10 @@ class _Check:
     position: int | None
     limit: Any
     """As numpy compares it: a scalar or an array of the input's dtype, or a set among objects."""
+
+    @property
+    def is_bound(self) -> bool:
+        return self.constraint.kind in ("min", "max")
 
     def violated(self, values: npt.NDArray[Any]) -> Mask:
         """Which of the values, of any shape, are not allowed."""
@@ -120,6 +135,44 @@ class _Check:
                 others = f" and {more} more" if more > 0 else ""
                 return f"Must be one of {known}{others}, not {shown}."
         return "Must not be null: a value is required here."
+
+
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    """The strictest `min` and `max` of each value of an input's rows, of the input's dtype."""
+
+    lowest: npt.NDArray[Any]
+    highest: npt.NDArray[Any]
+
+    def are_kept(self, array: npt.NDArray[Any]) -> bool:
+        values = array.reshape(len(array), -1)
+        if values.size > MAX_SINGLY:
+            return not ((values < self.lowest) | (values > self.highest)).any()
+        low, high = self.lowest.tolist(), self.highest.tolist()
+        return not any(
+            value < low[place % len(low)] or value > high[place % len(low)]
+            for place, value in enumerate(values.ravel().tolist())
+        )
+
+
+def _bounds_of(tensor: Input, checks: Sequence[_Check]) -> _Bounds | None:
+    """None if the input has no bounds, or if its dtype cannot hold them."""
+    dtype = DTYPES[tensor.datatype or "FP64"]
+    own = [check for check in checks if check.input == tensor.name and check.is_bound]
+    if not own or dtype.kind not in "iuf" or (tensor.nullable and dtype.kind != "f"):
+        return None
+    width = max(1, len(value_names(tensor)))
+    limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+    lowest, highest = np.full(width, limits.min, dtype), np.full(width, limits.max, dtype)
+    for check in own:
+        if not limits.min <= check.limit <= limits.max:
+            return None
+        at = slice(None) if check.position is None else check.position
+        if check.constraint.kind == "min":
+            lowest[at] = np.maximum(lowest[at], check.limit)
+        else:
+            highest[at] = np.minimum(highest[at], check.limit)
+    return _Bounds(lowest, highest)
 
 
 def _checks_of(tensor: Input) -> list[_Check]:

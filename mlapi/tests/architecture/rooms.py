@@ -49,6 +49,7 @@ ROOMS: dict[str, set[str]] = {
     # Floor 2: run a model on input, record it, list it, evaluate it.
     "predictions": {
         "predictions.authentication",
+        "predictions.evaluation.charts",
         "predictions.evaluation.explanations.admin",
         "predictions.evaluation.monitoring.admin",
         "predictions.evaluation.monitoring.alerts",

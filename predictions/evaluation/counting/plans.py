@@ -56,9 +56,15 @@ def plan_of(version_id: int) -> Plan | None:
     )
 
 
-@lru_cache(CACHED_PROFILES)
 def profile_of(reference_id: int) -> Profile:
-    """The profile of a reference, which never changes."""
+    """The profile of a reference, which never changes, parsed once in a process."""
+    rows = Reference.objects.values_list("digest", flat=True)
+    return _parsed(reference_id, rows.get(pk=reference_id))
+
+
+@lru_cache(CACHED_PROFILES)
+def _parsed(reference_id: int, digest: str) -> Profile:
+    # By the digest as well: an ID is given out again if its transaction was rolled back.
     document = Reference.objects.values_list("profile", flat=True).get(pk=reference_id)
     return Profile.from_json(document)
 

@@ -6,12 +6,14 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from predictions.evaluation.charts import Chart, Series
 from predictions.evaluation.explanations.errors import (
     ExplanationBusy,
     ExplanationFailed,
     ExplanationRefused,
 )
 from predictions.evaluation.explanations.explaining import Explanation, explain
+from predictions.evaluation.explanations.features import Feature
 from predictions.evaluation.explanations.verification import Part
 from predictions.models import Prediction
 from predictions.serving.limits.deadlines import Deadline
@@ -51,7 +53,10 @@ def explanation_html(row: Prediction) -> SafeString:
         ModelQuarantined,
     ) as error:
         return format_html("<p>{}</p>", str(error))
-    tables = ((_table(explanation, part),) for part in explanation.parts)
+    tables = (
+        (format_html("{}{}", _chart(explanation, part), _table(explanation, part)),)
+        for part in explanation.parts
+    )
     return format_html(
         "<p>By {}, compared with {}.</p>{}",
         explanation.method.replace("_", " "),
@@ -60,11 +65,26 @@ def explanation_html(row: Prediction) -> SafeString:
     )
 
 
+def _chart(explanation: Explanation, part: Part) -> SafeString:
+    rows = _greatest_first(explanation, part)[:MAX_SHOWN_FEATURES]
+    return Chart(
+        title=f"Contributions to {part.output if part.label is None else part.label}",
+        row_title="Feature",
+        rows=[feature.name for feature, *_ in rows],
+        series=[
+            Series(
+                name="contribution",
+                values=[contribution for *_, contribution in rows],
+                texts=[f"{contribution:+.4g}" for *_, contribution in rows],
+                shape="bars",
+            )
+        ],
+        axis="names",
+    ).html()
+
+
 def _table(explanation: Explanation, part: Part) -> SafeString:
-    rows = sorted(
-        zip(explanation.features, explanation.values, part.contributions, strict=True),
-        key=lambda row: -abs(row[2]),
-    )
+    rows = _greatest_first(explanation, part)
     shown = format_html_join(
         "",
         "<tr><td>{}</td><td>{}</td><td>{}</td></tr>",
@@ -93,3 +113,9 @@ def _table(explanation: Explanation, part: Part) -> SafeString:
         explanation.link,
         f"{part.explained:.6g}",
     )
+
+
+def _greatest_first(explanation: Explanation, part: Part) -> list[tuple[Feature, object, float]]:
+    """Each feature with its value and its contribution."""
+    rows = zip(explanation.features, explanation.values, part.contributions, strict=True)
+    return sorted(rows, key=lambda row: -abs(row[2]))

@@ -175,6 +175,8 @@ def _of_background(
             f"The model has {len(features)} features; at most {MAX_FEATURES} can be compared with "
             "a reference."
         )
+    # Thousands of rows are scored now, without a query.
+    loader.release_connection()
     mixer = Mixer(features, row, background.arrays)
     if explains is not None:
         found = additive_values(

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from registry.signatures.arrangement import arrange
@@ -267,3 +268,25 @@ def test_the_range_of_a_datatype_counts_as_a_limit() -> None:
     limited = signature(number("age", {"min": 0}, datatype="INT64"))
 
     assert not incompatibilities(limited, signature(number("age", datatype="UINT8")))
+
+
+@pytest.mark.parametrize("n_rows", [1, 7, 100])
+@pytest.mark.parametrize("datatype", ["FP32", "FP64", "INT8", "UINT8", "INT64"])
+def test_bounds_of_many_rows_are_those_of_each(datatype: str, n_rows: int) -> None:
+    limits = [
+        {"feature": "a", "min": -3, "max": 5, "on_violation": "flag"},
+        {"min": 1},
+        {"feature": "b", "max": 300},
+    ]
+    model = complete(signature(table(*limits, datatype=datatype, features=["a", "b"])), None)
+    random = np.random.default_rng(0)
+    low = 0 if datatype == "UINT8" else -9
+    rows = random.integers(low, 9, (n_rows, 2)).tolist()
+
+    found = find(model, *({"features": row} for row in rows))
+
+    outside = {
+        i: ["a:min" if a < -3 else "a:max"] for i, (a, _) in enumerate(rows) if not -3 <= a <= 5
+    }
+    assert found.flags == outside
+    assert set(found.errors) == {i for i, row in enumerate(rows) if min(row) < 1}

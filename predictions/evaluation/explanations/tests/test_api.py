@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from django.conf import LazySettings
 from django.contrib.auth.models import User
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from rest_framework.test import APIClient
 from sklearn.datasets import load_iris
@@ -322,11 +323,28 @@ def test_the_admin_explains_on_demand(
 ) -> None:
     recorded = predict(client, iris, [5.1, 3.5, 1.4, 0.2])
     url = f"/admin/predictions/prediction/{recorded['id']}/change/"
-
     page = admin_client.get(url).content.decode()
     explained = admin_client.get(url, {"explain": "1"}).content.decode()
 
     assert "?explain=1" in page
     assert "By linear" not in page
     assert "<caption>label: setosa</caption>" in explained
+    assert "<figcaption>Contributions to setosa</figcaption>" in explained
+    assert "/static/predictions/charts.js" in explained
     assert "By linear, compared with an input of zeros" in explained
+
+
+def test_a_reference_that_was_set_over_the_api_is_the_background(
+    admin_api: APIClient, client: APIClient, iris: ModelVersion
+) -> None:
+    names = ",".join(f"features[{i}]" for i in range(4))
+    lines = [names, *(",".join(map(str, row)) for row in load_iris().data[::3].tolist())]
+    form = {"file": SimpleUploadedFile("rows.csv", "\n".join(lines).encode())}
+    url = f"/api/v1/models/{iris.pk}/reference/"
+    assert admin_api.put(url, form, format="multipart").status_code == 200
+    recorded = predict(client, iris, [5.1, 3.5, 1.4, 0.2])
+    document = explain(client, recorded["id"]).json()
+
+    assert document["background"]["kind"] == "reference"
+    assert 1 < document["background"]["rows"] <= 50
+    require_sum(document, recorded)

@@ -28,7 +28,7 @@ from registry.exact_json.values import JSONObject
 
 # Kinds of findings that say that nothing of their segment was compared.
 WITHOUT_VERDICT = (Kind.TOO_FEW_ROWS, Kind.NO_REFERENCE)
-# Adjusted; an alarm takes one below 0.01.
+# Adjusted; an alarm takes a much smaller one (ALPHA).
 MIN_CALM_P_VALUE = 0.05
 WINDOWS_LOOKED_AT = 3
 WINDOWS_TO_OPEN = 2

@@ -229,7 +229,7 @@ def _alerts(request: HttpRequest, version: ModelVersion) -> list[Alert]:
     if not request.user.has_perm("predictions.view_alert"):
         return []
     alerts = Alert.objects.filter(model=version).open().select_related("monitor")
-    return list(alerts.newest_first()[:MAX_SHOWN_ALERTS])
+    return list(alerts.severe_first()[:MAX_SHOWN_ALERTS])
 
 
 def _may_view_outcomes(request: HttpRequest) -> bool:

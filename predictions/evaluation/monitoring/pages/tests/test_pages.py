@@ -197,6 +197,24 @@ def test_open_alerts_are_shown_on_the_pages_and_on_the_index(admin_client: Clien
         assert "age moved" not in text_of(admin_client.get(url))
 
 
+def test_severe_alerts_come_first(admin_client: Client) -> None:
+    version, _ = drifting_version(10)
+    first = make_alert(version)
+    Alert.objects.create(
+        monitor=first.monitor,
+        model=version,
+        kind="latency",
+        severity="warning",
+        reason="it is slower",
+        finding={},
+        window_until=NOON,
+    )
+
+    for url in ("/admin/", f"{URL}/{version.pk}/"):
+        page = text_of(admin_client.get(url))
+        assert page.index("age moved") < page.index("it is slower")
+
+
 def test_an_alert_leads_to_the_charts_of_its_variable(admin_client: Client) -> None:
     version, _ = drifting_version(10)
     alert = make_alert(version)
