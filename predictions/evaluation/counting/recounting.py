@@ -103,8 +103,18 @@ def _next() -> list[StaleHour]:
 def _forget(stale: Iterable[StaleHour]) -> None:
     """Drop the marks of a version without a reference."""
     with ledger.changing():
-        unused = StaleHour.objects.filter(pk__in=[row.pk for row in stale])
+        unused = StaleHour.objects.filter(pk__in=_lock(stale))
         unused.exclude(model__in=Reference.objects.values("model")).delete()
+
+
+def _lock(stale: Iterable[StaleHour]) -> dict[int, int]:
+    """Wait for those who are deleting rows of the hours; the tokens that their marks have by then.
+
+    In the order of time, as they are marked: a DELETE alone would lock them in any order, and so
+    deadlock with those who mark them.
+    """
+    marks = StaleHour.objects.select_for_update().filter(pk__in=[row.pk for row in stale])
+    return dict(marks.order_by("hour").values_list("pk", "token"))
 
 
 def _commit(
@@ -114,11 +124,10 @@ def _commit(
     totals: dict[tuple[str, datetime], Counts],
 ) -> None:
     with ledger.changing(start):
-        # Waits for those who are deleting rows of the hours, and finds out if they have.
-        tokens = [row.token for row in stale]
-        deleted, _ = StaleHour.objects.filter(model=plan.version_id, token__in=tokens).delete()
-        if deleted != len(stale):
+        tokens = _lock(stale)
+        if tokens != {row.pk: row.token for row in stale}:
             raise ledger.Outdated
+        StaleHour.objects.filter(pk__in=tokens).delete()
         hours = [row.hour for row in stale]
         HourCounts.objects.filter(reference__model=plan.version_id, hour__in=hours).delete()
         HourCounts.objects.bulk_create(

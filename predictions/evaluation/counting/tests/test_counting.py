@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from predictions.evaluation.counting import reading
+from predictions.evaluation.counting import hours, reading
 from predictions.evaluation.counting.segments import segments_changed
 from predictions.models import CountedTo, HourCounts, Prediction, StaleHour
 from predictions.testing.counting import (
@@ -154,6 +154,18 @@ def test_a_new_reference_is_counted_by_and_the_counts_of_the_old_one_are_gone() 
 
     assert set(HourCounts.objects.values_list("reference", flat=True)) == {new.pk}
     assert stored_counts(version) == fresh_counts(version)
+
+
+def test_hours_of_several_versions_are_marked_in_the_order_of_time() -> None:
+    versions = [churn(), churn("other")]
+    for version in versions:
+        create_random(version, 1, 40, hours=2)
+
+    hours.mark_versions(version.pk for version in versions)
+
+    marked = list(StaleHour.objects.order_by("pk").values_list("hour", "model"))
+    assert marked == sorted(marked)
+    assert len(marked) == 4
 
 
 def test_hours_of_versions_without_a_reference_are_not_counted() -> None:
