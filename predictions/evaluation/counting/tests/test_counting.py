@@ -1,5 +1,6 @@
 """Counts of hours are those of the rows, whatever happens to these."""
 
+import tracemalloc
 from datetime import timedelta
 
 import pytest
@@ -194,6 +195,33 @@ def test_the_counts_of_a_window() -> None:
     assert counts[""].rows == rows.count()
     assert counts[""].failed == rows.filter(status="failed").count()
     assert counts["arm=canary"].rows == 0
+
+
+def test_a_long_window_takes_no_more_memory_than_a_short_one() -> None:
+    version = churn()
+    reference = set_random_reference(version)
+    create_random(version, 1, 200, hours=1)
+    count_all()
+    row = HourCounts.objects.get(segment="")
+    HourCounts.objects.bulk_create(
+        HourCounts(
+            reference=reference,
+            hour=NOON + timedelta(hours=hour),
+            rows=row.rows,
+            counts=row.counts,
+        )
+        for hour in range(1, 500)
+    )
+
+    def peak_bytes(hours: int) -> int:
+        tracemalloc.start()
+        counts = reading.counts_of(reference, [""], NOON, NOON + timedelta(hours=hours))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert counts[""].rows == hours * row.rows
+        return peak
+
+    assert peak_bytes(500) < 1.5 * peak_bytes(100)
 
 
 def test_a_window_is_counted_once_counting_has_passed_its_end() -> None:
