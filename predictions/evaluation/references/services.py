@@ -20,9 +20,11 @@ from predictions.evaluation.references.building import (
 from predictions.evaluation.references.errors import ReferenceRefused
 from predictions.evaluation.references.tables import Rows
 from predictions.models import HourCounts, Outcome, Prediction, Reference
+from predictions.models.predictions import PredictionQuerySet
 from registry.access import audit
 from registry.access.accessor import SYSTEM, Accessor
 from registry.models import AuditEvent, ModelVersion
+from registry.statements import Row
 
 # Fewer say too little about what is usual.
 MIN_LOG_ROWS = 1000
@@ -65,7 +67,25 @@ def set_from_log(
     if until > now():
         raise ReferenceRefused("The window must have ended, so that it does not change any more")
     rows = Prediction.objects.filter(model=version, created_at__gte=since, created_at__lt=until)
-    read: list[Any] = []
+    read = _read(rows, max_rows, max_bytes, progress)
+    columns = LogColumns.of(read)
+    answered = replace(columns.rows(with_outputs=True), subjects=anonymous(columns["subject"]))
+    return set_reference(
+        compared,
+        answered,
+        _outcomes(compared, columns["id"]),
+        source=Source(since, until, description),
+        # Not the inputs: what is deleted from the log must not be kept here.
+        background=evenly_spaced(columns["id"]),
+        accessor=accessor,
+    )
+
+
+def _read(
+    rows: PredictionQuerySet, max_rows: int, max_bytes: float, progress: Callable[[int], object]
+) -> Sequence[Row]:
+    """The rows in the order of time; raises ReferenceRefused for too many, or too few."""
+    read: list[Row] = []
     size_bytes = 0
     for chunk in chunks(rows.order_by("created_at", "id")[: max_rows + 1]):
         read += chunk
@@ -79,17 +99,7 @@ def set_from_log(
     if len(read) < MIN_LOG_ROWS:
         message = f"The window has {len(read)} rows; a reference needs {MIN_LOG_ROWS} or more"
         raise ReferenceRefused(message)
-    columns = LogColumns.of(read)
-    answered = replace(columns.rows(with_outputs=True), subjects=anonymous(columns["subject"]))
-    return set_reference(
-        compared,
-        answered,
-        _outcomes(compared, columns["id"]),
-        source=Source(since, until, description),
-        # Not the inputs: what is deleted from the log must not be kept here.
-        background=evenly_spaced(columns["id"]),
-        accessor=accessor,
-    )
+    return read
 
 
 def set_reference(
