@@ -2,28 +2,19 @@
 
 import random
 import threading
-import time
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection, connections, transaction
+from django.db import connection, connections
 from django.utils import timezone
 
-from predictions.evaluation.monitoring import changes, work
+from predictions.evaluation.monitoring import work
 from predictions.evaluation.monitoring.reporting import report
 from predictions.evaluation.monitoring.windows import COMMIT_MARGIN, counted_until, due_windows
-from predictions.models import (
-    Alert,
-    CountedTo,
-    Monitor,
-    MonitorNotFound,
-    MonitorReport,
-    Prediction,
-    StaleHour,
-)
+from predictions.models import Alert, CountedTo, Monitor, MonitorReport, Prediction, StaleHour
 from predictions.testing.counting import (
     answer,
     churn,
@@ -33,7 +24,7 @@ from predictions.testing.counting import (
     set_random_reference,
 )
 from predictions.testing.monitors import MIDNIGHT, make_alert, make_report
-from registry.models import AuditEvent, ModelVersion, RecurringWork, RegisteredModel
+from registry.models import ModelVersion, RecurringWork, RegisteredModel
 from registry.work.worker import Worker
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -300,36 +291,6 @@ def test_of_two_processes_one_reports_a_window(version: ModelVersion) -> None:
     assert sum(total.failed for total in totals) == 0
     alerts = Alert.objects.filter(kind="input_drift", variable="input:age")
     assert (MonitorReport.objects.count(), alerts.count()) == (2, 1)
-
-
-def test_a_monitor_is_deleted_with_a_report_that_is_being_written(version: ModelVersion) -> None:
-    if connection.vendor != "postgresql":
-        pytest.skip("SQLite has one writer at a time")
-    row, other, is_written = Monitor.objects.get(), Monitor.objects.get(), threading.Event()
-
-    def write_report() -> None:
-        try:
-            with transaction.atomic():
-                Monitor.objects.select_for_update(no_key=True, of=("self",)).find(row.pk)
-                make_report(None, monitor=row, version=version)
-                is_written.set()
-                # Meanwhile the deletion gets as far as it can.
-                time.sleep(0.5)
-        finally:
-            connections.close_all()
-
-    thread = threading.Thread(target=write_report)
-    thread.start()
-    assert is_written.wait(10)
-    changes.delete(other)
-    thread.join()
-
-    assert not Monitor.objects.exists()
-    assert not MonitorReport.objects.exists()
-    with pytest.raises(MonitorNotFound):
-        changes.delete(row)
-    event = AuditEvent.objects.get(action="monitor_changed")
-    assert event.details["change"] == "deleted"
 
 
 def test_reports_and_closed_alerts_are_kept_as_long_as_predictions(version: ModelVersion) -> None:
