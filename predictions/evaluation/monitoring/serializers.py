@@ -89,8 +89,9 @@ class MonitorChanges(StrictSerializer):
     )
     rolls_back_canary = StrictBooleanField(
         required=False,
-        help_text="End the canary of an alias when its version gets a severe alert. Setting this"
-        " takes the right to move the model's aliases.",
+        help_text="End the canary of an alias when its version gets a severe alert. Setting this,"
+        " and any change of such a monitor but stopping it, takes the right to move the model's"
+        " aliases.",
     )
     is_active = StrictBooleanField(required=False)
 

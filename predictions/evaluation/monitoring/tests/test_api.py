@@ -173,9 +173,25 @@ def test_only_who_may_move_aliases_lets_a_monitor_end_canaries(
     Grant.objects.update(move_aliases=True)
     assert api.patch(url, {"rolls_back_canary": True}, format="json").status_code == 200
     Grant.objects.update(move_aliases=False)
-    # Who may not set it may still change the rest, and switch it off.
-    assert api.patch(url, {"window_hours": 12}, format="json").status_code == 200
+    # All of it decides when an alias moves.
+    for change in ({"window_hours": 12}, {"is_active": False, "window_hours": 12}):
+        assert api.patch(url, change, format="json").status_code == 403
     assert api.patch(url, {"rolls_back_canary": False}, format="json").status_code == 200
+    assert api.patch(url, {"window_hours": 12}, format="json").status_code == 200
+
+
+def test_all_who_manage_a_monitor_may_stop_it_but_not_let_it_move_aliases_again(
+    api: APIClient, version: ModelVersion
+) -> None:
+    monitor = make_monitor(version, rolls_back_canary=True)
+    url = f"{URL}{monitor.pk}/"
+
+    assert api.patch(url, {"is_active": False}, format="json").status_code == 200
+    assert api.patch(url, {"is_active": True}, format="json").status_code == 403
+
+    monitor.refresh_from_db()
+    assert not monitor.is_active
+    assert api.delete(url).status_code == 204
 
 
 def test_a_change_that_changes_nothing_leaves_no_trace(api: APIClient) -> None:
