@@ -13,6 +13,7 @@ from django.forms import Media, Script
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
+from predictions.evaluation.figures import number, percent
 from predictions.evaluation.intervals import Interval
 from registry.exact_json.values import JSONObject
 
@@ -100,7 +101,7 @@ class Chart:
         return "-" if value is None else self._text(value), beside
 
     def _text(self, figure: float) -> str:
-        return f"{figure:.1%}" if self.is_percentage else f"{figure:.4g}"
+        return percent(figure) if self.is_percentage else number(figure, 4)
 
     def _drawing(self) -> JSONObject:
         """What the script needs; JSON has no NaN or infinity."""

@@ -48,7 +48,7 @@ def test_the_table_has_the_figures_with_their_intervals() -> None:
     html = chart_of([0.25, None], series=series, is_percentage=True).html()
 
     cells = re.findall(r"<td>(.*?)</td>", html)
-    assert cells == ["25.0% <small>(20.0% to 30.0%)</small>", "1,000", "-", "0"]
+    assert cells == ["25 % <small>(20 % to 30 %)</small>", "1,000", "-", "0"]
     assert drawing_of(html)["series"][0]["intervals"] == [[0.2, 0.3], None]  # type: ignore[index]
 
 

@@ -258,16 +258,18 @@ def test_many_segments_and_hours_are_counted_in_little_memory() -> None:
     assert stored_counts(version) == fresh_counts(version)
 
 
-def test_a_window_is_counted_once_counting_has_passed_its_end() -> None:
+def test_counts_are_current_until_their_rows_or_their_reference_change() -> None:
     version = churn()
-    set_random_reference(version)
+    reference = set_random_reference(version)
     create_random(version, 1, 10)
     until = NOON + timedelta(hours=3)
-    assert not reading.is_counted(version.pk, NOON, until)
     count_all()
-    assert reading.is_counted(version.pk, NOON, until)
+    assert reading.is_current(reference, NOON, until)
 
     Prediction.objects.all()[0].delete()
 
-    assert not reading.is_counted(version.pk, NOON, until)
-    assert reading.is_counted(version.pk, until, until + timedelta(hours=1))
+    assert not reading.is_current(reference, NOON, until)
+    assert reading.is_current(reference, until, until + timedelta(hours=1))
+    set_random_reference(version, seed=2)
+    count_all()
+    assert not reading.is_current(reference, NOON, until)
