@@ -127,7 +127,7 @@ class _Counting:
             before = self._totals.get(segment)
             self._totals[segment] = counts if before is None else before + counts
 
-    def cut(self, stale: Sequence[StaleHour], hour: datetime | None) -> Sequence[StaleHour]:
+    def cut(self, stale: Sequence[StaleHour], hour: datetime | None) -> list[StaleHour]:
         """Those before this hour, up to which everything has been counted."""
         return [row for row in stale if hour is not None and row.hour < hour]
 

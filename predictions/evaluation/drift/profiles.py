@@ -122,6 +122,11 @@ class Profile:
             f"The reference has too few rows of this segment: {rows} of at least {MIN_SEGMENT_ROWS}"
         )
 
+    @property
+    def size_bytes(self) -> int:
+        """About what it takes in memory; most of it are the counts of segments."""
+        return self.counts.size_bytes + sum(each.size_bytes for each in self.segments.values())
+
     def as_json(self) -> dict[str, Any]:
         return {
             "format": FORMAT,

@@ -209,7 +209,7 @@ def test_rows_that_are_committed_during_a_long_recount_do_not_let_it_start_anew(
     create_random(version, 1, 40, hours=2)
     wait_until_followable()
     following.follow()
-    reads = []
+    reads: list[int] = []
 
     def read_while_others_write(*arguments: Any) -> Any:
         yield from chunks(*arguments)

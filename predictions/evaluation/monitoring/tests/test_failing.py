@@ -7,6 +7,7 @@ import psycopg
 import pytest
 from django.db import OperationalError
 
+from predictions.evaluation.counting import reading
 from predictions.evaluation.monitoring import reporting, work
 from predictions.evaluation.monitoring.reporting import Outdated, report
 from predictions.evaluation.monitoring.windows import Window, due_windows
@@ -160,12 +161,11 @@ def test_a_window_whose_counts_change_meanwhile_is_reported_later(
 ) -> None:
     predict_day(version, 0)
     count_all()
-    counts_of = reporting.counts_of
 
     def count_and_change(*arguments: Any) -> Any:
         if is_before:
             change(version)
-        counts = counts_of(*arguments)
+        counts = reading.counts_of(*arguments)
         if not is_before:
             change(version)
         return counts

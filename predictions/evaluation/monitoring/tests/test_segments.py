@@ -190,7 +190,10 @@ def test_segments_of_monitors_come_first_where_there_are_too_many(
 
     regions = ["metadata:region=EU", "metadata:region=US"]
     assert list(profile.segments) == [*regions, "feature:children=0"]
-    assert profile.notes[-1] == "Not compared: 1 of the monitors' segments, as a reference keeps at most 3"
+    assert (
+        profile.notes[-1]
+        == "Not compared: 1 of the monitors' segments, as a reference keeps at most 3"
+    )
 
 
 @database

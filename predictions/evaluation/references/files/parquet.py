@@ -39,7 +39,7 @@ def read_columns(path: Path, names: Sequence[str], max_bytes: float) -> Iterator
     decoded.
     """
     try:
-        texts, batch_rows = [], BATCH_ROWS
+        texts, batch_rows = list[str](), BATCH_ROWS
         if max_bytes < math.inf:
             texts, batch_rows = _require_small(path, names, max_bytes)
         # Read as dictionaries, in which a text that repeats is there once.

@@ -26,7 +26,7 @@ def read(path: Path, names: list[str], max_bytes: float = LIMIT) -> list[tuple[A
 
 
 LONG = "x" * MIB
-BOMBS = {
+BOMBS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "zeros": ({"x": [0.0] * (2 * MIB)}, {"use_dictionary": False}),
     "one text many times": ({"x": [LONG] * 200}, {}),
     "one text in a list": ({"x": [[LONG] * 200]}, {}),
