@@ -147,7 +147,7 @@ def _delete(rows: PredictionQuerySet, found: Sequence[tuple[int, int | None]]) -
         ids = [pk for pk, _ in found[start : start + CHUNK_ROWS]]
         either = Q(original__in=ids) | Q(original__primary__in=ids)
         replay_ids |= set(ReplayResult.objects.filter(either).values_list("replay", flat=True))
-        counts = Prediction.objects.filter(pk__in=ids).delete()[1]
+        counts = Prediction.objects.filter(pk__in=ids).delete_of_marked_hours()[1]
         for table in deleted:
             deleted[table] += counts.get(table._meta.label, 0)
     users = {user_id for _, user_id in found} - {None}

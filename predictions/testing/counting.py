@@ -13,10 +13,13 @@ from predictions.evaluation.references.building import ComparedVersion
 from predictions.evaluation.references.services import Source
 from predictions.evaluation.references.tables import Rows
 from predictions.models import HourCounts, Monitor, Prediction, Reference, StaleHour
+from predictions.testing.monitors import MIDNIGHT
 from predictions.testing.rows import NOON, make_version, wait_until_followable
 from registry.database.statements import stream
 from registry.exact_json.values import JSONObject
 from registry.models import ModelVersion, RegisteredModel
+
+DAY = timedelta(days=1)
 
 CLASSES = ("no", "yes")
 SIGNATURE: JSONObject = {
@@ -110,6 +113,19 @@ def create_random(version: ModelVersion, seed: int, rows: int, hours: int = 3) -
     return Prediction.objects.bulk_create(
         [random_prediction(version, rng, hours) for _ in range(rows)], batch_size=2000
     )
+
+
+def predict_day(version: ModelVersion, day: int, rows: int = 200, *, older: float = 0) -> None:
+    """Rows of one day after MIDNIGHT, with ages that are higher than the reference's."""
+    rng = random.Random(day)  # noqa: S311 -- data
+    start = MIDNIGHT + day * DAY
+    made = []
+    for number in range(rows):
+        row = random_input(rng)
+        row["age"] = None if row["age"] is None else row["age"] + older
+        time = start + DAY * (number / rows)
+        made.append(Prediction(model=version, input_data=row, created_at=time, **answer(rng)))
+    Prediction.objects.bulk_create(made)
 
 
 def monitor(version: ModelVersion, segments: Sequence[JSONObject], name: str = "m") -> Monitor:

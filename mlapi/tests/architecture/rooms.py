@@ -51,6 +51,7 @@ ROOMS: dict[str, set[str]] = {
         "predictions.authentication",
         "predictions.evaluation.charts",
         "predictions.evaluation.explanations.admin",
+        "predictions.evaluation.figures",
         "predictions.evaluation.monitoring.admin",
         "predictions.evaluation.monitoring.alerts",
         "predictions.evaluation.monitoring.pages.views",
@@ -107,7 +108,10 @@ ROOMS: dict[str, set[str]] = {
     "predictions.evaluation.quality": SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.replays": SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.promotion": MONITORING | SERVING | EVALUATION | REGISTRY,
-    "predictions.evaluation.drift": {"predictions.evaluation.intervals"},
+    "predictions.evaluation.drift": {
+        "predictions.evaluation.figures",
+        "predictions.evaluation.intervals",
+    },
     "predictions.evaluation.references": COUNTING | SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.references.files": {
         "predictions.evaluation.references.errors",

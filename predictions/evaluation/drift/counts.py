@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from predictions.evaluation.drift.profiles import Profile
 
 MAX_NEW_CATEGORIES = 20
+# What an array, and the object that holds it, take beside its numbers.
+ARRAY_BYTES = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,15 @@ class Counts:
     def n_effective(self) -> float:
         """How many independent rows say as much; see SubjectSample.effective_rows."""
         return self.subjects.effective_rows(self.rows)
+
+    @property
+    def size_bytes(self) -> int:
+        """About what it takes in memory."""
+        arrays = [self.subjects.hashes, self.subjects.counts]
+        arrays += [each.bins for each in self.variables.values()]
+        if self.quality is not None:
+            arrays += [each.level_rows for each in self.quality.classes] * 2
+        return sum(array.nbytes + ARRAY_BYTES for array in arrays)
 
     def __add__(self, other: "Counts") -> "Counts":
         return Counts(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from predictions.evaluation.references.tables import category
 from registry.exact_json.values import JSONObject
 from registry.models import ModelVersion
 from registry.signatures.masking import feature_rules
@@ -84,7 +85,7 @@ def _parse(item: object, path: str) -> JSONObject:
     if "values" in item:
         return {kind: key, "values": _parse_values(item["values"], f"{path}.values")}
     if kind == "metadata":
-        # The reference has no metadata, from which the values could come.
+        # References keep no metadata, from which the values could come.
         raise InvalidSegments(f"{path}.values: is required with metadata.")
     return {kind: key}
 
@@ -106,8 +107,8 @@ def _parse_values(values: object, path: str) -> list[object]:
             )
         if isinstance(value, str) and "\0" in value:
             raise InvalidSegments(f"{path}: must not contain null characters.")
-    # As JSON, 1 and true differ; in Python they are equal.
-    texts = [f"{type(value).__name__} {value}" for value in values]
+    # 1 and "1" are one segment, 1 and true are two.
+    texts = [category(value) for value in values]
     if len(set(texts)) < len(texts):
         raise InvalidSegments(f"{path}: must not list a value twice.")
     return list(values)

@@ -1,5 +1,6 @@
 """Sets the reference of a version from the rows of a file, which the version answers first."""
 
+import math
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -8,6 +9,7 @@ from typing import Any
 
 from django.conf import settings
 
+from predictions.evaluation.counting.segments import is_segmented_by_metadata
 from predictions.evaluation.references import services
 from predictions.evaluation.references.building import ComparedVersion, evenly_spaced
 from predictions.evaluation.references.errors import (
@@ -15,7 +17,12 @@ from predictions.evaluation.references.errors import (
     ReferenceRefused,
     ReferenceTooLarge,
 )
-from predictions.evaluation.references.files.reading import FileRow, format_of, read_file
+from predictions.evaluation.references.files.reading import (
+    FileRow,
+    Wanted,
+    format_of,
+    read_file,
+)
 from predictions.evaluation.references.services import MAX_ROWS, Source
 from predictions.evaluation.references.tables import Rows
 from predictions.evaluation.replays.runner import MAX_CALL_ROWS, load_model
@@ -43,16 +50,19 @@ def set_from_file(
     description: str = "",
     accessor: Accessor = SYSTEM,
     max_rows: int = MAX_ROWS,
+    max_bytes: float = math.inf,
     progress: Callable[[int], object] = lambda rows: None,
 ) -> Reference:
     """Let the version answer the rows of a file, and make them its reference.
 
     Raises ReferenceRefused for rows that do not fit the signature, ReferenceTooLarge for more than
-    `max_rows`, what `load_model` and `read_file` raise, and ModelNotReady if a remote model cannot
-    be reached.
+    `max_rows` or a Parquet file that is decoded to more than `max_bytes`, what `load_model` and
+    `read_file` raise, and ModelNotReady if a remote model cannot be reached.
     """
     compared = ComparedVersion(version)
-    rows = _limited(read_file(path, file_format, compared.signature, label_column), max_rows)
+    wants_metadata = is_segmented_by_metadata(version.name)
+    wanted = Wanted(compared.signature, label_column, wants_metadata, max_bytes)
+    rows = _limited(read_file(path, file_format, wanted), max_rows)
     answered = _Answered(load_model(version))
     while batch := list(islice(rows, BATCH_ROWS)):
         answered.add(batch)
@@ -86,7 +96,12 @@ def set_now(version: ModelVersion, path: Path, file_format: str, **options: Any)
         raise ReferenceBusy("Another reference is being set. Try again in a few seconds.")
     try:
         return set_from_file(
-            version, path, file_format, max_rows=settings.MAX_REFERENCE_ROWS, **options
+            version,
+            path,
+            file_format,
+            max_rows=settings.MAX_REFERENCE_ROWS,
+            max_bytes=settings.MAX_REFERENCE_BYTES,
+            **options,
         )
     finally:
         _request_lock.release()
@@ -119,6 +134,7 @@ class _Answered:
         self._answers: list[Answer] = []
         self.inputs: list[Any] = []
         self.labels: list[Any] = []
+        self._metadata: list[Any] = []
 
     def add(self, rows: list[FileRow]) -> None:
         inputs = [row.input_data for row in rows]
@@ -130,6 +146,7 @@ class _Answered:
                 raise ModelNotReady(f"The model cannot be reached: {answer.error}")
         self.inputs += inputs
         self.labels += [row.label for row in rows]
+        self._metadata += [row.metadata for row in rows]
         self._answers += answers
 
     def rows(self) -> Rows:
@@ -141,4 +158,5 @@ class _Answered:
             outputs=[answer.output for answer in answers],
             failed=[answer.error is not None for answer in answers],
             flags=[answer.flags for answer in answers],
+            metadata=self._metadata,
         )

@@ -69,7 +69,11 @@ def set_from_log(
     rows = Prediction.objects.filter(model=version, created_at__gte=since, created_at__lt=until)
     read = _read(rows, max_rows, max_bytes, progress)
     columns = LogColumns.of(read)
-    answered = replace(columns.rows(with_outputs=True), subjects=anonymous(columns["subject"]))
+    answered = replace(
+        columns.rows(with_outputs=True),
+        subjects=anonymous(columns["subject"]),
+        metadata=columns.parsed("metadata"),
+    )
     return set_reference(
         compared,
         answered,
@@ -113,7 +117,8 @@ def set_reference(
 ) -> Reference:
     """Make the profile of these rows the reference in force, and let all hours be counted by it.
 
-    The same profile again changes nothing. Raises ReferenceRefused.
+    The same profile again changes nothing: the same rows, and segments of monitors. Raises
+    ReferenceRefused.
     """
     profile = build_profile(compared, rows, labels)
     digest = profile.digest

@@ -45,6 +45,7 @@ class Rows:
     subjects: Sequence[str | None] | None = None
     flags: Sequence[Sequence[str] | None] | None = None
     """The constraints that each row violates."""
+    metadata: Sequence[Any] | None = None
 
     def __len__(self) -> int:
         return len(self.inputs)

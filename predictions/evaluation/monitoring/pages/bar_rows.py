@@ -17,6 +17,7 @@ from predictions.evaluation.counting.log import LogColumns, chunks
 from predictions.evaluation.counting.plans import Plan
 from predictions.evaluation.counting.segments import SegmentedRows
 from predictions.evaluation.drift.tables import BoolArray, Categories, Numbers, Table
+from predictions.evaluation.figures import number
 from predictions.models import Prediction, attach_outcomes
 from registry.models import ModelVersion
 
@@ -100,8 +101,8 @@ def _text(column: Numbers | Categories, place: int) -> str:
         return "missing" if category is None else category
     if column.unparsable is not None and column.unparsable[place]:
         return "not a number"
-    number = float(column.values[place])
-    return "missing" if math.isnan(number) else f"{number:,.6g}"
+    value = float(column.values[place])
+    return "missing" if math.isnan(value) else number(value, 6)
 
 
 def _shown(found: Sequence[tuple[int, str]]) -> list[tuple[Prediction, str]]:

@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from predictions.evaluation.references.errors import ReferenceRefused
+from registry.exact_json.values import JSONObject, parse_json
 from registry.signatures.signature import Input, Signature, listed
 
 # Exports have these columns, and so can be references.
 INPUT_PREFIX = "input."
+METADATA = "metadata"
 
 Convert = Callable[[Input, Any], Any]
 """The value of a cell that belongs to an input; raises ValueError."""
@@ -20,12 +22,14 @@ class Columns:
 
     A feature has a column of its name, also with the prefix "input." as in exports; a tensor
     without feature names has a column of lists, or one for each value, such as "features[0]". Other
-    columns are not read. Raises ReferenceRefused for columns that are missing.
+    columns are not read, but for that of the metadata, if it is wanted and no feature has its name.
+    Raises ReferenceRefused for columns that are missing.
     """
 
     signature: Signature
     header: Collection[str]
     label_column: str | None = None
+    wants_metadata: bool = False
     names: list[str] = field(init=False)
     _features: list[tuple[Input, str, list[int]]] = field(init=False)
 
@@ -42,6 +46,10 @@ class Columns:
         if self.label_column is not None:
             missing += [] if self.label_column in self.header else [self.label_column]
             names.setdefault(self.label_column, len(names))
+        if self.wants_metadata and METADATA in self.header and METADATA not in names:
+            names[METADATA] = len(names)
+        else:
+            object.__setattr__(self, "wants_metadata", False)
         if missing:
             raise ReferenceRefused(f"The file has no column {listed(missing)}")
         object.__setattr__(self, "names", list(names))
@@ -80,8 +88,21 @@ class Columns:
             return None
         return cells[self.names.index(self.label_column)]
 
+    def metadata_of(self, cells: Sequence[Any]) -> JSONObject | None:
+        """The metadata of a row; raises ValueError."""
+        return as_metadata(cells[self.names.index(METADATA)]) if self.wants_metadata else None
+
     def _converted(self, convert: Convert, tensor: Input, place: int, value: Any) -> Any:
         try:
             return convert(tensor, value)
         except ValueError as error:
             raise ValueError(f"column '{self.names[place]}': {error}") from error
+
+
+def as_metadata(value: Any) -> JSONObject | None:
+    """Metadata, which files have as an object, or as JSON in a text; raises ValueError."""
+    if isinstance(value, str):
+        value = parse_json(value.encode()) if value else None
+    if value is not None and not isinstance(value, dict):
+        raise ValueError(f"column '{METADATA}': must be a JSON object")
+    return value

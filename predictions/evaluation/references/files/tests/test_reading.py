@@ -9,7 +9,7 @@ import pytest
 from pyarrow import parquet
 
 from predictions.evaluation.references.errors import ReferenceRefused
-from predictions.evaluation.references.files.reading import format_of, read_file
+from predictions.evaluation.references.files.reading import Wanted, format_of, read_file
 from registry.signatures.signature import Signature
 
 SIGNATURE = Signature.from_json(
@@ -27,7 +27,8 @@ MISSING = {"age": None, "plan": None, "member": False, "place": [3.0, 4.0]}
 
 
 def inputs(path: Path, **options: Any) -> list[Any]:
-    return [row.input_data for row in read_file(path, format_of(path.name), SIGNATURE, **options)]
+    wanted = Wanted(SIGNATURE, **options)
+    return [row.input_data for row in read_file(path, format_of(path.name), wanted)]
 
 
 def write(folder: Path, name: str, text: str) -> Path:
@@ -93,7 +94,7 @@ def test_ndjson_is_read_as_rows_of_columns_or_of_the_log(
 ) -> None:
     path = write(tmp_path, "rows.ndjson", f"{json.dumps(row)}\n\n")
 
-    [found] = read_file(path, "ndjson", SIGNATURE, "label")
+    [found] = read_file(path, "ndjson", Wanted(SIGNATURE, "label"))
 
     assert found.input_data == ROW
     assert found.label == row.get("label")
@@ -103,7 +104,7 @@ def test_labels_are_read_from_their_column(tmp_path: Path) -> None:
     header, cells = "age,plan,member,place[0],place[1],truth", "1,a,1,1,1"
     path = write(tmp_path, "rows.csv", f"{header}\n{cells},yes\n{cells},\n")
 
-    rows = list(read_file(path, "csv", SIGNATURE, "truth"))
+    rows = list(read_file(path, "csv", Wanted(SIGNATURE, "truth")))
 
     assert [row.label for row in rows] == ["yes", None]
 
@@ -160,3 +161,38 @@ def test_text_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ReferenceRefused, match="not valid UTF-8"):
         inputs(tmp_path / "rows.csv")
+
+
+META = {**ROW, "metadata": {"region": "EU"}}
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.ndjson", "rows.parquet"])
+def test_metadata_are_read_where_they_are_wanted(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if name == "rows.csv":
+        row = '1,a,1,"[1,2]",'
+        path.write_text(f'age,plan,member,place,metadata\n{row}"{{""region"": ""EU""}}"\n{row}\n')
+    elif name == "rows.ndjson":
+        path.write_text("\n".join(json.dumps(row) for row in (META, ROW, {"input_data": META})))
+    else:
+        columns = {**{key: [value] * 2 for key, value in ROW.items()}}
+        columns["metadata"] = ['{"region": "EU"}', None]
+        parquet.write_table(pa.table(columns), path)
+
+    found = [
+        row.metadata for row in read_file(path, format_of(name), Wanted(SIGNATURE, metadata=True))
+    ]
+    others = [row.metadata for row in read_file(path, format_of(name), Wanted(SIGNATURE))]
+
+    assert found[:2] == [{"region": "EU"}, None]
+    assert set(map(str, others)) == {"None"}
+
+
+@pytest.mark.parametrize("value", ["EU", "[1]", "3"])
+def test_metadata_that_are_no_object_are_refused(tmp_path: Path, value: str) -> None:
+    columns: dict[str, Any] = {**{key: [value] for key, value in ROW.items()}, "metadata": [value]}
+    parquet.write_table(pa.table(columns), tmp_path / "rows.parquet")
+    wanted = Wanted(SIGNATURE, metadata=True)
+
+    with pytest.raises(ReferenceRefused, match=r"row 1, "):
+        list(read_file(tmp_path / "rows.parquet", "parquet", wanted))
