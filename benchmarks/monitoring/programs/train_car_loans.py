@@ -24,7 +24,7 @@ SEED = 20261109
 def main(training: Path, folder: Path) -> None:
     rows = pd.read_csv(training)
     boosting = HistGradientBoostingClassifier(random_state=SEED)
-    forest = RandomForestClassifier(n_estimators=50, min_samples_leaf=5, random_state=SEED)
+    forest = RandomForestClassifier(n_estimators=30, min_samples_leaf=5, random_state=SEED)
     write(folder / "champion.skops", boosting, rows)
     write(folder / "candidate.skops", forest, rows)
 
