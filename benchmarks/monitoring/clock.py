@@ -4,7 +4,6 @@ The processes see the time that is set here and that then goes on at its usual s
 measured by the monotonic clock, which is left alone, so that time limits keep their meaning.
 """
 
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,15 +14,19 @@ LIBFAKETIME = Environment("libfaketime", ("libfaketime==3.0.1",))
 LIBRARY = "lib/python*/site-packages/libfaketime/vendor/libfaketime/src/libfaketime.so.1"
 
 
+def faking_library() -> Path:
+    """The library that changes what a process sees of the time; raises NotInstallable."""
+    LIBFAKETIME.build()
+    library = next(LIBFAKETIME.folder.glob(LIBRARY), None)
+    if library is None:
+        raise NotInstallable("libfaketime: its wheel has no library for this system")
+    return library
+
+
 class ShiftedClock:
     """The clock of all processes that have its `variables`; `file` holds its distance from now."""
 
-    def __init__(self, file: Path) -> None:
-        """Raises NotInstallable if the library cannot be installed."""
-        LIBFAKETIME.build()
-        library = next(LIBFAKETIME.folder.glob(LIBRARY), None)
-        if library is None:
-            raise NotInstallable("libfaketime: its wheel has no library for this system")
+    def __init__(self, library: Path, file: Path) -> None:
         self._file = file
         self.variables = {
             "LD_PRELOAD": str(library),
@@ -34,8 +37,8 @@ class ShiftedClock:
         }
 
     def set(self, time: datetime) -> None:
-        offset = round((time - datetime.now(UTC)).total_seconds())
+        offset_seconds = round((time - datetime.now(UTC)).total_seconds())
         # Replaced as a whole: processes read it at any moment.
         incomplete = self._file.with_suffix(".new")
-        incomplete.write_text(f"{offset:+d}\n")
-        os.replace(incomplete, self._file)
+        incomplete.write_text(f"{offset_seconds:+d}\n")
+        incomplete.replace(self._file)

@@ -112,8 +112,8 @@ class Lender:
         """By the outcomes that are known, of predictions that were made from `since` on."""
         path = f"/api/v1/models/{self.model_ids[version]}/quality/"
         window = {"from": since.isoformat(), "to": until.isoformat()}
-        quality = self._get(path, **window)
-        accuracy: float | None = quality["accuracy"]
+        figures = self._get(path, **window)["classification"]
+        accuracy: float | None = figures and figures["accuracy"]
         return accuracy
 
     def alerts(self) -> list[dict[str, Any]]:

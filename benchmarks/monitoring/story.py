@@ -26,7 +26,7 @@ from benchmarks.harness import postgresql
 from benchmarks.harness.environments import PROJECT, CurrentEnvironment
 from benchmarks.harness.service import PASSWORD, USERNAME, Installation
 from benchmarks.monitoring.car_loans import CHUNK_ROWS, CarLoans
-from benchmarks.monitoring.clock import ShiftedClock
+from benchmarks.monitoring.clock import ShiftedClock, faking_library
 from benchmarks.monitoring.lender import Lender, register, write_applications
 from benchmarks.monitoring.telling import (
     CANARY,
@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace, loans: CarLoans, url: str, folder: Path) -> int:
-    clock = ShiftedClock(folder / "clock")
+    clock = ShiftedClock(faking_library(), folder / "clock")
     story = Story(loans, clock, rows_a_day=options.rows, label_days=options.label_days)
     clock.set(story.start - timedelta(hours=2))
     installation = Installation(

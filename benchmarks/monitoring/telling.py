@@ -82,7 +82,8 @@ class Story:
         for version in VERSIONS:
             if (report := lender.report(version, since)) is not None:
                 counted[version] = report["rows"]
-                estimated[version] = estimated_accuracy(report)
+                accuracy = estimated_accuracy(report)
+                estimated |= {} if accuracy is None else {version: accuracy}
             if labelled_day > 0:
                 until = labelled_since + DAY
                 accuracy = lender.measured_accuracy(version, labelled_since, until)
@@ -112,10 +113,9 @@ def reference_applications(loans: CarLoans) -> Sequence[Application]:
     ]
 
 
-def estimated_accuracy(report: dict[str, Any]) -> float:
-    (finding,) = (
-        finding
-        for finding in report["findings"]
-        if finding["kind"] == "estimated_quality" and not finding["segment"]
-    )
-    return float(finding["figures"]["accuracy"])
+def estimated_accuracy(report: dict[str, Any]) -> float | None:
+    """None if the window has too few rows."""
+    for finding in report["findings"]:
+        if finding["kind"] == "estimated_quality" and not finding["segment"]:
+            return float(finding["figures"]["accuracy"])
+    return None
