@@ -14,7 +14,7 @@ from benchmarks.harness.models import TrainedModel
 from benchmarks.harness.processes import Server, free_port
 
 COMMAND_TIMEOUT_SECONDS = 300
-READY_SECONDS = 300
+READY_SECONDS = 120
 USERNAME = "benchmark"
 PASSWORD = "only-for-benchmarks-on-loopback"  # noqa: S105
 SECRET_KEY = "a key for benchmarks alone, and long enough for every algorithm"  # noqa: S105
