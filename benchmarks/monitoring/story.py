@@ -108,7 +108,8 @@ def _prepare(installation: Installation, loans: CarLoans, folder: Path) -> None:
     subprocess.run(  # noqa: S603
         [installation.interpreter.python, "-m", program, str(training), str(folder)],
         cwd=PROJECT,
-        env=installation.interpreter.variables(),
+        # On a busy machine, threads of OpenMP would mostly wait for each other.
+        env=installation.interpreter.variables(OMP_NUM_THREADS="1"),
         check=True,
         timeout=TRAINING_TIMEOUT_SECONDS,
     )
