@@ -37,9 +37,7 @@ Cells = dict[tuple[str, int, int], Shares]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_integer(parser, "--reports", 400, "reports of a cell")
-    add_integer(
-        parser, "--peer-reports", 100, "the same for Evidently, which is slower; 0 for none"
-    )
+    add_integer(parser, "--peer-reports", 50, "the same for Evidently, which is slower; 0 for none")
     add_integer(parser, "--seed", 13, "of all draws")
     add_json(parser)
 

@@ -37,8 +37,12 @@ REMAINS = (
     "Backups of the database, its write-ahead log and replicas that lag behind, until they expire.",
     "Exports and copies that were made before.",
     "Log files of the service and of proxies, which have request ids, times and addresses.",
-    "The salted hash of the subject in counts by hour, until manage.py work has counted these hours"
-    " again, a minute later.",
+    "Counts by hour, with the salted hash of the subject, new categories and the smallest and"
+    " largest numbers, until manage.py work has counted these hours again, a minute later.",
+    "Reports and alerts of monitors, which may quote such values, until the retention of their"
+    " model or the deletion of their monitor.",
+    "References, which never change: frequent categories, numbers at the ends and quantiles of the"
+    " rows, and up to 100 rows of a file.",
     "Other predictions that mention the subject in their input or metadata, without naming it as"
     " their subject or reference.",
     "The audit trail, which never changes: by the pseudonym, it says who searched for the subject.",

@@ -1,8 +1,10 @@
 """Prepares the environment of a test run, before the settings are read.
 
 pytest imports this plugin first (`-p registry.testing.plugin`). The tests use the database of
-DATABASE_URL if it is set; otherwise they start a PostgreSQL server and stop it at the end. A
-developer's `.env` has no effect on them: a variable that is set, even to "", overrides that file.
+DATABASE_URL if it is set; otherwise they start a PostgreSQL server and stop it at the end. With
+xdist, each process has a server of its own: an open transaction in one would hold back what the
+others follow in the order of commits. A developer's `.env` has no effect on them: a variable that
+is set, even to "", overrides that file.
 """
 
 import os
@@ -26,8 +28,11 @@ TEST_ENVIRONMENT = {
     # Tests import onnxruntime directly, too.
     "ORT_DISABLE_TELEMETRY": "1",
 }
-# The workers of xdist inherit it, so that they neither start a server nor stop this one.
+# The workers of xdist inherit these, so that they do not prepare the environment again.
 OWNER_VARIABLE = "MLAPI_TESTS_PREPARED_BY"
+# The folder of the servers, if the tests start their own.
+SERVERS_VARIABLE = "MLAPI_TESTS_SERVERS"
+WORKER_VARIABLE = "PYTEST_XDIST_WORKER"
 FIXTURE_MODULES = tuple(
     f"registry.testing.{name}"
     for name in ("artifacts", "clients", "databases", "processes", "versions")
@@ -56,6 +61,10 @@ def example_defaults() -> dict[str, str]:
 def _prepare() -> None:
     global _folder
     if OWNER_VARIABLE in os.environ:
+        if (servers := os.environ.get(SERVERS_VARIABLE)) and WORKER_VARIABLE in os.environ:
+            os.environ["DATABASE_URL"] = _start_postgresql(
+                Path(servers) / os.environ[WORKER_VARIABLE]
+            )
         return
     os.environ[OWNER_VARIABLE] = str(os.getpid())
     database_url = os.environ.get("DATABASE_URL", "")
@@ -63,7 +72,10 @@ def _prepare() -> None:
     os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
     _folder = Path(tempfile.mkdtemp(prefix="mlapi-tests-"))
     os.environ.update(TEST_ENVIRONMENT, MODEL_PATH=str(_folder / "models"))
-    os.environ["DATABASE_URL"] = database_url or _start_postgresql(_folder / "postgresql")
+    if not database_url:
+        os.environ[SERVERS_VARIABLE] = str(_folder)
+        database_url = _start_postgresql(_folder / "postgresql")
+    os.environ["DATABASE_URL"] = database_url
 
 
 def _start_postgresql(folder: Path) -> str:
@@ -89,8 +101,6 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    if os.environ.get(OWNER_VARIABLE) != str(os.getpid()):
-        return
     if _server is not None:
         _server.cleanup()
     if _folder is not None:

@@ -58,6 +58,12 @@ def cancels_canaries(role: Role, target: str) -> int:
     return 200 if Right.MOVE_ALIASES in (rights_on(role, target) or NONE) else 403
 
 
+def acknowledges(role: Role, target: str) -> int:
+    """The response has the finding, which may quote the log."""
+    status = having(Right.MANAGE_VERSIONS)(role, target)
+    return having(Right.READ_LOG)(role, target) if status == 200 else status
+
+
 def reports(role: Role, target: str) -> int:
     if readable(role, target) == 404:
         return 404
@@ -152,7 +158,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ),
     ("get", ALERTS): Operation(readable_model, member=("id", "alert")),
     ("get", ALERTS + "{alert}/"): Operation(readable_model),
-    ("post", ALERTS + "{alert}/acknowledge/"): Operation(having(MANAGE)),
+    ("post", ALERTS + "{alert}/acknowledge/"): Operation(acknowledges),
     ("get", KEYS): Operation(holds_key, member=("id", "key")),
     ("post", KEYS): Operation(person, {"name": "k", "scopes": ["predict"]}),
     ("get", KEYS + "{key}/"): Operation(holds_key),

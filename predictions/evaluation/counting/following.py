@@ -1,7 +1,7 @@
 """Counts the rows that were committed since, in the order of commits."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeAlias
@@ -113,7 +113,7 @@ def _commit(
     by_version: dict[int, list[Row]] = defaultdict(list)
     for row in rows:
         by_version[row[PLACES["model_id"]]].append(row)
-    counted: dict[int, tuple[Plan, Mapping[tuple[str, datetime], Counts]]] = {}
+    counted: dict[int, tuple[Plan, Sequence[HourCounts]]] = {}
     late: list[HourOfVersion] = []
     for version_id, own in by_version.items():
         plan = plan_of(version_id)
@@ -125,11 +125,12 @@ def _commit(
             continue
         counted[version_id] = (
             plan,
-            {
-                (segment, hour): counts
+            [
+                # As JSON, which is small for a few rows: there may be thousands.
+                row_of(plan, segment, hour, counts)
                 for hour, rows_of_hour in groups.items()
                 for segment, counts in count_rows(plan, rows_of_hour).items()
-            },
+            ],
         )
     with ledger.changing(start) as position:
         StaleHour.objects.mark(late)
@@ -151,22 +152,22 @@ def _by_hour(rows: Sequence[Row]) -> dict[datetime, list[Row]]:
     return groups
 
 
-def _add(version_id: int, plan: Plan, counts: Mapping[tuple[str, datetime], Counts]) -> None:
+def _add(version_id: int, plan: Plan, counted: Sequence[HourCounts]) -> None:
     """Add to what has been counted of these hours, apart from those to be counted again."""
-    starts = {hour for _, hour in counts}
+    starts = {row.hour for row in counted}
     stale = set(
         StaleHour.objects.filter(model=version_id, hour__in=starts).values_list("hour", flat=True)
     )
     own = HourCounts.objects.filter(reference=plan.reference_id, hour__in=starts)
     before = {(row.segment, row.hour): row.counts for row in own}
     changed = []
-    for (segment, hour), new in counts.items():
-        if hour in stale:
+    for row in counted:
+        if row.hour in stale:
             continue
-        total = new
-        if (document := before.get((segment, hour))) is not None:
-            total = Counts.from_json(plan.profile, document) + new
-        changed.append(row_of(plan, segment, hour, total))
+        if (document := before.get((row.segment, row.hour))) is not None:
+            parts = [Counts.from_json(plan.profile, each) for each in (document, row.counts)]
+            row = row_of(plan, row.segment, row.hour, parts[0] + parts[1])
+        changed.append(row)
     HourCounts.objects.bulk_create(
         changed,
         batch_size=500,

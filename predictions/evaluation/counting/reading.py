@@ -1,13 +1,13 @@
 """Reads what has been counted of a window."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any
 
 from predictions.evaluation.counting.plans import profile_of
 from predictions.evaluation.drift.counts import Counts
 from predictions.models import CountedTo, HourCounts, Reference, StaleHour
+
+FETCHED_ROWS = 50
 
 
 def counts_of(
@@ -18,13 +18,14 @@ def counts_of(
     Both times must be full hours. Segments without rows have counts of zero.
     """
     profile = profile_of(reference.pk)
+    totals = {segment: Counts.empty(profile) for segment in segments}
     rows = HourCounts.objects.filter(
-        reference=reference, segment__in=list(segments), hour__gte=since, hour__lt=until
+        reference=reference, segment__in=list(totals), hour__gte=since, hour__lt=until
     )
-    documents: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for segment, counts in rows.values_list("segment", "counts").iterator(500):
-        documents[segment].append(counts)
-    return {segment: Counts.total(profile, documents[segment]) for segment in segments}
+    # One by one: a month of many segments and features would be gigabytes.
+    for segment, counts in rows.values_list("segment", "counts").iterator(FETCHED_ROWS):
+        totals[segment] += Counts.from_json(profile, counts)
+    return totals
 
 
 def is_counted(version_id: int, since: datetime, until: datetime) -> bool:

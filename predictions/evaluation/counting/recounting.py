@@ -43,7 +43,7 @@ def recount(progress: Callable[[int], object] = lambda rows: None) -> bool:
     )
     for chunk in chunks(rows.order_by("created_at", "id")):
         for hour, own in _by_hour(chunk):
-            if counting.rows >= MAX_ROWS and hour > counting.hours[-1]:
+            if counting.rows >= MAX_ROWS and hour != counting.hour:
                 # Those before it are complete.
                 stale = [row for row in stale if row.hour < hour]
                 break
@@ -52,7 +52,7 @@ def recount(progress: Callable[[int], object] = lambda rows: None) -> bool:
             progress(len(chunk))
             continue
         break
-    _commit(start, plan, stale, counting.totals)
+    _commit(start, plan, stale, counting.finish())
     return True
 
 
@@ -76,17 +76,30 @@ class _Counting:
     """Adds up the counts of hours in their order."""
 
     plan: Plan
-    totals: dict[tuple[str, datetime], Counts] = field(default_factory=dict)
-    hours: list[datetime] = field(default_factory=list)
     rows: int = 0
+    hour: datetime | None = None
+    _totals: dict[str, Counts] = field(default_factory=dict)  # of this hour, by segment
+    _complete: list[HourCounts] = field(default_factory=list)
 
     def add(self, hour: datetime, rows: Sequence[Row]) -> None:
-        if not self.hours or hour > self.hours[-1]:
-            self.hours.append(hour)
+        if hour != self.hour:
+            self.finish()
+            self.hour = hour
         self.rows += len(rows)
         for segment, counts in count_rows(self.plan, rows).items():
-            before = self.totals.get((segment, hour))
-            self.totals[segment, hour] = counts if before is None else before + counts
+            before = self._totals.get(segment)
+            self._totals[segment] = counts if before is None else before + counts
+
+    def finish(self) -> Sequence[HourCounts]:
+        """What has been counted; the hour is complete."""
+        if self.hour is not None:
+            # As JSON, which is smaller: there may be thousands.
+            self._complete += [
+                row_of(self.plan, segment, self.hour, counts)
+                for segment, counts in self._totals.items()
+            ]
+            self._totals = {}
+        return self._complete
 
 
 def _next() -> list[StaleHour]:
@@ -103,25 +116,28 @@ def _next() -> list[StaleHour]:
 def _forget(stale: Iterable[StaleHour]) -> None:
     """Drop the marks of a version without a reference."""
     with ledger.changing():
-        unused = StaleHour.objects.filter(pk__in=[row.pk for row in stale])
+        unused = StaleHour.objects.filter(pk__in=_lock(stale))
         unused.exclude(model__in=Reference.objects.values("model")).delete()
 
 
+def _lock(stale: Iterable[StaleHour]) -> dict[int, int]:
+    """Wait for those who are deleting rows of the hours; the tokens that their marks have by then.
+
+    In the order of time, as they are marked: a DELETE alone would lock them in any order, and so
+    deadlock with those who mark them.
+    """
+    marks = StaleHour.objects.select_for_update().filter(pk__in=[row.pk for row in stale])
+    return dict(marks.order_by("hour").values_list("pk", "token"))
+
+
 def _commit(
-    start: Position,
-    plan: Plan,
-    stale: Sequence[StaleHour],
-    totals: dict[tuple[str, datetime], Counts],
+    start: Position, plan: Plan, stale: Sequence[StaleHour], counted: Sequence[HourCounts]
 ) -> None:
     with ledger.changing(start):
-        # Waits for those who are deleting rows of the hours, and finds out if they have.
-        tokens = [row.token for row in stale]
-        deleted, _ = StaleHour.objects.filter(model=plan.version_id, token__in=tokens).delete()
-        if deleted != len(stale):
+        tokens = _lock(stale)
+        if tokens != {row.pk: row.token for row in stale}:
             raise ledger.Outdated
+        StaleHour.objects.filter(pk__in=tokens).delete()
         hours = [row.hour for row in stale]
         HourCounts.objects.filter(reference__model=plan.version_id, hour__in=hours).delete()
-        HourCounts.objects.bulk_create(
-            [row_of(plan, segment, hour, counts) for (segment, hour), counts in totals.items()],
-            batch_size=500,
-        )
+        HourCounts.objects.bulk_create(counted, batch_size=500)

@@ -1,7 +1,8 @@
 """Segments of rows: by the values of a feature or of a metadata key, or by the arm of an alias."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -39,21 +40,40 @@ class SegmentedRows:
     table: Table
     metadata: Sequence[Any] | None
     arms: Sequence[str | None]
+    # The rows of each value: there are many segments of few features.
+    _places: dict[tuple[str, str], dict[str | None, list[int]]] = field(
+        init=False, default_factory=dict
+    )
 
     def mask(self, segment: Segment) -> BoolArray:
         """Which rows are in a segment."""
-        if segment.source == "arm":
-            return np.array([arm == segment.value for arm in self.arms], np.bool_)
-        if segment.source == "metadata":
-            values = [_member(document, segment.name) for document in self.metadata or ()]
-            return np.array([value == segment.value for value in values], np.bool_)
         column = self.table.columns.get(INPUT_PREFIX + segment.name)
-        if isinstance(column, Categories):
-            found = [value == segment.value for value in shortened(column.values)]
-            return np.array(found, np.bool_)
-        if isinstance(column, Numbers) and (number := _number(segment.value)) is not None:
-            return np.equal(column.values, number)
-        return np.zeros(self.table.rows, np.bool_)
+        if segment.source == "feature" and isinstance(column, Numbers):
+            number = _number(segment.value)
+            if number is not None:
+                return np.equal(column.values, number)
+        mask = np.zeros(self.table.rows, np.bool_)
+        source = segment.source, segment.name
+        if source not in self._places:
+            self._places[source] = _places_by_value(self._values(segment))
+        mask[self._places[source].get(segment.value, [])] = True
+        return mask
+
+    def _values(self, segment: Segment) -> Iterable[str | None]:
+        """The texts that tell of each row which of such segments it is in."""
+        if segment.source == "arm":
+            return self.arms
+        if segment.source == "metadata":
+            return [_member(document, segment.name) for document in self.metadata or ()]
+        column = self.table.columns.get(INPUT_PREFIX + segment.name)
+        return shortened(column.values) if isinstance(column, Categories) else ()
+
+
+def _places_by_value(values: Iterable[str | None]) -> dict[str | None, list[int]]:
+    places: dict[str | None, list[int]] = defaultdict(list)
+    for place, value in enumerate(values):
+        places[value].append(place)
+    return places
 
 
 def expand(definition: Mapping[str, Any], profile: Profile) -> list[Segment]:

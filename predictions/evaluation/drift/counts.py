@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -147,14 +147,6 @@ class Counts:
             SubjectSample.from_json(document["subjects"]),
             None if quality is None else ExpectedQuality.from_json(quality),
         )
-
-    @classmethod
-    def total(cls, profile: "Profile", documents: Iterable[dict[str, Any]]) -> "Counts":
-        """The sum of counts that are stored as JSON."""
-        total = cls.empty(profile)
-        for document in documents:
-            total += cls.from_json(profile, document)
-        return total
 
 
 def count(profile: "Profile", table: Table, mask: BoolArray | None = None) -> Counts:

@@ -21,7 +21,7 @@ class ExplanationViewSet(ViewSet):
     @extend_schema(
         operation_id="predictions_explanation_retrieve",
         parameters=[TIMEOUT_PARAMETER],
-        responses={200: ExplanationSerializer, **dict.fromkeys((404, 409, 422, 503, 504))},
+        responses={200: ExplanationSerializer, **dict.fromkeys((400, 404, 409, 422, 503, 504))},
     )
     def retrieve(self, request: Request, pk: str) -> Response:
         """Explain one of the caller's own predictions, or of a model whose log they may read."""

@@ -91,8 +91,12 @@ def update(
 
 
 def delete(monitor: Monitor, *, accessor: Accessor = SYSTEM) -> None:
-    """Delete the monitor with its reports and alerts."""
+    """Delete the monitor with its reports and alerts. Raises MonitorNotFound if it was deleted in
+    the meantime.
+    """
     with transaction.atomic():
+        # A report that is being written must be committed first, to be deleted as well.
+        Monitor.objects.select_for_update(of=("self",)).find(monitor.pk)
         _record("deleted", monitor, accessor)
         if monitor.segments:
             segments_changed(monitor.registered_model.name)

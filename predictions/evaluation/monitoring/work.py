@@ -9,12 +9,17 @@ from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
 from predictions.evaluation.monitoring.alerts import mail
-from predictions.evaluation.monitoring.alerts.lifecycle import close_alerts_of_inactive_versions
+from predictions.evaluation.monitoring.alerts.announcements import QUOTING_KINDS
+from predictions.evaluation.monitoring.alerts.lifecycle import (
+    WINDOWS_LOOKED_AT,
+    close_alerts_of_inactive_versions,
+)
 from predictions.evaluation.monitoring.reporting import report
 from predictions.evaluation.monitoring.windows import Window, counted_until, due_windows
-from predictions.models import Alert, Monitor, MonitorReport
-from registry.models import RegisteredModel
+from predictions.models import Monitor, MonitorReport
 from registry.work.recurring import Turn, recurring
+
+NOT_KEPT = "Not kept: its rows are older than the retention of the model"
 
 logger = logging.getLogger(__name__)
 
@@ -85,14 +90,29 @@ def _report(window: Window, totals: Totals, on_report: Callable[[MonitorReport],
 def tidy() -> None:
     """Delete what is kept no longer: sent mails, and of models with a retention the reports and
     closed alerts that are older, since they may quote values of inputs.
+
+    With a retention shorter than WINDOWS_LOOKED_AT windows, alerts would never open or close. So
+    reports stay for that long, but without what they quote.
     """
     mail.tidy()
-    models = RegisteredModel.objects.filter(retention_days__isnull=False, monitors__isnull=False)
-    for model_id, days in models.values_list("pk", "retention_days").distinct():
-        before = timezone.now() - timedelta(days=days or 0)
-        of_model = {"monitor__registered_model": model_id}
-        MonitorReport.objects.filter(**of_model, until__lt=before).delete()
-        Alert.objects.filter(**of_model, closed_at__lt=before).delete()
+    now = timezone.now()
+    monitors = Monitor.objects.filter(registered_model__retention_days__isnull=False)
+    for monitor in monitors.select_related("registered_model"):
+        before = now - timedelta(days=monitor.registered_model.retention_days or 0)
+        decides_from = now - WINDOWS_LOOKED_AT * timedelta(hours=monitor.window_hours)
+        monitor.reports.filter(until__lt=min(before, decides_from)).delete()
+        for row in monitor.reports.filter(until__lt=before):
+            _forget_values(row)
+        monitor.alerts.filter(closed_at__lt=before).delete()
+
+
+def _forget_values(row: MonitorReport) -> None:
+    forgotten = {"reason": NOT_KEPT, "figures": {}}
+    findings = [
+        each | forgotten if each["kind"] in QUOTING_KINDS else each for each in row.findings
+    ]
+    if findings != row.findings:
+        MonitorReport.objects.filter(pk=row.pk).update(findings=findings)
 
 
 def _report_turn(turn: Turn) -> None:

@@ -1,5 +1,6 @@
 """Sets the reference of a version: from rows of a file, or from a window of the log."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -8,7 +9,7 @@ from typing import Any
 from django.utils.timezone import now
 
 from predictions.evaluation.counting import hours, ledger
-from predictions.evaluation.counting.log import LogColumns, chunks
+from predictions.evaluation.counting.log import LogColumns, chunks, size_of
 from predictions.evaluation.drift.profiles import Profile
 from predictions.evaluation.references.building import (
     ComparedVersion,
@@ -19,9 +20,11 @@ from predictions.evaluation.references.building import (
 from predictions.evaluation.references.errors import ReferenceRefused
 from predictions.evaluation.references.tables import Rows
 from predictions.models import HourCounts, Outcome, Prediction, Reference
+from predictions.models.predictions import PredictionQuerySet
 from registry.access import audit
 from registry.access.accessor import SYSTEM, Accessor
 from registry.models import AuditEvent, ModelVersion
+from registry.statements import Row
 
 # Fewer say too little about what is usual.
 MIN_LOG_ROWS = 1000
@@ -51,27 +54,20 @@ def set_from_log(
     description: str = "",
     accessor: Accessor = SYSTEM,
     max_rows: int = MAX_ROWS,
+    max_bytes: float = math.inf,
     progress: Callable[[int], object] = lambda rows: None,
 ) -> Reference:
     """Freeze what the version's predictions in a window look like; their answers are those of the
     log, their labels the outcomes that are known by now.
 
-    Raises ReferenceRefused for less than MIN_LOG_ROWS rows, more than `max_rows`, or a window that
-    has not ended.
+    Raises ReferenceRefused for less than MIN_LOG_ROWS rows, more than `max_rows`, more than
+    `max_bytes` of inputs, answers and metadata, or a window that has not ended.
     """
     compared = ComparedVersion(version)
     if until > now():
         raise ReferenceRefused("The window must have ended, so that it does not change any more")
     rows = Prediction.objects.filter(model=version, created_at__gte=since, created_at__lt=until)
-    read: list[Any] = []
-    for chunk in chunks(rows.order_by("created_at", "id")[: max_rows + 1]):
-        read += chunk
-        progress(len(chunk))
-    if len(read) > max_rows:
-        raise ReferenceRefused(f"The window has more than {max_rows} rows: choose a shorter one")
-    if len(read) < MIN_LOG_ROWS:
-        message = f"The window has {len(read)} rows; a reference needs {MIN_LOG_ROWS} or more"
-        raise ReferenceRefused(message)
+    read = _read(rows, max_rows, max_bytes, progress)
     columns = LogColumns.of(read)
     answered = replace(columns.rows(with_outputs=True), subjects=anonymous(columns["subject"]))
     return set_reference(
@@ -83,6 +79,27 @@ def set_from_log(
         background=evenly_spaced(columns["id"]),
         accessor=accessor,
     )
+
+
+def _read(
+    rows: PredictionQuerySet, max_rows: int, max_bytes: float, progress: Callable[[int], object]
+) -> Sequence[Row]:
+    """The rows in the order of time; raises ReferenceRefused for too many, or too few."""
+    read: list[Row] = []
+    size_bytes = 0
+    for chunk in chunks(rows.order_by("created_at", "id")[: max_rows + 1]):
+        read += chunk
+        size_bytes += size_of(chunk)
+        if size_bytes > max_bytes:
+            message = f"The window has more than {max_bytes} bytes of inputs and answers"
+            raise ReferenceRefused(f"{message}: choose a shorter one")
+        progress(len(chunk))
+    if len(read) > max_rows:
+        raise ReferenceRefused(f"The window has more than {max_rows} rows: choose a shorter one")
+    if len(read) < MIN_LOG_ROWS:
+        message = f"The window has {len(read)} rows; a reference needs {MIN_LOG_ROWS} or more"
+        raise ReferenceRefused(message)
+    return read
 
 
 def set_reference(

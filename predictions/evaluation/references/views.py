@@ -70,7 +70,11 @@ class ReferenceViewSet(GenericViewSet[Reference]):
             reference = _from_file(version, fields, accessor)
         else:
             reference = services.set_from_log(
-                version, accessor=accessor, max_rows=settings.MAX_REFERENCE_ROWS, **fields
+                version,
+                accessor=accessor,
+                max_rows=settings.MAX_REFERENCE_ROWS,
+                max_bytes=settings.MAX_REFERENCE_BYTES,
+                **fields,
             )
         return Response(self.get_serializer(reference).data)
 

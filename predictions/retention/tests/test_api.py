@@ -43,6 +43,9 @@ def test_an_erasure_answers_with_its_evidence_and_limits(
     assert response.status_code == 201
     assert (body["counts"]["predictions"], body["created_by"]) == (1, "officer")
     assert body["remains"] == list(erasing.REMAINS)
+    # Monitoring keeps figures and may quote values.
+    for place in ("Counts by hour", "Reports and alerts", "References"):
+        assert any(text.startswith(place) for text in body["remains"])
     assert "17" not in str(body["reason"])
     assert not Prediction.objects.exists()
     event = AuditEvent.objects.get()

@@ -1,10 +1,13 @@
 """Counts of hours are those of the rows, whatever happens to these."""
 
+import random
+import tracemalloc
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 
-from predictions.evaluation.counting import reading
+from predictions.evaluation.counting import hours, reading
 from predictions.evaluation.counting.segments import segments_changed
 from predictions.models import CountedTo, HourCounts, Prediction, StaleHour
 from predictions.testing.counting import (
@@ -13,12 +16,23 @@ from predictions.testing.counting import (
     create_random,
     fresh_counts,
     monitor,
+    random_prediction,
     set_random_reference,
     stored_counts,
 )
 from predictions.testing.rows import NOON
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def peak_bytes(action: Callable[[], object]) -> int:
+    """The most memory that is taken at once."""
+    tracemalloc.start()
+    try:
+        action()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
 
 def test_rows_before_and_after_the_first_count_are_counted() -> None:
@@ -156,6 +170,18 @@ def test_a_new_reference_is_counted_by_and_the_counts_of_the_old_one_are_gone() 
     assert stored_counts(version) == fresh_counts(version)
 
 
+def test_hours_of_several_versions_are_marked_in_the_order_of_time() -> None:
+    versions = [churn(), churn("other")]
+    for version in versions:
+        create_random(version, 1, 40, hours=2)
+
+    hours.mark_versions(version.pk for version in versions)
+
+    marked = list(StaleHour.objects.order_by("pk").values_list("hour", "model"))
+    assert marked == sorted(marked)
+    assert len(marked) == 4
+
+
 def test_hours_of_versions_without_a_reference_are_not_counted() -> None:
     version = churn()
     create_random(version, 1, 20)
@@ -182,6 +208,54 @@ def test_the_counts_of_a_window() -> None:
     assert counts[""].rows == rows.count()
     assert counts[""].failed == rows.filter(status="failed").count()
     assert counts["arm=canary"].rows == 0
+
+
+def test_a_long_window_takes_no_more_memory_than_a_short_one() -> None:
+    version = churn()
+    reference = set_random_reference(version)
+    create_random(version, 1, 200, hours=1)
+    count_all()
+    row = HourCounts.objects.get(segment="")
+    HourCounts.objects.bulk_create(
+        HourCounts(
+            reference=reference,
+            hour=NOON + timedelta(hours=hour),
+            rows=row.rows,
+            counts=row.counts,
+        )
+        for hour in range(1, 500)
+    )
+
+    def read(hours: int) -> None:
+        counts = reading.counts_of(reference, [""], NOON, NOON + timedelta(hours=hours))
+        assert counts[""].rows == hours * row.rows
+
+    assert peak_bytes(lambda: read(500)) < 1.5 * peak_bytes(lambda: read(100))
+
+
+def test_many_segments_and_hours_are_counted_in_little_memory() -> None:
+    version = churn()
+    set_random_reference(version)
+    regions = [f"region {number}" for number in range(20)]
+    monitor(version, [{"metadata": "region", "values": regions}])
+    create_random(version, 1, 1)
+    count_all()
+    rng = random.Random(1)  # noqa: S311 -- data
+    Prediction.objects.bulk_create(
+        random_prediction(
+            version, rng, metadata={"region": region}, created_at=NOON + timedelta(hours=hour)
+        )
+        for region in regions
+        for hour in range(24)
+    )
+    # As arrays, the counts of 24 hours, 21 segments and 4096 levels of probability are 34 MB.
+    limit_bytes = 15_000_000
+
+    assert peak_bytes(count_all) < limit_bytes
+    assert HourCounts.objects.count() == 24 * 21
+    segments_changed(version.name)
+    assert peak_bytes(count_all) < limit_bytes
+    assert stored_counts(version) == fresh_counts(version)
 
 
 def test_a_window_is_counted_once_counting_has_passed_its_end() -> None:

@@ -2,12 +2,13 @@
 
 import random
 import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -198,6 +199,51 @@ def test_an_hour_that_is_marked_while_it_is_counted_stays_marked(
     assert StaleHour.objects.count() == 1
     count_all()
     assert HourCounts.objects.get(segment="").rows == 18
+
+
+@pytest.mark.skipif("connection.vendor == 'sqlite'", reason="has one writer at a time")
+def test_counting_hours_again_does_not_deadlock_with_a_deletion() -> None:
+    version = churn()
+    set_random_reference(version)
+    create_random(version, 1, 40, hours=2)
+    wait_until_followable()
+    following.follow()
+    # As the table happens to have them: the later hour first.
+    first, second = [(version.pk, NOON + timedelta(hours=hour)) for hour in (0, 1)]
+    StaleHour.objects.all().delete()
+    StaleHour.objects.mark([second])
+    StaleHour.objects.mark([first])
+    raised: list[BaseException] = []
+
+    def recount() -> None:
+        try:
+            recounting.recount()
+        except BaseException as error:
+            raised.append(error)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=recount)
+    with transaction.atomic():
+        StaleHour.objects.mark([first])
+        thread.start()
+        await_waiting_process()
+        StaleHour.objects.mark([second])
+    thread.join()
+
+    assert [type(error) for error in raised] == [Outdated]
+
+
+def await_waiting_process() -> None:
+    """Until another process of the database waits for a lock."""
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = %s"
+    for _ in range(200):
+        with connection.cursor() as cursor:
+            cursor.execute(waiting, [connection.settings_dict["NAME"]])
+            if cursor.fetchone():
+                return
+        time.sleep(0.05)
+    raise AssertionError("No process waits")
 
 
 @pytest.mark.skipif("connection.vendor == 'sqlite'", reason="has one writer at a time")

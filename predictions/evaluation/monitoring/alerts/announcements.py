@@ -39,7 +39,9 @@ def rank(severity: str) -> int:
 
 
 def reason_without_values(alert: Alert) -> str:
-    """The reason for mails and for the history of aliases, from which nothing can be erased."""
+    """The reason for mails and for the history of aliases, from which nothing can be erased, and
+    for people who may not read the log.
+    """
     if alert.kind in QUOTING_KINDS:
         finding = alert.finding
         return f"{alert.what} ({finding['effect'].replace('_', ' ')} {finding['value']:.3g})"

@@ -25,6 +25,7 @@ from predictions.evaluation.monitoring.alerts.announcements import (
 from predictions.evaluation.monitoring.alerts.canaries import end_canary_of
 from predictions.models import MAX_REASON_LENGTH, Alert, Monitor, MonitorReport, Severity
 from registry.exact_json.values import JSONObject
+from registry.models import ModelVersion
 
 # Kinds of findings that say that nothing of their segment was compared.
 WITHOUT_VERDICT = (Kind.TOO_FEW_ROWS, Kind.NO_REFERENCE)
@@ -105,8 +106,10 @@ def update_alerts(report: MonitorReport) -> None:
     """Open, change and close the alerts of a new report, in its transaction.
 
     The caller has locked the monitor, so that nobody else changes its alerts. Nothing happens if
-    there is a report of a later window: alerts tell of now.
+    there is a report of a later window, or if the version has been deactivated: alerts tell of now.
     """
+    if not ModelVersion.objects.filter(pk=report.model_id, is_active=True).exists():
+        return
     reports = MonitorReport.objects.filter(
         monitor=report.monitor_id, model=report.model_id, reference=report.reference_id
     )

@@ -62,7 +62,8 @@ def send(mail: AlertMail, is_stopping: IsStopping = lambda: False) -> None:
     )
     try:
         message.send()
-    except (SMTPException, OSError) as error:
+    # A ValueError: a header that cannot be sent, such as a malformed EMAIL_FROM.
+    except (SMTPException, OSError, ValueError) as error:
         _note_failure(mail, error)
         return
     if _record(mail, finished_at=timezone.now(), last_error=""):
@@ -71,14 +72,16 @@ def send(mail: AlertMail, is_stopping: IsStopping = lambda: False) -> None:
 
 def _note_failure(mail: AlertMail, error: Exception) -> None:
     now = timezone.now()
-    text = f"{type(error).__name__}: {error}".replace("\0", "")[:MAX_MAIL_ERROR_LENGTH]
+    # The text may name the address, which logs must not.
+    kind = type(error).__name__
+    text = f"{kind}: {error}".replace("\0", "")[:MAX_MAIL_ERROR_LENGTH]
     is_last = _is_permanent(error) or now >= mail.created_at + MAIL_GIVE_UP_AFTER
     if is_last:
         _record(mail, finished_at=now, last_error=text)
-        logger.error("%s was not sent: %s", mail, text)
+        logger.error("%s was not sent: %s", mail, kind)
     else:
         _record(mail, due_at=_retry_at(mail, now), last_error=text)
-        logger.warning("%s could not be sent, and is tried again: %s", mail, text)
+        logger.warning("%s could not be sent, and is tried again: %s", mail, kind)
     ALERT_MAILS_SENT.labels("given_up" if is_last else "retried").inc()
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from predictions.evaluation.monitoring.alerts.announcements import reason_without_values
 from predictions.evaluation.promotion.requirements import Check, Errors, PromotionRefused
 from predictions.models import Alert, MonitorReport
 from registry.models import ModelVersion
@@ -31,7 +32,12 @@ def check(from_version_id: int | None, to_version_id: int) -> None:
     version = ModelVersion.objects.only("name", "version").find(to_version_id)
     alerts = Alert.objects.open().filter(model=version).newest_first()[: MAX_LISTED_ALERTS + 1]
     listed = [
-        {"id": alert.pk, "severity": str(alert.severity), "reason": alert.reason}
+        {
+            "id": alert.pk,
+            "severity": str(alert.severity),
+            # Moving an alias takes no right to read the log.
+            "reason": reason_without_values(alert),
+        }
         for alert in alerts[:MAX_LISTED_ALERTS]
     ]
     if listed:

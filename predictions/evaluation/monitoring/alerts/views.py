@@ -46,9 +46,12 @@ class AlertViewSet(ListModelMixin, GenericViewSet[Alert]):
     @extend_schema(request=None, responses={200: AlertSerializer, 409: None})
     @action(detail=True, methods=["post"])
     def acknowledge(self, request: Request, pk: str) -> Response:
-        """Say that somebody is looking at it; takes the right to manage the model's versions."""
+        """Say that somebody is looking at it; takes the right to manage the model's versions, and
+        to read its log, since the response has the finding.
+        """
         accessor = Accessor.of(request)
         alert = ALERTS.visible_to(accessor).find(int(pk))
-        rights.require(accessor, Right.MANAGE_VERSIONS, alert.model.name)
+        for right in (Right.MANAGE_VERSIONS, Right.READ_LOG):
+            rights.require(accessor, right, alert.model.name)
         changes.acknowledge(alert, accessor=accessor)
         return Response(self.get_serializer(alert).data)

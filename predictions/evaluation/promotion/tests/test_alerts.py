@@ -54,6 +54,27 @@ def test_an_open_alert_is_refused_with_its_reason(iris: ModelVersion) -> None:
     check(iris)
 
 
+def test_values_of_inputs_are_not_in_the_refusal(iris: ModelVersion) -> None:
+    judge(iris)
+    found = finding(
+        kind="new_categories", variable="input:city", effect="share_increase", value=0.0213
+    )
+    make_alert(
+        iris,
+        kind="new_categories",
+        variable="input:city",
+        reason="2.1 % of city have new categories: “Ada Lovelace” (21 rows)",
+        finding=found,
+    )
+
+    with pytest.raises(PromotionRefused) as caught:
+        check(iris)
+
+    figures: Any = caught.value.extensions["figures"]
+    [listed] = figures["open_alerts"]
+    assert listed["reason"] == "new categories of input:city (share increase 0.0213)"
+
+
 def test_alerts_of_other_versions_do_not_matter(iris: ModelVersion, coarse: ModelVersion) -> None:
     judge(coarse)
     make_alert(iris)

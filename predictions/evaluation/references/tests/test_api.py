@@ -188,6 +188,18 @@ def test_a_window_with_too_many_rows(owner: APIClient, settings: LazySettings) -
     assert "more than 1000 rows" in response.json()["detail"]
 
 
+def test_a_window_with_too_many_bytes(owner: APIClient, settings: LazySettings) -> None:
+    settings.MAX_REFERENCE_BYTES = 100_000
+    version = churn()
+    create_random(version, 1, 1000)
+
+    response = owner.put(url(version), WINDOW, format="json")
+
+    assert response.status_code == 400
+    assert "more than 100000 bytes" in response.json()["detail"]
+    assert not Reference.objects.exists()
+
+
 def test_a_version_without_a_reference(owner: APIClient) -> None:
     response = owner.get(url(churn()))
 

@@ -90,6 +90,17 @@ def test_an_alert_opens_after_two_of_three_windows(
     assert opened == opens_at
 
 
+def test_the_last_window_of_a_deactivated_version_opens_no_alert(
+    days: Days, version: ModelVersion
+) -> None:
+    days.report(SEVERE)
+    version.update(is_active=False)
+    days.report(SEVERE)
+
+    assert not Alert.objects.exists()
+    assert events() == []
+
+
 def test_an_alert_has_what_was_found_last(days: Days, version: ModelVersion) -> None:
     days.report(WARNING)
     last = days.report(WARNING | {"reason": "x moved from a median of 1 to 3"})

@@ -164,3 +164,24 @@ def test_old_mails_are_removed(alert: Alert, settings: LazySettings) -> None:
 
     assert not AlertMail.objects.filter(pk=first.pk).exists()
     assert AlertMail.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        smtplib.SMTPRecipientsRefused({"a@example.com": (550, b"a@example.com unknown")}),
+        ValueError("Header values can't contain a@example.com"),
+    ],
+)
+def test_logs_do_not_name_an_address(
+    alert: Alert, settings: LazySettings, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    fail_with(settings, error)
+
+    row = send_next()
+
+    assert row is not None
+    assert type(error).__name__ in caplog.text
+    assert "example.com" not in caplog.text
+    row.refresh_from_db()
+    assert row.last_error.startswith(type(error).__name__)

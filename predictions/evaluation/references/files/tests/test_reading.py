@@ -59,6 +59,27 @@ def test_parquet_is_read_with_nan_as_missing(tmp_path: Path) -> None:
     assert inputs(tmp_path / "rows.parquet") == [ROW, MISSING]
 
 
+def test_nan_in_a_list_of_parquet_is_missing_as_well(tmp_path: Path) -> None:
+    columns = {
+        "age": [40.5, 40.5],
+        "plan": ["gold", "gold"],
+        "member": [True, True],
+        "place": [[1.0, 2.0], [float("nan"), None]],
+    }
+    parquet.write_table(pa.table(columns), tmp_path / "rows.parquet")
+
+    assert inputs(tmp_path / "rows.parquet") == [ROW, {**ROW, "place": [None, None]}]
+
+
+def test_a_column_that_parquet_has_twice_is_refused(tmp_path: Path) -> None:
+    columns = {"age": [1.0], "plan": ["a"], "member": [True], "place": [[1.0, 2.0]]}
+    table = pa.table(columns).append_column("age", pa.array([2.0]))
+    parquet.write_table(table, tmp_path / "rows.parquet")
+
+    with pytest.raises(ReferenceRefused, match="more than one column 'age'"):
+        inputs(tmp_path / "rows.parquet")
+
+
 @pytest.mark.parametrize(
     "row",
     [
