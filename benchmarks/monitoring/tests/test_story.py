@@ -3,7 +3,6 @@
 import csv
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -31,15 +30,16 @@ def _columns(rows: int, **more: list[str]) -> Columns:
     return {"id": ids, **columns, **texts, "repaid_loan_on_prev_car": ["False"] * rows, **more}
 
 
-def _day(number: int, estimated: float, **more: Any) -> Day:
-    accuracies = {CHAMPION: estimated, CANARY: estimated}
-    values = {"rows": {CHAMPION: 75, CANARY: 25}, "labelled_day": number - 3, "alerts": []}
-    # The labels of the first day that drifts come on the ninth.
-    measured = {CHAMPION: 0.94, CANARY: 0.94} if number > 3 else {}
+def _day(number: int, estimated: float, canary_percent: float | None = 25.0) -> Day:
     return Day(
-        **{"number": number, "estimated": accuracies, "measured": measured, "canary_percent": 25.0}
-        | values
-        | more
+        number,
+        rows={CHAMPION: 75, CANARY: 25},
+        estimated={CHAMPION: estimated, CANARY: estimated},
+        labelled_day=number - 3,
+        # The labels of the first day that drifts come on the ninth.
+        measured={CHAMPION: 0.94, CANARY: 0.94} if number > 3 else {},
+        alerts=[],
+        canary_percent=canary_percent,
     )
 
 
@@ -89,7 +89,7 @@ def test_the_estimate_is_that_of_all_rows() -> None:
 
 def test_a_fall_before_labels_and_a_rollback_meet_the_targets() -> None:
     good = [_day(number, 0.94) for number in range(1, 6)]
-    drifted = [_day(6, 0.91), *(_day(number, 0.91, canary_percent=None) for number in (7, 8))]
+    drifted = [_day(6, 0.91), *(_day(number, 0.91, None) for number in (7, 8))]
 
     targets = story._targets([*good, *drifted])
 
