@@ -19,7 +19,7 @@ def leave_warning_filters_alone() -> None:
     filters belong to the whole process. Threads that predict at the same time put back each
     other's, until there are none, and from then on each tree writes a warning to the log.
     """
-    wrapper = getattr(sklearn.utils.parallel, "_FuncWrapper", None)
+    wrapper: Any = getattr(sklearn.utils.parallel, "_FuncWrapper", None)
     if hasattr(wrapper, "with_config_and_warning_filters"):
         wrapper.with_config_and_warning_filters = lambda self, *_: self.function
 
