@@ -4,6 +4,7 @@ The processes see the time that is set here and that then goes on at its usual s
 measured by the monotonic clock, which is left alone, so that time limits keep their meaning.
 """
 
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from benchmarks.harness.environments import Environment, NotInstallable
 
 # Compiles the library, which takes gcc and make.
 LIBFAKETIME = Environment("libfaketime", ("libfaketime==3.0.1",))
+CACHE_SECONDS = 1
 LIBRARY = "lib/python*/site-packages/libfaketime/vendor/libfaketime/src/libfaketime.so.1"
 
 
@@ -31,14 +33,19 @@ class ShiftedClock:
         self.variables = {
             "LD_PRELOAD": str(library),
             "FAKETIME_TIMESTAMP_FILE": str(file),
-            # Otherwise a process would notice a change only after ten seconds.
-            "FAKETIME_NO_CACHE": "1",
+            # Reading the file at every look at the clock would take more time than predictions do.
+            "FAKETIME_CACHE_DURATION": str(CACHE_SECONDS),
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            # A correction for old C libraries. With it, Python's threads do not wait for the
+            # interpreter lock but ask for it all the time.
+            "FAKETIME_FORCE_MONOTONIC_FIX": "0",
         }
 
-    def set(self, time: datetime) -> None:
-        offset_seconds = round((time - datetime.now(UTC)).total_seconds())
+    def set(self, moment: datetime) -> None:
+        """Returns once running processes have noticed it."""
+        offset_seconds = round((moment - datetime.now(UTC)).total_seconds())
         # Replaced as a whole: processes read it at any moment.
         incomplete = self._file.with_suffix(".new")
         incomplete.write_text(f"{offset_seconds:+d}\n")
         incomplete.replace(self._file)
+        time.sleep(1.2 * CACHE_SECONDS)
