@@ -48,4 +48,5 @@ class ShiftedClock:
         incomplete = self._file.with_suffix(".new")
         incomplete.write_text(f"{offset_seconds:+d}\n")
         incomplete.replace(self._file)
-        time.sleep(1.2 * CACHE_SECONDS)
+        # The library compares whole seconds.
+        time.sleep(CACHE_SECONDS + 1.2)

@@ -85,7 +85,7 @@ class Lender:
         self._send("PUT", ALIAS, {**move, "reason": "as good on held-out data"})
 
     def create_monitor(self) -> None:
-        monitor = {"model": NAME, "name": "daily", "window_hours": 24, "segments": [{"arm": True}]}
+        monitor = {"model": NAME, "name": "daily", "window_hours": 24}
         created = self._send("POST", "/api/v1/monitors/", {**monitor, "rolls_back_canary": True})
         self._monitor_id = created["id"]
 

@@ -46,8 +46,9 @@ DRIFT_DAY = 6
 # Alerts open after two windows.
 MAX_ROLLBACK_DAY = DRIFT_DAY + 1
 MIN_FALL = 0.015
-# Three standard errors of the accuracy of 1,250 rows.
-MAX_ERROR = 0.025
+# Three standard errors of the accuracy of 1,250 rows, and half a point for the estimate's
+# assumption: that the relation of inputs to labels is the same for dearer cars.
+MAX_ERROR = 0.03
 TRAINING_TIMEOUT_SECONDS = 600
 
 
@@ -122,7 +123,7 @@ def _report(options: argparse.Namespace, days: Sequence[Day], move: dict[str, ob
     """Whether a target was missed."""
     head = ["day", "answers", "estimated accuracy", "labels of", "measured accuracy"]
     print(report.table([*head, "alerts opened", "canary"], [_row(day) for day in days]))
-    print("Of the champion / the canary. The alerts:\n")
+    print("\nOf the champion / the canary. The alerts:\n")
     for day in days:
         for alert in day.alerts:
             name = f"version {alert['version']}, {alert['severity']}"
@@ -140,18 +141,15 @@ def _report(options: argparse.Namespace, days: Sequence[Day], move: dict[str, ob
 
 
 def _row(day: Day) -> list[str]:
-    counts: dict[str, int] = {}
-    for alert in day.alerts:
-        name = f"{alert['severity']} {alert['kind'].replace('_', ' ')}"
-        counts[name] = counts.get(name, 0) + 1
-    alerts = ", ".join(f"{count} {name}" for name, count in counts.items())
+    severe = sum(alert["severity"] == "severe" for alert in day.alerts)
+    alerts = f"{len(day.alerts)}, {severe} of them severe" if day.alerts else report.MISSING
     return [
         str(day.number),
         _pair({version: f"{n_rows:,}" for version, n_rows in day.rows.items()}),
         _pair({version: f"{accuracy:.3f}" for version, accuracy in day.estimated.items()}),
         f"day {day.labelled_day}" if day.labelled_day > 0 else report.MISSING,
         _pair({version: f"{accuracy:.3f}" for version, accuracy in day.measured.items()}),
-        alerts or report.MISSING,
+        alerts,
         "ended" if day.canary_percent is None else f"{day.canary_percent:g} %",
     ]
 

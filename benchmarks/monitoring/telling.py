@@ -37,10 +37,6 @@ class Day:
     """Those that were opened after midnight."""
     canary_percent: float | None
 
-    @property
-    def severe(self) -> list[dict[str, Any]]:
-        return [alert for alert in self.alerts if alert["severity"] == "severe"]
-
 
 class Story:
     """Ten days that end with the last midnight."""

@@ -1,6 +1,6 @@
 """The tables of monitors, their reports and their alerts."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Self
 
 from django.conf import settings
@@ -280,6 +280,11 @@ class Alert(models.Model):
 
     def __str__(self) -> str:
         return f"Alert {self.pk}"
+
+    @property
+    def window_since(self) -> datetime:
+        """The beginning of the window that ends at `window_until`."""
+        return self.window_until - timedelta(hours=self.monitor.window_hours)
 
     @property
     def what(self) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from predictions.evaluation.charts import Chart, Series
 from predictions.evaluation.drift.bins import CategoryBins, NumberBins, VariableProfile
 from predictions.evaluation.drift.counts import VariableCounts
-from predictions.evaluation.drift.reasons import quantile, representatives
+from predictions.evaluation.drift.reasons import number, quantile, representatives
 from predictions.evaluation.monitoring.pages.bars import (
     MAX_NAMED_BINS,
     Bar,
@@ -160,7 +160,7 @@ def _histogram(
             )
         )
     return Chart(
-        title=f"Values: share of the rows in each {unit:.3g}",
+        title=f"Values: share of the rows in each {number(unit)}",
         row_title="Values",
         rows=[bar.label for bar in bars],
         series=[*series, _rows_of(bars, window)],
