@@ -288,8 +288,10 @@ class Alert(models.Model):
 
     @property
     def what(self) -> str:
-        """What it is about: "input drift of input:age in feature:plan=gold"."""
-        of = f" of {self.variable}" if self.variable else ""
+        """What it is about: "input drift of age in feature:plan=gold", or "confidence drift"."""
+        # The kinds of the others begin with their variable.
+        is_said = self.kind.startswith(self.variable)
+        of = "" if is_said else f" of {self.variable.removeprefix('input:')}"
         within = f" in {self.segment}" if self.segment else ""
         return f"{self.kind.replace('_', ' ')}{of}{within}"
 
