@@ -2,7 +2,7 @@
 
 The data are synthetic, and made to drift: 50,000 applications of a reference period, then ten
 chunks of 5,000, of which the last five are of dearer cars. The wheel (Apache License 2.0) is
-downloaded once, without what it depends on.
+downloaded once, without what it depends on, unless a folder with its three files is given.
 """
 
 import csv
@@ -12,6 +12,7 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +20,14 @@ import numpy.typing as npt
 from benchmarks.harness.environments import CACHE, INSTALL_TIMEOUT_SECONDS, NotInstallable
 
 WHEEL = "nannyml==0.13.1"
-DATA = "nannyml/datasets/data/synthetic_car_loan"
+DATA = "nannyml/datasets/data"
+FILES = tuple(
+    f"synthetic_car_loan_{part}.csv" for part in ("reference", "analysis", "analysis_target")
+)
 CHUNK_ROWS = 5000
+CHUNKS = 10
+# The first that drifts, counted from 0.
+DRIFTING_CHUNK = 5
 
 FloatArray = npt.NDArray[np.float64]
 Columns = dict[str, list[str]]
@@ -36,13 +43,18 @@ class CarLoans:
     """Of the analysis: 1.0 for a loan that was repaid, else 0.0."""
 
     @classmethod
-    def load(cls) -> "CarLoans":
-        """Raises NotInstallable if the wheel cannot be downloaded."""
-        with zipfile.ZipFile(_wheel()) as wheel:
-            parts = [
-                _columns(wheel.read(f"{DATA}_{part}.csv").decode())
-                for part in ("reference", "analysis", "analysis_target")
-            ]
+    def load(cls, folder: Path | None = None) -> "CarLoans":
+        """From the files in `folder`, by default those of the wheel.
+
+        Raises NotInstallable if a file is missing, or the wheel cannot be downloaded.
+        """
+        if folder is None:
+            with zipfile.ZipFile(_wheel()) as wheel:
+                parts = [_columns(wheel.read(f"{DATA}/{name}").decode()) for name in FILES]
+        else:
+            if missing := [name for name in FILES if not (folder / name).is_file()]:
+                raise NotInstallable(f"{folder} has no {', '.join(missing)}")
+            parts = [_columns((folder / name).read_text("utf-8")) for name in FILES]
         return cls(parts[0], parts[1], floats(parts[2], "repaid"))
 
 

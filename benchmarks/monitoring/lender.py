@@ -3,7 +3,6 @@
 import csv
 import json
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from benchmarks.harness.client import Client
-from benchmarks.harness.service import CommandFailed, Installation, RunningService
+from benchmarks.harness.service import BATCH, CommandFailed, Installation, RunningService
 
 NAME = "car-loans"
 ALIAS = f"/api/v1/aliases/{NAME}/champion/"
@@ -25,7 +24,7 @@ DATATYPES = {
     "size_of_downpayment": "BYTES",
     "driver_tenure": "FP64",
 }
-CONNECTIONS = 4
+BATCH_ROWS = 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +89,13 @@ class Lender:
         self._monitor_id = created["id"]
 
     def apply(self, applications: Sequence[Application]) -> None:
-        """Ask the champion about each of them; the applicant decides which arm answers."""
-        with ThreadPoolExecutor(CONNECTIONS) as pool:
-            parts = [applications[first::CONNECTIONS] for first in range(CONNECTIONS)]
-            list(pool.map(self._apply, parts))
+        """Ask the champion about them, in batches. Chance decides which arm answers a batch."""
+        with self._service.client() as client:
+            for first in range(0, len(applications), BATCH_ROWS):
+                batch = applications[first : first + BATCH_ROWS]
+                inputs = {"inputs": [one.features for one in batch]}
+                names = {"references": [one.number for one in batch]}
+                _answer(client, "POST", BATCH, {"model": NAME, **inputs, **names})
 
     def report_outcomes(self, applications: Iterable[Application]) -> None:
         outcomes = [{"reference": one.number, "label": one.label} for one in applications]
@@ -130,13 +132,6 @@ class Lender:
         """The newest move in the history of the alias."""
         moves: list[dict[str, Any]] = self._get(f"{ALIAS}history/")
         return moves[0]
-
-    def _apply(self, applications: Sequence[Application]) -> None:
-        with self._service.client() as client:
-            for one in applications:
-                question = {"model": NAME, "input_data": one.features}
-                names = {"reference": one.number, "subject": one.number}
-                _answer(client, "POST", "/api/v1/predictions/", {**question, **names})
 
     def _get(self, path: str, **query: object) -> Any:
         with self._service.client() as client:

@@ -2,20 +2,23 @@
 
 Gradient boosting and a random forest are trained on the first half of the reference period of a
 public data set, and registered with the second half as their reference. The forest is the canary of
-the champion. Then each chunk of the later period is a day: its applications are sent one by one to
-a server of its own, spread over the hours, and what became of them is reported some days later.
-After each midnight `manage.py monitor --due` runs, as from cron.
+the champion. Then follow 32 days: applications are sent in small batches to a server of its own,
+and what became of them is reported two weeks later. After each midnight `manage.py monitor --due`
+runs, as from cron. From the 17th day on, the data drift.
 
 Nothing is written behind the service's back: its processes read a clock that this run moves from
-hour to hour. The last day is yesterday. PostgreSQL keeps the system's clock; the story needs no
+day to day. The last day is yesterday. PostgreSQL keeps the system's clock; the story needs no
 time of its.
+
+Once, the run downloads NannyML's wheel, whose data it reads (or give their folder with --data), and
+libfaketime, which it compiles: that takes gcc and make. It does not need wrk.
 """
 
 import argparse
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,13 +27,15 @@ from tempfile import TemporaryDirectory
 from benchmarks import report
 from benchmarks.harness import postgresql
 from benchmarks.harness.environments import PROJECT, CurrentEnvironment
-from benchmarks.harness.service import PASSWORD, USERNAME, Installation
-from benchmarks.monitoring.car_loans import CHUNK_ROWS, CarLoans
+from benchmarks.harness.service import PASSWORD, USERNAME, CommandFailed, Installation
+from benchmarks.monitoring.car_loans import CarLoans
 from benchmarks.monitoring.clock import ShiftedClock, faking_library
 from benchmarks.monitoring.lender import Lender, register, write_applications
 from benchmarks.monitoring.telling import (
     CANARY,
     CHAMPION,
+    DRIFT_DAY,
+    MAX_ROWS_A_DAY,
     VERSIONS,
     Day,
     Story,
@@ -40,22 +45,27 @@ from benchmarks.options import add_integer, add_json
 from benchmarks.report import Target
 
 DATABASE = "benchmark_story"
-CANARY_PERCENT = 25.0
-# The first day that drifts.
-DRIFT_DAY = 6
+CANARY_PERCENT = 40.0
+ROWS_A_DAY = 1500
+# With fewer, no version has the 100 rows that a verdict takes.
+MIN_ROWS_A_DAY = 300
+LABEL_DAYS = 14
 # Alerts open after two windows.
 MAX_ROLLBACK_DAY = DRIFT_DAY + 1
 MIN_FALL = 0.015
-# Three standard errors of the accuracy of 1,250 rows, and half a point for the estimate's
+# Three standard errors of the accuracy of 1,200 rows, and half a point for the estimate's
 # assumption: that the relation of inputs to labels is the same for dearer cars.
-MAX_ERROR = 0.03
+MAX_ERROR = 0.025
 TRAINING_TIMEOUT_SECONDS = 600
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_integer(parser, "--rows", CHUNK_ROWS, "applications a day, at most that many")
-    add_integer(parser, "--label-days", 3, "days until an outcome is reported")
+    add_integer(parser, "--rows", ROWS_A_DAY, f"applications a day, at most {MAX_ROWS_A_DAY}")
+    add_integer(parser, "--label-days", LABEL_DAYS, "days until an outcome is reported")
     add_integer(parser, "--workers", 1, "processes of the server")
+    parser.add_argument(
+        "--data", type=Path, metavar="FOLDER", help="with NannyML's synthetic_car_loan_*.csv"
+    )
     parser.add_argument(
         "--hold", action="store_true", help="keep serving at the end, to look at the admin"
     )
@@ -63,7 +73,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    loans = CarLoans.load()
+    if not MIN_ROWS_A_DAY <= options.rows <= MAX_ROWS_A_DAY:
+        raise CommandFailed(f"--rows must be from {MIN_ROWS_A_DAY} to {MAX_ROWS_A_DAY}")
+    loans = CarLoans.load(options.data)
     with postgresql.server() as database, TemporaryDirectory() as name:
         folder = Path(name)
         database.recreate(DATABASE)
@@ -86,11 +98,12 @@ def _run(options: argparse.Namespace, loans: CarLoans, url: str, folder: Path) -
     )
     _prepare(installation, loans, folder)
     with installation.server(workers=options.workers) as service:
+        clock.set(story.start)
         lender = Lender(service)
         lender.start_canary(CANARY, CANARY_PERCENT)
         lender.create_monitor()
         days = story.tell(installation, lender)
-        missed = _report(options, days, lender.last_move())
+        missed = _report(options, days, story.reference_accuracy, lender.last_move())
         if options.hold:
             clock.set(datetime.now(UTC))
             print(f"http://127.0.0.1:{service.port}/admin/  {USERNAME}  {PASSWORD}", flush=True)
@@ -119,11 +132,20 @@ def _prepare(installation: Installation, loans: CarLoans, folder: Path) -> None:
     register(installation, folder / "candidate.skops", CANARY, reference)
 
 
-def _report(options: argparse.Namespace, days: Sequence[Day], move: dict[str, object]) -> bool:
+def _report(
+    options: argparse.Namespace,
+    days: Sequence[Day],
+    reference_accuracy: Mapping[str, float],
+    move: dict[str, object],
+) -> bool:
     """Whether a target was missed."""
-    head = ["day", "answers", "estimated accuracy", "labels of", "measured accuracy"]
-    print(report.table([*head, "alerts opened", "canary"], [_row(day) for day in days]))
-    print("\nOf the champion / the canary. The alerts:\n")
+    print(f"Accuracy on the reference: {_pair(reference_accuracy)}, of the champion / the canary")
+    print(f"Labels come {options.label_days} days late.\n")
+    measured = {day.labelled_day: day.measured for day in days}
+    head = ["day", "answers", "estimated accuracy", "measured later", "alerts opened"]
+    rows = [_row(day, measured.get(day.number, {})) for day in days]
+    print(report.table([*head, "open alerts", "canary"], rows))
+    print("\nThe alerts of all rows:\n")
     for day in days:
         for alert in day.alerts:
             name = f"version {alert['version']}, {alert['severity']}"
@@ -132,6 +154,7 @@ def _report(options: argparse.Namespace, days: Sequence[Day], move: dict[str, ob
     targets = _targets(days)
     print(report.targets_table(targets))
     figures = {
+        "reference_accuracy": dict(reference_accuracy),
         "days": [asdict(day) for day in days],
         "move": move,
         "targets": [target.as_json() for target in targets],
@@ -140,43 +163,77 @@ def _report(options: argparse.Namespace, days: Sequence[Day], move: dict[str, ob
     return any(not target.is_met for target in targets)
 
 
-def _row(day: Day) -> list[str]:
+def _row(day: Day, measured: Mapping[str, float]) -> list[str]:
     severe = sum(alert["severity"] == "severe" for alert in day.alerts)
-    alerts = f"{len(day.alerts)}, {severe} of them severe" if day.alerts else report.MISSING
+    opened = f"{len(day.alerts)}, {severe} of them severe" if day.alerts else report.MISSING
     return [
         str(day.number),
-        _pair({version: f"{n_rows:,}" for version, n_rows in day.rows.items()}),
-        _pair({version: f"{accuracy:.3f}" for version, accuracy in day.estimated.items()}),
-        f"day {day.labelled_day}" if day.labelled_day > 0 else report.MISSING,
-        _pair({version: f"{accuracy:.3f}" for version, accuracy in day.measured.items()}),
-        alerts,
+        " / ".join(f"{day.rows.get(version, 0):,}" for version in VERSIONS),
+        _pair(day.estimated),
+        _pair(measured),
+        opened,
+        str(day.open_alerts),
         "ended" if day.canary_percent is None else f"{day.canary_percent:g} %",
     ]
 
 
-def _pair(texts: dict[str, str]) -> str:
-    return " / ".join(texts.get(version, report.MISSING) for version in VERSIONS)
+def _pair(accuracies: Mapping[str, float]) -> str:
+    return " / ".join(
+        f"{accuracies[version]:.3f}" if version in accuracies else report.MISSING
+        for version in VERSIONS
+    )
 
 
 def _targets(days: Sequence[Day]) -> list[Target]:
     before = [day for day in days if day.number < DRIFT_DAY]
-    ended = [day for day in days if day.canary_percent is None]
-    drifted = days[DRIFT_DAY - 1].estimated
-    falls = [
-        sum(day.estimated[version] for day in before) / len(before) - drifted.get(version, 1.0)
-        for version in VERSIONS
-    ]
-    errors = [
-        abs(days[day.labelled_day - 1].estimated[version] - accuracy)
-        for day in days
-        for version, accuracy in day.measured.items()
-    ]
-    rollback_day = ended[0].number if ended else None
-    labelled = None if rollback_day is None else float(days[rollback_day - 1].labelled_day)
+    drifting = days[DRIFT_DAY - 1 :]
+    fall = _smallest_fall(before, drifting)
+    rollback_day = next((day.number for day in days if day.canary_percent is None), None)
+    estimate_day = next(
+        (day.number for day in days if "estimated_quality" in {a["kind"] for a in day.alerts}), None
+    )
+    # The one before the first labels of answers that drift.
+    last_day = DRIFT_DAY + days[0].number - days[0].labelled_day - 1
     return [
         Target("alerts before the drift", 0, "at most", sum(len(day.alerts) for day in before)),
-        Target("fall of the estimate on its first day", MIN_FALL, "at least", min(falls)),
+        Target("fall of the estimates, the smaller", MIN_FALL, "at least", fall),
         Target("day of the rollback", MAX_ROLLBACK_DAY, "at most", rollback_day),
-        Target("newest day with labels by then", DRIFT_DAY - 1, "at most", labelled),
-        Target("estimated less measured accuracy", MAX_ERROR, "at most", max(errors)),
+        Target("day of an alert of estimated quality", last_day, "at most", estimate_day),
+        Target("estimated less measured accuracy", MAX_ERROR, "at most", _largest_error(days)),
     ]
+
+
+def _smallest_fall(before: Sequence[Day], drifting: Sequence[Day]) -> float | None:
+    """Of the versions' estimated accuracy; None if one has no estimate."""
+    falls: list[float] = []
+    for version in VERSIONS:
+        means = _mean_estimate(before, version), _mean_estimate(drifting, version)
+        if means[0] is None or means[1] is None:
+            return None
+        falls.append(means[0] - means[1])
+    return min(falls)
+
+
+def _mean_estimate(days: Sequence[Day], version: str) -> float | None:
+    """Of all answers of these days."""
+    known = [
+        (day.rows[version], day.estimated[version]) for day in days if version in day.estimated
+    ]
+    return _weighted_mean(known) if known else None
+
+
+def _largest_error(days: Sequence[Day]) -> float | None:
+    """Between the mean estimated and measured accuracy of a version, before the drift or in it."""
+    by_phase: dict[tuple[str, bool], list[tuple[int, float]]] = {}
+    measured = {day.labelled_day: day.measured for day in days}
+    for day in days:
+        later = measured.get(day.number, {})
+        for version in later.keys() & day.estimated.keys():
+            error = day.estimated[version] - later[version]
+            phase = by_phase.setdefault((version, day.number >= DRIFT_DAY), [])
+            phase.append((day.rows[version], error))
+    return max((abs(_weighted_mean(errors)) for errors in by_phase.values()), default=None)
+
+
+def _weighted_mean(values: Sequence[tuple[int, float]]) -> float:
+    return sum(rows * value for rows, value in values) / sum(rows for rows, _ in values)

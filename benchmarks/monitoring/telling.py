@@ -1,4 +1,4 @@
-"""The days of the story: applications by the hour, late outcomes, and the monitor at midnight."""
+"""The days of the story: applications, late outcomes, and the monitor after midnight."""
 
 import sys
 from collections.abc import Sequence
@@ -7,17 +7,19 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from benchmarks.harness.service import Installation
-from benchmarks.monitoring.car_loans import CHUNK_ROWS, CarLoans, rows
+from benchmarks.monitoring.car_loans import CHUNK_ROWS, CHUNKS, DRIFTING_CHUNK, CarLoans, rows
 from benchmarks.monitoring.clock import ShiftedClock
 from benchmarks.monitoring.lender import Application, Lender
 
 CHAMPION, CANARY = "1", "2"
 VERSIONS = (CHAMPION, CANARY)
-DAYS = 10
+DAYS = 32
+# The first of the days with dearer cars, which are the second half.
+DRIFT_DAY = 17
 DAY = timedelta(days=1)
-# Setting the clock takes a second, so the applications of three hours come together.
-HOURS = range(1, 24, 3)
-NOON = 13
+# Of each half, from one set of rows that are alike.
+MAX_ROWS_A_DAY = CHUNK_ROWS * CHUNKS // DAYS
+NOON = timedelta(hours=12)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +37,13 @@ class Day:
     """The accuracy of the answers of the labelled day."""
     alerts: list[dict[str, Any]]
     """Those that were opened after midnight."""
+    open_alerts: int
+    """All that are open then."""
     canary_percent: float | None
 
 
 class Story:
-    """Ten days that end with the last midnight."""
+    """The days that end with the last midnight."""
 
     def __init__(
         self, loans: CarLoans, clock: ShiftedClock, *, rows_a_day: int, label_days: int
@@ -49,6 +53,8 @@ class Story:
         self._clock, self._label_days = clock, label_days
         self._days = applications_by_day(loans, rows_a_day)
         self._seen_alerts: set[int] = set()
+        # By version; known once a window has been compared with the reference.
+        self.reference_accuracy: dict[str, float] = {}
 
     def tell(self, installation: Installation, lender: Lender) -> list[Day]:
         days = []
@@ -63,13 +69,14 @@ class Story:
         return days
 
     def _pass(self, number: int, lender: Lender) -> None:
-        """A day: applications every three hours, and at noon the outcomes of an earlier day."""
-        applications = self._days[number - 1]
-        for place, hour in enumerate(HOURS):
-            self._clock.set(self.start + (number - 1) * DAY + timedelta(hours=hour))
-            lender.apply(applications[place :: len(HOURS)])
-            if hour == NOON and number > self._label_days:
-                lender.report_outcomes(self._days[number - 1 - self._label_days])
+        """A day: its applications and the outcomes of an earlier day, all at noon.
+
+        Setting the clock takes seconds. And where a thread notices it late, it is the same day.
+        """
+        self._clock.set(self.start + (number - 1) * DAY + NOON)
+        lender.apply(self._days[number - 1])
+        if number > self._label_days:
+            lender.report_outcomes(self._days[number - 1 - self._label_days])
 
     def _look_at(self, number: int, lender: Lender) -> Day:
         since, labelled_day = self.start + (number - 1) * DAY, number - self._label_days
@@ -80,29 +87,37 @@ class Story:
         for version in VERSIONS:
             if (report := lender.report(version, since)) is not None:
                 counted[version] = report["rows"]
-                accuracy = estimated_accuracy(report)
-                estimated |= {} if accuracy is None else {version: accuracy}
+                if (figures := estimated_quality(report)) is not None:
+                    estimated[version] = figures["accuracy"]
+                    self.reference_accuracy[version] = figures["reference_accuracy"]
             if labelled_day > 0:
                 until = labelled_since + DAY
                 accuracy = lender.measured_accuracy(version, labelled_since, until)
                 measured |= {} if accuracy is None else {version: accuracy}
-        opened = [alert for alert in lender.alerts() if alert["id"] not in self._seen_alerts]
+        alerts = lender.alerts()
+        opened = [alert for alert in alerts if alert["id"] not in self._seen_alerts]
+        n_open = sum(alert["closed_at"] is None for alert in alerts)
         self._seen_alerts.update(alert["id"] for alert in opened)
         canary = lender.canary()
         percent = None if canary is None else float(canary["percent"])
-        return Day(number, counted, estimated, labelled_day, measured, opened, percent)
+        return Day(number, counted, estimated, labelled_day, measured, opened, n_open, percent)
 
 
 def applications_by_day(loans: CarLoans, rows_a_day: int) -> list[list[Application]]:
-    """The first rows of each chunk of the later period."""
+    """Consecutive rows: of the chunks before the drift, then of those that drift."""
     numbered = list(zip(rows(loans.analysis), loans.truth, strict=True))
-    return [
-        [
-            Application.read(row, is_repaid=bool(truth))
-            for row, truth in numbered[first : first + rows_a_day]
-        ]
-        for first in range(0, DAYS * CHUNK_ROWS, CHUNK_ROWS)
-    ]
+    halves = numbered[: DRIFTING_CHUNK * CHUNK_ROWS], numbered[DRIFTING_CHUNK * CHUNK_ROWS :]
+    days = []
+    for number in range(1, DAYS + 1):
+        half = halves[number >= DRIFT_DAY]
+        first = (number - 1) % (DRIFT_DAY - 1) * rows_a_day
+        days.append(
+            [
+                Application.read(row, is_repaid=bool(truth))
+                for row, truth in half[first : first + rows_a_day]
+            ]
+        )
+    return days
 
 
 def reference_applications(loans: CarLoans) -> Sequence[Application]:
@@ -111,9 +126,10 @@ def reference_applications(loans: CarLoans) -> Sequence[Application]:
     ]
 
 
-def estimated_accuracy(report: dict[str, Any]) -> float | None:
-    """None if the window has too few rows."""
+def estimated_quality(report: dict[str, Any]) -> dict[str, float] | None:
+    """The figures of all rows; None if the window has too few."""
     for finding in report["findings"]:
         if finding["kind"] == "estimated_quality" and not finding["segment"]:
-            return float(finding["figures"]["accuracy"])
+            figures: dict[str, float] = finding["figures"]
+            return figures
     return None
