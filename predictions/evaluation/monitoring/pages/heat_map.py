@@ -150,7 +150,8 @@ def _is_charted(finding: Finding) -> bool:
 def _measure(finding: Finding) -> tuple[str, int]:
     value = finding.value or 0.0
     if finding.kind is Kind.ESTIMATED_QUALITY:
-        return f"{finding.figures['accuracy']:.0%}", 0
+        # An alarm may be a fall by two points.
+        return f"{finding.figures['accuracy']:.1%}", 0
     if finding.kind not in DRIFT_KINDS:
         return f"{finding.figures['share']:.1%}", 0
     # Below zero, the difference is smaller than chance makes it.
