@@ -172,6 +172,8 @@ def test_what_was_measured_later_stands_beside_the_estimate(
     assert rows[str(DRIFT_DAY)][2] == "0.900 / -"
     assert rows[str(DRIFT_DAY + 1)][3:] == ["1, 1 of them severe", "1", "ended"]
     assert rows[str(DRIFT_DAY + LABEL_DAYS)][2] == "- / -"
+    # Of 900 and 920 of a thousand, in two days of as many answers.
+    assert rows["the champion in the drift"] == ["150", "0.920", "0.910"]
 
 
 def _lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
