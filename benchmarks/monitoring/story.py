@@ -10,8 +10,8 @@ Nothing is written behind the service's back: its processes read a clock that th
 day to day. The last day is yesterday. PostgreSQL keeps the system's clock; the story needs no
 time of its.
 
-Once, the run downloads NannyML's wheel, whose data it reads (or give their folder with --data), and
-libfaketime, which it compiles: that takes gcc and make. It does not need wrk.
+The first run downloads NannyML's wheel, whose data it reads (or name the folder of its CSV files
+with --data), and libfaketime, which it compiles: that needs gcc and make. It does not need wrk.
 """
 
 import argparse
@@ -34,6 +34,7 @@ from benchmarks.monitoring.lender import Lender, register, write_applications
 from benchmarks.monitoring.telling import (
     CANARY,
     CHAMPION,
+    DAYS,
     DRIFT_DAY,
     MAX_ROWS_A_DAY,
     VERSIONS,
@@ -73,8 +74,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    if not MIN_ROWS_A_DAY <= options.rows <= MAX_ROWS_A_DAY:
-        raise CommandFailed(f"--rows must be from {MIN_ROWS_A_DAY} to {MAX_ROWS_A_DAY}")
+    _check("--rows", options.rows, MIN_ROWS_A_DAY, MAX_ROWS_A_DAY)
+    _check("--label-days", options.label_days, 1, DAYS - 1)
     loans = CarLoans.load(options.data)
     with postgresql.server() as database, TemporaryDirectory() as name:
         folder = Path(name)
@@ -83,6 +84,11 @@ def run(options: argparse.Namespace) -> int:
             return _run(options, loans, database.database_url(DATABASE), folder)
         finally:
             database.drop(DATABASE)
+
+
+def _check(name: str, value: int, lowest: int, highest: int) -> None:
+    if not lowest <= value <= highest:
+        raise CommandFailed(f"{name} must be from {lowest} to {highest}, not {value}")
 
 
 def _run(options: argparse.Namespace, loans: CarLoans, url: str, folder: Path) -> int:

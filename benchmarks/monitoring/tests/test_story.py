@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks.harness.environments import NotInstallable
+from benchmarks.harness.service import CommandFailed
 from benchmarks.monitoring import story
 from benchmarks.monitoring.car_loans import CHUNK_ROWS, CHUNKS, CarLoans, Columns
 from benchmarks.monitoring.clock import ShiftedClock
@@ -131,6 +132,21 @@ def test_a_folder_without_the_data_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(NotInstallable, match=r"has no \S+_analysis\.csv, \S+_target\.csv"):
         CarLoans.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rows": 299}, "--rows must be from 300 to 1562, not 299"),
+        ({"rows": 1563}, "--rows must be from 300 to 1562, not 1563"),
+        ({"label_days": 32}, "--label-days must be from 1 to 31, not 32"),
+    ],
+)
+def test_options_have_bounds(options: dict[str, int], message: str) -> None:
+    everything = {"rows": 1500, "label_days": LABEL_DAYS, **options}
+
+    with pytest.raises(CommandFailed, match=message):
+        story.run(argparse.Namespace(**everything))
 
 
 def test_a_fall_before_labels_and_a_rollback_meet_the_targets() -> None:
