@@ -20,7 +20,7 @@ from benchmarks.harness.environments import NotInstallable
 from benchmarks.harness.load import HOW_TO_GET_WRK, WrkMissing
 from benchmarks.harness.processes import ServerFailed
 from benchmarks.harness.service import CommandFailed
-from benchmarks.monitoring import alarms, counting, published
+from benchmarks.monitoring import alarms, counting, published, story
 from benchmarks.peers import comparison as peers
 from benchmarks.shadowing import comparison as shadowing
 
@@ -51,6 +51,7 @@ COMMANDS: dict[str, tuple[str, Command]] = {
     "shadows": ("measure what a slow and a failing shadow cost the callers", shadowing),
     "alarms": ("false alarms and power of the rule for drift, beside other rules", alarms),
     "published-figures": ("compare distances and estimated quality with NannyML's", published),
+    "story": ("ten days of a public data set that drifts, and what the monitor says", story),
     "profile": ("show where the time of a prediction goes", profiling),
 }
 
