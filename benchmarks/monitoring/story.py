@@ -7,8 +7,8 @@ and what became of them is reported two weeks later. After each midnight `manage
 runs, as from cron. From the 17th day on, the data drift.
 
 Nothing is written behind the service's back: its processes read a clock that this run moves from
-day to day. The last day is yesterday. PostgreSQL keeps the system's clock; the story needs no
-time of its.
+day to day. The last day is yesterday. The database is SQLite, which has the clock of the processes:
+they would correct theirs by PostgreSQL's.
 
 The first run downloads NannyML's wheel, whose data it reads (or name the folder of its CSV files
 with --data), and libfaketime, which it compiles: that needs gcc and make. It does not need wrk.
@@ -25,7 +25,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks import report
-from benchmarks.harness import postgresql
 from benchmarks.harness.environments import PROJECT, CurrentEnvironment
 from benchmarks.harness.service import PASSWORD, USERNAME, CommandFailed, Installation
 from benchmarks.monitoring.car_loans import CarLoans
@@ -45,7 +44,6 @@ from benchmarks.monitoring.telling import (
 from benchmarks.options import add_integer, add_json
 from benchmarks.report import Target
 
-DATABASE = "benchmark_story"
 CANARY_PERCENT = 40.0
 ROWS_A_DAY = 1500
 # With fewer, no version has the 100 rows that a verdict takes.
@@ -77,13 +75,8 @@ def run(options: argparse.Namespace) -> int:
     _check("--rows", options.rows, MIN_ROWS_A_DAY, MAX_ROWS_A_DAY)
     _check("--label-days", options.label_days, 1, DAYS - 1)
     loans = CarLoans.load(options.data)
-    with postgresql.server() as database, TemporaryDirectory() as name:
-        folder = Path(name)
-        database.recreate(DATABASE)
-        try:
-            return _run(options, loans, database.database_url(DATABASE), folder)
-        finally:
-            database.drop(DATABASE)
+    with TemporaryDirectory() as name:
+        return _run(options, loans, Path(name))
 
 
 def _check(name: str, value: int, lowest: int, highest: int) -> None:
@@ -91,12 +84,12 @@ def _check(name: str, value: int, lowest: int, highest: int) -> None:
         raise CommandFailed(f"{name} must be from {lowest} to {highest}, not {value}")
 
 
-def _run(options: argparse.Namespace, loans: CarLoans, url: str, folder: Path) -> int:
+def _run(options: argparse.Namespace, loans: CarLoans, folder: Path) -> int:
     clock = ShiftedClock(faking_library(), folder / "clock")
     story = Story(loans, clock, rows_a_day=options.rows, label_days=options.label_days)
     clock.set(story.start - timedelta(hours=2))
     installation = Installation(
-        url,
+        f"sqlite:///{folder / 'db.sqlite3'}",
         folder / "installation",
         # On a busy machine, too, the forest is examined to the end.
         settings={**clock.variables, "PROOF_TIMEOUT_SECONDS": "600"},
