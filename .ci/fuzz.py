@@ -129,6 +129,8 @@ def create_environment(folder: Path) -> dict[str, str]:
         "LOG_LEVEL": "ERROR",
         # Thousands of generated logins must not lock out the one user that sends all requests.
         "LOGIN_FAILURE_LIMIT": "10000",
+        # Beside the tests, the examples take longer to register.
+        "PROOF_TIMEOUT_SECONDS": "300",
         # Small, so that generated requests reach it without costing time.
         "MAX_BATCH_ROWS": "100",
     }
