@@ -15,6 +15,19 @@ from registry.models import ModelVersion
 from registry.signatures.signature import Signature
 
 CACHED_PROFILES = 32
+# Of every version.
+COUNTED_FIELDS = (
+    "id",
+    "created_at",
+    "status",
+    "prediction",
+    "confidence",
+    "latency_ms",
+    "subject",
+    "arm",
+    "input_data",
+    "flags",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +47,13 @@ class Plan:
     @property
     def needs_metadata(self) -> bool:
         return has_metadata(self.segments)
+
+    @property
+    def fields(self) -> Sequence[str]:
+        """The columns of the log that are counted."""
+        outputs = ["output"] if self.needs_outputs else []
+        metadata = ["metadata"] if self.needs_metadata else []
+        return [*COUNTED_FIELDS, *outputs, *metadata]
 
 
 def plan_of(version_id: int) -> Plan | None:

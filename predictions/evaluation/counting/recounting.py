@@ -1,19 +1,17 @@
 """Counts whole hours again, from their rows."""
 
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from predictions.evaluation.counting import ledger
 from predictions.evaluation.counting.following import row_of
-from predictions.evaluation.counting.hours import HOUR, hour_of
+from predictions.evaluation.counting.hours import HOUR
 from predictions.evaluation.counting.ledger import Position
-from predictions.evaluation.counting.log import PLACES, chunks, count_rows
+from predictions.evaluation.counting.log import LogColumns, chunks, count_rows
 from predictions.evaluation.counting.plans import Plan, plan_of
 from predictions.evaluation.drift.counts import Counts
 from predictions.models import HourCounts, Prediction, Reference, StaleHour
-from registry.statements import Row
 
 # Hours that follow each other are counted together, if there are no more of them, and until they
 # have this many rows.
@@ -41,34 +39,19 @@ def recount(progress: Callable[[int], object] = lambda rows: None) -> bool:
         created_at__gte=stale[0].hour,
         created_at__lt=stale[-1].hour + HOUR,
     )
-    for chunk in chunks(rows.order_by("created_at", "id")):
-        for hour, own in _by_hour(chunk):
+    for chunk in chunks(rows, fields=plan.fields):
+        for hour, own in chunk.columns.by_hour():
             if counting.rows >= MAX_ROWS and hour != counting.hour:
                 # Those before it are complete.
                 stale = [row for row in stale if row.hour < hour]
                 break
             counting.add(hour, own)
         else:
-            progress(len(chunk))
+            progress(len(chunk.columns))
             continue
         break
     _commit(start, plan, stale, counting.finish())
     return True
-
-
-def _by_hour(rows: Sequence[Row]) -> Iterator[tuple[datetime, Sequence[Row]]]:
-    """Rows in the order of time, by their hour."""
-    start = 0
-    while start < len(rows):
-        hour = hour_of(_time_of(rows[start]))
-        end = bisect_left(rows, hour + HOUR, lo=start, key=_time_of)
-        yield hour, rows[start:end]
-        start = end
-
-
-def _time_of(row: Row) -> datetime:
-    time: datetime = row[PLACES["created_at"]]
-    return time
 
 
 @dataclass(slots=True)
@@ -81,7 +64,7 @@ class _Counting:
     _totals: dict[str, Counts] = field(default_factory=dict)  # of this hour, by segment
     _complete: list[HourCounts] = field(default_factory=list)
 
-    def add(self, hour: datetime, rows: Sequence[Row]) -> None:
+    def add(self, hour: datetime, rows: LogColumns) -> None:
         if hour != self.hour:
             self.finish()
             self.hour = hour
