@@ -2,9 +2,8 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -76,9 +75,12 @@ class VariableCounts:
     @classmethod
     def sum_json(cls, size: int, documents: Sequence[dict[str, Any]]) -> "VariableCounts":
         """The sum of some counts, without an object for each."""
-        used, rows = (_chained(document[name] for document in documents) for name in _SPARSE)
+        used, rows = (
+            np.array([value for document in documents for value in document[name]], np.int64)
+            for name in _SPARSE
+        )
         bins = np.zeros(size, np.int64)
-        np.add.at(bins, used, np.array(rows, np.int64))
+        np.add.at(bins, used, rows)
         ranges = [document["range"] for document in documents if "range" in document]
         beyond = [document["beyond"] for document in documents if "beyond" in document]
         new: Counter[str] = Counter()
@@ -285,10 +287,6 @@ def _numbers(
         ]
     low, high = float(finite.min()), float(finite.max())
     return VariableCounts(rows, low, high, (beyond[0], beyond[1]))
-
-
-def _chained(lists: Iterable[list[int]]) -> list[int]:
-    return list(chain.from_iterable(lists))
 
 
 def _bounded(rows: Counter[str]) -> dict[str, int]:
