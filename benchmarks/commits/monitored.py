@@ -23,7 +23,7 @@ CONSTRAINTS = [{"min": -100.0}, {"max": 100.0, "on_violation": "flag"}]
 
 
 # A signature to register with: constraints on each feature of the model.
-SIGNATURE = json.dumps({"inputs": [{"name": "input", "constraints": CONSTRAINTS}]})
+SIGNATURE = json.dumps({"inputs": [{"name": "X", "constraints": CONSTRAINTS}]})
 
 
 def monitor(running: RunningService, model: TrainedModel) -> None:

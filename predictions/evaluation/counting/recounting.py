@@ -46,8 +46,8 @@ def recount(progress: Callable[[int], object] = lambda rows: None) -> bool:
                 stale = [row for row in stale if row.hour < hour]
                 break
             counting.add(hour, own)
+            progress(len(own))
         else:
-            progress(len(chunk.columns))
             continue
         break
     _commit(start, plan, stale, counting.finish())

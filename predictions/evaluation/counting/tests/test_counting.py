@@ -7,8 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from predictions.evaluation.counting import hours, reading
+from predictions.evaluation.counting import hours, reading, recounting
 from predictions.evaluation.counting.segments import segments_changed
+from predictions.evaluation.counting.work import count_due
 from predictions.models import CountedTo, HourCounts, Prediction, StaleHour
 from predictions.testing.counting import (
     churn,
@@ -20,7 +21,7 @@ from predictions.testing.counting import (
     set_random_reference,
     stored_counts,
 )
-from predictions.testing.rows import NOON
+from predictions.testing.rows import NOON, wait_until_followable
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -271,3 +272,16 @@ def test_a_window_is_counted_once_counting_has_passed_its_end() -> None:
 
     assert not reading.is_counted(version.pk, NOON, until)
     assert reading.is_counted(version.pk, until, until + timedelta(hours=1))
+
+
+def test_progress_tells_of_each_row_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recounting, "MAX_ROWS", 5)
+    version = churn()
+    create_random(version, 1, 60)
+    set_random_reference(version)
+    wait_until_followable()
+    reported: list[int] = []
+
+    count_due(progress=reported.append)
+
+    assert sum(reported) == 60
