@@ -17,6 +17,19 @@ from registry.signatures.signature import Signature
 
 # Of a profile with many segments and classes, the arrays may be 40 MB.
 MAX_CACHED_BYTES = 256 * 2**20
+# Of every version.
+COUNTED_FIELDS = (
+    "id",
+    "created_at",
+    "status",
+    "prediction",
+    "confidence",
+    "latency_ms",
+    "subject",
+    "arm",
+    "input_data",
+    "flags",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +49,13 @@ class Plan:
     @property
     def needs_metadata(self) -> bool:
         return has_metadata(self.segments)
+
+    @property
+    def fields(self) -> Sequence[str]:
+        """The columns of the log that are counted."""
+        outputs = ["output"] if self.needs_outputs else []
+        metadata = ["metadata"] if self.needs_metadata else []
+        return [*COUNTED_FIELDS, *outputs, *metadata]
 
 
 def plan_of(version_id: int) -> Plan | None:

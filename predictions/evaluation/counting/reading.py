@@ -1,13 +1,17 @@
 """Reads what has been counted of a window."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from itertools import islice
 
 from predictions.evaluation.counting.plans import profile_of
 from predictions.evaluation.drift.counts import Counts
 from predictions.models import HourCounts, Reference, StaleHour
+from registry.exact_json.values import JSONObject
 
-FETCHED_ROWS = 50
+# A month of many segments and features would be gigabytes.
+ADDED_ROWS = 50
 
 
 def counts_of(
@@ -22,9 +26,13 @@ def counts_of(
     rows = HourCounts.objects.filter(
         reference=reference, segment__in=list(totals), hour__gte=since, hour__lt=until
     )
-    # One by one: a month of many segments and features would be gigabytes.
-    for segment, counts in rows.values_list("segment", "counts").iterator(FETCHED_ROWS):
-        totals[segment] += Counts.from_json(profile, counts)
+    read = rows.values_list("segment", "counts").iterator(ADDED_ROWS)
+    while some := list(islice(read, ADDED_ROWS)):
+        by_segment: dict[str, list[JSONObject]] = defaultdict(list)
+        for segment, counts in some:
+            by_segment[segment].append(counts)
+        for segment, documents in by_segment.items():
+            totals[segment] += Counts.sum_json(profile, documents)
     return totals
 
 

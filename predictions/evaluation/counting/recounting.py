@@ -1,21 +1,19 @@
 """Counts whole hours again, from their rows."""
 
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from predictions.evaluation.counting import ledger
 from predictions.evaluation.counting.following import row_of
-from predictions.evaluation.counting.hours import HOUR, hour_of
+from predictions.evaluation.counting.hours import HOUR
 from predictions.evaluation.counting.ledger import Position
-from predictions.evaluation.counting.log import PLACES, chunks, count_rows
+from predictions.evaluation.counting.log import LogColumns, chunks, count_rows
 from predictions.evaluation.counting.plans import Plan, plan_of
 from predictions.evaluation.drift.counts import Counts
 from predictions.following import is_after
 from predictions.models import HourCounts, Prediction, Reference, StaleHour
 from predictions.models.predictions import PredictionQuerySet
-from registry.database.statements import Row
 
 # Hours that follow each other are counted together, if there are no more of them, and until they
 # have this many rows.
@@ -45,14 +43,14 @@ def recount(
         return True
     counting = _Counting(plan)
     rows = _rows(plan, stale).filter(start.condition())
-    for chunk in chunks(rows.order_by("created_at", "id")):
-        for hour, own in _by_hour(chunk):
+    for chunk in chunks(rows, fields=plan.fields):
+        for hour, own in chunk.columns.by_hour():
             if counting.rows >= MAX_ROWS and hour != counting.hour:
                 stale = counting.cut(stale, hour)
                 break
             counting.add(hour, own)
+            progress(len(own))
         else:
-            progress(len(chunk))
             if may_continue():
                 continue
             stale = counting.cut(stale, counting.hour)
@@ -73,7 +71,7 @@ def _rows(plan: Plan, stale: Sequence[StaleHour]) -> PredictionQuerySet:
 def _catch_up(start: Position, counting: "_Counting", stale: Sequence[StaleHour]) -> None:
     """Write what was counted up to a position, with the rows that were committed since.
 
-    Whoever follows the log leaves stale hours out, so these rows are counted here alone. They are
+    A follower of the log leaves stale hours out, so these rows are counted here alone. They are
     few, so that a count that took long is not lost because of them.
     """
     for _ in range(MAX_CATCHING_UP):
@@ -85,26 +83,11 @@ def _catch_up(start: Position, counting: "_Counting", stale: Sequence[StaleHour]
             if not (_is_in_force(counting.plan) and _are_untouched(stale)):
                 raise
         since = _rows(counting.plan, stale).filter(is_after(*start.key), end.condition())
-        for chunk in chunks(since.order_by("transaction_id", "id")):
-            for hour, own in _by_hour(sorted(chunk, key=_time_of)):
+        for chunk in chunks(since, fields=counting.plan.fields):
+            for hour, own in chunk.columns.by_hour():
                 counting.add(hour, own)
         start = end
     return _commit(start, counting.plan, stale, counting.rows_of(stale))
-
-
-def _by_hour(rows: Sequence[Row]) -> Iterator[tuple[datetime, Sequence[Row]]]:
-    """Rows in the order of time, by their hour."""
-    start = 0
-    while start < len(rows):
-        hour = hour_of(_time_of(rows[start]))
-        end = bisect_left(rows, hour + HOUR, lo=start, key=_time_of)
-        yield hour, rows[start:end]
-        start = end
-
-
-def _time_of(row: Row) -> datetime:
-    time: datetime = row[PLACES["created_at"]]
-    return time
 
 
 @dataclass(slots=True)
@@ -118,7 +101,7 @@ class _Counting:
     # As JSON, which is smaller: there may be thousands.
     _complete: dict[tuple[datetime, str], HourCounts] = field(default_factory=dict)
 
-    def add(self, hour: datetime, rows: Sequence[Row]) -> None:
+    def add(self, hour: datetime, rows: LogColumns) -> None:
         if hour != self.hour:
             self._finish()
             self.hour = hour

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from predictions.evaluation.counting import hours, plans, reading
+from predictions.evaluation.counting import hours, plans, reading, recounting
 from predictions.evaluation.counting.segments import segments_changed
+from predictions.evaluation.counting.work import count_due
 from predictions.models import CountedTo, HourCounts, Prediction, StaleHour
 from predictions.testing.counting import (
     churn,
@@ -21,7 +22,7 @@ from predictions.testing.counting import (
     set_random_reference,
     stored_counts,
 )
-from predictions.testing.rows import NOON
+from predictions.testing.rows import NOON, wait_until_followable
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -295,3 +296,16 @@ def test_profiles_are_kept_as_long_as_there_is_room(
 
     monkeypatch.setattr(plans, "_PROFILES", plans._Profiles(1))
     assert plans.profile_of(ids[0]) is plans.profile_of(ids[0])
+
+
+def test_progress_tells_of_each_row_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recounting, "MAX_ROWS", 5)
+    version = churn()
+    create_random(version, 1, 60)
+    set_random_reference(version)
+    wait_until_followable()
+    reported: list[int] = []
+
+    count_due(progress=reported.append)
+
+    assert sum(reported) == 60

@@ -187,8 +187,8 @@ def test_an_hour_that_is_marked_while_it_is_counted_stays_marked(
     rows[0].delete()
     chunks = log.chunks
 
-    def read_and_delete(*arguments: Any) -> Any:
-        yield from chunks(*arguments)
+    def read_and_delete(*arguments: Any, **options: Any) -> Any:
+        yield from chunks(*arguments, **options)
         rows[1].delete()
 
     with monkeypatch.context() as patch:
