@@ -15,7 +15,7 @@ from predictions.evaluation.drift.counts import Counts
 from predictions.following import is_after
 from predictions.models import HourCounts, Prediction, Reference, StaleHour
 from predictions.models.predictions import PredictionQuerySet
-from registry.statements import Row
+from registry.database.statements import Row
 
 # Hours that follow each other are counted together, if there are no more of them, and until they
 # have this many rows.

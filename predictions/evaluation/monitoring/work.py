@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from django.db import InterfaceError, OperationalError
-from django.utils import timezone
 
 from predictions.evaluation.monitoring.alerts import mail
 from predictions.evaluation.monitoring.alerts.announcements import QUOTING_KINDS
@@ -19,6 +18,7 @@ from predictions.evaluation.monitoring.alerts.lifecycle import (
 from predictions.evaluation.monitoring.reporting import Outdated, report
 from predictions.evaluation.monitoring.windows import Window, counted_until, due_windows
 from predictions.models import Monitor, MonitorReport
+from registry.database import clock
 from registry.work.conflicts import concerns_one_transaction, repeated
 from registry.work.recurring import Turn, recurring
 
@@ -123,7 +123,7 @@ def tidy() -> None:
 
 
 def _tidy(monitor: Monitor) -> None:
-    now = timezone.now()
+    now = clock.now()
     before = now - timedelta(days=monitor.registered_model.retention_days or 0)
     decides_from = now - WINDOWS_LOOKED_AT * timedelta(hours=monitor.window_hours)
     monitor.reports.filter(until__lt=min(before, decides_from)).delete()
