@@ -31,7 +31,7 @@ MIN_LOG_ROWS = 1000
 # More would need too much memory, and make a reference hardly better.
 MAX_ROWS = 1_000_000
 OUTCOME_ROWS = 5000
-_FIELDS = (*COUNTED_FIELDS, "output")
+_FIELDS = (*COUNTED_FIELDS, "output", "metadata")
 
 
 @dataclass(frozen=True, slots=True)

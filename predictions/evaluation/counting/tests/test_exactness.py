@@ -211,8 +211,8 @@ def test_rows_that_are_committed_during_a_long_recount_do_not_let_it_start_anew(
     following.follow()
     reads: list[int] = []
 
-    def read_while_others_write(*arguments: Any) -> Any:
-        yield from chunks(*arguments)
+    def read_while_others_write(*arguments: Any, **options: Any) -> Any:
+        yield from chunks(*arguments, **options)
         reads.append(1)
         if len(reads) <= 3:
             create_random(version, 1 + len(reads), 15, hours=2)
