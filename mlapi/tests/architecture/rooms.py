@@ -126,7 +126,7 @@ ROOMS: dict[str, set[str]] = {
     | REGISTRY
     | {"predictions.export.destinations", "predictions.export.formats"},
     "predictions.export.formats": {"predictions.export", *REGISTRY},
-    "predictions.export.destinations": set(),
+    "predictions.export.destinations": {"registry.object_storage"},
     "predictions.retention": {"predictions.evaluation.replays.report", *SERVING, *REGISTRY},
     "predictions.management": {
         "predictions",
@@ -181,10 +181,10 @@ ROOMS: dict[str, set[str]] = {
     },
     "mlapi.bodies": {"mlapi.error_format", "predictions.ndjson"},
     "mlapi.accounts": {"registry.access", "registry.models"},
-    "mlapi.configuration": {"mlapi.configuration.postgresql"},
+    "mlapi.configuration": {"mlapi.configuration.postgresql", "registry.object_storage.urls"},
     "mlapi.configuration.postgresql": {"mlapi.configuration.refusals", "registry.statements"},
     "mlapi.configuration.sqlite": {"mlapi.configuration.refusals"},
-    "mlapi.databases": {"predictions.models"},
+    "mlapi.databases": {"predictions.models", "registry.locks"},
     "mlapi.health": {
         "mlapi.configuration.refusals",
         "mlapi.databases",
@@ -219,7 +219,7 @@ ROOMS: dict[str, set[str]] = {
     "mlapi.rest": {"mlapi.error_format", "registry.exact_json", "registry.artifacts"},
     "mlapi.management": SERVING
     | REGISTRY
-    | {"mlapi.configuration", "mlapi.databases", "mlapi.server"},
+    | {"mlapi.configuration", "mlapi.databases", "mlapi.server", "registry.locks"},
     # Outside the floors: measures the service from outside.
     **BENCHMARK_ROOMS,
 }
@@ -244,5 +244,6 @@ NO_DJANGO_ROOMS = [
     "registry.artifacts.foreign",
     "registry.conversion",
     "registry.conversion.pickles",
+    "registry.object_storage",
     "predictions.evaluation.drift",
 ]

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from predictions.testing.rows import (
     make_version,
     wait_until_followable,
 )
+from registry.object_storage import client
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
@@ -115,7 +117,8 @@ def test_a_storage_that_cannot_be_reached_is_told(
     bucket: str, transactional_db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    monkeypatch.setitem(object_storage.RETRIES, "max_retries", 0)
+    impatient = replace(client.PATIENT, max_retries=0)
+    monkeypatch.setattr(object_storage, "PATIENT", impatient)
 
     with pytest.raises(CommandError, match="Cannot use s3://log/"):
         export(bucket)
