@@ -25,12 +25,12 @@ from registry.storage.cache import FileCache
 
 logger = logging.getLogger(__name__)
 
-# For questions and downloads, for which callers of a model may wait.
-IMPATIENT = Patience(max_retries=2, retry_seconds=3, connect_seconds=2, request_seconds=10)
-# For uploads, whose requests are larger.
-UPLOADING = Patience(max_retries=2, retry_seconds=3, connect_seconds=2, request_seconds=60)
-# For health checks.
+# Callers wait for all of these: for health checks, for questions without a body, for PART_BYTES,
+# and for MULTIPART_BYTES.
 PROBING = Patience(max_retries=0, retry_seconds=1, connect_seconds=2, request_seconds=3)
+ASKING = Patience(max_retries=2, retry_seconds=3, connect_seconds=2, request_seconds=5)
+DOWNLOADING = Patience(max_retries=2, retry_seconds=3, connect_seconds=2, request_seconds=10)
+UPLOADING = Patience(max_retries=2, retry_seconds=3, connect_seconds=2, request_seconds=60)
 
 # Up to this size, an object is put in one request, which holds it in memory.
 MULTIPART_BYTES = 64 * 2**20
@@ -74,7 +74,7 @@ class Bucket:
     def size(self, key: str) -> int | None:
         with self._errors():
             try:
-                return int(obstore.head(self._client(IMPATIENT), key)["size"])
+                return int(obstore.head(self._client(ASKING), key)["size"])
             except FileNotFoundError:
                 return None
 
@@ -103,7 +103,7 @@ class Bucket:
     def delete(self, key: str) -> None:
         with self._errors():
             try:
-                obstore.delete(self._client(IMPATIENT), key)
+                obstore.delete(self._client(ASKING), key)
             except FileNotFoundError:
                 return
 
@@ -124,6 +124,9 @@ class Bucket:
 
     def _create(self, path: Path, key: str, content: Content) -> bool:
         """Put the object unless there is one; return whether it was put."""
+        # Also a question that a storage that hangs does not answer, before a longer wait.
+        if self.size(key) is not None:
+            return False
         if content.size_bytes <= MULTIPART_BYTES:
             try:
                 with self._errors():
@@ -135,8 +138,6 @@ class Bucket:
                 logger.debug("%s cannot put an object only if there is none", self._url)
             else:
                 return True
-        if self.size(key) is not None:
-            return False
         # Two that do this at once put the same content.
         self._send(path, key)
         return True
@@ -171,7 +172,7 @@ class Bucket:
         if size_bytes != content.size_bytes:
             raise ArtifactDamaged(DAMAGED)
         with self._errors():
-            client = self._client(IMPATIENT)
+            client = self._client(DOWNLOADING)
         for start in range(0, size_bytes, PART_BYTES):
             length = min(PART_BYTES, size_bytes - start)
             with self._errors():

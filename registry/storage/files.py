@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError
+from django.db.models import QuerySet
 
 from registry.artifacts.errors import StorageUnavailable
 from registry.artifacts.staging import StagedFile
@@ -174,6 +175,14 @@ def remove_unheld(artifact: str) -> bool:
         store.delete(key)
         return True
     return False
+
+
+def rows_in(store: Store) -> QuerySet[ModelVersion]:
+    """The versions whose artifacts are in that store."""
+    rows = ModelVersion.objects.exclude(artifact="")
+    if isinstance(store, Folder):
+        return rows.exclude(artifact__contains="://")
+    return rows.filter(artifact__startswith=store.artifact("sha256/"))
 
 
 def is_held(artifact: str) -> bool:

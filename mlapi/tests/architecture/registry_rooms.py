@@ -139,4 +139,5 @@ REGISTRY_ROOMS: dict[str, set[str]] = {
     "registry.management": REGISTRY | {"registry.conversion", "registry.conversion.pickles"},
     "registry.migrations": {"registry.exact_json", "registry.models"},
     "registry.testing": REGISTRY | {"registry.conversion", "registry.runtimes.open_inference"},
+    "registry.testing.object_storage": {"registry.loading", "registry.storage"},
 }

@@ -225,7 +225,7 @@ ROOMS: dict[str, set[str]] = {
 }
 
 # Fixtures and fakes: only tests import them.
-TEST_ROOMS = {"registry.testing", "predictions.testing"}
+TEST_ROOMS = {"registry.testing", "registry.testing.object_storage", "predictions.testing"}
 
 # The floors from the lowest; a floor imports itself and the floors below, tests included.
 FLOORS = ["registry", "predictions", "mlapi"]
