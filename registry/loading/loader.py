@@ -39,7 +39,7 @@ from registry.runtimes.base import (
 )
 from registry.signatures.signature import Output, Signature
 from registry.storage import files
-from registry.storage.base import ArtifactDamaged
+from registry.storage.stores.base import ArtifactDamaged
 
 logger = logging.getLogger(__name__)
 

@@ -23,12 +23,12 @@ from registry.artifacts.staging import StagedFile
 from registry.locks.process_locks import LockHeld, process_lock, refuse_to_wait
 from registry.models import ModelVersion
 from registry.object_storage import urls
-from registry.storage.base import Content, Store, new_key
-from registry.storage.cache import FileCache
-from registry.storage.folder import Folder
+from registry.storage.stores.base import Content, Store, new_key
+from registry.storage.stores.cache import FileCache
+from registry.storage.stores.folder import Folder
 
 if TYPE_CHECKING:
-    from registry.storage.bucket import Bucket
+    from registry.storage.stores.bucket import Bucket
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ def bucket_at(url: str) -> "Bucket":
             if not urls.is_installed():
                 raise StorageUnavailable(urls.MISSING_PACKAGE)
             # On first use: obstore is optional.
-            module = import_module("registry.storage.bucket")
+            module = import_module("registry.storage.stores.bucket")
             _buckets[key] = module.Bucket(url, FileCache(folder, settings.ARTIFACT_CACHE_BYTES))
         return _buckets[key]
 

@@ -245,5 +245,6 @@ NO_DJANGO_ROOMS = [
     "registry.conversion",
     "registry.conversion.pickles",
     "registry.object_storage",
+    "registry.storage.stores",
     "predictions.evaluation.drift",
 ]

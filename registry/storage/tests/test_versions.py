@@ -18,7 +18,7 @@ from registry.management.reproof import reprove
 from registry.models import ModelVersion
 from registry.signatures.synthetic_rows import synthesize_arrays
 from registry.storage import files
-from registry.storage.base import Store
+from registry.storage.stores.base import Store
 from registry.testing.artifacts import Artifact
 from registry.testing.folders import files_below
 from registry.testing.object_storage.fixtures import forget_clients
@@ -90,8 +90,7 @@ def test_versions_with_the_same_content_share_an_object(
 
     empty_cache(model_path)
     assert loader.get(first.pk).version == first
-    ModelVersion.objects.filter(pk=first.pk).delete()
-    files.remove_unheld(first.artifact)
+    services.delete_version(model_id=first.pk)
     assert keys() == []
 
 
