@@ -81,7 +81,7 @@ ROOMS: dict[str, set[str]] = {
         "registry.access",
         "registry.exact_json",
         "registry.models",
-        "registry.statements",
+        "registry.database",
     },
     "predictions.serving": {
         "predictions.metrics",
@@ -182,7 +182,10 @@ ROOMS: dict[str, set[str]] = {
     "mlapi.bodies": {"mlapi.error_format", "predictions.ndjson"},
     "mlapi.accounts": {"registry.access", "registry.models"},
     "mlapi.configuration": {"mlapi.configuration.postgresql", "registry.object_storage.urls"},
-    "mlapi.configuration.postgresql": {"mlapi.configuration.refusals", "registry.statements"},
+    "mlapi.configuration.postgresql": {
+        "mlapi.configuration.refusals",
+        "registry.database.statements",
+    },
     "mlapi.configuration.sqlite": {"mlapi.configuration.refusals"},
     "mlapi.databases": {"predictions.models", "registry.locks"},
     "mlapi.health": {
@@ -196,6 +199,7 @@ ROOMS: dict[str, set[str]] = {
         "predictions.serving.recorder",
         "registry",
         "registry.access",
+        "registry.database",
         "registry.loading",
         "registry.models",
     },
