@@ -143,7 +143,7 @@ def local_file(version: ModelVersion, *, is_verified: bool = True) -> Iterator[P
 
 @contextmanager
 def placing(staged: StagedFile, suffix: str) -> Iterator[str]:
-    """Keep a staged file in the current storage; what its row will say of it.
+    """Move a staged file to the current storage; what its row will say of it.
 
     Commit the row inside the context. If an exception ends it and no row holds the file, the file
     is removed again; if the database does not respond, the file stays: a file without a row does no
@@ -210,3 +210,4 @@ def _put(store: Store, staged: StagedFile, key: str, content: Content) -> None:
         raise
     if not isinstance(store, Folder):
         bucket_at(str(store)).adopt(staged.path, key, content)
+    staged.discard()
