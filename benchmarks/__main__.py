@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn, Protocol
 
-from benchmarks import batch_copy, profiling
+from benchmarks import batch_copy, object_storage, profiling
 from benchmarks.chaos import command as chaos
 from benchmarks.commits import comparison as commits
 from benchmarks.commits import crossing
@@ -52,6 +52,7 @@ COMMANDS: dict[str, tuple[str, Command]] = {
     "alarms": ("false alarms and power of the rule for drift, beside other rules", alarms),
     "published-figures": ("compare distances and estimated quality with NannyML's", published),
     "story": ("ten days of a public data set that drifts, and what the monitor says", story),
+    "storage": ("put an artifact into object storage, and fetch it", object_storage),
     "profile": ("show where the time of a prediction goes", profiling),
 }
 

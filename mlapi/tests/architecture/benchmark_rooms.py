@@ -2,7 +2,7 @@
 
 # Rooms of the project that are measured by themselves, rather than through the service. All of them
 # can be imported without Django.
-MEASURED_DIRECTLY = {"predictions.evaluation.drift"}
+MEASURED_DIRECTLY = {"predictions.evaluation.drift", "registry.storage.stores"}
 
 BENCHMARK_ROOMS: dict[str, set[str]] = {
     "benchmarks": {
@@ -15,6 +15,7 @@ BENCHMARK_ROOMS: dict[str, set[str]] = {
         "benchmarks.monitoring",
         "benchmarks.peers",
         "benchmarks.shadowing",
+        *MEASURED_DIRECTLY,
     },
     "benchmarks.harness": set(),
     "benchmarks.commits": {
