@@ -112,6 +112,7 @@ def _installation(
         interpreter=CURRENT,
         settings={
             **store.variables,
+            "DB_POOLER": "pgbouncer",
             "MODEL_STORAGE": f"s3://{BUCKET}/replicas",
             "HEALTH_PORT": str(address.health_port),
             "PREDICTION_TIMEOUT_SECONDS": str(PREDICTION_TIMEOUT_SECONDS),
