@@ -52,10 +52,11 @@ class Result:
     moves: int
     reads_by_the_stranger: int
     keys: int
+    kills: int
     recovery_seconds: list[float]
     examples: list[str]
 
-    def targets(self, kills: int) -> list[Target]:
+    def targets(self) -> list[Target]:
         counts = {
             "acknowledged rows missing": self.lost,
             "rows that hold another request's input or answer": self.mixed,
@@ -66,7 +67,9 @@ class Result:
             "unexpected answers": self.unexpected,
         }
         zeros = [Target(name, 0, "at most", count) for name, count in counts.items()]
-        recovered = Target("replicas back", kills, "at least", len(self.recovery_seconds))
+        recovered = Target(
+            "replicas back after a kill", self.kills, "at least", len(self.recovery_seconds)
+        )
         return [*zeros, recovered]
 
 
@@ -92,8 +95,7 @@ def run(options: argparse.Namespace) -> int:
         log = schedule.Log()
         planned = schedule.actions(found, log, seconds)
         result = _observe(found, planned, log, seconds, options.rate)
-    kills = sum("killed" in action.name for action in planned)
-    targets = result.targets(kills)
+    targets = result.targets()
     _print(result, targets)
     report.write_json(
         options.json,
@@ -139,6 +141,7 @@ def _observe(
         moves=len(mover.moves) - 1,
         reads_by_the_stranger=stranger.sightings.reads,
         keys=keys.found.rounds,
+        kills=sum("killed" in action.name for action in planned),
         recovery_seconds=log.recovery_seconds,
         examples=[*sorted(seen)[:5], *stranger.sightings.examples[:5]],
     )
@@ -159,7 +162,7 @@ def _print(result: Result, targets: list[Target]) -> None:
         "moves of the alias": f"{result.moves:,}",
         "reads by another user": f"{result.reads_by_the_stranger:,}",
         "keys made and revoked": f"{result.keys:,}",
-        "kills": f"{len(result.recovery_seconds):,}",
+        "kills": f"{result.kills:,}",
         "ready again after, s (median, longest)": _recovery(result.recovery_seconds),
     }
     print(f"\n{report.table(['figure', ''], [list(row) for row in figures.items()])}\n")
