@@ -22,6 +22,7 @@ from benchmarks.harness.processes import ServerFailed
 from benchmarks.harness.service import CommandFailed
 from benchmarks.monitoring import alarms, counting, published, story
 from benchmarks.peers import comparison as peers
+from benchmarks.replicas import command as replicas
 from benchmarks.shadowing import comparison as shadowing
 
 
@@ -44,6 +45,7 @@ COMMANDS: dict[str, tuple[str, Command]] = {
     "counting": ("count a large log by the hour: rows/s, memory, a month's report", counting),
     "durability": ("kill servers and PostgreSQL: no acknowledged prediction is lost", durability),
     "chaos": ("one fault after another under load, then two at a time", chaos),
+    "replicas": ("kill replicas behind a balancer, move aliases, end the object storage", replicas),
     "soak": ("minutes of load: memory, threads, descriptors and latency stay flat", soak),
     "bystanders": ("what callers of good models notice of bad models and clients", bystanders),
     "keys": ("compare keys with tokens; check that a revocation holds at once", revocation),

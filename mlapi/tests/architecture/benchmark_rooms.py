@@ -14,6 +14,7 @@ BENCHMARK_ROOMS: dict[str, set[str]] = {
         "benchmarks.harness",
         "benchmarks.monitoring",
         "benchmarks.peers",
+        "benchmarks.replicas",
         "benchmarks.shadowing",
         *MEASURED_DIRECTLY,
     },
@@ -54,5 +55,13 @@ BENCHMARK_ROOMS: dict[str, set[str]] = {
     "benchmarks.peers": {"benchmarks.harness", "benchmarks.options", "benchmarks.report"},
     # They run in environments of their own.
     "benchmarks.peers.apps": set(),
+    "benchmarks.replicas": {
+        "benchmarks.chaos",
+        "benchmarks.harness",
+        "benchmarks.options",
+        "benchmarks.report",
+        "benchmarks.traffic",
+        "registry.testing.object_storage",
+    },
     "benchmarks.shadowing": {"benchmarks.harness", "benchmarks.options", "benchmarks.report"},
 }
