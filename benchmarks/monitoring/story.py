@@ -52,8 +52,8 @@ LABEL_DAYS = 14
 # Alerts open after two windows.
 MAX_ROLLBACK_DAY = DRIFT_DAY + 1
 MIN_FALL = 0.015
-# Three standard errors of the accuracy of 1,300 answers: those of the canary that drift, whose
-# labels come before the end.
+# Three standard errors of the accuracy of 1,300 answers. About so many of the canary's drift and
+# get labels before the end.
 MAX_ERROR = 0.025
 TRAINING_TIMEOUT_SECONDS = 600
 
