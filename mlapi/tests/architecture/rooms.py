@@ -138,6 +138,8 @@ ROOMS: dict[str, set[str]] = {
     | EXPORT
     | MONITORING
     | REGISTRY,
+    "predictions.jobs": SERVING | REGISTRY,
+    "predictions.jobs.worker": {"predictions.jobs", "predictions.metrics", *SERVING, *REGISTRY},
     "predictions.templatetags": {"predictions.models"},
     "predictions.migrations": {"predictions.models", "registry.exact_json"},
     "predictions.testing": SERVING | EVALUATION | MONITORING | REGISTRY,
