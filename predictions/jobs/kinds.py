@@ -66,6 +66,11 @@ def registered() -> list[JobKind]:
     return [_kinds[name] for name in sorted(_kinds)]
 
 
+def get(name: str) -> JobKind | None:
+    """The kind of this name; None if this release has no such kind any more."""
+    return _kinds.get(name)
+
+
 def find(name: str) -> JobKind:
     """Raises UnknownKind."""
     if name not in _kinds:

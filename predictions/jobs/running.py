@@ -1,6 +1,8 @@
 """A job in the hands of a worker: its position, its lease, and whether to go on."""
 
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID
@@ -13,19 +15,25 @@ from predictions.models.predictions import MAX_CALLERS_NAME_LENGTH, MAX_ERROR_LE
 from registry.access.accessor import Accessor
 from registry.exact_json.values import JSONObject
 
+# How often `progress` writes.
+PROGRESS_SECONDS = 1.0
 # How long after its last sign of life a worker counts as dead.
 LEASE = timedelta(seconds=60)
 
 
-class JobCancelled(Exception):
+class JobStopped(Exception):
+    """The job must not go on now. Code between the worker and `checkpoint` lets it through."""
+
+
+class JobCancelled(JobStopped):
     """Somebody has asked for the job to be cancelled: end without a result."""
 
 
-class JobTaken(Exception):
+class JobTaken(JobStopped):
     """The lease has ended, and the job may be in the hands of another worker: write nothing."""
 
 
-class JobInterrupted(Exception):
+class JobInterrupted(JobStopped):
     """The worker is stopping: the job goes on later, after its last checkpoint."""
 
 
@@ -57,6 +65,7 @@ class RunningJob:
     is_worker_stopping: Callable[[], bool] = lambda: False
     is_cancel_requested: bool = field(default=False, init=False)
     is_lost: bool = field(default=False, init=False)
+    _progress_at: float = field(default=0.0, init=False)
 
     @property
     def cursor(self) -> JSONObject | None:
@@ -106,6 +115,18 @@ class RunningJob:
             kept = errors[: max(0, MAX_JOB_ERRORS - self.job.error_count)]
             self._update(**changes)
             JobError.objects.bulk_create([_row_of(self.job, error) for error in kept])
+
+    def progress(self, rows_done: int) -> None:
+        """Say how far it is, at most once a second, where no position can be committed.
+
+        Raises nothing but database errors: a reason to stop is left to `is_stopping`.
+        """
+        if self.is_stopping() or time.monotonic() < self._progress_at:
+            return
+        self._progress_at = time.monotonic() + PROGRESS_SECONDS
+        with suppress(JobStopped):
+            # Never less: what an interrupted attempt did may have to be done again.
+            self.checkpoint(self.cursor, max(rows_done, self.rows_done))
 
     def _update(self, **changes: object) -> None:
         """Update the row while the lease is ours, and nobody has cancelled the job."""

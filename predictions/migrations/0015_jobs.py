@@ -238,7 +238,9 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(
                 condition=models.Q(
                     models.Q(("error", ""), ("result__isnull", False), ("status", "succeeded")),
-                    models.Q(models.Q(("status", "succeeded"), _negated=True), ("result__isnull", True)),
+                    models.Q(
+                        models.Q(("status", "succeeded"), _negated=True), ("result__isnull", True)
+                    ),
                     _connector="OR",
                 ),
                 name="job_succeeded_has_result",
