@@ -1,27 +1,16 @@
 """What the job endpoints accept and return."""
 
-from typing import Any
-
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
 from predictions.jobs import kinds
+from predictions.jobs.kinds import JobKind
 from predictions.jobs.visibility import may_read_parameters
 from predictions.models import MAX_JOB_KIND_LENGTH, Job, JobError
 from registry.access.accessor import Accessor
 from registry.exact_json.serializers import JSONValueField, StrictSerializer, StrictTextField
 from registry.exact_json.values import JSONObject
-
-
-class KindField(StrictTextField):
-    """The name of a kind of job; the validated value is a JobKind."""
-
-    def to_internal_value(self, data: Any) -> Any:
-        try:
-            return kinds.find(super().to_internal_value(data))
-        except kinds.UnknownKind as error:
-            raise serializers.ValidationError(str(error)) from error
 
 
 @extend_schema_field(OpenApiTypes.OBJECT)
@@ -57,8 +46,16 @@ class ParametersField(JSONValueField):
     ]
 )
 class JobRequest(StrictSerializer):
-    kind = KindField(max_length=MAX_JOB_KIND_LENGTH, help_text="What to do: see docs/jobs.md.")
+    kind = StrictTextField(
+        max_length=MAX_JOB_KIND_LENGTH, help_text="What to do."
+    )
     parameters = ParametersField(required=False, default=dict, help_text="What the kind takes.")
+
+    def validate_kind(self, value: str) -> JobKind:
+        try:
+            return kinds.find(value)
+        except kinds.UnknownKind as error:
+            raise serializers.ValidationError(str(error)) from error
 
     def validate(self, attrs: JSONObject) -> JSONObject:
         payload = attrs["kind"].parameters(data=attrs["parameters"])
