@@ -19,7 +19,7 @@ from mlapi.databases.probes import separate_connection
 from predictions.models import Prediction
 from predictions.testing.fake_models import ROW, VALUE, MakeFake, all_faces
 from predictions.testing.fake_models import fake_version as fake_version
-from registry import statements
+from registry.database import statements
 from registry.testing.databases import postgresql
 
 # Longer than a test may take.

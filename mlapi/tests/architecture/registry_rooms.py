@@ -18,6 +18,7 @@ REGISTRY = REGISTRY_WITHOUT_DJANGO | {
     "registry.aliases.approvals",
     "registry.artifacts",
     "registry.audit",
+    "registry.database",
     "registry.exact_json",
     "registry.loading",
     "registry.models",
@@ -55,10 +56,17 @@ REGISTRY_ROOMS: dict[str, set[str]] = {
     "registry.conversion": REGISTRY_WITHOUT_DJANGO | {"registry.artifacts"},
     "registry.conversion.pickles": REGISTRY_WITHOUT_DJANGO
     | {"registry.artifacts", "registry.conversion", "registry.isolation"},
-    "registry.models": {"registry.exact_json", "registry.statements"},
+    "registry.database": {"registry.metrics"},
+    "registry.models": {"registry.database", "registry.exact_json"},
     "registry.http_client": set(),
-    "registry.work": {"registry.metrics", "registry.models", "registry.readonly_admin"},
+    "registry.work": {
+        "registry.database",
+        "registry.metrics",
+        "registry.models",
+        "registry.readonly_admin",
+    },
     "registry.webhooks": {
+        "registry.database",
         "registry.access",
         "registry.exact_json",
         "registry.http_client.origins",
@@ -69,6 +77,7 @@ REGISTRY_ROOMS: dict[str, set[str]] = {
         "registry.webhooks.delivery",
     },
     "registry.webhooks.delivery": {
+        "registry.database",
         "registry.http_client",
         "registry.metrics",
         "registry.models",
@@ -82,7 +91,7 @@ REGISTRY_ROOMS: dict[str, set[str]] = {
         "registry.metrics",
         "registry.models",
         "registry.pagination",
-        "registry.statements",
+        "registry.database",
     },
     "registry.access.keys": {
         "registry.access",
@@ -104,7 +113,7 @@ REGISTRY_ROOMS: dict[str, set[str]] = {
         "registry.readonly_admin",
         "registry.serializers",
         "registry.signatures",
-        "registry.statements",
+        "registry.database",
         "registry.webhooks",
     },
     "registry.aliases.approvals": {

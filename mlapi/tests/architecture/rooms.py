@@ -91,7 +91,7 @@ ROOMS: dict[str, set[str]] = {
         "registry.access",
         "registry.exact_json",
         "registry.models",
-        "registry.statements",
+        "registry.database",
     },
     "predictions.serving": {
         "predictions.metrics",
@@ -196,7 +196,10 @@ ROOMS: dict[str, set[str]] = {
     "mlapi.bodies": {"mlapi.error_format", "predictions.ndjson"},
     "mlapi.accounts": {"registry.access", "registry.models"},
     "mlapi.configuration": {"mlapi.configuration.postgresql"},
-    "mlapi.configuration.postgresql": {"mlapi.configuration.refusals", "registry.statements"},
+    "mlapi.configuration.postgresql": {
+        "mlapi.configuration.refusals",
+        "registry.database.statements",
+    },
     "mlapi.configuration.sqlite": {"mlapi.configuration.refusals"},
     "mlapi.databases": {"predictions.models"},
     "mlapi.health": {
@@ -210,6 +213,7 @@ ROOMS: dict[str, set[str]] = {
         "predictions.serving.recorder",
         "registry",
         "registry.access",
+        "registry.database",
         "registry.loading",
         "registry.models",
     },
