@@ -329,6 +329,7 @@ SPECTACULAR_SETTINGS = {
         "RightName": "registry.models.Right",
         "PredictionStatus": "predictions.models.Prediction.Status",
         "ErasureKind": "predictions.models.Erasure.Kind",
+        "JobStatus": "predictions.models.Job.Status",
         "ReplayStatus": "predictions.models.Replay.Status",
         "ReplayResultStatus": "predictions.models.ReplayResult.Status",
         "ApprovalKind": "registry.models.AliasRequest.Kind",

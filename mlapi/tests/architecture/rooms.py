@@ -237,7 +237,7 @@ ROOMS: dict[str, set[str]] = {
     "mlapi.rest": {"mlapi.error_format", "registry.exact_json", "registry.artifacts"},
     "mlapi.management": SERVING
     | REGISTRY
-    | {"mlapi.configuration", "mlapi.databases", "mlapi.server"},
+    | {"mlapi.configuration", "mlapi.databases", "mlapi.server", "predictions.jobs"},
     # Outside the floors: measures the service from outside.
     **BENCHMARK_ROOMS,
 }
