@@ -36,15 +36,15 @@ class KindFilter(admin.SimpleListFilter):
 class JobAdmin(ReadOnlyAdmin):
     list_display = (
         "id",
-        "created_at",
         "kind",
         "model_name",
-        "status",
+        "state",
         "progress",
         "row_errors",
+        "created_at",
         "created_by",
     )
-    list_display_links = ("id", "created_at")
+    list_display_links = ("id", "kind")
     list_filter = ("status", KindFilter, "created_at")
     actions = ("cancel_jobs", "retry_jobs")
     fieldsets = (
@@ -54,8 +54,7 @@ class JobAdmin(ReadOnlyAdmin):
                 "fields": (
                     "kind",
                     "model_name",
-                    "status",
-                    "is_cancel_requested",
+                    "state",
                     "error",
                     "progress",
                     "readable_result",
@@ -82,6 +81,7 @@ class JobAdmin(ReadOnlyAdmin):
     )
 
     readonly_fields = (
+        "state",
         "progress",
         "row_errors",
         "readable_result",
@@ -107,6 +107,10 @@ class JobAdmin(ReadOnlyAdmin):
     def has_operate_permission(self, request: HttpRequest) -> bool:
         """May cancel and retry jobs."""
         return request.user.has_perm(PERMISSION_TO_CHANGE)
+
+    @admin.display(description="status")
+    def state(self, job: Job) -> str:
+        return "cancelling" if job.is_cancel_requested else job.get_status_display().lower()
 
     @admin.display(description="progress")
     def progress(self, job: Job) -> SafeString | str:

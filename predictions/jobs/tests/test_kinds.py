@@ -278,7 +278,7 @@ def test_killed_monitoring_reports_each_window_once(monkeypatch: pytest.MonkeyPa
     version = churn()
     set_random_reference(version)
     row = monitor(version, [])
-    create_random(version, 1, 60)
+    create_random(version, 1, 90, hours=60)
     wait_until_followable()
     create_job("monitoring", {"monitor_id": row.pk, "since": MIDNIGHT.isoformat()})
     kill_while_running("predictions.evaluation.monitoring.work:report", call=1, when=AFTER)
