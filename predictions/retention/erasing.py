@@ -47,6 +47,8 @@ REMAINS = (
     "Other predictions that mention the subject in their input or metadata, without naming it as"
     " their subject or reference.",
     "The audit trail, which never changes: by the pseudonym, it says who searched for the subject.",
+    "Parameters of jobs that have not ended, which may name the subject, and errors of rows of jobs"
+    " that quote it, until JOB_KEEP_DAYS after their end.",
     "Predictions of the subject that are made from now on.",
 )
 
