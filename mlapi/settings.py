@@ -7,6 +7,7 @@ from pathlib import Path
 from django.core.exceptions import ImproperlyConfigured
 
 from mlapi.configuration.databases import read_database
+from mlapi.configuration.enum_names import ENUM_NAMES
 from mlapi.configuration.environment import LOG_LEVELS, load_environment, meta_name
 from mlapi.configuration.logs import logging_config
 from mlapi.configuration.model_storage import read_model_storage
@@ -221,6 +222,9 @@ WEBHOOK_KEEP_DAYS = environment.integer("WEBHOOK_KEEP_DAYS", "30", minimum=1, ma
 # How long a move of an alias waits for the approval of another user.
 APPROVAL_HOURS = environment.integer("APPROVAL_HOURS", "168", minimum=1, maximum=8760)
 
+JOB_KEEP_DAYS = environment.integer("JOB_KEEP_DAYS", "90", minimum=1, maximum=3650)
+JOB_LOCATIONS = environment.locations("JOB_LOCATIONS")
+
 # E-mail: alerts of monitors. Nothing is sent without EMAIL_HOST.
 
 EMAIL_HOST = environment.text("EMAIL_HOST")
@@ -324,18 +328,7 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
-    # Without these, the three fields named `status` get meaningless schema names.
-    "ENUM_NAME_OVERRIDES": {
-        "RightName": "registry.models.Right",
-        "PredictionStatus": "predictions.models.Prediction.Status",
-        "ErasureKind": "predictions.models.Erasure.Kind",
-        "ReplayStatus": "predictions.models.Replay.Status",
-        "ReplayResultStatus": "predictions.models.ReplayResult.Status",
-        "ApprovalKind": "registry.models.AliasRequest.Kind",
-        "WebhookDeliveryState": "registry.models.WebhookDelivery.State",
-        "AlertSeverity": "predictions.models.Severity",
-        "MonitorReportStatus": "predictions.models.MonitorReport.Status",
-    },
+    "ENUM_NAME_OVERRIDES": ENUM_NAMES,
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "mlapi.rest.schema.document_problems",

@@ -11,6 +11,7 @@ from benchmarks.harness import models, postgresql
 from benchmarks.harness.client import Client
 from benchmarks.harness.environments import CURRENT
 from benchmarks.harness.models import TrainedModel
+from benchmarks.harness.object_storage import BUCKET, ObjectStorage, object_storage
 from benchmarks.harness.postgresql import PostgreSQL
 from benchmarks.harness.processes import free_port
 from benchmarks.harness.service import MODELS, Installation
@@ -18,7 +19,6 @@ from benchmarks.replicas import network
 from benchmarks.replicas.network import Address
 from benchmarks.traffic.clients import Subject
 from benchmarks.traffic.supervision import SupervisedService
-from registry.testing.object_storage.server import BUCKET, S3Server, s3_server
 
 DATABASE = "benchmark_replicas"
 MODEL = "iris"
@@ -42,7 +42,7 @@ class Cluster:
     replicas: Sequence[SupervisedService]
     database: PostgreSQL
     database_url: str
-    store: S3Server
+    store: ObjectStorage
     model: TrainedModel
     headers: dict[str, str]
 
@@ -71,7 +71,7 @@ def cluster(*, n_replicas: int, workers: int, haproxy: str, pgbouncer: str) -> I
         database.recreate(DATABASE)
         pooler_port = stack.enter_context(network.pooler(pgbouncer, database))
         (folder / "store").mkdir()
-        store = stack.enter_context(s3_server(folder / "store"))
+        store = stack.enter_context(object_storage(folder / "store"))
         url = f"postgresql://postgres@127.0.0.1:{pooler_port}/{DATABASE}"
         model = models.load(MODEL, CURRENT)
         addresses = [Address(free_port(), free_port()) for _ in range(n_replicas)]
@@ -104,7 +104,7 @@ def cluster(*, n_replicas: int, workers: int, haproxy: str, pgbouncer: str) -> I
 
 
 def _installation(
-    folder: Path, database_url: str, store: S3Server, address: Address
+    folder: Path, database_url: str, store: ObjectStorage, address: Address
 ) -> Installation:
     return Installation(
         database_url,

@@ -125,7 +125,6 @@ def _observe(
         time.sleep(CALM_SECONDS)
     recorded = balance(found.database_url, last_id, traffic.events)
     unexpected = [event for event in traffic.events if not _is_allowed(event)]
-    seen = {f"{event.kind}: {event.status} {event.detail}" for event in unexpected}
     return Result(
         requests=len(traffic.events) + len(callers.answers),
         statuses=count_statuses(traffic.events),
@@ -143,8 +142,13 @@ def _observe(
         keys=keys.found.rounds,
         kills=sum("killed" in action.name for action in planned),
         recovery_seconds=log.recovery_seconds,
-        examples=[*sorted(seen)[:5], *stranger.sightings.examples[:5]],
+        examples=[*_texts(unexpected), *stranger.sightings.examples[:5]],
     )
+
+
+def _texts(events: list[Event]) -> list[str]:
+    """Some of the events in words, each kind once."""
+    return sorted({f"{event.kind}: {event.status} {event.detail}" for event in events})[:5]
 
 
 def _is_allowed(event: Event) -> bool:

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from signal import SIGCONT, SIGSTOP, Signals
 
 from benchmarks.replicas.cluster import Cluster
 
@@ -38,9 +37,10 @@ def actions(cluster: Cluster, log: Log, seconds: float) -> list[Action]:
     planned = [*_kills(cluster, log, seconds), *_restarts(cluster, seconds)]
     down_seconds = min(STORE_DOWN_SECONDS, seconds / 5)
     down_at = STORE_DOWN_AT * seconds
-    stop, go_on = (partial(_signal, cluster, number) for number in (SIGSTOP, SIGCONT))
-    planned.append(Action(down_at, "the object storage answers nothing", stop))
-    planned.append(Action(down_at + down_seconds, "the object storage answers again", go_on))
+    planned += [
+        Action(down_at, "the object storage answers nothing", cluster.store.pause),
+        Action(down_at + down_seconds, "the object storage answers again", cluster.store.resume),
+    ]
     return sorted(planned, key=lambda action: action.at_seconds)
 
 
@@ -54,10 +54,6 @@ def run(planned: list[Action], log: Log, seconds: float) -> None:
         log.done.append(f"{elapsed:5.0f} s: {action.name}")
         print(log.done[-1], flush=True)
     time.sleep(max(0.0, began_at + seconds - time.monotonic()))
-
-
-def _signal(cluster: Cluster, number: Signals) -> None:
-    cluster.store.process.send_signal(number)
 
 
 def _kills(cluster: Cluster, log: Log, seconds: float) -> Iterator[Action]:

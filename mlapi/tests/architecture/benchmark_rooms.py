@@ -61,7 +61,6 @@ BENCHMARK_ROOMS: dict[str, set[str]] = {
         "benchmarks.options",
         "benchmarks.report",
         "benchmarks.traffic",
-        "registry.testing.object_storage",
     },
     "benchmarks.shadowing": {"benchmarks.harness", "benchmarks.options", "benchmarks.report"},
 }

@@ -41,6 +41,9 @@ MONITORING = COUNTING | {
     "predictions.evaluation.monitoring.alerts",
 }
 
+# What rooms with a kind of job need to declare it.
+JOBS = {"predictions.jobs"}
+
 EXPORT = {"predictions.export", "predictions.export.destinations", "predictions.export.formats"}
 
 ROOMS: dict[str, set[str]] = {
@@ -64,6 +67,13 @@ ROOMS: dict[str, set[str]] = {
         "predictions.evaluation.references.scoring",
         "predictions.evaluation.replays.admin",
         "predictions.evaluation.replays.announcements",
+        "predictions.evaluation.counting.jobs",
+        "predictions.evaluation.monitoring.jobs",
+        "predictions.evaluation.replays.jobs",
+        "predictions.export.jobs",
+        "predictions.jobs",
+        "predictions.jobs.worker",
+        "predictions.retention.jobs",
         "predictions.models",
         "predictions.retention.admin",
         "predictions.retention.work",
@@ -106,7 +116,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "predictions.evaluation.outcomes": SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.quality": SERVING | EVALUATION | REGISTRY,
-    "predictions.evaluation.replays": SERVING | EVALUATION | REGISTRY,
+    "predictions.evaluation.replays": JOBS | SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.promotion": MONITORING | SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.drift": {
         "predictions.evaluation.figures",
@@ -118,20 +128,21 @@ ROOMS: dict[str, set[str]] = {
         "registry.exact_json",
         "registry.signatures",
     },
-    "predictions.evaluation.counting": COUNTING | SERVING | EVALUATION | REGISTRY,
-    "predictions.evaluation.monitoring": MONITORING | SERVING | EVALUATION | REGISTRY,
+    "predictions.evaluation.counting": JOBS | COUNTING | SERVING | EVALUATION | REGISTRY,
+    "predictions.evaluation.monitoring": JOBS | MONITORING | SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.monitoring.pages": MONITORING | SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.monitoring.alerts": MONITORING | SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.explanations": SERVING
     | EVALUATION
     | REGISTRY
     | {"predictions.evaluation.references"},
-    "predictions.export": SERVING
+    "predictions.export": JOBS
+    | SERVING
     | REGISTRY
     | {"predictions.export.destinations", "predictions.export.formats"},
     "predictions.export.formats": {"predictions.export", *REGISTRY},
     "predictions.export.destinations": {"registry.object_storage"},
-    "predictions.retention": {"predictions.evaluation.replays.report", *SERVING, *REGISTRY},
+    "predictions.retention": {"predictions.evaluation.replays.report", *JOBS, *SERVING, *REGISTRY},
     "predictions.management": {
         "predictions",
         "predictions.retention",
@@ -142,6 +153,8 @@ ROOMS: dict[str, set[str]] = {
     | EXPORT
     | MONITORING
     | REGISTRY,
+    "predictions.jobs": SERVING | REGISTRY,
+    "predictions.jobs.worker": {"predictions.jobs", "predictions.metrics", *SERVING, *REGISTRY},
     "predictions.templatetags": {"predictions.models"},
     "predictions.migrations": {"predictions.models", "registry.exact_json"},
     "predictions.testing": SERVING | EVALUATION | MONITORING | REGISTRY,
@@ -160,6 +173,7 @@ ROOMS: dict[str, set[str]] = {
         "predictions",
         "predictions.evaluation.explanations",
         "predictions.kserve_v1",
+        "predictions.jobs",
         "predictions.mlflow",
         "predictions.open_inference",
         "predictions.retention",
@@ -227,7 +241,8 @@ ROOMS: dict[str, set[str]] = {
     "mlapi.rest": {"mlapi.error_format", "registry.exact_json", "registry.artifacts"},
     "mlapi.management": SERVING
     | REGISTRY
-    | {"mlapi.configuration", "mlapi.databases", "mlapi.server", "registry.locks"},
+    | {"mlapi.configuration", "mlapi.databases", "mlapi.server"}
+    | {"predictions.jobs", "registry.locks"},
     # Outside the floors: measures the service from outside.
     **BENCHMARK_ROOMS,
 }
