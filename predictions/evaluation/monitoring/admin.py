@@ -9,8 +9,8 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from predictions.evaluation.monitoring import changes
-from predictions.evaluation.monitoring.baselines import notes_of
 from predictions.evaluation.monitoring.forms import FIELDS, MonitorForm
+from predictions.evaluation.monitoring.segments import notes_of
 from predictions.models import Monitor, MonitorReport
 from registry.access.accessor import Accessor
 from registry.models import ModelVersion

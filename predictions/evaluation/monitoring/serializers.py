@@ -7,10 +7,10 @@ from django.conf import settings
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from predictions.evaluation.monitoring.baselines import notes_of
 from predictions.evaluation.monitoring.segments import (
     MAX_SEGMENTS,
     InvalidSegments,
+    notes_of,
     parse_segments,
 )
 from predictions.models import (

@@ -11,7 +11,7 @@ from predictions.evaluation.counting import segments
 from predictions.evaluation.counting.plans import profile_of
 from predictions.evaluation.counting.segments import Segment, expand, key_of
 from predictions.evaluation.monitoring import work
-from predictions.evaluation.monitoring.baselines import MAX_NOTES, notes_of
+from predictions.evaluation.monitoring.segments import MAX_NOTES, notes_of
 from predictions.evaluation.references import services
 from predictions.evaluation.references.building import ComparedVersion
 from predictions.evaluation.references.services import Source
