@@ -42,6 +42,8 @@ def archive_to(address: str) -> Archive | None:
         with _failures(partition):
             for month, end in _months(*partition.times()):
                 within = rows.filter(created_at__gte=month, created_at__lt=end)
+                if not within.exists():
+                    continue
                 folder = f"partition={partition.name}/year={month.year}/month={month.month:02}"
                 place = _open(f"{address.rstrip('/')}/{folder}")
                 with place.lock():

@@ -119,7 +119,7 @@ def test_a_partition_is_kept_for_a_held_shadow_in_another_one(log: list[Predicti
 
 
 def test_a_partition_with_rows_that_are_not_due_is_kept(log: list[Prediction]) -> None:
-    other = make_version(None, "kept for ever")
+    other = make_version(None, "kept")
     Prediction.objects.filter(pk=log[3].pk).update(model=other)
 
     assert partitions.drop_due(past_retention()) == 0
