@@ -31,7 +31,8 @@ class Move:
         return (
             f"{self.rows:,} rows converted in {self.seconds:.1f} s under {self.requests:,}"
             f" requests: {failed.strip()}, {self.created:,} predictions, {self.lost} lost;"
-            f" the slowest took {self.slowest_before:.0f} ms before and {self.slowest_during:.0f} ms meanwhile"
+            f" the slowest took {self.slowest_before:.0f} ms before and"
+            f" {self.slowest_during:.0f} ms meanwhile"
         )
 
 
