@@ -42,7 +42,7 @@ def own_database(transactional_db: None) -> Iterator[None]:
 
 def _recreate(template: str | None) -> None:
     """Replace the copy by another one; without a template, by none."""
-    with connection._nodb_cursor() as cursor:  # type: ignore[attr-defined]
+    with connection._nodb_cursor() as cursor:
         cursor.execute(f"DROP DATABASE IF EXISTS {NAME} WITH (FORCE)")
         if template is not None:
             cursor.execute(f'CREATE DATABASE {NAME} TEMPLATE "{template}"')

@@ -13,6 +13,7 @@ from predictions.serving import recorder
 from predictions.serving.guards import CallerInactive
 from predictions.serving.idempotency import Claim
 from predictions.serving.records import Record
+from registry import statements
 from registry.models import ModelNotFound, ModelVersion
 from registry.testing.databases import postgresql
 
@@ -182,11 +183,14 @@ def test_the_rows_of_a_batch_are_read_back_unchanged(
         make_record(version, n, reference=f"r{n}", flags=flags[n % 2], latency_ms=n / 8, **shared)
         for n in range(count)
     ]
-    sent = []
-    fetch = recorder.statements.fetch
-    monkeypatch.setattr(
-        recorder.statements, "fetch", lambda *call: sent.append(call[1]) or fetch(*call)
-    )
+    sent: list[Any] = []
+    fetch = statements.fetch
+
+    def fetch_and_note(statement: str, parameters: Any) -> list[statements.Row]:
+        sent.append(parameters)
+        return fetch(statement, parameters)
+
+    monkeypatch.setattr(statements, "fetch", fetch_and_note)
 
     recorder.record_all(rows)
 
@@ -202,7 +206,8 @@ def test_the_rows_of_a_batch_are_read_back_unchanged(
 def test_a_batch_is_refused_as_a_whole(version: ModelVersion, user: User, name: str) -> None:
     created_at = timezone.now()
     rows = [make_record(version, n, user_id=user.pk, created_at=created_at) for n in range(50)]
-    {"version": version, "user": user}[name].__class__.objects.update(is_active=False)
+    changed = ModelVersion.objects if name == "version" else User.objects
+    changed.update(is_active=False)
 
     with pytest.raises((ModelNotFound, CallerInactive)):
         recorder.record_all(rows)
