@@ -21,6 +21,7 @@ from benchmarks.harness.load import HOW_TO_GET_WRK, WrkMissing
 from benchmarks.harness.processes import ServerFailed
 from benchmarks.harness.service import CommandFailed
 from benchmarks.monitoring import alarms, counting, published, story
+from benchmarks.partitions import comparison as partitions
 from benchmarks.peers import comparison as peers
 from benchmarks.replicas import command as replicas
 from benchmarks.shadowing import comparison as shadowing
@@ -41,6 +42,7 @@ COMMANDS: dict[str, tuple[str, Command]] = {
     "files": ("list the project's files that one POST of a prediction runs through", crossing),
     "copy": ("compare a recorded batch with PostgreSQL's COPY of the same rows", batch_copy),
     "depth": ("time lists, single reads and writes at ten million rows", depth),
+    "partitions": ("compare the log in partitions with a plain table; convert one", partitions),
     "exporting": ("export a large log twice: rows/s, memory and equal digests", exporting),
     "counting": ("count a large log by the hour: rows/s, memory, a month's report", counting),
     "durability": ("kill servers and PostgreSQL: no acknowledged prediction is lost", durability),

@@ -122,6 +122,8 @@ MAX_REFERENCE_ROWS = environment.integer(
 )
 MAX_NDJSON_BYTES = environment.integer("MAX_NDJSON_BYTES", str(2**28), minimum=1024)
 IDEMPOTENCY_KEY_HOURS = environment.integer("IDEMPOTENCY_KEY_HOURS", "24", minimum=1, maximum=8760)
+RETENTION_GRACE_DAYS = environment.integer("RETENTION_GRACE_DAYS", "0", maximum=3650)
+RETENTION_ARCHIVE = environment.text("RETENTION_ARCHIVE")
 PREDICTION_TIMEOUT_SECONDS = environment.integer(
     "PREDICTION_TIMEOUT_SECONDS", "30", minimum=1, maximum=86_400
 )

@@ -13,6 +13,7 @@ BENCHMARK_ROOMS: dict[str, set[str]] = {
         "benchmarks.endurance",
         "benchmarks.harness",
         "benchmarks.monitoring",
+        "benchmarks.partitions",
         "benchmarks.peers",
         "benchmarks.replicas",
         "benchmarks.shadowing",
@@ -43,6 +44,12 @@ BENCHMARK_ROOMS: dict[str, set[str]] = {
     },
     "benchmarks.consistency": {"benchmarks.harness", "benchmarks.options", "benchmarks.report"},
     "benchmarks.depth": {"benchmarks.harness", "benchmarks.options", "benchmarks.report"},
+    "benchmarks.partitions": {
+        "benchmarks.depth",
+        "benchmarks.harness",
+        "benchmarks.options",
+        "benchmarks.report",
+    },
     "benchmarks.monitoring": {
         "benchmarks.depth",
         "benchmarks.harness",
