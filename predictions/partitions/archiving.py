@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db.models import Count, Sum
 
 from predictions.export import runner
-from predictions.export.destinations import SCHEMES, open_destination
+from predictions.export.destinations import open_destination
 from predictions.export.destinations.base import Destination, DestinationUnavailable
 from predictions.export.formats import FormatUnavailable
 from predictions.following import LogRestored
@@ -20,6 +20,7 @@ from predictions.models.predictions import PredictionQuerySet
 from predictions.partitions.catalog import Partition
 from predictions.partitions.errors import ArchiveFailed
 from registry.exact_json.values import JSONObject
+from registry.object_storage import urls
 
 PART_ROWS = 1_000_000
 # For transactions that are open.
@@ -81,7 +82,7 @@ def _months(
 
 
 def _open(address: str) -> Destination:
-    if not address.startswith(SCHEMES):
+    if not urls.is_url(address):
         Path(address).parent.mkdir(parents=True, exist_ok=True)
     return open_destination(address)
 
