@@ -46,8 +46,8 @@ def run(options: argparse.Namespace) -> int:
         try:
             with _served(database, Path(folder), options.rows) as sides:
                 times = _compare(sides, options.rows, options.repeat)
-                installations = [side.installation for side in sides]
-            months = _remove_month(*installations, options.rows)
+                plain, partitioned = (side.installation for side in sides)
+            months = _remove_month(plain, partitioned, options.rows)
             for name in NAMES:
                 database.drop(name)
             moved_rows = min(options.moved_rows, options.rows)
