@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from predictions.evaluation.figures import percent
 from predictions.evaluation.replays import runner
 from predictions.evaluation.replays.plan import Plan
 from predictions.models import Prediction
@@ -35,7 +36,7 @@ def test_a_replay_shows_its_figures_and_links_its_worst_rows(
     response = admin_client.get(f"{URL}{replay.pk}/change/")
     page = text_of(response)
 
-    assert f"{replay.report['agreement']:.2%}" in page
+    assert percent(replay.report["agreement"], 2) in page
     assert page.count('<figure class="chart">') == 2
     for row in (*replay.report["worst"], *replay.report["unanswered"]):
         assert f'/admin/predictions/prediction/{row["prediction_id"]}/change/"' in page

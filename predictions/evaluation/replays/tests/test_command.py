@@ -8,6 +8,7 @@ import pytest
 from django.conf import LazySettings
 from django.core.management import CommandError, call_command
 
+from predictions.evaluation.figures import percent
 from predictions.evaluation.replays import plan, runner
 from predictions.models import Prediction, Replay, ReplayResult
 from predictions.testing.replays import coarse as coarse
@@ -32,7 +33,8 @@ def test_the_command_runs_a_replay_and_prints_the_figures(
     report = Replay.objects.get().report
     assert report is not None
     assert re.search(r"\n15 rows in \d+\.\d s, [\d,]+ rows/s\n", output)
-    assert re.search(rf"\nagreement +{report['agreement']:.4%} \(95 % interval", output)
+    agreement = percent(report["agreement"], 4)
+    assert re.search(rf"\nagreement +{agreement} \(95 % interval", output)
     assert f"prediction {report['worst'][0]['prediction_id']}" in output
 
 
