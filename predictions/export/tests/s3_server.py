@@ -27,6 +27,8 @@ def s3_server(folder: Path) -> Iterator[dict[str, str]]:
     command = [str(PROGRAM), "server", "-s3", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
     command += [f"-dir={folder}", "-master.telemetry=false", "-master.volumeSizeLimitMB=64"]
     command += [f"-{name}.port={port}" for name, port in ports.items()]
+    # Otherwise a second server on this machine ends, because these ports are taken.
+    command += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             command, env={**os.environ, **keys}, stdout=log, stderr=subprocess.STDOUT, cwd=folder
