@@ -148,13 +148,14 @@ def _remove_month(plain: Installation, partitioned: Installation, rows: int) -> 
     count = round(filling.PARTITIONS * filling.DAYS_OF_MONTH / filling.DAYS)
     end_id = count * width
     with psycopg.connect(plain.database_url, autocommit=True) as connection:
-        found = connection.execute("SELECT created_at FROM predictions WHERE id = %s", [end_id])
-        row = found.fetchone()
-        assert row is not None
         started = time.perf_counter()
         connection.execute("DELETE FROM predictions WHERE id < %s", [end_id])
         connection.execute("VACUUM predictions")
         deleting = time.perf_counter() - started
+    with psycopg.connect(partitioned.database_url) as connection:
+        first_kept = "SELECT created_at FROM predictions WHERE id = %s"
+        row = connection.execute(first_kept, [end_id]).fetchone()
+    assert row is not None
     started = time.perf_counter()
     partitioned.manage("prune_predictions", "--before", row[0].isoformat(), "--yes")
     dropping = time.perf_counter() - started

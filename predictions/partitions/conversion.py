@@ -9,17 +9,20 @@ there, so that a conversion that was interrupted is continued by the next one.
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from django.db import connection
 
 from predictions.partitions import structure
 from predictions.partitions.catalog import TABLE, Partition, find_layout
+from predictions.partitions.discarding import discard_leftovers, leftover
 from predictions.partitions.errors import ConversionRefused
 from predictions.partitions.growth import DEFAULT_ROWS, create_ahead, partition_name
-from predictions.partitions.locking import attempt, exclusively, execute
+from predictions.partitions.locking import attempt, exclusively, execute, execute_all
 from predictions.partitions.structure import ForeignKey
 
 BOUND = "predictions_partition_bound"
+NUMBERS = "predictions_partition_numbers"
 
 Report = Callable[[str], object]
 
@@ -37,7 +40,7 @@ def convert(rows_per_partition: int | None = None, report: Report = lambda step:
             try:
                 end_id = _prove_bound(rows_per_partition or DEFAULT_ROWS, report)
                 report("the table becomes the first partition")
-                attempt(lambda: _switch(end_id))
+                attempt(lambda: _switch(end_id), tables=_tables())
             finally:
                 # Without the switch, rows beyond the bound would be refused.
                 _drop_bound()
@@ -47,17 +50,34 @@ def convert(rows_per_partition: int | None = None, report: Report = lambda step:
 
 
 def finish(report: Report = lambda step: None) -> bool:
-    """Validate the foreign keys that the switch has left unvalidated; whether there were any."""
+    """Validate the foreign keys that the switch has left unvalidated, and give the table those that
+    only its first partition has; whether there were any.
+    """
+    discard_leftovers()
     has_validated = _validate_foreign_keys(report)
     layout = find_layout(connection)
-    names = {partition.name for partition in layout.partitions} if layout else set()
-    of_partitions = [key for key in structure.foreign_keys(TABLE) if key.table in names]
-    if not of_partitions:
+    if layout is None or not layout.partitions:
         return has_validated
-    # A table inherits no foreign key from its partitions, but adopts those that are the same.
-    key = replace(of_partitions[0], table=TABLE)
-    attempt(lambda: _add_foreign_key(key))
-    return True
+    first = layout.partitions[0].name
+    keys = [key for key in structure.foreign_keys(first) if key.table == first]
+    for key in keys:
+        attempt(partial(_adopt, key))
+    return has_validated or bool(keys)
+
+
+def _adopt(key: ForeignKey) -> None:
+    """In a transaction: give the table a foreign key, of which its partition's becomes a part.
+
+    For that, PostgreSQL locks the referenced table as for DROP. It is locked first, as by the
+    statement that records predictions: in the other order they would wait for each other.
+    """
+    execute_all(
+        [
+            f"LOCK TABLE ONLY {key.referenced} IN ACCESS EXCLUSIVE MODE",
+            f"LOCK TABLE ONLY {TABLE} IN SHARE ROW EXCLUSIVE MODE",
+            _add_foreign_key(replace(key, table=TABLE)),
+        ]
+    )
 
 
 def revert(report: Report = lambda step: None) -> None:
@@ -76,7 +96,8 @@ def revert(report: Report = lambda step: None) -> None:
                 " restore its rows into a plain one."
             )
         report("the first partition becomes the table")
-        attempt(lambda: _switch_back(first, others))
+        attempt(lambda: _switch_back(first, others), tables=[first.name])
+        discard_leftovers()
         _validate_foreign_keys(report)
 
 
@@ -108,11 +129,8 @@ def _prove_bound(rows: int, report: Report) -> int:
     """
     _drop_bound()
     end_id = -(-(_last_id() + rows // 2 + 1) // rows) * rows
-    attempt(
-        lambda: execute(
-            f"ALTER TABLE {TABLE} ADD CONSTRAINT {BOUND} CHECK (id < {end_id}) NOT VALID"
-        )
-    )
+    add = f"ALTER TABLE {TABLE} ADD CONSTRAINT {BOUND} CHECK (id < {end_id}) NOT VALID"
+    attempt(lambda: execute(add), tables=[TABLE])
     report(f"all ids are checked to be below {end_id}")
     execute(f"ALTER TABLE {TABLE} VALIDATE CONSTRAINT {BOUND}")
     return end_id
@@ -124,104 +142,113 @@ def _drop_bound() -> None:
         [TABLE, BOUND],
     )
     if has_bound:
-        attempt(lambda: execute(f"ALTER TABLE {TABLE} DROP CONSTRAINT IF EXISTS {BOUND}"))
+        drop = f"ALTER TABLE {TABLE} DROP CONSTRAINT IF EXISTS {BOUND}"
+        attempt(lambda: execute(drop), tables=[TABLE])
 
 
 def _switch(end_id: int) -> None:
     """In a transaction: put a partitioned table in the place of the table, which becomes its first
     partition.
+
+    It keeps its foreign keys to other tables, which are given to the new one later: those tables
+    would have to be locked, too. Everything is sent at once, so that the locks are not held while
+    this process waits for the processor.
     """
-    first = partition_name(None)
-    own, incoming = _lock_with_related()
+    first, incoming = partition_name(None), _incoming_keys()
     indexes, triggers = structure.indexes(TABLE), structure.triggers(TABLE)
-    details, primary_key = structure.Details.of(TABLE), structure.primary_key(TABLE)
-    for key in incoming:
-        execute(f"ALTER TABLE {key.table} DROP CONSTRAINT {key.name}")
-    for trigger in triggers:
-        execute(f"DROP TRIGGER {trigger.name} ON {TABLE}")
-    _rename(TABLE, first, primary_key, f"{first}_pkey")
-    for index in indexes:
-        execute(f"ALTER INDEX {index.name} RENAME TO {index.name_in(first)}")
-    execute(
-        f"CREATE TABLE {TABLE} (LIKE {first} INCLUDING ALL EXCLUDING INDEXES EXCLUDING IDENTITY)"
-        " PARTITION BY RANGE (id)"
+    primary_key = structure.primary_key(TABLE)
+    # Before PostgreSQL 18, a partitioned table cannot have a key that is not validated.
+    unvalidated = [
+        replace(key, table=first if key.table == TABLE else key.table) for key in incoming
+    ]
+    execute_all(
+        [
+            *_locks(incoming),
+            *(f"ALTER TABLE {key.table} DROP CONSTRAINT {key.name}" for key in incoming),
+            *(f"DROP TRIGGER {trigger.name} ON {TABLE}" for trigger in triggers),
+            *_renames(TABLE, first, primary_key, f"{first}_pkey"),
+            *(f"ALTER INDEX {index.name} RENAME TO {index.name_in(first)}" for index in indexes),
+            f"CREATE TABLE {TABLE} (LIKE {first} INCLUDING ALL EXCLUDING INDEXES"
+            " EXCLUDING IDENTITY) PARTITION BY RANGE (id)",
+            f"ALTER TABLE {TABLE} DROP CONSTRAINT {BOUND}",
+            *structure.Details.of(TABLE).statements(TABLE),
+            *_move_numbers(first, TABLE),
+            f"ALTER TABLE {TABLE} ADD CONSTRAINT {primary_key} PRIMARY KEY (id)",
+            # Instant on the empty table; attaching finds the same ones of the partition.
+            *(statement for index in indexes for statement in index.statements()),
+            # No scan: the constraint that was validated proves that all ids fit.
+            f"ALTER TABLE {TABLE} ATTACH PARTITION {first}"
+            f" FOR VALUES FROM (MINVALUE) TO ({end_id})",
+            f"ALTER TABLE {first} DROP CONSTRAINT {BOUND}",
+            *(f"{_add_foreign_key(key)} NOT VALID" for key in unvalidated),
+            *(statement for trigger in triggers for statement in trigger.statements(TABLE)),
+        ]
     )
-    execute(f"ALTER TABLE {TABLE} DROP CONSTRAINT {BOUND}")
-    details.give(TABLE)
-    _move_numbers(first, TABLE)
-    execute(f"ALTER TABLE {TABLE} ADD CONSTRAINT {primary_key} PRIMARY KEY (id)")
-    # Instant on the empty table; attaching finds the same ones of the partition.
-    for index in indexes:
-        index.create()
-    for key in own:
-        _add_foreign_key(key)
-    # No scan: the constraint that was validated proves that all ids fit.
-    execute(
-        f"ALTER TABLE {TABLE} ATTACH PARTITION {first} FOR VALUES FROM (MINVALUE) TO ({end_id})"
-    )
-    execute(f"ALTER TABLE {first} DROP CONSTRAINT {BOUND}")
-    for key in incoming:
-        # Before PostgreSQL 18, a partitioned table cannot have a key that is not validated.
-        table = first if key.table == TABLE else key.table
-        _add_foreign_key(replace(key, table=table), " NOT VALID")
-    for trigger in triggers:
-        trigger.create(TABLE)
 
 
 def _switch_back(first: Partition, others: Sequence[Partition]) -> None:
     """In a transaction: put the first partition in the place of the table."""
-    _, incoming = _lock_with_related()
+    partitions = {partition.name for partition in (first, *others)}
+    incoming = [key for key in _incoming_keys() if key.table not in partitions]
+    execute_all(_locks(incoming))
     for partition in others:
-        if execute(f"SELECT 1 FROM {partition.name} LIMIT 1"):  # noqa: S608 -- a name of the catalog
+        if partition.times() != (None, None):
             raise ConversionRefused(f"The partition {partition.name} has got rows meanwhile.")
-    names = {partition.name for partition in (first, *others)}
     indexes, triggers = structure.indexes(TABLE), structure.triggers(TABLE)
-    details, primary_key = structure.Details.of(TABLE), structure.primary_key(TABLE)
-    for key in incoming:
-        if key.table not in names:
-            execute(f"ALTER TABLE {key.table} DROP CONSTRAINT {key.name}")
-    execute(f"ALTER TABLE {TABLE} DETACH PARTITION {first.name}")
-    _move_numbers(TABLE, first.name)
-    execute(f"DROP TABLE {TABLE}")
-    _rename(first.name, TABLE, structure.primary_key(first.name), primary_key)
-    for index in indexes:
-        execute(f"ALTER INDEX {index.name_in(first.name)} RENAME TO {index.name}")
-    details.give(TABLE)
-    for key in incoming:
-        if key.table not in names:
-            _add_foreign_key(key, " NOT VALID")
-    for trigger in triggers:
-        trigger.create(TABLE)
+    primary_key, own_key = structure.primary_key(TABLE), structure.primary_key(first.name)
+    details, old = structure.Details.of(TABLE), leftover("table")
+    execute_all(
+        [
+            *(f"ALTER TABLE {key.table} DROP CONSTRAINT {key.name}" for key in incoming),
+            f"ALTER TABLE {TABLE} DETACH PARTITION {first.name}",
+            *_move_numbers(TABLE, first.name),
+            *_renames(TABLE, old, primary_key, f"{old}_pkey"),
+            *(f"ALTER INDEX {index.name} RENAME TO {index.name_in(old)}" for index in indexes),
+            *_renames(first.name, TABLE, own_key, primary_key),
+            *(
+                f"ALTER INDEX {index.name_in(first.name)} RENAME TO {index.name}"
+                for index in indexes
+            ),
+            *details.statements(TABLE),
+            *(f"{_add_foreign_key(key)} NOT VALID" for key in incoming),
+            *(statement for trigger in triggers for statement in trigger.statements(TABLE)),
+        ]
+    )
 
 
-def _lock_with_related() -> tuple[Sequence[ForeignKey], Sequence[ForeignKey]]:
-    """Lock the table and those that its foreign keys connect it with; its keys to other tables, and
-    the keys that refer to it.
+def _tables() -> list[str]:
+    """The table, and those whose foreign keys refer to it."""
+    return sorted({key.table for key in _incoming_keys()} | {TABLE})
 
-    The table itself is locked last: its writers wait for nothing but it.
+
+def _incoming_keys() -> list[ForeignKey]:
+    """The foreign keys that refer to the table."""
+    return [key for key in structure.foreign_keys(TABLE) if key.referenced == TABLE]
+
+
+def _locks(incoming: Sequence[ForeignKey]) -> list[str]:
+    """Lock the table and those that refer to it.
+
+    The table itself comes last: its writers wait for nothing but it.
     """
-    keys = structure.foreign_keys(TABLE)
-    own = [key for key in keys if key.referenced != TABLE]
-    incoming = [key for key in keys if key.referenced == TABLE]
-    for table in sorted({key.referenced for key in own}):
-        execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
-    for table in sorted({key.table for key in incoming} - {TABLE}):
-        execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
-    execute(f"LOCK TABLE {TABLE} IN ACCESS EXCLUSIVE MODE")
-    return own, incoming
+    tables = [*sorted({key.table for key in incoming} - {TABLE}), TABLE]
+    return [f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE" for table in tables]
 
 
-def _add_foreign_key(key: ForeignKey, suffix: str = "") -> None:
-    execute(f"ALTER TABLE {key.table} ADD CONSTRAINT {key.name} {key.definition}{suffix}")
+def _add_foreign_key(key: ForeignKey) -> str:
+    return f"ALTER TABLE {key.table} ADD CONSTRAINT {key.name} {key.definition}"
 
 
-def _rename(table: str, new: str, primary_key: str, new_primary_key: str) -> None:
-    execute(f"ALTER TABLE {table} RENAME TO {new}")
-    execute(f"ALTER TABLE {new} RENAME CONSTRAINT {primary_key} TO {new_primary_key}")
+def _renames(table: str, new: str, primary_key: str, new_primary_key: str) -> list[str]:
+    return [
+        f"ALTER TABLE {table} RENAME TO {new}",
+        f"ALTER TABLE {new} RENAME CONSTRAINT {primary_key} TO {new_primary_key}",
+    ]
 
 
-def _move_numbers(old: str, new: str) -> None:
-    """Let the ids of the new table go on where those of the old one end.
+def _move_numbers(old: str, new: str) -> list[str]:
+    """Let the ids of the new table go on where those of the old one end; TABLE is what one of them
+    is called now.
 
     They come from a sequence that the column owns: before PostgreSQL 17, the partitions of a table
     with an identity column have none.
@@ -229,16 +256,21 @@ def _move_numbers(old: str, new: str) -> None:
     sequence, identity = execute(
         "SELECT pg_get_serial_sequence(%s, 'id'), attidentity FROM pg_attribute"
         " WHERE attrelid = %s::regclass AND attname = 'id'",
-        [old, old],
+        [TABLE, TABLE],
     )[0]
-    if identity:
-        last, is_called = execute(f"SELECT last_value, is_called FROM {sequence}")[0]  # noqa: S608
-        details = structure.Details.of(sequence)
-        execute(f"ALTER TABLE {old} ALTER COLUMN id DROP IDENTITY")
-        execute(f"CREATE SEQUENCE {sequence} AS bigint")
-        execute("SELECT setval(%s, %s, %s)", [sequence, last, is_called])
-        details.give(sequence)
-    else:
-        execute(f"ALTER TABLE {old} ALTER COLUMN id DROP DEFAULT")
-    execute(f"ALTER SEQUENCE {sequence} OWNED BY {new}.id")
-    execute(f"ALTER TABLE {new} ALTER COLUMN id SET DEFAULT nextval('{sequence}')")
+    moved = [
+        f"ALTER SEQUENCE {sequence} OWNED BY {new}.id",
+        f"ALTER TABLE {new} ALTER COLUMN id SET DEFAULT nextval('{sequence}')",
+    ]
+    if not identity:
+        return [f"ALTER TABLE {old} ALTER COLUMN id DROP DEFAULT", *moved]
+    name = sequence.rpartition(".")[2]
+    return [
+        f"CREATE SEQUENCE {NUMBERS} AS bigint",
+        f"SELECT setval('{NUMBERS}', last_value, is_called) FROM {sequence}",  # noqa: S608
+        # Which drops its sequence.
+        f"ALTER TABLE {old} ALTER COLUMN id DROP IDENTITY",
+        f"ALTER SEQUENCE {NUMBERS} RENAME TO {name}",
+        *structure.Details.of(sequence).statements(sequence),
+        *moved,
+    ]

@@ -7,7 +7,8 @@ from django.db import connection
 
 from predictions.models import Prediction
 from predictions.partitions.catalog import TABLE, Partition, find_layout
-from predictions.partitions.locking import execute
+from predictions.partitions.discarding import leftover
+from predictions.partitions.locking import execute, execute_all
 
 # How long writers may wait while PostgreSQL makes sure that nothing refers to a dropped row.
 CHECK_MILLISECONDS = 3000
@@ -79,17 +80,28 @@ def delete_outcomes_and_results(partition: Partition, max_rows: int) -> int:
 
 
 def drop(partition: Partition) -> None:
-    """In a transaction of `attempt`: detach the partition and drop it.
+    """In a transaction of `attempt`: take the partition out of the log, to be discarded.
 
     PostgreSQL checks with the tables locked that no row refers to one of the partition; if that
     takes longer than CHECK_MILLISECONDS, it raises OperationalError.
 
-    Not CONCURRENTLY: the drop needs the same lock, for the foreign key to the table itself, and a
-    partition that is detached but not dropped would be missing from the log and yet exist.
+    Not CONCURRENTLY: a partition that is detached by one transaction, while the audit trail says so
+    in another, could be missing from the log without a word.
     """
     # Now, since a table with checks to come cannot be altered.
     execute("SET CONSTRAINTS ALL IMMEDIATE")
     execute(f"SET LOCAL statement_timeout = {CHECK_MILLISECONDS}")
-    execute(f"LOCK TABLE {TABLE} IN ACCESS EXCLUSIVE MODE")
-    execute(f"ALTER TABLE {TABLE} DETACH PARTITION {partition.name}")
-    execute(f"DROP TABLE {partition.name}")
+    execute_all(
+        [
+            *(f"LOCK TABLE {table} IN SHARE MODE" for table in referring_tables()),
+            f"LOCK TABLE ONLY {TABLE} IN ACCESS EXCLUSIVE MODE",
+            f"ALTER TABLE {TABLE} DETACH PARTITION {partition.name}",
+            f"ALTER TABLE {partition.name} RENAME TO {leftover(partition.first_id or 0)}",
+        ]
+    )
+
+
+def referring_tables() -> list[str]:
+    """The other tables whose foreign keys refer to the log."""
+    related = (relation.related_model for relation in Prediction._meta.related_objects)
+    return sorted({model._meta.db_table for model in related} - {TABLE})

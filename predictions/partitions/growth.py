@@ -3,7 +3,7 @@
 from django.db import connection
 
 from predictions.partitions.catalog import KEPT_AHEAD, TABLE, Layout, find_layout
-from predictions.partitions.locking import attempt, execute
+from predictions.partitions.locking import attempt, execute, execute_all
 from predictions.partitions.structure import Details
 
 DEFAULT_ROWS = 50_000_000
@@ -41,18 +41,14 @@ def _create_next(layout: Layout, rows: int) -> str:
         [layout.partitions[-1].name] if layout.partitions else [TABLE],
     )[0][0]
 
-    def create() -> None:
-        # Created apart and then attached: unlike PARTITION OF, that keeps nobody from reading,
-        # and writers wait only while the catalog changes.
-        execute(
-            f"CREATE TABLE {name} (LIKE {TABLE} INCLUDING ALL EXCLUDING INDEXES EXCLUDING IDENTITY)"
-            + (f" WITH ({options})" if options else "")
-        )
-        execute(f"ALTER TABLE {name} OWNER TO {Details.of(TABLE).owner}")
-        execute(
-            f"ALTER TABLE {TABLE} ATTACH PARTITION {name}"
-            f" FOR VALUES FROM ({first_id}) TO ({first_id + rows})"
-        )
-
-    attempt(create)
+    # Created apart and then attached: unlike PARTITION OF, that keeps nobody from reading, and
+    # writers wait only while the catalog changes.
+    statements = [
+        f"CREATE TABLE {name} (LIKE {TABLE} INCLUDING ALL EXCLUDING INDEXES EXCLUDING IDENTITY)"
+        + (f" WITH ({options})" if options else ""),
+        f"ALTER TABLE {name} OWNER TO {Details.of(TABLE).owner}",
+        f"ALTER TABLE {TABLE} ATTACH PARTITION {name}"
+        f" FOR VALUES FROM ({first_id}) TO ({first_id + rows})",
+    ]
+    attempt(lambda: execute_all(statements))
     return name

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
@@ -16,6 +16,7 @@ Result = TypeVar("Result")
 # How long writers may wait behind an attempt to get a lock. Below PostgreSQL's deadlock_timeout of
 # 1 s: an attempt that is part of a deadlock gives up before a writer is chosen as its victim.
 LOCK_MILLISECONDS = 400
+AUTOVACUUM_MILLISECONDS = 30_000
 ATTEMPTS = 60
 # Between attempts, so that those who have waited can go on.
 MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.5, 1.5
@@ -30,15 +31,28 @@ def execute(statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:
         return cursor.fetchall() if cursor.description else []
 
 
-def attempt(change: Callable[[], Result], *, attempts: int = ATTEMPTS) -> Result:
+def execute_all(statements: Sequence[str]) -> None:
+    """Run statements without parameters, sent to the server at once."""
+    execute("; ".join(statements))
+
+
+def attempt(
+    change: Callable[[], Result], *, tables: Sequence[str] = (), attempts: int = ATTEMPTS
+) -> Result:
     """Run `change` in a transaction that gives up rather than wait long for a lock, until it gets
     all its locks; raises TableBusy.
+
+    `tables` are those that autovacuum may be working on. It gives way, but only after
+    deadlock_timeout; nobody else waits behind the lock for which it is asked.
     """
     for number in range(attempts):
         if number:
             _pause()
         try:
             with transaction.atomic():
+                execute(f"SET LOCAL lock_timeout = {AUTOVACUUM_MILLISECONDS}")
+                for table in tables:
+                    execute(f"LOCK TABLE ONLY {table} IN SHARE UPDATE EXCLUSIVE MODE")
                 execute(f"SET LOCAL lock_timeout = {LOCK_MILLISECONDS}")
                 return change()
         except OperationalError as error:

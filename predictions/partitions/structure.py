@@ -67,10 +67,11 @@ class Index:
         """The name of the same index of a partition; names are cut at 63 characters."""
         return f"{partition}_{self.name}"[:63]
 
-    def create(self) -> None:
-        execute(self.definition)
-        if self.comment is not None:
-            execute(f"COMMENT ON INDEX {self.name} IS {_literal(self.comment)}")
+    def statements(self) -> list[str]:
+        """Create it."""
+        if self.comment is None:
+            return [self.definition]
+        return [self.definition, f"COMMENT ON INDEX {self.name} IS {_literal(self.comment)}"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +82,13 @@ class Trigger:
     definition: str
     enabled: str
 
-    def create(self, table: str) -> None:
-        execute(self.definition)
-        if word := {"D": "DISABLE", "R": "ENABLE REPLICA", "A": "ENABLE ALWAYS"}.get(self.enabled):
-            execute(f"ALTER TABLE {table} {word} TRIGGER {self.name}")
+    def statements(self, table: str) -> list[str]:
+        """Create it on the table."""
+        words = {"D": "DISABLE", "R": "ENABLE REPLICA", "A": "ENABLE ALWAYS"}
+        if self.enabled not in words:
+            return [self.definition]
+        enable = f"ALTER TABLE {table} {words[self.enabled]} TRIGGER {self.name}"
+        return [self.definition, enable]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +110,13 @@ class Details:
         )[0]
         return cls(row[0], row[1], _grants(relation), row[2])
 
-    def give(self, relation: str) -> None:
+    def statements(self, relation: str) -> list[str]:
         """Give them to another relation of the same kind."""
-        execute(f"ALTER {self.kind} {relation} OWNER TO {self.owner}")
-        for grant in self.grants:
-            execute(grant.format(relation))
+        given = [f"ALTER {self.kind} {relation} OWNER TO {self.owner}"]
+        given += [grant.format(relation) for grant in self.grants]
         if self.comment is not None:
-            execute(f"COMMENT ON {self.kind} {relation} IS {_literal(self.comment)}")
+            given.append(f"COMMENT ON {self.kind} {relation} IS {_literal(self.comment)}")
+        return given
 
 
 def require_convertible(table: str, bound: str) -> None:

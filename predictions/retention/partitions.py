@@ -12,6 +12,7 @@ from predictions.models import Prediction, StaleHour
 from predictions.models.predictions import PredictionQuerySet
 from predictions.partitions import dropping
 from predictions.partitions.catalog import Partition
+from predictions.partitions.discarding import discard_leftovers
 from predictions.partitions.errors import PartitionsUnavailable, TableBusy
 from predictions.partitions.locking import attempt, exclusively
 from predictions.retention.answers import delete_unanswered_keys
@@ -110,7 +111,8 @@ def _drop(
             _record(partition, counts, cuts, accessor)
         dropping.drop(partition)
 
-    attempt(change)
+    attempt(change, tables=[partition.name])
+    discard_leftovers()
     return sum(counts.values())
 
 

@@ -1,21 +1,30 @@
 """The plain table becomes partitions, and a plain table again."""
 
 import threading
+from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import psycopg
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, models, transaction
+from django.utils import timezone
 
 from predictions.models import Outcome, Prediction
 from predictions.partitions import conversion, locking
 from predictions.partitions.catalog import TABLE, find_layout
 from predictions.partitions.errors import ConversionRefused, PartitionsUnavailable, TableBusy
+from predictions.partitions.growth import create_ahead
 from predictions.partitions.locking import exclusively, execute
 from predictions.partitions.tests.conftest import ROWS, record
+from predictions.retention import partitions
+from predictions.retention.pruning import Due
+from predictions.serving import recorder
+from predictions.serving.records import Record
 from predictions.testing.rows import add_values
 from registry.models import ModelVersion
+from registry.testing.databases import pool_limits
 
 CONSTRAINTS = """
     SELECT conname, contype, conrelid::regclass::text, confrelid::regclass::text, convalidated,
@@ -240,38 +249,65 @@ def test_migrations_change_a_partitioned_log(partitioned: ModelVersion) -> None:
     assert Prediction.objects.count() == len(rows)
 
 
-def test_the_conversion_fails_no_reader_and_no_writer(version: ModelVersion) -> None:
-    stop, errors, written = threading.Event(), [], []
-    first = record(version)[0].pk
-    insert = (
-        "INSERT INTO predictions (model_id, input_data, prediction, status, error, request_id,"
-        " created_at) VALUES (%s, '{}', 1, 'succeeded', '', '', now()) RETURNING id"
-    )
+@pytest.fixture
+def load(version: ModelVersion) -> Iterator[tuple[list[int], list[Exception]]]:
+    """Threads that record and list predictions: the ids so far, and what went wrong."""
+    stop, written, errors = threading.Event(), [record(version)[0].pk], []
 
     def work() -> None:
-        with other_connection() as other:
-            other.autocommit = True
+        try:
             while not stop.is_set():
-                try:
-                    # Prepared, as the recorder's statements are: their plans must be made anew.
-                    found = other.execute(insert, [version.pk], prepare=True).fetchone()
-                    assert found is not None
-                    written.append(found[0])
-                    sql = "SELECT id FROM predictions WHERE id = %s"
-                    assert other.execute(sql, found, prepare=True).fetchone() == found
-                except Exception as error:
-                    errors.append(error)
-                    return
+                [row] = recorder.record([Record(version, {"x": 1}, prediction=1.0)])
+                assert isinstance(row, Record)
+                written.append(row.pk)
+                assert list(Prediction.objects.listed().newest_first()[:3])
+        except Exception as error:
+            errors.append(error)
+        finally:
+            connection.close()
 
-    threads = [threading.Thread(target=work) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    try:
-        conversion.convert(100_000)
-    finally:
-        stop.set()
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    with pool_limits(8, timeout_seconds=30):
         for thread in threads:
-            thread.join()
+            thread.start()
+        try:
+            yield written, errors
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+            connection.close()
+
+
+def test_the_conversion_fails_no_reader_and_no_writer(
+    load: tuple[list[int], list[Exception]],
+) -> None:
+    written, errors = load
+    conversion.convert(100_000)
+    assert errors == []
+    before = len(written)
+
+    create_ahead(ahead=3)
+    conversion.revert()
+    conversion.convert(100_000)
 
     assert errors == []
-    assert set(Prediction.objects.values_list("pk", flat=True)) == {first, *written}
+    assert len(written) > before
+    assert set(written) <= set(Prediction.objects.values_list("pk", flat=True))
+
+
+def test_partitions_are_dropped_under_load(load: tuple[list[int], list[Exception]]) -> None:
+    _, errors = load
+    conversion.convert(100_000)
+    # As if the first partition were full.
+    execute("SELECT setval('predictions_id_seq', 100000)")
+    first_part = Prediction.objects.filter(pk__lt=100_000).count()
+
+    dropped = partitions.drop_due([Due(timezone.now() + timedelta(hours=1))])
+
+    assert errors == []
+    assert dropped >= first_part > 0
+    layout = find_layout(connection)
+    assert layout is not None
+    assert layout.partitions[0].first_id is not None
+    assert execute("SELECT relname FROM pg_class WHERE relname LIKE 'predictions_dropped%%'") == []
