@@ -52,8 +52,6 @@ def s3_server(folder: Path, *, volume_mib: int = 64) -> Iterator[S3Server]:
     # Otherwise a second server on this machine ends, because these ports are taken.
     command += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
     command += [f"-{name}.port={port}" for name, port in ports.items()]
-    # Otherwise a second server on this machine ends, because these ports are taken.
-    command += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             command, env={**os.environ, **keys}, stdout=log, stderr=subprocess.STDOUT, cwd=folder
