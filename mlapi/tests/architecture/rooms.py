@@ -34,7 +34,7 @@ DRIFT = {"predictions.evaluation.drift"}
 COUNTING = DRIFT | {
     "predictions.evaluation.counting",
     "predictions.evaluation.references",
-    "predictions.evaluation.references.files",
+    "predictions.input_files",
 }
 MONITORING = COUNTING | {
     "predictions.evaluation.monitoring",
@@ -92,6 +92,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "predictions.serving.guards": set(REGISTRY),
     "predictions.serving.limits": {"predictions.metrics", *REGISTRY},
+    "predictions.input_files": {"registry.exact_json.values", "registry.signatures"},
     "predictions.open_inference": SERVING | REGISTRY,
     "predictions.mlflow": SERVING | REGISTRY,
     "predictions.kserve_v1": SERVING
@@ -109,11 +110,6 @@ ROOMS: dict[str, set[str]] = {
     "predictions.evaluation.promotion": MONITORING | SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.drift": {"predictions.evaluation.intervals"},
     "predictions.evaluation.references": COUNTING | SERVING | EVALUATION | REGISTRY,
-    "predictions.evaluation.references.files": {
-        "predictions.evaluation.references.errors",
-        "registry.exact_json",
-        "registry.signatures",
-    },
     "predictions.evaluation.counting": COUNTING | SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.monitoring": MONITORING | SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.monitoring.pages": MONITORING | SERVING | EVALUATION | REGISTRY,

@@ -15,10 +15,11 @@ from predictions.evaluation.references.errors import (
     ReferenceRefused,
     ReferenceTooLarge,
 )
-from predictions.evaluation.references.files.reading import FileRow, format_of, read_file
 from predictions.evaluation.references.services import MAX_ROWS, Source
 from predictions.evaluation.references.tables import Rows
 from predictions.evaluation.replays.runner import MAX_CALL_ROWS, load_model
+from predictions.input_files.reading import UNITS, format_of, read_file
+from predictions.input_files.rows import FileRow
 from predictions.models import Reference
 from predictions.serving.answers import Answer
 from predictions.serving.inference import answer_rows
@@ -47,13 +48,14 @@ def set_from_file(
 ) -> Reference:
     """Let the version answer the rows of a file, and make them its reference.
 
-    Raises ReferenceRefused for rows that do not fit the signature, ReferenceTooLarge for more than
-    `max_rows`, what `load_model` and `read_file` raise, and ModelNotReady if a remote model cannot
-    be reached.
+    Raises ReferenceRefused for rows that cannot be read or do not fit the signature,
+    ReferenceTooLarge for more than `max_rows`, what `load_model` and `read_file` raise, and
+    ModelNotReady if a remote model cannot be reached.
     """
     compared = ComparedVersion(version)
-    rows = _limited(read_file(path, file_format, compared.signature, label_column), max_rows)
-    answered = _Answered(load_model(version))
+    others = [] if label_column is None else [label_column]
+    rows = _limited(read_file(path, file_format, compared.signature, others), max_rows)
+    answered = _Answered(load_model(version), UNITS[file_format])
     while batch := list(islice(rows, BATCH_ROWS)):
         answered.add(batch)
         progress(len(batch))
@@ -114,22 +116,28 @@ def _limited(rows: Iterable[FileRow], max_rows: int) -> Iterator[FileRow]:
 class _Answered:
     """Rows with the version's answers."""
 
-    def __init__(self, model: LoadedModel) -> None:
+    def __init__(self, model: LoadedModel, unit: str) -> None:
         self._model = model
+        self._unit = unit
         self._answers: list[Answer] = []
         self.inputs: list[Any] = []
         self.labels: list[Any] = []
 
     def add(self, rows: list[FileRow]) -> None:
+        for row in rows:
+            if row.error:
+                raise ReferenceRefused(f"{self._unit} {row.number}: {row.error}")
         inputs = [row.input_data for row in rows]
         answers = answer_rows(self._model, inputs, max_call_rows=MAX_CALL_ROWS)
         for row, answer in zip(rows, answers, strict=True):
             if isinstance(answer.error, InvalidInput):
-                raise ReferenceRefused(f"{row.place}: {answer.error}") from answer.error
+                raise ReferenceRefused(
+                    f"{self._unit} {row.number}: {answer.error}"
+                ) from answer.error
             if isinstance(answer.error, RuntimeUnavailable | DeadlineExceeded):
                 raise ModelNotReady(f"The model cannot be reached: {answer.error}")
         self.inputs += inputs
-        self.labels += [row.label for row in rows]
+        self.labels += [row.others[0] if row.others else None for row in rows]
         self._answers += answers
 
     def rows(self) -> Rows:

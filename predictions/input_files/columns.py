@@ -1,10 +1,10 @@
-"""Which columns of a file hold a version's features, and the label."""
+"""Which columns of a file hold a version's features. No Django here."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from predictions.evaluation.references.errors import ReferenceRefused
+from predictions.input_files.errors import FileRefused
 from registry.signatures.signature import Input, Signature, listed
 
 # Exports have these columns, and so can be references.
@@ -19,15 +19,17 @@ class Columns:
     """The columns that are read of a file, found by its header.
 
     A feature has a column of its name, also with the prefix "input." as in exports; a tensor
-    without feature names has a column of lists, or one for each value, such as "features[0]". Other
-    columns are not read. Raises ReferenceRefused for columns that are missing.
+    without feature names has a column of lists, or one for each value, such as "features[0]". Of
+    the other columns, only those that `others` names are read. Raises FileRefused for columns that
+    are missing, or that the header has twice.
     """
 
     signature: Signature
     header: Collection[str]
-    label_column: str | None = None
+    others: Sequence[str] = ()
     names: list[str] = field(init=False)
-    _features: list[tuple[Input, str, list[int]]] = field(init=False)
+    features: list[tuple[Input, str, list[int]]] = field(init=False)
+    """Each input's features, and the places of their columns in `names`."""
 
     def __post_init__(self) -> None:
         names: dict[str, int] = {}
@@ -39,13 +41,17 @@ class Columns:
                 features.append(
                     (tensor, key, [names.setdefault(name, len(names)) for name in found])
                 )
-        if self.label_column is not None:
-            missing += [] if self.label_column in self.header else [self.label_column]
-            names.setdefault(self.label_column, len(names))
+        for name in self.others:
+            missing += [] if name in self.header else [name]
+            names.setdefault(name, len(names))
         if missing:
-            raise ReferenceRefused(f"The file has no column {listed(missing)}")
+            raise FileRefused(f"The file has no column {listed(missing)}")
+        if isinstance(self.header, Sequence):
+            for name in names:
+                if self.header.count(name) > 1:
+                    raise FileRefused(f"The file has more than one column '{name}'")
         object.__setattr__(self, "names", list(names))
-        object.__setattr__(self, "_features", features)
+        object.__setattr__(self, "features", features)
 
     def _find(self, tensor: Input, key: str) -> list[str]:
         for name in (key, INPUT_PREFIX + key):
@@ -64,7 +70,7 @@ class Columns:
         that names the column.
         """
         row: dict[str, Any] = {}
-        for tensor, key, places in self._features:
+        for tensor, key, places in self.features:
             values = [cells[place] for place in places]
             if convert is not None:
                 values = [
@@ -75,10 +81,9 @@ class Columns:
             row[key] = values if is_list and not tensor.features else values[0]
         return row
 
-    def label_of(self, cells: Sequence[Any]) -> Any:
-        if self.label_column is None:
-            return None
-        return cells[self.names.index(self.label_column)]
+    def others_of(self, cells: Sequence[Any]) -> tuple[Any, ...]:
+        """The cells of `others`, in their order."""
+        return tuple(cells[self.names.index(name)] for name in self.others)
 
     def _converted(self, convert: Convert, tensor: Input, place: int, value: Any) -> Any:
         try:
