@@ -5,6 +5,7 @@ Whoever reaches a scheduler can run code on it, since tasks travel as pickles. S
 by TLS, and both sides show a certificate of the same authority.
 """
 
+import logging
 from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import islice
@@ -42,6 +43,8 @@ class DaskEngine:
 
     def run(self, orders: Iterator[JSONObject]) -> Iterator[JSONObject]:
         """See Engine."""
+        # It tells of every connection that is opened or closed.
+        logging.getLogger("distributed").setLevel(logging.ERROR)
         with ExitStack() as stack:
             client = self._connect(stack)
             try:
@@ -80,7 +83,7 @@ class DaskEngine:
             dashboard_address=None,
             # The worker's memory is bounded by the batches; a pause would only be in the way.
             memory_limit=0,
-            silence_logs=True,
+            silence_logs=logging.ERROR,
         )
 
 
@@ -119,7 +122,8 @@ def _run(client: Any, orders: Iterator[JSONObject]) -> Iterator[JSONObject]:
         futures[future.key] = order
         return future
 
-    completed = as_completed([submit(order) for order in islice(orders, WINDOW)])
+    submitted = [submit(order) for order in islice(orders, WINDOW)]
+    completed = as_completed(submitted, loop=client.loop)
     for future in completed:
         order = futures.pop(future.key)
         yield _receipt(future, order)
