@@ -9,6 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 from mlapi.configuration.databases import read_database
 from mlapi.configuration.environment import LOG_LEVELS, load_environment, meta_name
 from mlapi.configuration.logs import logging_config
+from mlapi.configuration.model_storage import read_model_storage
 from mlapi.configuration.secret_key import generated_secret_key, is_placeholder
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -103,7 +104,9 @@ TEMPLATES = [
 DATABASES = {"default": read_database(environment, base_dir=BASE_DIR)}
 DB_STATEMENT_TIMEOUT = environment.integer("DB_STATEMENT_TIMEOUT", "10", minimum=1, maximum=3600)
 
-MODEL_PATH = BASE_DIR / environment.text("MODEL_PATH", "models/")
+# Where artifacts are kept: the folder MODEL_PATH, or object storage.
+MODEL_PATH, MODEL_STORAGE = read_model_storage(environment, base_dir=BASE_DIR)
+ARTIFACT_CACHE_BYTES = environment.integer("ARTIFACT_CACHE_BYTES", str(10 * 2**30))
 MODEL_CACHE_SIZE = environment.integer("MODEL_CACHE_SIZE", "3", minimum=1, maximum=10_000)
 MODEL_CACHE_BYTES = environment.integer("MODEL_CACHE_BYTES", str(2**32))
 MODEL_ISOLATION = environment.choice("MODEL_ISOLATION", "auto", ("auto", "always", "never"))

@@ -2,21 +2,28 @@
 
 import base64
 import hashlib
+import logging
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import BinaryIO
 
-from django.conf import settings
 from django.http import FileResponse, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.cache import get_conditional_response
 
 from registry.access import audit, rights
 from registry.access.accessor import Accessor
-from registry.artifacts import store
+from registry.artifacts.errors import StorageFull, StorageUnavailable
 from registry.loading.errors import ArtifactMissing, ModelNotReady
 from registry.models import AuditEvent, ModelVersion, Right
+from registry.object_storage import urls
+from registry.storage import files
+from registry.storage.base import ArtifactDamaged
+
+logger = logging.getLogger(__name__)
 
 VIEW_PERMISSION = "registry.view_modelversion"
 SINGLE_RANGE = re.compile(r"bytes=([0-9]{0,19})-([0-9]{0,19})")
@@ -40,7 +47,7 @@ def download(request: HttpRequest, version: ModelVersion, accessor: Accessor) ->
     Raises ArtifactMissing if the version has none yet, and ModelNotReady if the file is missing or
     is not the one that was registered.
     """
-    path, size = _locate(version)
+    size = _size(version)
     etag = f'"{version.sha256}"'
     start, end = _range(request, etag, size) or (0, size)
     if start >= end:
@@ -53,7 +60,7 @@ def download(request: HttpRequest, version: ModelVersion, accessor: Accessor) ->
     response: HttpResponseBase = HttpResponse()
     if request.method != "HEAD":
         digest = version.sha256 if (start, end) == (0, size) else None
-        response = _Download(_Part(_open(path, version), start, end, digest))
+        response = _Download(_Part(_open(version), start, end, digest))
         audit.record_version(
             AuditEvent.Action.ARTIFACT_DOWNLOADED,
             accessor,
@@ -64,14 +71,15 @@ def download(request: HttpRequest, version: ModelVersion, accessor: Accessor) ->
     if (start, end) != (0, size):
         response.status_code = HTTPStatus.PARTIAL_CONTENT
         response.headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
-    for name, value in _headers(version, path, end - start).items():
+    for name, value in _headers(version, end - start).items():
         response.headers[name] = value
     return response
 
 
-def _headers(version: ModelVersion, path: Path, length: int) -> dict[str, str]:
+def _headers(version: ModelVersion, length: int) -> dict[str, str]:
     digest = base64.b64encode(bytes.fromhex(version.sha256)).decode()
-    name = f"{version.name}-{version.version}{path.suffix}"
+    suffix = PurePosixPath(version.artifact).suffix
+    name = f"{version.name}-{version.version}{suffix}"
     return {
         "Content-Type": "application/octet-stream",
         "Content-Length": str(length),
@@ -82,22 +90,37 @@ def _headers(version: ModelVersion, path: Path, length: int) -> dict[str, str]:
     }
 
 
-def _locate(version: ModelVersion) -> tuple[Path, int]:
+def _size(version: ModelVersion) -> int:
+    """The size of the artifact, which is available; raises ArtifactMissing or ModelNotReady."""
     if not version.has_artifact:
         raise ArtifactMissing(f"Model {version.pk} has no artifact yet")
-    path = store.resolve(Path(settings.MODEL_PATH), version.artifact)
-    try:
-        size = path.stat().st_size
-    except OSError as error:
-        raise _missing(version) from error
+    with _failures(version):
+        size = version.size_bytes if files.is_cached(version) else files.size(version)
+    if size is None:
+        raise _missing(version)
     if size != version.size_bytes:
-        raise ModelNotReady(f"Model {version.pk}: its artifact has changed on disk")
-    return path, size
+        place = "in the object storage" if urls.is_url(version.artifact) else "on disk"
+        raise ModelNotReady(f"Model {version.pk}: its artifact has changed {place}")
+    return size
 
 
-def _open(path: Path, version: ModelVersion) -> BinaryIO:
-    try:
+def _open(version: ModelVersion) -> BinaryIO:
+    # Sending it compares the digest, which is too late to fetch a damaged file again. Once it is
+    # open, it may be evicted from the cache.
+    is_cached = urls.is_url(version.artifact)
+    with _failures(version), files.local_file(version, is_verified=is_cached) as path:
         return path.open("rb")
+
+
+@contextmanager
+def _failures(version: ModelVersion) -> Iterator[None]:
+    try:
+        yield
+    except ArtifactDamaged as error:
+        raise ModelNotReady(f"Model {version.pk}: {error}") from error
+    except (StorageUnavailable, StorageFull) as error:
+        logger.warning("The artifact of %s cannot be sent: %s", version, error.__cause__ or error)
+        raise ModelNotReady(f"Model {version.pk}: its artifact cannot be fetched") from error
     except OSError as error:
         raise _missing(version) from error
 

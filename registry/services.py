@@ -1,7 +1,8 @@
 """The workflows of a version across its row, its file and its runtime: register, attach, delete."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from registry.access import audit
 from registry.aliases.activation import VersionInUse as VersionInUse
 from registry.aliases.activation import promote_first_version, release_for_deletion
 from registry.aliases.recording import SYSTEM, Attribution
-from registry.artifacts import proof, staging, store
+from registry.artifacts import proof, staging
 from registry.artifacts.sniffing import check_framework
 from registry.artifacts.staging import StagedFile
 from registry.artifacts.upload_handler import StagedUpload
@@ -22,7 +23,10 @@ from registry.exact_json.values import JSONObject
 from registry.loading.loader import load_options
 from registry.models import AuditEvent, ModelVersion, RegisteredModel
 from registry.runtimes import FRAMEWORKS
+from registry.storage import files
 from registry.webhooks.announcements import announce_artifact, announce_version
+
+logger = logging.getLogger(__name__)
 
 # A try fails only if an explicit version number has just taken the next number.
 NUMBERING_TRIES = 10
@@ -58,11 +62,12 @@ class _ProvedFile:
     framework: str
     proof: proof.Proof
 
-    def new_path(self, name: str, version: str) -> str:
-        return store.new_path(name, version, FRAMEWORKS[self.framework].suffixes[0])
+    def placing(self) -> AbstractContextManager[str]:
+        """See files.placing."""
+        return files.placing(self.staged, FRAMEWORKS[self.framework].suffixes[0])
 
     def columns(self, artifact: str) -> JSONObject:
-        """The columns of a version whose artifact this file is, at that path."""
+        """The columns of a version whose artifact this file is, kept there."""
         return {
             "framework": self.framework,
             "artifact": artifact,
@@ -91,7 +96,7 @@ def register_model(
 
     `version` defaults to the name's next number, `framework` to what the file's content shows. The
     name's first version that can answer becomes its champion. Raises VersionExists,
-    ArtifactTooLarge or ArtifactRejected.
+    ArtifactTooLarge, ArtifactRejected, StorageUnavailable or StorageFull.
     """
     if version and ModelVersion.objects.filter(name=name, version=version).exists():
         raise VersionExists(f"Model {name}:{version} already exists")
@@ -120,7 +125,8 @@ def attach_artifact(
 ) -> ModelVersion:
     """Give a version its artifact, once; sending the same file again changes nothing.
 
-    Raises ModelNotFound, ArtifactExists, ArtifactTooLarge or ArtifactRejected.
+    Raises ModelNotFound, ArtifactExists, ArtifactTooLarge, ArtifactRejected, StorageUnavailable or
+    StorageFull.
     """
     version = ModelVersion.objects.find(model_id)
     with _received(upload) as staged:
@@ -128,31 +134,29 @@ def attach_artifact(
             _check_same_file(version, staged)
             return version
         proved = _prove(staged, upload, version.framework)
-        artifact = proved.new_path(version.name, version.version)
-        with _placing(staged) as place:
-            place(artifact)
-            with transaction.atomic():
-                # Compare and swap: of two uploads, the second finds a row that has an artifact.
-                rows = ModelVersion.objects.filter(pk=model_id, artifact="")
-                if not rows.update(**proved.columns(artifact)):
-                    raise ArtifactExists(
-                        f"Model {model_id} got another artifact in the meantime, or was deleted"
-                    )
-                version = ModelVersion.objects.find(model_id)
-                audit.record_version(
-                    AuditEvent.Action.VERSION_CHANGED,
-                    attribution.accessor,
-                    version,
-                    changed=["artifact"],
-                    sha256=version.sha256,
+        with proved.placing() as artifact, transaction.atomic():
+            # Compare and swap: of two uploads, the second finds a row that has an artifact.
+            rows = ModelVersion.objects.filter(pk=model_id, artifact="")
+            if not rows.update(**proved.columns(artifact)):
+                raise ArtifactExists(
+                    f"Model {model_id} got another artifact in the meantime, or was deleted"
                 )
-                announce_artifact(version)
-                promote_first_version(version, attribution)
+            version = ModelVersion.objects.find(model_id)
+            audit.record_version(
+                AuditEvent.Action.VERSION_CHANGED,
+                attribution.accessor,
+                version,
+                changed=["artifact"],
+                sha256=version.sha256,
+            )
+            announce_artifact(version)
+            promote_first_version(version, attribution)
     return version
 
 
 def delete_version(*, model_id: int, attribution: Attribution = SYSTEM) -> None:
-    """Delete a version that no prediction or alias refers to, and then its file.
+    """Delete a version that no prediction or alias refers to, and then its file, if no other
+    version has the same.
 
     Raises ModelNotFound or VersionInUse.
     """
@@ -162,8 +166,7 @@ def delete_version(*, model_id: int, attribution: Attribution = SYSTEM) -> None:
             release_for_deletion(version)
             if version.has_artifact:
                 # Robust: the row is deleted even if its file cannot be.
-                remove = partial(store.remove, Path(settings.MODEL_PATH), version.artifact)
-                transaction.on_commit(remove, robust=True)
+                transaction.on_commit(partial(_remove_file, version.artifact), robust=True)
             _record(AuditEvent.Action.VERSION_DELETED, version, attribution)
             version.delete()
     except (ProtectedError, IntegrityError) as error:
@@ -177,7 +180,7 @@ def delete_version(*, model_id: int, attribution: Attribution = SYSTEM) -> None:
 
 @contextmanager
 def _received(upload: Upload) -> Iterator[StagedFile]:
-    """The staged file, which is discarded at the end unless it has been placed."""
+    """The staged file, which is discarded at the end: what was placed is a link or a copy."""
     if isinstance(upload.content, StagedUpload):
         staged = upload.content.staged_file()
     else:
@@ -224,17 +227,25 @@ def _save_with_file(
     build: Callable[..., ModelVersion],
     attribution: Attribution,
 ) -> ModelVersion:
-    """Insert the row and place its file in one transaction."""
+    """Place the file, and insert its row."""
 
-    def build_complete(version: str) -> ModelVersion:
-        return build(version=version, **proved.columns(proved.new_path(name, version)))
-
-    with _placing(proved.staged) as place, transaction.atomic():
-        # The row first: the path of the file contains the version number that the row takes.
-        row = _insert_version(name, version, build_complete, attribution)
-        place(row.artifact)
+    with proved.placing() as artifact, transaction.atomic():
+        build = partial(build, **proved.columns(artifact))
+        row = _insert_version(name, version, build, attribution)
         promote_first_version(row, attribution)
     return row
+
+
+def _remove_file(artifact: str) -> None:
+    try:
+        files.remove_unheld(artifact)
+    except (OSError, ValueError, DatabaseError, InterfaceError) as error:
+        logger.warning(
+            "The version is deleted, but not its file %s: %s. `manage.py sweep_artifacts` deletes"
+            " it later",
+            artifact,
+            error.__cause__ or error,
+        )
 
 
 def _record(action: AuditEvent.Action, version: ModelVersion, attribution: Attribution) -> None:
@@ -288,27 +299,3 @@ def _insert(row: ModelVersion) -> ModelVersion:
             raise VersionExists(f"Model {row} already exists") from error
         raise
     return row
-
-
-@contextmanager
-def _placing(staged: StagedFile) -> Iterator[Callable[[str], None]]:
-    """A function that moves the file to its path, undone if the row is not committed.
-
-    After a lost connection the row may be committed even though an error is raised. If the database
-    does not respond, the file stays: a file without a row does no harm, while a row without its
-    file could never answer.
-    """
-    placed: list[str] = []
-
-    def place(artifact: str) -> None:
-        store.place(staged, Path(settings.MODEL_PATH), artifact)
-        placed.append(artifact)
-
-    try:
-        yield place
-    except BaseException:
-        for artifact in placed:
-            with suppress(DatabaseError, InterfaceError):
-                if not ModelVersion.objects.filter(artifact=artifact).exists():
-                    store.remove(Path(settings.MODEL_PATH), artifact)
-        raise

@@ -8,11 +8,11 @@ from pathlib import Path
 # How alike two names must be, without case and underscores: one or two letters of a word differ.
 MIN_SIMILARITY = 0.85
 
-# What others read from the environment that `.env` becomes part of: tokens of remote models, libpq,
-# the ML libraries, Python, and tools around the service.
+# What others read from the environment that `.env` becomes part of: tokens of remote models, keys
+# of object storage, libpq, the ML libraries, Python, and tools around the service.
 FOREIGN_NAMES = re.compile(
     r"(?:MLAPI_REMOTE_|PG|OMP_|ORT_|MKL_|OPENBLAS_|NUMEXPR_|PROMETHEUS_|PYTHON|DJANGO_|GRANIAN_"
-    r"|COMPOSE_|DOCKER_|POSTGRES_|CUDA_|NVIDIA_|MALLOC_|LC_|OTEL_).*"
+    r"|AWS_|GOOGLE_|AZURE_|COMPOSE_|DOCKER_|POSTGRES_|CUDA_|NVIDIA_|MALLOC_|LC_|OTEL_).*"
     r"|(?:HTTPS?|ALL|NO)_PROXY|TZ|LANG|PATH|HOME|TMPDIR|SSL_CERT_(?:FILE|DIR)|LD_PRELOAD"
 )
 

@@ -12,7 +12,7 @@ import psycopg
 from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from mlapi.databases.probes import separate_connection
+from registry.locks.separate_connections import separate_connection
 
 # Both clients run their statement, in an order in which neither keeps a server connection of two.
 TURNS = "abaabbabbbaaabab"

@@ -3,13 +3,14 @@
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, OperationalError, connections
+from django.db import DEFAULT_DB_ALIAS, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from predictions.models import Prediction
+from registry.locks.separate_connections import separate_connection
 
 PROBE_TIMEOUT_SECONDS = 2
 TABLE = Prediction._meta.db_table
@@ -41,32 +42,6 @@ def probe_connection(
             with connection.cursor() as cursor:
                 cursor.execute(f"SET LOCAL statement_timeout = '{int(timeout_seconds)}s'")
         yield connection
-
-
-@contextmanager
-def separate_connection(
-    connection: BaseDatabaseWrapper, *, timeout_seconds: int | None = None
-) -> Iterator[BaseDatabaseWrapper]:
-    """Another connection to the same database, outside the pool, closed at the end.
-
-    On PostgreSQL it is in a transaction, which is rolled back. `timeout_seconds` limits how long
-    connecting takes and, on SQLite, how long a statement waits for another writer.
-    """
-    other = connection.copy()
-    options: dict[str, object] = other.settings_dict["OPTIONS"]
-    is_postgresql = other.vendor == "postgresql"
-    if is_postgresql:
-        options.pop("pool", None)
-    if timeout_seconds is not None:
-        options["connect_timeout" if is_postgresql else "timeout"] = timeout_seconds
-    try:
-        if is_postgresql:
-            other.set_autocommit(False)
-        yield other
-    finally:
-        # A connection that the server has closed cannot be closed properly.
-        with suppress(DatabaseError):
-            other.close()
 
 
 def write_refusal(connection: BaseDatabaseWrapper) -> str:

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 # What changes with a deployment or a move of an alias is read less often.
 REREAD_SECONDS = 5
-MAX_ARTIFACTS = 20
+MAX_VERSIONS = 1000
 
 
 class DatabaseProbe:
@@ -33,7 +33,7 @@ class DatabaseProbe:
         self._migrations = "unknown"
         self._reread_at = 0.0
         self._refusal = ""
-        self.live_artifacts: Sequence[str] = ()
+        self.live_versions: Sequence[ModelVersion] = ()
 
     def state(self) -> Mapping[str, str]:
         """`database`: ok, unavailable, unchecked, read-only or full; `migrations`: applied,
@@ -62,7 +62,7 @@ class DatabaseProbe:
         if self._migrations == "applied":
             # Before that, look each time: a start waits for it, and a table may be missing.
             self._reread_at = time.monotonic() + REREAD_SECONDS
-            self.live_artifacts = _live_artifacts(connection)
+            self.live_versions = _live_versions(connection)
 
     def _note_refusal(self, refusal: str) -> None:
         if refusal and refusal != self._refusal:
@@ -96,13 +96,25 @@ def _migrations_on_disk() -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
     return set(graph.leaf_nodes()), set(graph.nodes)
 
 
-def _live_artifacts(connection: BaseDatabaseWrapper) -> Sequence[str]:
-    """Paths of some artifacts that aliases hold."""
+def _live_versions(connection: BaseDatabaseWrapper) -> Sequence[ModelVersion]:
+    """The versions that answer for aliases, with what tells where their artifacts are."""
+    alias, version = Alias._meta.db_table, ModelVersion._meta.db_table
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT v.artifact FROM {Alias._meta.db_table} a"  # noqa: S608 -- no input
-            f" JOIN {ModelVersion._meta.db_table} v ON v.id = a.version_id"
-            " WHERE v.artifact <> '' ORDER BY a.id LIMIT %s",
-            [MAX_ARTIFACTS],
+            "SELECT id, name, version, artifact, sha256, size_bytes"  # noqa: S608 -- no input
+            f" FROM {version} WHERE artifact <> '' AND is_active AND quarantined_at IS NULL AND"
+            f" (id IN (SELECT version_id FROM {alias}) OR id IN (SELECT canary_id FROM {alias}))"
+            " ORDER BY id LIMIT %s",
+            [MAX_VERSIONS],
         )
-        return tuple(path for (path,) in cursor.fetchall())
+        return tuple(
+            ModelVersion(
+                pk=pk,
+                name=name,
+                version=number,
+                artifact=artifact,
+                sha256=sha256,
+                size_bytes=size_bytes,
+            )
+            for pk, name, number, artifact, sha256, size_bytes in cursor.fetchall()
+        )

@@ -14,7 +14,7 @@ import orjson
 from django.db import connections
 
 from mlapi.health.database import DatabaseProbe
-from mlapi.health.storage import storage_state
+from mlapi.health.storage import CACHED, artifact_state, disk_state
 from mlapi.metrics import observe_pool
 from registry.loading.warming import unloaded_live_versions
 
@@ -23,7 +23,7 @@ PUBLISH_SECONDS = 1
 STALE_SECONDS = 8
 UNKNOWN = "unknown"
 STALE = "stale"
-GOOD_STATES = frozenset({"ok", "applied"})
+GOOD_STATES = frozenset({"ok", "applied", CACHED})
 LOADING = "loading"
 # Those of a worker that has just started: nothing is wrong.
 STARTING_STATES = frozenset({UNKNOWN, LOADING})
@@ -56,7 +56,9 @@ class Monitor:
         self._database = DatabaseProbe()
         self._checks = (
             Check(("database", "migrations"), self._database.state, 2),
-            Check(("artifacts", "disk"), lambda: storage_state(self._database.live_artifacts), 1),
+            # By themselves, since object storage may take seconds to answer.
+            Check(("artifacts",), self._artifacts, 1),
+            Check(("disk",), lambda: {"disk": disk_state()}, 1),
             Check(("models",), model_state, 1),
         )
         self._states: dict[str, str] = {}
@@ -80,6 +82,9 @@ class Monitor:
         # Nothing remembered from an earlier time.
         checks = Monitor()._checks
         return {name: state for check in checks for name, state in check.run().items()}
+
+    def _artifacts(self) -> State:
+        return {"artifacts": artifact_state(self._database.live_versions)}
 
     def _latest(self) -> State:
         oldest = time.monotonic() - STALE_SECONDS

@@ -1,32 +1,57 @@
 """Whether the folders that the service writes to can be used."""
 
+import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connections
 
+from registry.loading.availability import storage_problem, unavailable_versions
+from registry.models import ModelVersion
 
-def storage_state(live_artifacts: Sequence[str]) -> Mapping[str, str]:
-    """`artifacts`: ok, unavailable or read-only; `disk`: ok, or the settings whose disk is full.
+logger = logging.getLogger(__name__)
 
-    `live_artifacts` are paths below MODEL_PATH of versions that aliases hold. Without any of them,
-    the folder is not the right one, such as the place where a volume should be mounted.
+CACHED = "cached"
+MAX_NAMES = 10
+_missing_before: frozenset[int] = frozenset()
+
+
+def artifact_state(live_versions: Sequence[ModelVersion]) -> str:
+    """Whether the models of live versions can be had, and uploads received.
+
+    - "ok";
+    - "cached": the object storage cannot be used, but no live version needs it: ready;
+    - "missing": the model of a live version cannot be had;
+    - "unavailable": that of none can: the folder is not the right one, such as the place where a
+      volume should be mounted, or the object storage cannot be used and nothing is cached;
+    - "read-only": MODEL_PATH cannot be written.
     """
-    folder = Path(settings.MODEL_PATH)
-    return {"artifacts": artifact_state(folder, live_artifacts), "disk": disk_state()}
-
-
-def artifact_state(folder: Path, live_artifacts: Sequence[str]) -> str:
-    if live_artifacts and not any((folder / path).exists() for path in live_artifacts):
-        return "unavailable"
-    folder = _existing(folder)
+    missing = unavailable_versions(live_versions)
+    _log_missing(missing)
+    if missing:
+        return "unavailable" if len(missing) == len(live_versions) else "missing"
+    folder = _existing(Path(settings.MODEL_PATH))
     if not folder.is_dir():
         return "unavailable"
-    return "ok" if os.access(folder, os.W_OK | os.X_OK) else "read-only"
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return "read-only"
+    url: str = settings.MODEL_STORAGE
+    return CACHED if url and storage_problem(url) else "ok"
+
+
+def _log_missing(missing: Sequence[ModelVersion]) -> None:
+    """Log which live versions are missing, when that changes; probes show no names."""
+    global _missing_before
+    now = frozenset(version.pk for version in missing)
+    if now - _missing_before:
+        names = ", ".join(str(version) for version in missing[:MAX_NAMES])
+        more = f" and {len(missing) - MAX_NAMES} more" if len(missing) > MAX_NAMES else ""
+        logger.error("The artifacts of live versions cannot be had: %s%s", names, more)
+    _missing_before = now
 
 
 def _existing(folder: Path) -> Path:
@@ -37,6 +62,7 @@ def _existing(folder: Path) -> Path:
 
 
 def disk_state() -> str:
+    """ "ok", or the settings whose disk is full."""
     full = [name for name, folder in _written_folders() if _is_full(folder)]
     return f"full: {', '.join(full)}" if full else "ok"
 

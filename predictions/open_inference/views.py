@@ -31,8 +31,8 @@ from predictions.serializers import TIMEOUT_PARAMETER
 from predictions.serving.questions import Caller
 from registry.access import rights
 from registry.access.accessor import Accessor
-from registry.artifacts import store
 from registry.exact_json.values import parse_json_body
+from registry.loading.availability import is_at_hand
 from registry.loading.errors import ArtifactMissing
 from registry.models import ModelVersion, Right
 from registry.open_inference.binary import LENGTH_HEADER, TensorError
@@ -175,11 +175,7 @@ class VersionReadyView(ModelReadyView):
 def _is_ready(row: ModelVersion) -> bool:
     if not row.has_artifact or row.quarantined_at is not None:
         return False
-    try:
-        path = store.resolve(Path(settings.MODEL_PATH), row.artifact)
-        return path.stat().st_size == row.size_bytes
-    except (OSError, ValueError):
-        return False
+    return is_at_hand(row)
 
 
 class ModelStatisticsView(APIView):

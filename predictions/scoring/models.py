@@ -3,16 +3,18 @@ here.
 """
 
 import os
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
+from importlib import import_module
 from pathlib import Path
 
 import orjson
 
-from predictions.scoring.work import ScoringFailed, VersionFile
-from registry.artifacts import store
-from registry.artifacts.errors import ArtifactRejected
+from predictions.scoring.work import ScoringFailed, ScoringInterrupted, VersionFile
+from registry.artifacts.errors import ArtifactRejected, StorageFull, StorageUnavailable
 from registry.isolation.runtime import IsolatedRuntime, Isolation
+from registry.object_storage import urls
 from registry.runtimes import runtime_module
 from registry.runtimes.base import (
     SECRET_PREFIX,
@@ -26,6 +28,9 @@ from registry.runtimes.base import (
 from registry.runtimes.registered import require_same_outputs
 from registry.signatures.checking import Checks
 from registry.signatures.signature import Signature
+from registry.storage.base import ArtifactDamaged, Content
+from registry.storage.cache import CACHE_FOLDER, FileCache
+from registry.storage.folder import Folder
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,16 +68,31 @@ def _load(document: bytes) -> TableModel:
     file = VersionFile(**orjson.loads(document))
     signature = Signature.from_json(file.signature)
     try:
-        path = store.resolve(Path(file.storage), file.artifact)
-        if store.digest(path) != file.sha256:
-            raise ScoringFailed(f"The artifact of {file.name} has changed: its digest is another")
-        runtime = _runtime(file, path, signature)
+        with open_file(file) as path:
+            runtime = _runtime(file, path, signature)
         require_same_outputs(runtime.signature, signature)
     except FileNotFoundError as error:
         raise ScoringFailed(f"The artifact of {file.name} is missing in {file.storage}") from error
+    except ArtifactDamaged as error:
+        raise ScoringFailed(f"{file.name}: {error}") from error
+    except (StorageUnavailable, StorageFull) as error:
+        raise ScoringInterrupted(f"{file.name}: its artifact cannot be fetched") from error
     except (ArtifactRejected, LoadError, ValueError) as error:
         raise ScoringFailed(f"{file.name} cannot be loaded: {error}") from error
     return TableModel(file.name, signature, runtime)
+
+
+def open_file(file: VersionFile) -> AbstractContextManager[Path]:
+    """A local path of the file, whose digest is verified; as `registry.storage.base.Store.open`."""
+    content = Content(file.sha256, file.size_bytes)
+    folder = Path(file.folder)
+    if not urls.is_url(file.storage):
+        return Folder(folder).open(file.key, content)
+    # On first use: obstore is optional.
+    module = import_module("registry.storage.bucket")
+    cache = FileCache(folder / CACHE_FOLDER, file.cache_bytes)
+    opened: AbstractContextManager[Path] = module.Bucket(file.storage, cache).open(file.key, content)
+    return opened
 
 
 def _runtime(file: VersionFile, path: Path, signature: Signature) -> Runtime:
@@ -88,7 +108,8 @@ def _runtime(file: VersionFile, path: Path, signature: Signature) -> Runtime:
         # Before its own process needs the memory for the model.
         del runtime
     isolation = Isolation(
-        path=path,
+        name=file.name,
+        open_file=partial(open_file, file),
         framework=file.framework,
         signature=file.signature,
         trusted_types=options.trusted_types,

@@ -20,17 +20,21 @@ class ScoringInterrupted(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionFile:
-    """A version and its file, which a worker finds by the storage's key and trusts by its digest.
+    """A version and its file, which a worker finds by its key and trusts by its digest.
 
-    `storage` is a folder. `call_seconds` limits a call of a model in a process of its own.
+    `storage` is a folder, or the URL of object storage, whose files are kept in `folder` on each
+    machine. `call_seconds` limits a call of a model in a process of its own.
     """
 
     id: int
     name: str
     framework: str
     storage: str
-    artifact: str
+    key: str
     sha256: str
+    size_bytes: int
+    folder: str
+    cache_bytes: int
     signature: JSONObject
     isolation: str
     is_suspect: bool

@@ -12,9 +12,9 @@ from typing import Any
 
 import yaml
 
-from registry.artifacts import store
 from registry.artifacts.errors import ArtifactRejected
 from registry.artifacts.foreign.archives import describe_folder
+from registry.artifacts.paths import path_below
 from registry.exact_json.values import JSONObject
 
 MLMODEL = "MLmodel"
@@ -130,7 +130,7 @@ def _resolve_file(folder: Path, name: object) -> Path:
     if not isinstance(name, str) or not name:
         raise ArtifactRejected(f"{MLMODEL} does not name the model file.")
     try:
-        path = store.resolve(folder, name)
+        path = path_below(folder, name)
     except ArtifactRejected:
         raise ArtifactRejected(f"'{name[:100]}' is outside the model's folder.") from None
     if not path.is_file():

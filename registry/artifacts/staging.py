@@ -58,7 +58,7 @@ class StagingWriter:
             self._descriptor = os.open(self._path, flags, 0o640)
         self._abandon = weakref.finalize(self, _close_and_remove, self._descriptor, self._path)
 
-    def write(self, chunk: bytes) -> None:
+    def write(self, chunk: bytes | memoryview) -> None:
         """Append a chunk; raises ArtifactTooLarge above the limit. Any error discards the file."""
         self._size_bytes += len(chunk)
         if self._size_bytes > self._limit_bytes:
@@ -93,7 +93,7 @@ class StagingWriter:
         self._abandon()
 
 
-def receive(chunks: Iterable[bytes], root: Path, *, limit_bytes: int) -> StagedFile:
+def receive(chunks: Iterable[bytes | memoryview], root: Path, *, limit_bytes: int) -> StagedFile:
     """Stage a file from its chunks; it is flushed to disk on return.
 
     Raises ArtifactTooLarge above `limit_bytes`, ArtifactRejected for an empty file,
@@ -114,7 +114,7 @@ def _close_and_remove(descriptor: int, path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-def _write_all(descriptor: int, chunk: bytes) -> None:
+def _write_all(descriptor: int, chunk: bytes | memoryview) -> None:
     view = memoryview(chunk)
     while view:
         view = view[os.write(descriptor, view) :]

@@ -13,6 +13,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,11 +62,13 @@ class _Killed(ModelCrashed):
 class Isolation:
     """What a scorer loads, and its limits.
 
-    `call_seconds` limits a call for which the caller states no time. `signature` is the proven one,
-    in its JSON form.
+    `name` is for logs. `open_file` gives the file's path, which is valid until the context ends;
+    it raises OSError. `call_seconds` limits a call for which the caller states no time. `signature`
+    is the proven one, in its JSON form.
     """
 
-    path: Path
+    name: str
+    open_file: Callable[[], AbstractContextManager[Path]]
     framework: str
     signature: Mapping[str, object]
     trusted_types: frozenset[str]
@@ -79,6 +82,8 @@ class _Scorer:
     process: "subprocess.Popen[bytes]"
     connection: socket.socket
     loads_until: float
+    # Open until the process has loaded it.
+    file: contextlib.ExitStack
     is_loaded: bool = False
 
 
@@ -214,32 +219,35 @@ class IsolatedRuntime:
         except (Closed, InvalidMessage, OSError, SignatureError) as error:
             raise self._crashed(error) from error
         scorer.is_loaded = True
+        scorer.file.close()
         return signature
 
     def _launch(self) -> _Scorer:
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
         isolation = self._isolation
-        until = time.monotonic() + isolation.load_seconds
-        with theirs:
-            try:
-                process = processes.start(SCORER, str(theirs.fileno()), pass_fds=(theirs.fileno(),))
-            except OSError:
-                ours.close()
-                raise
-        scorer = _Scorer(process, ours, until)
-        instructions = {
-            "path": str(isolation.path.resolve()),
-            "framework": isolation.framework,
-            "signature": isolation.signature,
-            "trusted_types": sorted(isolation.trusted_types),
-            "memory_bytes": isolation.memory_bytes,
-            "longest_seconds": max(isolation.load_seconds, isolation.call_seconds),
-        }
-        # A process that ends at once is noticed when its reply is awaited.
-        with contextlib.suppress(OSError):
-            send_request(ours, instructions, until)
-        return scorer
+        with contextlib.ExitStack() as stack:
+            path = stack.enter_context(isolation.open_file())
+            ours, theirs = socket.socketpair()
+            ours.setblocking(False)
+            until = time.monotonic() + isolation.load_seconds
+            with theirs:
+                descriptor = theirs.fileno()
+                try:
+                    process = processes.start(SCORER, str(descriptor), pass_fds=(descriptor,))
+                except OSError:
+                    ours.close()
+                    raise
+            instructions = {
+                "path": str(path.resolve()),
+                "framework": isolation.framework,
+                "signature": isolation.signature,
+                "trusted_types": sorted(isolation.trusted_types),
+                "memory_bytes": isolation.memory_bytes,
+                "longest_seconds": max(isolation.load_seconds, isolation.call_seconds),
+            }
+            # A process that ends at once is noticed when its reply is awaited.
+            with contextlib.suppress(OSError):
+                send_request(ours, instructions, until)
+            return _Scorer(process, ours, until, stack.pop_all())
 
     def _crashed(self, error: Exception, *, is_single: bool = True) -> InferenceError:
         """End the process, and report how it had ended by itself if that is certain."""
@@ -257,7 +265,7 @@ class IsolatedRuntime:
         if is_single and not is_killed:
             self._may_start = self._report_crash(reason)
         else:
-            logger.warning("The process that scores %s %s", self._isolation.path.name, reason)
+            logger.warning("The process that scores %s %s", self._isolation.name, reason)
         return _Killed(message) if is_killed else ModelCrashed(message)
 
     def _end(self, wait_seconds: float = 0.0) -> int | None:
@@ -266,6 +274,7 @@ class IsolatedRuntime:
         if scorer is None:
             return None
         scorer.connection.close()
+        scorer.file.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             return scorer.process.wait(wait_seconds)
         processes.kill(scorer.process)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from registry.artifacts import store
+from registry.artifacts.errors import StorageFull, StorageUnavailable
 from registry.isolation.black_box import (
     VARIABLE,
     BlackBox,
@@ -27,6 +27,7 @@ from registry.loading.errors import ModelNotReady as ModelNotReady
 from registry.loading.errors import ModelQuarantined as ModelQuarantined
 from registry.metrics import LOAD_SECONDS
 from registry.models import ModelVersion
+from registry.object_storage import urls
 from registry.runtimes import runtime_module
 from registry.runtimes.base import (
     SECRET_PREFIX,
@@ -38,6 +39,8 @@ from registry.runtimes.base import (
 )
 from registry.runtimes.registered import require_same_outputs
 from registry.signatures.signature import Signature
+from registry.storage import files
+from registry.storage.base import ArtifactDamaged
 
 logger = logging.getLogger(__name__)
 
@@ -69,22 +72,29 @@ def _load(version: ModelVersion) -> LoadedModel:
         raise ArtifactMissing(f"Model {model_id} has no artifact yet")
     quarantine.require_released(version)
     try:
-        path = store.resolve(Path(settings.MODEL_PATH), version.artifact)
-        if store.digest(path) != version.sha256:
-            _log_failure(version, "has changed on disk and is not loaded")
-            raise ModelNotReady(f"Model {model_id}: its artifact has changed on disk")
         signature = Signature.from_json(version.signature)
-        with LOAD_SECONDS.labels(version.framework).time():
+        with files.local_file(version) as path, LOAD_SECONDS.labels(version.framework).time():
             runtime = _load_runtime(version, path, signature)
         require_same_outputs(runtime.signature, signature)
     except FileNotFoundError as error:
-        _log_failure(version, f"is missing: there is no {version.artifact} in MODEL_PATH")
+        _log_failure(version, f"is missing: there is no {_place(version)}")
         raise ModelNotReady(f"Model {model_id}: its artifact is missing") from error
+    except ArtifactDamaged as error:
+        _log_failure(version, f"is not loaded: {error}")
+        raise ModelNotReady(f"Model {model_id}: {error}") from error
+    except (StorageUnavailable, StorageFull) as error:
+        _log_failure(version, f"cannot be fetched: {error.__cause__ or error}")
+        raise ModelNotReady(f"Model {model_id}: its artifact cannot be fetched") from error
     except (LoadError, OSError, ValueError) as error:
         _log_failure(version, "cannot be loaded", error)
         raise ModelNotReady(f"Model {model_id}: its artifact cannot be loaded") from error
     logger.info("Loaded %s", version)
     return LoadedModel(version, runtime, signature)
+
+
+def _place(version: ModelVersion) -> str:
+    is_in_folder = not urls.is_url(version.artifact)
+    return f"{version.artifact} in MODEL_PATH" if is_in_folder else version.artifact
 
 
 def _load_runtime(version: ModelVersion, path: Path, signature: Signature) -> Runtime:
@@ -108,7 +118,9 @@ def _load_runtime(version: ModelVersion, path: Path, signature: Signature) -> Ru
     logger.info("%s is scored in a process of its own: %s", version, hazard or "MODEL_ISOLATION")
     return IsolatedRuntime(
         Isolation(
-            path=path,
+            name=str(version),
+            # Opened again for each process, since a cached file is evicted at some time.
+            open_file=partial(files.local_file, version),
             framework=framework,
             signature=version.signature,
             trusted_types=options.trusted_types,

@@ -1,16 +1,16 @@
 """Proves versions again that an earlier release of mlapi registered."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 
-from registry.artifacts import proof, store
+from registry.artifacts import proof
 from registry.artifacts.errors import ArtifactRejected
 from registry.exact_json.values import JSONObject
 from registry.loading.loader import load_options
 from registry.models import ModelVersion
+from registry.storage import files
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +29,16 @@ def reprove(version: ModelVersion, *, dry_run: bool = False) -> Reproof:
     """
     stored: JSONObject = version.signature
     try:
-        proved = proof.prove(
-            store.resolve(Path(settings.MODEL_PATH), version.artifact),
-            framework=version.framework,
-            options=load_options(),
-            declared=_declaration(stored),
-            example=(),
-            timeout_seconds=settings.PROOF_TIMEOUT_SECONDS,
-            memory_bytes=settings.PROOF_MEMORY_BYTES,
-        ).signature
+        with files.local_file(version) as path:
+            proved = proof.prove(
+                path,
+                framework=version.framework,
+                options=load_options(),
+                declared=_declaration(stored),
+                example=(),
+                timeout_seconds=settings.PROOF_TIMEOUT_SECONDS,
+                memory_bytes=settings.PROOF_MEMORY_BYTES,
+            ).signature
     except (ArtifactRejected, OSError) as error:
         return Reproof(version, problem=str(error))
     if _without_batching(proved) != _without_batching(stored):

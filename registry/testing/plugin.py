@@ -35,7 +35,14 @@ SERVERS_VARIABLE = "MLAPI_TESTS_SERVERS"
 WORKER_VARIABLE = "PYTEST_XDIST_WORKER"
 FIXTURE_MODULES = tuple(
     f"registry.testing.{name}"
-    for name in ("artifacts", "clients", "databases", "processes", "versions")
+    for name in (
+        "artifacts",
+        "clients",
+        "databases",
+        "object_storage.fixtures",
+        "processes",
+        "versions",
+    )
 )
 
 

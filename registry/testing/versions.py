@@ -21,7 +21,7 @@ class MakeVersion(Protocol):
 @pytest.fixture
 def model_path(tmp_path: Path, settings: LazySettings, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty MODEL_PATH, with an empty cache of loaded models."""
-    settings.MODEL_PATH = tmp_path / "models"
+    settings.MODEL_PATH, settings.MODEL_STORAGE = tmp_path / "models", ""
     cache = loader.ModelCache(loader._load_active, settings.MODEL_CACHE_SIZE)
     monkeypatch.setattr(loader, "cache", cache)
     # Versions of other tests had the same ids.

@@ -113,7 +113,6 @@ def test_a_number_taken_in_the_meantime_is_skipped(
     row = services.register_model(name="iris", upload=Upload([iris_artifact.content]))
 
     assert row.version == "2"
-    assert row.artifact.startswith("iris/2/")
 
 
 def test_a_number_that_is_taken_every_time_is_a_conflict(
@@ -149,7 +148,8 @@ def test_simultaneous_registrations_each_get_a_number(
     assert {status for status, _ in results} == {201}
     assert sorted(int(version) for _, version in results) == list(range(1, N_THREADS + 1))
     files = [path for path in model_path.rglob("*") if path.is_file()]
-    assert len(files) == (N_THREADS if with_file else 0)
+    # All have the same content.
+    assert len(files) == (1 if with_file else 0)
     if with_file:
         assert {str(path.relative_to(model_path)) for path in files} == set(
             ModelVersion.objects.values_list("artifact", flat=True)

@@ -15,11 +15,11 @@ from rest_framework.test import APIClient
 from rest_framework_simplejwt.tokens import AccessToken
 
 from mlapi.configuration.postgresql.bounded import BoundedConnection
-from mlapi.databases.probes import separate_connection
 from predictions.models import Prediction
 from predictions.testing.fake_models import ROW, VALUE, MakeFake, all_faces
 from predictions.testing.fake_models import fake_version as fake_version
 from registry import statements
+from registry.locks.separate_connections import separate_connection
 from registry.testing.databases import postgresql
 
 # Longer than a test may take.

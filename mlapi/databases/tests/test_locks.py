@@ -12,8 +12,8 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
-from mlapi.databases.locks import process_lock
-from mlapi.databases.probes import separate_connection
+from registry.locks.process_locks import process_lock
+from registry.locks.separate_connections import separate_connection
 
 TIMEOUT_SECONDS = 300
 

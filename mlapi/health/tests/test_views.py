@@ -11,6 +11,7 @@ from mlapi import metrics
 from mlapi.databases.probes import probe_connection
 from mlapi.health import database
 from registry.loading import loader
+from registry.models import ModelVersion
 from registry.testing.clients import api_client, permit
 from registry.testing.databases import pool_limits, postgresql
 
@@ -130,7 +131,8 @@ def test_not_ready_while_live_versions_are_loaded(
 def test_not_ready_while_the_artifacts_are_gone(
     client: APIClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "_live_artifacts", lambda connection: ["iris/1/gone.onnx"])
+    gone = ModelVersion(pk=1, name="iris", version="1", artifact="iris/1/gone.onnx", size_bytes=1)
+    monkeypatch.setattr(database, "_live_versions", lambda connection: [gone])
 
     response = client.get(READY)
 

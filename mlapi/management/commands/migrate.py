@@ -2,8 +2,8 @@ from typing import Any
 
 from django.core.management.commands import migrate
 
-from mlapi.databases.locks import process_lock
 from predictions.models import Prediction, continue_numbers
+from registry.locks.process_locks import process_lock
 
 
 class Command(migrate.Command):

@@ -15,13 +15,13 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS
 
-from mlapi.databases.locks import process_lock
 from mlapi.management.commands.serve import port_number
 from mlapi.server import addresses
 from mlapi.server.addresses import AddressError
 from predictions.serving import services
 from predictions.serving.questions import Question
 from registry.exact_json.values import JSONObject
+from registry.locks.process_locks import process_lock
 from registry.models import ModelVersion
 from registry.services import Upload, register_model
 

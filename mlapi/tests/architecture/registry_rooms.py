@@ -7,6 +7,7 @@ REGISTRY_WITHOUT_DJANGO = {
     "registry.signatures",
     "registry.open_inference",
     "registry.http_client",
+    "registry.object_storage.urls",
     "registry.runtimes",
     "registry.runtimes.trees",
 }
@@ -21,6 +22,7 @@ REGISTRY = REGISTRY_WITHOUT_DJANGO | {
     "registry.exact_json",
     "registry.loading",
     "registry.models",
+    "registry.storage",
     "registry.webhooks",
     "registry.webhooks.delivery.kinds",
     "registry.work",
@@ -51,7 +53,15 @@ REGISTRY_ROOMS: dict[str, set[str]] = {
     "registry.artifacts.foreign": {"registry.artifacts", "registry.runtimes"},
     "registry.loading": REGISTRY_WITHOUT_DJANGO
     | {"registry.access", "registry.artifacts", "registry.isolation"}
-    | {"registry.metrics", "registry.models"},
+    | {"registry.metrics", "registry.models", "registry.storage"},
+    "registry.locks": set(),
+    "registry.object_storage": set(),
+    "registry.storage": {
+        "registry.artifacts",
+        "registry.locks",
+        "registry.models",
+        "registry.object_storage",
+    },
     "registry.conversion": REGISTRY_WITHOUT_DJANGO | {"registry.artifacts"},
     "registry.conversion.pickles": REGISTRY_WITHOUT_DJANGO
     | {"registry.artifacts", "registry.conversion", "registry.isolation"},
@@ -129,4 +139,5 @@ REGISTRY_ROOMS: dict[str, set[str]] = {
     "registry.management": REGISTRY | {"registry.conversion", "registry.conversion.pickles"},
     "registry.migrations": {"registry.exact_json", "registry.models"},
     "registry.testing": REGISTRY | {"registry.conversion", "registry.runtimes.open_inference"},
+    "registry.testing.object_storage": {"registry.loading", "registry.storage"},
 }

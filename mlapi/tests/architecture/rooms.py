@@ -122,7 +122,7 @@ ROOMS: dict[str, set[str]] = {
     | REGISTRY
     | {"predictions.export.destinations", "predictions.export.formats"},
     "predictions.export.formats": {"predictions.export", *REGISTRY},
-    "predictions.export.destinations": set(),
+    "predictions.export.destinations": {"registry.object_storage"},
     "predictions.retention": {"predictions.evaluation.replays.report", *SERVING, *REGISTRY},
     "predictions.management": {
         "predictions",
@@ -177,10 +177,10 @@ ROOMS: dict[str, set[str]] = {
     },
     "mlapi.bodies": {"mlapi.error_format", "predictions.ndjson"},
     "mlapi.accounts": {"registry.access", "registry.models"},
-    "mlapi.configuration": {"mlapi.configuration.postgresql"},
+    "mlapi.configuration": {"mlapi.configuration.postgresql", "registry.object_storage.urls"},
     "mlapi.configuration.postgresql": {"mlapi.configuration.refusals", "registry.statements"},
     "mlapi.configuration.sqlite": {"mlapi.configuration.refusals"},
-    "mlapi.databases": {"predictions.models"},
+    "mlapi.databases": {"predictions.models", "registry.locks"},
     "mlapi.health": {
         "mlapi.configuration.refusals",
         "mlapi.databases",
@@ -215,13 +215,13 @@ ROOMS: dict[str, set[str]] = {
     "mlapi.rest": {"mlapi.error_format", "registry.exact_json", "registry.artifacts"},
     "mlapi.management": SERVING
     | REGISTRY
-    | {"mlapi.configuration", "mlapi.databases", "mlapi.server"},
+    | {"mlapi.configuration", "mlapi.databases", "mlapi.server", "registry.locks"},
     # Outside the floors: measures the service from outside.
     **BENCHMARK_ROOMS,
 }
 
 # Fixtures and fakes: only tests import them.
-TEST_ROOMS = {"registry.testing", "predictions.testing"}
+TEST_ROOMS = {"registry.testing", "registry.testing.object_storage", "predictions.testing"}
 
 # The floors from the lowest; a floor imports itself and the floors below, tests included.
 FLOORS = ["registry", "predictions", "mlapi"]
@@ -240,5 +240,6 @@ NO_DJANGO_ROOMS = [
     "registry.artifacts.foreign",
     "registry.conversion",
     "registry.conversion.pickles",
+    "registry.object_storage",
     "predictions.evaluation.drift",
 ]

@@ -1,25 +1,25 @@
-"""Exports into object storage, by obstore: the one module that imports it."""
+"""Exports into object storage."""
 
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
-from typing import Any
-
-import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError
-from obstore.store import from_url
 
 from predictions.export.destinations.base import (
     AlreadyPublished,
     DestinationUnavailable,
 )
+from registry.object_storage.client import (
+    PATIENT,
+    AlreadyExistsError,
+    NotSupportedError,
+    connect,
+    obstore,
+    reason,
+    storage_errors,
+)
+from registry.object_storage.errors import ObjectStorageError
 
-# obstore's own default retries silently for three minutes.
-RETRIES: dict[str, Any] = {"max_retries": 5, "retry_timeout": timedelta(seconds=30)}
-TIMEOUTS = {"connect_timeout": "5 seconds", "timeout": "60 seconds"}
 # What a single request holds in memory; larger files are sent in parts of this size.
 REQUEST_BYTES = 8 * 2**20
 # A put that must not replace anything is a single request.
@@ -29,9 +29,6 @@ MAX_CREATED_BYTES = 64 * 2**20
 class Bucket:
     """A prefix of a bucket.
 
-    Keys, region and endpoint come from the environment, under the names that the storage's own
-    tools read, such as AWS_ACCESS_KEY_ID, AWS_REGION and AWS_ENDPOINT_URL.
-
     Nothing keeps two exports apart while they write, but each part's receipt can be published only
     once, so that the second of them stops there.
     """
@@ -39,12 +36,8 @@ class Bucket:
     def __init__(self, url: str) -> None:
         self._url = url.rstrip("/")
         self._folder: Path | None = None
-        # Options that are passed replace those of the environment, where this one belongs.
-        is_http_allowed = os.environ.get("AWS_ALLOW_HTTP", "").lower() == "true"
-        client_options = {**TIMEOUTS, "allow_http": is_http_allowed}
-        options: dict[str, Any] = {"client_options": client_options, "retry_config": RETRIES}
         with _errors(self._url):
-            self._store = from_url(self._url, **options)
+            self._store = connect(self._url, PATIENT)
 
     def __str__(self) -> str:
         return self._url
@@ -116,8 +109,9 @@ class Bucket:
 @contextmanager
 def _errors(url: str) -> Iterator[None]:
     try:
-        yield
-    except (BaseError, OSError, ValueError) as error:
-        # Its messages have lines of detail about requests, without keys.
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DestinationUnavailable(f"Cannot use {url}: {reason}") from error
+        with storage_errors(url):
+            yield
+    except ObjectStorageError as error:
+        raise DestinationUnavailable(str(error)) from error
+    except (NotSupportedError, FileNotFoundError) as error:
+        raise DestinationUnavailable(f"Cannot use {url}: {reason(error)}") from error

@@ -1,7 +1,7 @@
 """Exports to a real server of S3."""
 
 import json
-from collections.abc import Iterator
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -12,31 +12,15 @@ from django.core.management import CommandError, call_command
 from predictions.export import runner
 from predictions.export.destinations import object_storage, open_destination
 from predictions.export.destinations.base import AlreadyPublished
-from predictions.export.tests.s3_server import BUCKET, s3_server
 from predictions.testing.rows import (
     REGRESSOR_SIGNATURE,
     create_predictions,
     make_version,
     wait_until_followable,
 )
+from registry.object_storage import client
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
-
-
-@pytest.fixture(scope="module")
-def variables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    with s3_server(tmp_path_factory.mktemp("s3")) as variables:
-        yield variables
-
-
-@pytest.fixture
-def bucket(
-    variables: dict[str, str], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> str:
-    """The URL of an empty prefix."""
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    return f"s3://{BUCKET}/{request.node.name}"
 
 
 def export(url: str, *options: str) -> str:
@@ -115,7 +99,8 @@ def test_a_storage_that_cannot_be_reached_is_told(
     bucket: str, transactional_db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    monkeypatch.setitem(object_storage.RETRIES, "max_retries", 0)
+    impatient = replace(client.PATIENT, max_retries=0)
+    monkeypatch.setattr(object_storage, "PATIENT", impatient)
 
-    with pytest.raises(CommandError, match="Cannot use s3://log/"):
+    with pytest.raises(CommandError, match="Cannot use s3://mlapi/"):
         export(bucket)

@@ -6,11 +6,12 @@ from pathlib import Path
 from django.conf import settings
 
 from predictions.scoring.work import Arms, ScoringFailed, VersionFile
-from registry.artifacts import store
 from registry.loading import quarantine
 from registry.loading.errors import ArtifactMissing
 from registry.loading.loader import MAX_CALL_SECONDS
 from registry.models import CHAMPION, Alias, ModelVersion
+from registry.object_storage import urls
+from registry.storage import files
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +25,8 @@ class Pinned:
 def pin(specifier: str, *, with_canary: bool) -> Pinned:
     """What `name`, `name@alias` or `name:version` means now, with the alias's canary if asked.
 
-    Raises ModelNotFound, ArtifactMissing, ModelQuarantined, or ScoringFailed if a version's file
-    is not there.
+    Raises ModelNotFound, ArtifactMissing, ModelQuarantined, StorageUnavailable, or ScoringFailed if
+    a version's file is not there.
     """
     name, colon, version = specifier.partition(":")
     if colon:
@@ -50,16 +51,20 @@ def _file(version_id: int) -> VersionFile:
     if not version.has_artifact:
         raise ArtifactMissing(f"Model {version} has no artifact yet")
     quarantine.require_released(version)
-    root = Path(settings.MODEL_PATH).resolve()
-    if not store.resolve(root, version.artifact).is_file():
-        raise ScoringFailed(f"The artifact of {version} is missing: there is no {version.artifact}")
+    if files.size(version) is None:
+        raise ScoringFailed(f"The artifact of {version} is missing: {files.location(version)}")
+    store, key = files.locate(version.artifact)
+    folder = Path(settings.MODEL_PATH).resolve()
     return VersionFile(
         id=version.pk,
         name=str(version),
         framework=version.framework,
-        storage=str(root),
-        artifact=version.artifact,
+        storage=str(store) if urls.is_url(version.artifact) else str(folder),
+        key=key,
         sha256=version.sha256,
+        size_bytes=version.size_bytes or 0,
+        folder=str(folder),
+        cache_bytes=settings.ARTIFACT_CACHE_BYTES,
         signature=version.signature,
         isolation=settings.MODEL_ISOLATION,
         is_suspect=version.is_suspect,

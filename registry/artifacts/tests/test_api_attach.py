@@ -12,9 +12,9 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connections
 from rest_framework.test import APIClient
 
-from registry.artifacts import store
 from registry.loading import loader
 from registry.models import ModelVersion
+from registry.storage.folder import Folder
 from registry.testing.artifacts import Artifact
 from registry.testing.clients import api_client
 from registry.testing.folders import files_below
@@ -116,13 +116,13 @@ def test_one_of_two_simultaneous_artifacts_is_attached(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     both_proved = Barrier(2)
-    place = store.place
+    put_file_of_store = Folder.put
 
-    def place_together(*args: Any) -> None:
+    def put_together(*args: Any) -> None:
         both_proved.wait(timeout=20)
-        place(*args)
+        put_file_of_store(*args)
 
-    monkeypatch.setattr(store, "place", place_together)
+    monkeypatch.setattr(Folder, "put", put_together)
 
     def put(artifact: Artifact) -> int:
         try:

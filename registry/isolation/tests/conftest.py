@@ -1,6 +1,7 @@
 """A model in a process of its own, which does harm on certain inputs."""
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,14 @@ def isolate(crashes: list[str]) -> Iterator[Callable[..., IsolatedRuntime]]:
 
     def load(path: Path, framework: str, signature: Mapping[str, object]) -> IsolatedRuntime:
         isolation = Isolation(
-            path, framework, signature, frozenset(), 2**32, LONG_SECONDS, LONG_SECONDS
+            path.name,
+            lambda: nullcontext(path),
+            framework,
+            signature,
+            frozenset(),
+            2**32,
+            LONG_SECONDS,
+            LONG_SECONDS,
         )
         started.append(IsolatedRuntime(isolation, {}, report))
         return started[-1]

@@ -11,10 +11,10 @@ import pytest
 from django.db import connections
 from rest_framework.test import APIClient
 
-from registry.artifacts import store
 from registry.loading import loader, warming
 from registry.loading.loader import ArtifactMissing, LoadedModel, ModelCache, ModelNotReady
 from registry.models import ModelNotFound, ModelVersion
+from registry.storage import folder
 from registry.testing.artifacts import Artifact
 
 PREDICTIONS = "/api/v1/predictions/"
@@ -171,14 +171,14 @@ def test_simultaneous_requests_read_the_file_once(
     iris: ModelVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digests = []
-    digest, barrier = store.digest, threading.Barrier(N_THREADS)
+    digest, barrier = folder.digest, threading.Barrier(N_THREADS)
 
     def count(path: Path) -> str:
         digests.append(path)
         time.sleep(0.1)
         return digest(path)
 
-    monkeypatch.setattr(store, "digest", count)
+    monkeypatch.setattr(folder, "digest", count)
 
     def request(_: int) -> LoadedModel:
         barrier.wait(timeout=20)

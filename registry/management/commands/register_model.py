@@ -5,11 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from django.conf import settings
 from django.core.management.base import CommandError
 from tqdm import tqdm
 
-from registry.artifacts import store
 from registry.artifacts.errors import ArtifactRejected
 from registry.artifacts.mlflow_folder import MLFLOW_TAG
 from registry.artifacts.sniffing import check_framework
@@ -44,15 +42,17 @@ from registry.runtimes import FRAMEWORKS
 from registry.serializers import MAX_EXAMPLE_ROWS, SignatureField
 from registry.services import Upload, VersionExists, register_model
 from registry.signatures.signature import BATCHING_EXPLANATIONS
+from registry.storage import files
+from registry.storage.base import digest
 
 CHUNK_BYTES = 2**20
 
 
 class Command(VersionCommand):
     help = (
-        "Register a model file as a version: copy it below MODEL_PATH, load it and score it once."
-        " Registering the same file again under the same name and version changes nothing. Without"
-        " a version, each run registers a new one."
+        "Register a model file as a version: copy it to where artifacts are kept, load it and"
+        " score it once. Registering the same file again under the same name and version changes"
+        " nothing. Without a version, each run registers a new one."
     )
 
     _reference: ReferenceFile | None = None
@@ -142,7 +142,7 @@ class Command(VersionCommand):
                 f" {version.size_bytes} bytes, sha256 {version.sha256}"
             )
         )
-        self.stdout.write(f"Stored as {Path(settings.MODEL_PATH) / version.artifact}")
+        self.stdout.write(f"Stored as {files.location(version)}")
         batching = version.signature["batching"]
         if batching != "joined":
             self.stdout.write(BATCHING_EXPLANATIONS[batching])
@@ -169,7 +169,7 @@ class Command(VersionCommand):
                 f"{error}, because others are registering this name as well. Try again."
             ) from error
         version = ModelVersion.objects.get(name=fields["name"], version=fields["version"])
-        if store.digest(path) != version.sha256:
+        if digest(path) != version.sha256:
             raise CommandError(f"{error}, with another file. Choose another version.") from error
         self.stdout.write(f"{version} is already registered from this file, as id {version.pk}.")
         self._set_reference(version)
@@ -182,7 +182,7 @@ class Command(VersionCommand):
 
     def _convert(self, source: ModelSource) -> None:
         check_conversion_tags(source.fields)
-        sha256 = store.digest(source.path)
+        sha256 = digest(source.path)
         if self._is_already_converted(source.fields, sha256):
             return
         framework = check_framework(source.path, source.framework)

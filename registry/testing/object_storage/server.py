@@ -1,26 +1,45 @@
-"""A real server of S3, SeaweedFS, for the tests of exports to object storage."""
+"""A real server of S3, SeaweedFS."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-ACCESS_KEY = "exporter"
+ACCESS_KEY = "tester"
 SECRET_KEY = "only for tests on loopback"
-BUCKET = "log"
+BUCKET = "mlapi"
 READY_SECONDS = 60
 # Each of its servers also listens on the port that is this much higher.
 GRPC_OFFSET = 10_000
 PROGRAM = Path(sys.executable).parent / "weed"
 
 
+@dataclass(frozen=True)
+class S3Server:
+    """`variables` are those of the environment by which clients find it."""
+
+    process: "subprocess.Popen[bytes]"
+    variables: Mapping[str, str]
+
+    @contextmanager
+    def hanging(self) -> Iterator[None]:
+        """It accepts connections, and answers nothing."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
+
 @contextmanager
-def s3_server(folder: Path) -> Iterator[dict[str, str]]:
-    """A running server with an empty bucket; the variables by which clients find it."""
+def s3_server(folder: Path) -> Iterator[S3Server]:
+    """A running server with an empty bucket."""
     names = ("master", "volume", "filer", "s3")
     ports = dict(zip(names, _free_ports(len(names)), strict=True))
     keys = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
@@ -39,24 +58,33 @@ def s3_server(folder: Path) -> Iterator[dict[str, str]]:
             "AWS_ALLOW_HTTP": "true",
         }
         _create_bucket(process, ports["filer"])
-        yield variables
+        # It starts after the filer, and refuses a request without a signature.
+        _repeat(process, ports["s3"], "GET", f"/{BUCKET}/", ("403",))
+        yield S3Server(process, variables)
     finally:
         # It takes half a minute to end by itself, and its data is thrown away.
         process.kill()
         process.wait()
 
 
-def _create_bucket(process: subprocess.Popen[bytes], filer_port: int) -> None:
+def _create_bucket(process: "subprocess.Popen[bytes]", filer_port: int) -> None:
     """A bucket is a folder of the filer, which needs no signed request."""
+    _repeat(process, filer_port, "POST", f"/buckets/{BUCKET}/", ("200", "201"))
+
+
+def _repeat(
+    process: "subprocess.Popen[bytes]", port: int, method: str, path: str, expected: tuple[str, ...]
+) -> None:
+    """Send a request until its status is one of those expected."""
     deadline = time.monotonic() + READY_SECONDS
-    request = f"POST /buckets/{BUCKET}/ HTTP/1.0\r\nHost: x\r\nContent-Length: 0\r\n\r\n".encode()
+    request = f"{method} {path} HTTP/1.0\r\nHost: x\r\nContent-Length: 0\r\n\r\n".encode()
     while True:
         assert process.poll() is None, "the server ended"
         assert time.monotonic() < deadline, "the server is not ready"
         try:
-            with socket.create_connection(("127.0.0.1", filer_port), timeout=2) as connection:
+            with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
                 connection.sendall(request)
-                if connection.recv(20).split()[1:2] in ([b"200"], [b"201"]):
+                if connection.recv(20).decode().split()[1:2] in [[text] for text in expected]:
                     return
         except OSError:
             pass

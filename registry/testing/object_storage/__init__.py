@@ -1,0 +1,1 @@
+"""A server of S3 for tests, one for the whole run of a process."""
