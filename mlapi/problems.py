@@ -49,8 +49,10 @@ from predictions.export.formats import FormatUnavailable
 from predictions.export.streaming import ExportBusy
 from predictions.following import LogRestored
 from predictions.input_files.errors import FileRefused, ParquetUnavailable
+from predictions.jobs.changes import JobEnded, JobNotRetriable, TooManyJobs
 from predictions.models import (
     AlertNotFound,
+    JobNotFound,
     LegalHoldNotFound,
     MonitorNotFound,
     MonitorReportNotFound,
@@ -155,6 +157,10 @@ DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
     ReplayTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     ReplayBusy: HTTPStatus.SERVICE_UNAVAILABLE,
     ReplayTaken: HTTPStatus.CONFLICT,
+    JobNotFound: HTTPStatus.NOT_FOUND,
+    JobEnded: HTTPStatus.CONFLICT,
+    JobNotRetriable: HTTPStatus.CONFLICT,
+    TooManyJobs: HTTPStatus.CONFLICT,
     InvalidRequirement: HTTPStatus.BAD_REQUEST,
     PromotionRefused: HTTPStatus.CONFLICT,
     OutcomesRefused: HTTPStatus.BAD_REQUEST,

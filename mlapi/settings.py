@@ -221,6 +221,9 @@ WEBHOOK_KEEP_DAYS = environment.integer("WEBHOOK_KEEP_DAYS", "30", minimum=1, ma
 # How long a move of an alias waits for the approval of another user.
 APPROVAL_HOURS = environment.integer("APPROVAL_HOURS", "168", minimum=1, maximum=8760)
 
+JOB_KEEP_DAYS = environment.integer("JOB_KEEP_DAYS", "90", minimum=1, maximum=3650)
+JOB_LOCATIONS = environment.locations("JOB_LOCATIONS")
+
 # E-mail: alerts of monitors. Nothing is sent without EMAIL_HOST.
 
 EMAIL_HOST = environment.text("EMAIL_HOST")

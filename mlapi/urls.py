@@ -20,6 +20,7 @@ from predictions.evaluation.quality.views import AliasComparisonViewSet, ModelQu
 from predictions.evaluation.references.views import ReferenceViewSet
 from predictions.evaluation.replays.views import ReplayResultViewSet, ReplayViewSet
 from predictions.export.views import ExportViewSet
+from predictions.jobs.views import JobErrorViewSet, JobViewSet
 from predictions.kserve_v1 import views as v1
 from predictions.mlflow.views import InvocationsView
 from predictions.open_inference import views as v2
@@ -52,6 +53,7 @@ router = Router()
 router.register("api/v1/predictions", PredictionViewSet, basename="prediction")
 router.register("api/v1/models", ModelVersionViewSet, basename="model")
 router.register("api/v1/replays", ReplayViewSet, basename="replay")
+router.register("api/v1/jobs", JobViewSet, basename="job")
 router.register("api/v1/api-keys", ApiKeyViewSet, basename="api-key")
 router.register("api/v1/outcomes", OutcomeViewSet, basename="outcome")
 router.register("api/v1/audit-events", AuditEventViewSet, basename="audit-event")
@@ -107,6 +109,11 @@ urlpatterns = [
         r"^api/v1/replays/(?P<pk>[0-9]{1,19})/results/?$",
         ReplayResultViewSet.as_view({"get": "list"}),
         name="replay-results",
+    ),
+    re_path(
+        r"^api/v1/jobs/(?P<pk>[0-9]{1,19})/errors/?$",
+        JobErrorViewSet.as_view({"get": "list"}),
+        name="job-errors",
     ),
     re_path(
         r"^api/v1/models/(?P<pk>[0-9]{1,19})/reference/?$",

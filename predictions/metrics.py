@@ -1,6 +1,6 @@
 """Prometheus metrics of predictions, shown at /metrics."""
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 PREDICTIONS = Counter(
     "mlapi_predictions", "Recorded predictions by version and status.", ["model", "status"]
@@ -30,4 +30,19 @@ ALERT_MAILS_SENT = Counter(
     "mlapi_alert_mails",
     "Attempts to send a mail about an alert: sent, retried later, or given up.",
     ["result"],
+)
+JOBS_FINISHED = Counter(
+    "mlapi_jobs_finished", "Jobs that have ended, by kind and by status.", ["kind", "status"]
+)
+JOBS_UNFINISHED = Gauge(
+    "mlapi_jobs_unfinished",
+    "Jobs that are queued or running, by kind.",
+    ["kind", "status"],
+    multiprocess_mode="livemax",
+)
+JOBS_OLDEST_QUEUED_SECONDS = Gauge(
+    "mlapi_jobs_oldest_queued_seconds",
+    "How long the oldest queued job has been due, by kind.",
+    ["kind"],
+    multiprocess_mode="livemax",
 )

@@ -28,6 +28,11 @@ QUARANTINED_MODELS = Gauge(
     "Active versions that are refused because they crashed their process.",
     multiprocess_mode="livemax",
 )
+CLOCK_OFFSET_SECONDS = Gauge(
+    "mlapi_clock_offset_seconds",
+    "How far the database's clock is ahead of this machine's; times of rows are corrected by it.",
+    multiprocess_mode="livemostrecent",
+)
 WORK_ITEMS = Counter(
     "mlapi_work_items",
     "Items of background work that workers have run, by kind and by whether they raised an error.",

@@ -19,6 +19,7 @@ BOOLEANS = dict.fromkeys(("true", "1", "yes", "on"), True) | dict.fromkeys(
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 MAX_INTEGER = 2**63 - 1
 MAX_URL_PREFIX_LENGTH = 200
+LOCATION_PATTERN = r"/[^/].*|(s3|gs|az)://[^/?#%@:\\]+(/[^/?#%\\]+)*/?"
 URL_PREFIX_FORM = (
     f"a path of at most {MAX_URL_PREFIX_LENGTH} letters, digits, and the characters /._~-"
 )
@@ -158,6 +159,16 @@ class Environment:
                 expected = "a list of origins such as https://app.example.com, without a path"
                 raise invalid_value(name, origin, expected)
         return origins
+
+    def locations(self, name: str) -> list[str]:
+        """Absolute paths of folders other than `/`, and URLs of buckets, maybe with a folder."""
+        locations = self.strings(name)
+        for location in locations:
+            is_plain = {".", ".."}.isdisjoint(location.split("/"))
+            if not is_plain or not re.fullmatch(LOCATION_PATTERN, location):
+                expected = "a list of absolute paths, and URLs such as s3://bucket/folder"
+                raise invalid_value(name, location, expected)
+        return locations
 
     def header(self, name: str) -> str:
         """The name of an HTTP header, or an empty string."""

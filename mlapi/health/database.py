@@ -14,6 +14,7 @@ from mlapi.configuration import refusals
 from mlapi.databases import startup
 from mlapi.databases.probes import probe_connection, write_refusal
 from predictions.serving import recorder
+from registry.database import clock
 from registry.models import Alias, ModelVersion
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ class DatabaseProbe:
         """
         try:
             with probe_connection() as connection:
+                clock.compare(connection)
                 self._reread(connection)
                 refusal = write_refusal(connection) if self._migrations == "applied" else ""
         except (DatabaseError, InterfaceError) as error:

@@ -19,9 +19,9 @@ from predictions.export.inputs import InputReader
 from predictions.export.selection import Key, Selection
 from predictions.models import Outcome
 from predictions.models.predictions import PredictionQuerySet
+from registry.database.statements import Row, stream
 from registry.models import ModelVersion
 from registry.signatures.signature import Signature
-from registry.statements import Row, stream
 
 # Rows of one statement. It also bounds how much is read for nothing at the end of a part.
 CHUNK_ROWS = 10_000

@@ -1,16 +1,17 @@
-"""The tables of the prediction log, its outcomes, its replays, and what monitors it."""
+"""The tables of the prediction log, its outcomes, its replays, what monitors it, and jobs."""
 
 from predictions.models.commit_order import (
     await_horizon,
     continue_numbers,
     has_rows_from_the_future,
 )
-from predictions.models.erasures import Erasure
 from predictions.models.idempotency_keys import MAX_KEY_LENGTH, IdempotencyKey
-from predictions.models.legal_holds import (
-    MAX_PRIVACY_REASON_LENGTH,
-    LegalHold,
-    LegalHoldNotFound,
+from predictions.models.jobs import (
+    MAX_JOB_ERRORS,
+    MAX_JOB_KIND_LENGTH,
+    Job,
+    JobError,
+    JobNotFound,
 )
 from predictions.models.monitors import (
     MAIL_GIVE_UP_AFTER,
@@ -41,6 +42,12 @@ from predictions.models.predictions import (
     Prediction,
     PredictionNotFound,
 )
+from predictions.models.privacy import (
+    MAX_PRIVACY_REASON_LENGTH,
+    Erasure,
+    LegalHold,
+    LegalHoldNotFound,
+)
 from predictions.models.protection import protect_by_sample
 from predictions.models.references import (
     MAX_SEGMENT_LENGTH,
@@ -63,6 +70,8 @@ __all__ = [
     "MAX_CALLERS_NAME_LENGTH",
     "MAX_EMAIL_LENGTH",
     "MAX_ERROR_LENGTH",
+    "MAX_JOB_ERRORS",
+    "MAX_JOB_KIND_LENGTH",
     "MAX_KEY_LENGTH",
     "MAX_MAIL_ERROR_LENGTH",
     "MAX_MONITOR_NAME_LENGTH",
@@ -81,6 +90,9 @@ __all__ = [
     "Erasure",
     "HourCounts",
     "IdempotencyKey",
+    "Job",
+    "JobError",
+    "JobNotFound",
     "LegalHold",
     "LegalHoldNotFound",
     "Monitor",

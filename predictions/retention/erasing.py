@@ -13,6 +13,7 @@ from django.db.models import Q
 from predictions.evaluation.replays.report import report_of
 from predictions.models import (
     Erasure,
+    JobError,
     LegalHold,
     Outcome,
     Prediction,
@@ -72,8 +73,7 @@ def erase(
         # Once the rows are locked, they get no more shadows.
         holds.require_free(rows, in_force)
         counts = _delete(rows, found)
-        if kind == Erasure.Kind.SUBJECT and not model:
-            counts["legal_holds"] = _rename_in_released_holds(name)
+        counts |= _forget_name(kind, name, model)
         erasure = Erasure.objects.create(
             kind=kind,
             pseudonym=pseudonym_of(name),
@@ -165,8 +165,14 @@ def _delete(rows: PredictionQuerySet, found: Sequence[tuple[int, int | None]]) -
     }
 
 
-def _rename_in_released_holds(subject: str) -> int:
-    """Let released holds have the pseudonym of an erased subject."""
-    return LegalHold.objects.filter(subject=subject, released_at__isnull=False).update(
-        subject=pseudonym_of(subject)
-    )
+def _forget_name(kind: Erasure.Kind, name: str, model: str) -> dict[str, int]:
+    """Remove the name itself from what is kept; how many rows of each kind."""
+    if kind == Erasure.Kind.REFERENCE:
+        errors = JobError.objects.filter(reference=name)
+        if model:
+            errors = errors.filter(job__model_name=model)
+        return {"job_errors": errors.delete()[0]}
+    if model:
+        return {}
+    released = LegalHold.objects.filter(subject=name, released_at__isnull=False)
+    return {"legal_holds": released.update(subject=pseudonym_of(name))}

@@ -10,9 +10,9 @@ from predictions.models import LegalHold, LegalHoldNotFound, Prediction
 from predictions.models.predictions import PredictionQuerySet
 from predictions.retention.errors import HeldByLaw, LegalHoldReleased
 from predictions.retention.pseudonyms import pseudonym_of, require_discreet
-from registry import statements
 from registry.access import audit
 from registry.access.accessor import SYSTEM, Accessor
+from registry.database import statements
 from registry.models import AuditEvent, ModelVersion, RegisteredModel
 
 # Keeps this advisory lock apart from other applications' locks in the same database.

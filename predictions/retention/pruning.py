@@ -72,13 +72,13 @@ def prune(
     """Delete what is due, in short transactions; returns the number of predictions, with shadows.
 
     Their outcomes, results of replays and idempotency keys go with them. What a legal hold keeps
-    stays. Calls `progress` with numbers of rows, and ends early if `may_continue` says so.
+    stays. Calls `progress` with numbers of rows, in the transactions that delete them, and ends
+    early if `may_continue` says so.
     """
     deleted = 0
     for rows in due.parts():
-        while may_continue() and (count := _delete_oldest(rows)):
+        while may_continue() and (count := _delete_oldest(rows, progress)):
             deleted += count
-            progress(count)
     # A key is as old as its predictions, and lives this much longer.
     latest_expiry = due.before + timedelta(hours=settings.IDEMPOTENCY_KEY_HOURS)
     delete_unanswered_keys(Q(expires_at__lte=latest_expiry))
@@ -98,7 +98,7 @@ def delete_expired_keys() -> None:
     IdempotencyKey.objects.filter(expires_at__lte=timezone.now()).delete()
 
 
-def _delete_oldest(rows: PredictionQuerySet) -> int:
+def _delete_oldest(rows: PredictionQuerySet, progress: Callable[[int], object]) -> int:
     """Delete a chunk; returns the number of deleted predictions, their shadows included."""
     with transaction.atomic():
         # Locked first: a new row that refers to one of the predictions waits, and then fails.
@@ -108,4 +108,7 @@ def _delete_oldest(rows: PredictionQuerySet) -> int:
         locked = free.select_for_update().order_by("created_at", "id")
         keys = list(locked.values_list("pk", flat=True)[:CHUNK_ROWS])
         counts = Prediction.objects.filter(pk__in=keys).delete()[1]
-    return counts.get(Prediction._meta.label, 0)
+        count = counts.get(Prediction._meta.label, 0)
+        if count:
+            progress(count)
+    return count

@@ -29,7 +29,7 @@ from registry.runtimes.registered import require_same_outputs
 from registry.signatures.checking import Checks
 from registry.signatures.signature import Signature
 from registry.storage.base import ArtifactDamaged, Content
-from registry.storage.cache import CACHE_FOLDER, FileCache
+from registry.storage.cache import FileCache
 from registry.storage.folder import Folder
 
 
@@ -85,13 +85,14 @@ def _load(document: bytes) -> TableModel:
 def open_file(file: VersionFile) -> AbstractContextManager[Path]:
     """A local path of the file, whose digest is verified; as `registry.storage.base.Store.open`."""
     content = Content(file.sha256, file.size_bytes)
-    folder = Path(file.folder)
     if not urls.is_url(file.storage):
-        return Folder(folder).open(file.key, content)
+        return Folder(Path(file.storage)).open(file.key, content)
     # On first use: obstore is optional.
     module = import_module("registry.storage.bucket")
-    cache = FileCache(folder / CACHE_FOLDER, file.cache_bytes)
-    opened: AbstractContextManager[Path] = module.Bucket(file.storage, cache).open(file.key, content)
+    cache = FileCache(Path(file.cache), file.cache_bytes)
+    opened: AbstractContextManager[Path] = module.Bucket(file.storage, cache).open(
+        file.key, content
+    )
     return opened
 
 

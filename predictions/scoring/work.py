@@ -18,11 +18,15 @@ class ScoringInterrupted(Exception):
     """Something that may pass ended the run; the same run again continues it."""
 
 
+class EngineUnavailable(Exception):
+    """The engine cannot be used as it was requested; the message is for the caller."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionFile:
     """A version and its file, which a worker finds by its key and trusts by its digest.
 
-    `storage` is a folder, or the URL of object storage, whose files are kept in `folder` on each
+    `storage` is a folder, or the URL of object storage, whose files are kept in `cache` on each
     machine. `call_seconds` limits a call of a model in a process of its own.
     """
 
@@ -33,7 +37,7 @@ class VersionFile:
     key: str
     sha256: str
     size_bytes: int
-    folder: str
+    cache: str
     cache_bytes: int
     signature: JSONObject
     isolation: str

@@ -16,7 +16,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from predictions.models import MAX_KEY_LENGTH, IdempotencyKey, Prediction, PredictionNotFound
-from registry import statements
+from registry.database import statements
 
 HEADER = "Idempotency-Key"
 TABLE = IdempotencyKey._meta.db_table

@@ -17,7 +17,7 @@ from predictions.serving import inference, recorder
 from predictions.serving.batching import Batcher
 from predictions.serving.limits.deadlines import Deadline, latest
 from predictions.serving.records import Record
-from registry import statements
+from registry.database import statements
 from registry.loading.cache import LoadedModel
 from registry.signatures.validation import InvalidInput
 

@@ -16,8 +16,8 @@ from predictions.serving.limits.bulkheads import loading_place
 from predictions.serving.limits.deadlines import Deadline, arrival, read_timeout
 from predictions.serving.records import Record, metadata_for_log
 from predictions.serving.routing import Target
-from registry import statements
 from registry.access.policies import POLICIES
+from registry.database import statements
 from registry.exact_json.values import JSONObject
 from registry.loading import loader
 from registry.loading.cache import LoadedModel

@@ -16,8 +16,8 @@ from predictions.models import Prediction
 from predictions.serving import guards, idempotency
 from predictions.serving.idempotency import AlreadyAnswered, Claim
 from predictions.serving.records import Record
-from registry import statements
 from registry.access.policies import POLICIES
+from registry.database import statements
 from registry.models import ModelVersion
 
 logger = logging.getLogger(__name__)

@@ -4,12 +4,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.conf import settings
-from django.utils import timezone
 
 from predictions.models import MAX_ERROR_LENGTH, Prediction
 from predictions.serving.answers import MASKED_ERROR, Answer, readable_reason
 from predictions.serving.guards import Asked, Identity
 from predictions.serving.idempotency import Claim
+from registry.database import clock
 from registry.exact_json.values import JSONObject
 from registry.models import ModelVersion
 from registry.runtimes.base import DeadlineExceeded, RuntimeUnavailable
@@ -52,7 +52,7 @@ class Record:
     status: str = Prediction.Status.SUCCEEDED.value
     error: str = ""
     latency_ms: float | None = None
-    created_at: datetime = field(default_factory=timezone.now)
+    created_at: datetime = field(default_factory=clock.now)
     _claim: Claim | None = None
     # What the caller sent instead of the version's ID.
     _specifier: str | None = None

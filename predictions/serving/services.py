@@ -16,7 +16,7 @@ from predictions.serving.limits.bulkheads import ModelOverloaded, bulkhead_of
 from predictions.serving.limits.deadlines import Deadline
 from predictions.serving.questions import Question
 from predictions.serving.records import Record
-from registry import statements
+from registry.database import statements
 from registry.exact_json.values import JSONObject
 from registry.loading import loader
 from registry.signatures.validation import InvalidInput

@@ -14,9 +14,9 @@ from predictions.evaluation.references.services import Source
 from predictions.evaluation.references.tables import Rows
 from predictions.models import HourCounts, Monitor, Prediction, Reference, StaleHour
 from predictions.testing.rows import NOON, make_version, wait_until_followable
+from registry.database.statements import stream
 from registry.exact_json.values import JSONObject
 from registry.models import ModelVersion, RegisteredModel
-from registry.statements import stream
 
 CLASSES = ("no", "yes")
 SIGNATURE: JSONObject = {

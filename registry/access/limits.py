@@ -12,7 +12,7 @@ from functools import cache
 
 from django.db import connection
 
-from registry import statements
+from registry.database import statements
 from registry.loading.cache import release_connection
 from registry.metrics import RATE_LIMITED
 from registry.models import RateUsage

@@ -9,12 +9,12 @@ from typing import Self
 
 from django.contrib.auth.models import User
 from django.http import HttpRequest
-from django.utils import timezone
 from rest_framework.request import Request
 
 from registry.access import audit
 from registry.access.accessor import Accessor
 from registry.aliases.decisions import close
+from registry.database import clock
 from registry.models import (
     Alias,
     AliasMove,
@@ -124,7 +124,7 @@ def _record(
     last = AliasMove.objects.last_move(row.name, row.alias)
     _check_approval(row, action, attribution, last.number if last else 0)
     # The alias is locked, so a later move gets a later time even if the clocks of two hosts differ.
-    now = timezone.now()
+    now = clock.now()
     move = AliasMove(
         name=row.name,
         alias=row.alias,

@@ -8,10 +8,10 @@ from django.db import models
 from django.db.models import F, Prefetch, Q
 from django.utils import timezone
 
+from registry.database.statements import fetch
 from registry.models.names import NAME_PATTERN, ModelNotFound
 from registry.models.registered_models import RegisteredModel
 from registry.models.versions import ModelVersion
-from registry.statements import fetch
 
 # The alias that a bare name refers to.
 CHAMPION = "champion"

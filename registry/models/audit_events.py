@@ -75,6 +75,9 @@ class AuditEvent(models.Model):
         WEBHOOK_CHANGED = "webhook_changed", "changed a webhook"
         REFERENCE_SET = "reference_set", "set a reference"
         MONITOR_CHANGED = "monitor_changed", "changed a monitor"
+        JOB_CREATED = "job_created", "created a job"
+        JOB_CANCELLED = "job_cancelled", "cancelled a job"
+        JOB_RETRIED = "job_retried", "started a job again"
         ALERT_ACKNOWLEDGED = "alert_acknowledged", "acknowledged an alert"
 
     action = models.CharField(max_length=30, choices=Action)

@@ -8,11 +8,11 @@ from django.db.models import F, Max, Q
 from django.db.models.functions import Cast
 from django.utils import timezone
 
+from registry.database.statements import fetch
 from registry.exact_json.fields import AnnotationField, ExactJSONField
 from registry.exact_json.values import JSONObject
 from registry.models.names import NAME_PATTERN, ModelNotFound
 from registry.models.registered_models import RegisteredModel
-from registry.statements import fetch
 
 MAX_FRAMEWORK_LENGTH = 50
 MAX_CONCURRENCY = 10_000

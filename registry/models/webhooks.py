@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
+from registry.database import clock
 from registry.exact_json.fields import ExactJSONField
 
 MAX_WEBHOOK_NAME_LENGTH = 100
@@ -30,7 +31,7 @@ def new_salt() -> str:
 
 
 def _give_up_at() -> datetime:
-    return timezone.now() + MAX_DELIVERY_AGE
+    return clock.now() + MAX_DELIVERY_AGE
 
 
 class WebhookQuerySet(models.QuerySet["Webhook"]):
@@ -125,7 +126,7 @@ class WebhookDeliveryQuerySet(models.QuerySet["WebhookDelivery"]):
 
     def not_under_way(self) -> Self:
         """Those without an attempt in progress; that of a worker that died has ended."""
-        return self.filter(Q(locked_until=None) | Q(locked_until__lte=timezone.now()))
+        return self.filter(Q(locked_until=None) | Q(locked_until__lte=clock.now()))
 
 
 class WebhookDelivery(models.Model):

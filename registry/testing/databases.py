@@ -7,7 +7,7 @@ import pytest
 from django.db import connection
 from django.test import TransactionTestCase
 
-from registry import statements
+from registry.database import statements
 
 POSTGRESQL_TABLES = (
     "SELECT DISTINCT tgrelid::regclass::text FROM pg_trigger"
@@ -81,7 +81,7 @@ def pool_limits(max_size: int, *, timeout_seconds: float) -> Iterator[None]:
 
 @pytest.fixture
 def raw_statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The statements of `registry.statements.fetch`, which Django's query counts do not include."""
+    """The statements of `statements.fetch`, which Django's query counts do not include."""
     recorded: list[str] = []
 
     def fetch(statement: str, parameters: Sequence[object]) -> list[tuple[object, ...]]:

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.db import connection
-from django.utils import timezone
 
+from registry.database import clock
 from registry.exact_json.values import JSONObject
 from registry.models import Webhook, WebhookDelivery
 from registry.webhooks import events
@@ -50,7 +50,7 @@ def publish_test(webhook: Webhook) -> WebhookDelivery:
 
 def _message(event: Event, data: JSONObject) -> dict[str, Any]:
     """The columns of a delivery that are the same for all targets."""
-    event_id, now = uuid.uuid4(), timezone.now()
+    event_id, now = uuid.uuid4(), clock.now()
     return {
         "event_id": event_id,
         "event": event.name,

@@ -5,8 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.utils import timezone
-
+from registry.database import clock
 from registry.models.work import RecurringWork
 from registry.work.kinds import IsStopping, Kind
 
@@ -30,10 +29,10 @@ class Turn:
 
         Work in steps calls this before each one, and returns early once it is False.
         """
-        return not self.is_stopping() and self._move_due_at(timezone.now() + self.lease)
+        return not self.is_stopping() and self._move_due_at(clock.now() + self.lease)
 
     def finish(self, due_at: datetime, error: str = "") -> None:
-        self._move_due_at(due_at, finished_at=timezone.now(), error=error)
+        self._move_due_at(due_at, finished_at=clock.now(), error=error)
 
     def _move_due_at(self, due_at: datetime, **fields: object) -> bool:
         held = RecurringWork.objects.filter(name=self.name, due_at=self.lease_until)
@@ -64,10 +63,10 @@ def recurring(
             run(turn)
         except Exception as error:
             text = f"{type(error).__name__}: {error}".replace("\x00", "")[:500]
-            turn.finish(timezone.now() + min(every, RETRY), text)
+            turn.finish(clock.now() + min(every, RETRY), text)
             raise
         # Interrupted work is due at once, for another worker or after the restart.
-        turn.finish(timezone.now() + (timedelta() if is_stopping() else every))
+        turn.finish(clock.now() + (timedelta() if is_stopping() else every))
 
     return Kind(name, description, schedule.take, run_turn)
 
@@ -82,7 +81,7 @@ class _Schedule:
     def take(self) -> Turn | None:
         if time.monotonic() < self._look_at:
             return None
-        now = timezone.now()
+        now = clock.now()
         row = RecurringWork.objects.filter(pk=self._name).first()
         if row is None:
             row = RecurringWork(name=self._name, due_at=now)

@@ -9,8 +9,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import DatabaseError, InterfaceError, close_old_connections, connections
+from django.db import (
+    DatabaseError,
+    InterfaceError,
+    close_old_connections,
+    connection,
+    connections,
+)
 
+from registry.database import clock
 from registry.metrics import WORK_ITEMS, WORK_OLDEST_SECONDS, WORK_PENDING
 from registry.work.kinds import Kind
 
@@ -151,6 +158,7 @@ class Worker:
         if time.monotonic() < self._measure_at:
             return
         self._measure_at = time.monotonic() + MEASURE_SECONDS
+        clock.compare(connection)
         for kind in self._kinds:
             if kind.measure is not None:
                 backlog = kind.measure()

@@ -13,7 +13,7 @@ from psycopg.abc import RV, PQGen
 from psycopg.errors import _WaitTimeout
 from psycopg.rows import TupleRow
 
-from registry import statements
+from registry.database import statements
 
 # A server that is only slow stops the statement when it is asked to.
 CANCEL_SECONDS = 1.0
@@ -26,7 +26,7 @@ class NotResponding(psycopg.OperationalError):
 class BoundedConnection(Connection[TupleRow]):
     """Gives up a statement after `statement_seconds`: cancels it, and closes the connection.
 
-    Earlier, if the thread's caller does not wait that long: see `registry.statements.limited_by`.
+    Earlier, if the thread's caller does not wait that long: see `statements.limited_by`.
     """
 
     # None, as in commands, which may run longer. `limit_statements` sets it for a server.

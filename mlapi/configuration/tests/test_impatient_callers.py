@@ -18,7 +18,7 @@ from mlapi.configuration.postgresql.bounded import BoundedConnection
 from predictions.models import Prediction
 from predictions.testing.fake_models import ROW, VALUE, MakeFake, all_faces
 from predictions.testing.fake_models import fake_version as fake_version
-from registry import statements
+from registry.database import statements
 from registry.locks.separate_connections import separate_connection
 from registry.testing.databases import postgresql
 

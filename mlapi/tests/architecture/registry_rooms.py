@@ -19,6 +19,7 @@ REGISTRY = REGISTRY_WITHOUT_DJANGO | {
     "registry.aliases.approvals",
     "registry.artifacts",
     "registry.audit",
+    "registry.database",
     "registry.exact_json",
     "registry.loading",
     "registry.models",
@@ -65,10 +66,17 @@ REGISTRY_ROOMS: dict[str, set[str]] = {
     "registry.conversion": REGISTRY_WITHOUT_DJANGO | {"registry.artifacts"},
     "registry.conversion.pickles": REGISTRY_WITHOUT_DJANGO
     | {"registry.artifacts", "registry.conversion", "registry.isolation"},
-    "registry.models": {"registry.exact_json", "registry.statements"},
+    "registry.database": {"registry.metrics"},
+    "registry.models": {"registry.database", "registry.exact_json"},
     "registry.http_client": set(),
-    "registry.work": {"registry.metrics", "registry.models", "registry.readonly_admin"},
+    "registry.work": {
+        "registry.database",
+        "registry.metrics",
+        "registry.models",
+        "registry.readonly_admin",
+    },
     "registry.webhooks": {
+        "registry.database",
         "registry.access",
         "registry.exact_json",
         "registry.http_client.origins",
@@ -79,6 +87,7 @@ REGISTRY_ROOMS: dict[str, set[str]] = {
         "registry.webhooks.delivery",
     },
     "registry.webhooks.delivery": {
+        "registry.database",
         "registry.http_client",
         "registry.metrics",
         "registry.models",
@@ -92,7 +101,7 @@ REGISTRY_ROOMS: dict[str, set[str]] = {
         "registry.metrics",
         "registry.models",
         "registry.pagination",
-        "registry.statements",
+        "registry.database",
     },
     "registry.access.keys": {
         "registry.access",
@@ -114,7 +123,7 @@ REGISTRY_ROOMS: dict[str, set[str]] = {
         "registry.readonly_admin",
         "registry.serializers",
         "registry.signatures",
-        "registry.statements",
+        "registry.database",
         "registry.webhooks",
     },
     "registry.aliases.approvals": {

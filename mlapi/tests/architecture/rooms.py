@@ -41,6 +41,15 @@ MONITORING = COUNTING | {
     "predictions.evaluation.monitoring.alerts",
 }
 
+# What rooms with a kind of job need to declare it.
+JOBS = {"predictions.jobs"}
+
+SCORING = {
+    "predictions.scoring",
+    "predictions.scoring.engines",
+    "predictions.scoring.runs",
+}
+
 EXPORT = {"predictions.export", "predictions.export.destinations", "predictions.export.formats"}
 
 ROOMS: dict[str, set[str]] = {
@@ -63,6 +72,14 @@ ROOMS: dict[str, set[str]] = {
         "predictions.evaluation.references.scoring",
         "predictions.evaluation.replays.admin",
         "predictions.evaluation.replays.announcements",
+        "predictions.evaluation.counting.jobs",
+        "predictions.evaluation.monitoring.jobs",
+        "predictions.evaluation.replays.jobs",
+        "predictions.export.jobs",
+        "predictions.jobs",
+        "predictions.jobs.worker",
+        "predictions.retention.jobs",
+        "predictions.scoring.runs.jobs",
         "predictions.models",
         "predictions.retention.admin",
         "predictions.retention.work",
@@ -81,7 +98,7 @@ ROOMS: dict[str, set[str]] = {
         "registry.access",
         "registry.exact_json",
         "registry.models",
-        "registry.statements",
+        "registry.database",
     },
     "predictions.serving": {
         "predictions.metrics",
@@ -98,6 +115,40 @@ ROOMS: dict[str, set[str]] = {
     "predictions.kserve_v1": SERVING
     | REGISTRY
     | {"predictions.mlflow", "predictions.open_inference"},
+    # Its workers have no database, and import no Django.
+    "predictions.scoring": {
+        "predictions.export.columns",
+        "predictions.export.destinations",
+        "predictions.export.formats",
+        "predictions.input_files",
+        "predictions.scoring.engines.base",
+        "predictions.serving.answers",
+        "predictions.serving.arms",
+        "predictions.serving.inference",
+        "registry.artifacts.errors",
+        "registry.exact_json.values",
+        "registry.isolation",
+        "registry.object_storage",
+        "registry.runtimes",
+        "registry.signatures",
+        "registry.storage.base",
+        "registry.storage.cache",
+        "registry.storage.folder",
+    },
+    "predictions.scoring.engines": {
+        "predictions.scoring",
+        "registry.exact_json.values",
+        "registry.isolation",
+    },
+    "predictions.scoring.runs": {
+        "predictions.input_files",
+        "predictions.jobs",
+        "predictions.scoring",
+        "predictions.scoring.engines",
+        *EXPORT,
+        *SERVING,
+        *REGISTRY,
+    },
     "predictions.evaluation": {
         "predictions.evaluation.quality.tasks",
         "predictions.models",
@@ -106,24 +157,25 @@ ROOMS: dict[str, set[str]] = {
     },
     "predictions.evaluation.outcomes": SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.quality": SERVING | EVALUATION | REGISTRY,
-    "predictions.evaluation.replays": SERVING | EVALUATION | REGISTRY,
+    "predictions.evaluation.replays": JOBS | SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.promotion": MONITORING | SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.drift": {"predictions.evaluation.intervals"},
     "predictions.evaluation.references": COUNTING | SERVING | EVALUATION | REGISTRY,
-    "predictions.evaluation.counting": COUNTING | SERVING | EVALUATION | REGISTRY,
-    "predictions.evaluation.monitoring": MONITORING | SERVING | EVALUATION | REGISTRY,
+    "predictions.evaluation.counting": JOBS | COUNTING | SERVING | EVALUATION | REGISTRY,
+    "predictions.evaluation.monitoring": JOBS | MONITORING | SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.monitoring.pages": MONITORING | SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.monitoring.alerts": MONITORING | SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.explanations": SERVING
     | EVALUATION
     | REGISTRY
     | {"predictions.evaluation.references"},
-    "predictions.export": SERVING
+    "predictions.export": JOBS
+    | SERVING
     | REGISTRY
     | {"predictions.export.destinations", "predictions.export.formats"},
     "predictions.export.formats": {"predictions.export", *REGISTRY},
     "predictions.export.destinations": {"registry.object_storage"},
-    "predictions.retention": {"predictions.evaluation.replays.report", *SERVING, *REGISTRY},
+    "predictions.retention": {"predictions.evaluation.replays.report", *JOBS, *SERVING, *REGISTRY},
     "predictions.management": {
         "predictions",
         "predictions.retention",
@@ -133,7 +185,10 @@ ROOMS: dict[str, set[str]] = {
     }
     | EXPORT
     | MONITORING
+    | SCORING
     | REGISTRY,
+    "predictions.jobs": SERVING | REGISTRY,
+    "predictions.jobs.worker": {"predictions.jobs", "predictions.metrics", *SERVING, *REGISTRY},
     "predictions.templatetags": {"predictions.models"},
     "predictions.migrations": {"predictions.models", "registry.exact_json"},
     "predictions.testing": SERVING | EVALUATION | MONITORING | REGISTRY,
@@ -152,6 +207,7 @@ ROOMS: dict[str, set[str]] = {
         "predictions",
         "predictions.evaluation.explanations",
         "predictions.kserve_v1",
+        "predictions.jobs",
         "predictions.mlflow",
         "predictions.open_inference",
         "predictions.retention",
@@ -178,7 +234,10 @@ ROOMS: dict[str, set[str]] = {
     "mlapi.bodies": {"mlapi.error_format", "predictions.ndjson"},
     "mlapi.accounts": {"registry.access", "registry.models"},
     "mlapi.configuration": {"mlapi.configuration.postgresql", "registry.object_storage.urls"},
-    "mlapi.configuration.postgresql": {"mlapi.configuration.refusals", "registry.statements"},
+    "mlapi.configuration.postgresql": {
+        "mlapi.configuration.refusals",
+        "registry.database.statements",
+    },
     "mlapi.configuration.sqlite": {"mlapi.configuration.refusals"},
     "mlapi.databases": {"predictions.models", "registry.locks"},
     "mlapi.health": {
@@ -192,6 +251,7 @@ ROOMS: dict[str, set[str]] = {
         "predictions.serving.recorder",
         "registry",
         "registry.access",
+        "registry.database",
         "registry.loading",
         "registry.models",
     },
@@ -242,4 +302,7 @@ NO_DJANGO_ROOMS = [
     "registry.conversion.pickles",
     "registry.object_storage",
     "predictions.evaluation.drift",
+    "predictions.input_files",
+    "predictions.scoring",
+    "predictions.scoring.engines",
 ]

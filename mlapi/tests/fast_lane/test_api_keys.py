@@ -15,8 +15,8 @@ from mlapi.tests.fast_lane.faces import BOTH_WAYS, EVERY_FACE, ask, bearer
 from mlapi.tests.fast_lane.requests import ROW, ClientRequest, as_json
 from predictions.authentication.api_keys import REMEMBERED
 from predictions.models import Prediction
-from registry import statements
 from registry.access.keys import changes
+from registry.database import statements
 from registry.models import ApiKey, Grant, ModelVersion, RegisteredModel, Right
 from registry.testing.clients import MakeKey
 

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeAlias
 
-from django.utils import timezone
-
 from predictions.evaluation.counting import hours, ledger
 from predictions.evaluation.counting.hours import HOUR, hour_of
 from predictions.evaluation.counting.ledger import Position
@@ -23,7 +21,8 @@ from predictions.models import (
     StaleHour,
     await_horizon,
 )
-from registry.statements import Row
+from registry.database import clock
+from registry.database.statements import Row
 
 # Of one step.
 MAX_ROWS = 20_000
@@ -50,7 +49,7 @@ def follow() -> Step:
     """
     using = Prediction.objects.db
     require_continued_numbers(using)
-    start, started_at = ledger.position(), timezone.now()
+    start, started_at = ledger.position(), clock.now()
     _, is_complete = await_horizon(using, max_seconds=0)
     reached_at = started_at if is_complete else None
     end = _newest()

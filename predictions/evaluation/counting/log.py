@@ -14,7 +14,7 @@ from predictions.evaluation.drift.tables import BoolArray
 from predictions.evaluation.references.tables import Rows
 from predictions.models import Prediction
 from predictions.models.predictions import PredictionQuerySet
-from registry.statements import Row, stream
+from registry.database.statements import Row, stream
 
 CHUNK_ROWS = 10_000
 # Inputs may be large: a chunk that has this much text is handed on before it is full.

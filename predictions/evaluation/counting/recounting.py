@@ -13,7 +13,7 @@ from predictions.evaluation.counting.log import PLACES, chunks, count_rows
 from predictions.evaluation.counting.plans import Plan, plan_of
 from predictions.evaluation.drift.counts import Counts
 from predictions.models import HourCounts, Prediction, Reference, StaleHour
-from registry.statements import Row
+from registry.database.statements import Row
 
 # Hours that follow each other are counted together, if there are no more of them, and until they
 # have this many rows.

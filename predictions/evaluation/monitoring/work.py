@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import InterfaceError, OperationalError
-from django.utils import timezone
 
 from predictions.evaluation.monitoring.alerts import mail
 from predictions.evaluation.monitoring.alerts.announcements import QUOTING_KINDS
@@ -17,6 +16,7 @@ from predictions.evaluation.monitoring.alerts.lifecycle import (
 from predictions.evaluation.monitoring.reporting import report
 from predictions.evaluation.monitoring.windows import Window, counted_until, due_windows
 from predictions.models import Monitor, MonitorReport
+from registry.database import clock
 from registry.work.recurring import Turn, recurring
 
 NOT_KEPT = "Not kept: its rows are older than the retention of the model"
@@ -95,7 +95,7 @@ def tidy() -> None:
     reports stay for that long, but without what they quote.
     """
     mail.tidy()
-    now = timezone.now()
+    now = clock.now()
     monitors = Monitor.objects.filter(registered_model__retention_days__isnull=False)
     for monitor in monitors.select_related("registered_model"):
         before = now - timedelta(days=monitor.registered_model.retention_days or 0)

@@ -23,8 +23,8 @@ from predictions.models import HourCounts, Outcome, Prediction, Reference
 from predictions.models.predictions import PredictionQuerySet
 from registry.access import audit
 from registry.access.accessor import SYSTEM, Accessor
+from registry.database.statements import Row
 from registry.models import AuditEvent, ModelVersion
-from registry.statements import Row
 
 # Fewer say too little about what is usual.
 MIN_LOG_ROWS = 1000

@@ -11,6 +11,7 @@ from django.db.models import Q, QuerySet
 from predictions.models import Prediction, Replay
 from registry.access import rights
 from registry.access.accessor import SYSTEM, Accessor
+from registry.database import clock
 from registry.models import ModelNotFound, ModelVersion
 from registry.signatures.masking import feature_rules
 from registry.signatures.signature import Signature
@@ -54,7 +55,9 @@ class Plan:
     def draft(self, created_by: User | None = None) -> Replay:
         """An unsaved replay. Predictions made later than now do not belong to it."""
         return Replay(
-            created_by=created_by, **{name: getattr(self, name) for name in self.__slots__}
+            created_by=created_by,
+            created_at=clock.now(),
+            **{name: getattr(self, name) for name in self.__slots__},
         )
 
     def find_unfinished(self) -> Replay | None:

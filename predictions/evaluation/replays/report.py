@@ -16,7 +16,7 @@ from predictions.evaluation.quality.tasks import NoQuality, task_of
 from predictions.evaluation.statistics import quantiles_by_index
 from predictions.models import Prediction, Replay, ReplayResult
 from predictions.models.replays import ReplayResultQuerySet
-from registry import statements
+from registry.database import statements
 from registry.exact_json.values import JSONObject
 from registry.models import ModelVersion
 

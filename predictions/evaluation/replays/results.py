@@ -12,7 +12,7 @@ from predictions.evaluation.replays.plan import RecordedRow
 from predictions.models import Prediction, Replay, ReplayResult
 from predictions.serving.answers import Answer
 from predictions.serving.records import storable_reason
-from registry import statements
+from registry.database import statements
 from registry.signatures.validation import InvalidInput
 
 Status = ReplayResult.Status

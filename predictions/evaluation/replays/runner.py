@@ -15,6 +15,7 @@ from predictions.evaluation.replays.announcements import announce
 from predictions.evaluation.replays.plan import Plan, RecordedRow
 from predictions.evaluation.replays.report import report_of
 from predictions.evaluation.replays.results import Result
+from predictions.jobs.running import JobStopped
 from predictions.models import Replay
 from predictions.serving.inference import answer_rows
 from predictions.serving.records import storable_reason
@@ -82,17 +83,10 @@ def _check_size(plan: Plan) -> None:
     maximum = settings.MAX_REPLAY_ROWS
     if plans.count_rows(plan.draft(), at_most=maximum + 1) <= maximum:
         return
-    options = {
-        "--from": plan.from_version,
-        "--to": plan.to_version,
-        "--since": plan.since and plan.since.isoformat(),
-        "--until": plan.until and plan.until.isoformat(),
-        "--limit": plan.limit,
-        "--tolerance": plan.tolerance,
-    }
-    command = " ".join(f"{name} {value}" for name, value in options.items() if value is not None)
     raise ReplayTooLarge(
-        f"A request replays at most {maximum} rows. For more, run: manage.py replay {command}"
+        f"A request replays at most {maximum} rows. For more, create a job: POST /api/v1/jobs/ with"
+        ' {"kind": "replay", "parameters": {...}}, whose parameters are the fields of this request;'
+        " or run manage.py replay."
     )
 
 
@@ -107,7 +101,8 @@ def run(
 
     The results of a chunk and the position after it are committed together. A replay that is killed
     at any moment can be run again without losing or repeating a row. `progress` is called with the
-    number of rows of each chunk. Raises ReplayTaken if another process has continued the replay.
+    number of rows of each chunk, and may raise JobStopped to interrupt the replay. Raises
+    ReplayTaken if another process has continued the replay.
     """
     size = chunk_rows or plans.chunk_size(model.signature)
     try:
@@ -124,7 +119,7 @@ def run(
             )
             progress(len(chunk))
         return _complete(replay)
-    except ReplayTaken:
+    except (ReplayTaken, JobStopped):
         raise
     except Exception as error:
         _fail(replay, error)

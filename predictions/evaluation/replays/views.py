@@ -3,7 +3,6 @@
 from typing import Any, cast
 
 from django.contrib.auth.models import User
-from django.core.exceptions import PermissionDenied
 from drf_spectacular.utils import extend_schema
 from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
@@ -13,8 +12,8 @@ from rest_framework.viewsets import GenericViewSet
 
 from predictions.evaluation.replays import runner
 from predictions.evaluation.replays.pagination import ReplayResultPagination
-from predictions.evaluation.replays.plan import Plan, find_version
 from predictions.evaluation.replays.report import with_originals
+from predictions.evaluation.replays.rights import plan_for
 from predictions.evaluation.replays.serializers import (
     ReplayDetailSerializer,
     ReplayQuery,
@@ -25,9 +24,7 @@ from predictions.evaluation.replays.serializers import (
 )
 from predictions.models import Replay, ReplayResult
 from predictions.reads import audit_page
-from registry.access import rights
 from registry.access.accessor import Accessor
-from registry.models import ModelVersion, Right
 
 
 class ReplayViewSet(ListModelMixin, GenericViewSet[Replay]):
@@ -48,36 +45,21 @@ class ReplayViewSet(ListModelMixin, GenericViewSet[Replay]):
     def create(self, request: Request) -> Response:
         """Replay a small number of predictions while the caller waits.
 
-        The setting MAX_REPLAY_ROWS limits their number; `manage.py replay` has no limit. The caller
-        must be allowed to read the log of the one model and to request predictions of the other, or
-        manage its versions.
+        The setting MAX_REPLAY_ROWS limits their number; a job of kind `replay` has no limit. The
+        caller must be allowed to read the log of the one model and to request predictions of the
+        other, or manage its versions.
         """
         accessor = Accessor.of(request)
         payload = ReplayRequest(data=request.data)
         payload.is_valid(raise_exception=True)
-        fields = payload.validated_data
-        for name in ("from_version", "to_version"):
-            fields[name] = find_version(fields[name], accessor)
-        _require_rights(accessor, fields["from_version"], fields["to_version"])
-        replay = runner.run_now(Plan(**fields), created_by=cast(User, request.user))
+        plan = plan_for(accessor, payload.validated_data)
+        replay = runner.run_now(plan, created_by=cast(User, request.user))
         return Response(ReplayDetailSerializer(replay).data, status=HTTP_201_CREATED)
 
     @extend_schema(responses={200: ReplayDetailSerializer})
     def retrieve(self, request: Request, pk: str) -> Response:
         rows = Replay.objects.with_versions().readable_by(Accessor.of(request))
         return Response(ReplayDetailSerializer(rows.find(int(pk))).data)
-
-
-def _require_rights(accessor: Accessor, recorded: ModelVersion, new: ModelVersion) -> None:
-    rights.require(accessor, Right.READ_LOG, recorded.name)
-    for right, permission in (
-        (Right.PREDICT, None),
-        (Right.PREDICT, "predictions.add_replay"),
-        (Right.MANAGE_VERSIONS, None),
-    ):
-        if rights.has(accessor, right, new.name, permission=permission):
-            return
-    raise PermissionDenied(f"You may not {Right.PREDICT.label} of model {new.name}.")
 
 
 class ReplayResultViewSet(GenericViewSet[ReplayResult]):

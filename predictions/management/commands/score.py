@@ -3,23 +3,30 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
-from predictions.export.destinations import SCHEMES
 from predictions.export.destinations.base import DestinationUnavailable
 from predictions.export.formats import FORMATS, FormatUnavailable
-from predictions.scoring.engines import ENGINES, EngineOptions, open_engine
-from predictions.scoring.engines.base import EngineUnavailable
-from predictions.scoring.planning import Plan
-from predictions.scoring.runs import running
-from predictions.scoring.runs.running import PART_ROWS, Request, Watch
-from predictions.scoring.work import Receipt, ScoringFailed, ScoringInterrupted, Source
+from predictions.scoring.engines.options import ENGINES, EngineOptions
+from predictions.scoring.runs.requests import PART_ROWS, Request, Watch, running_module
+from predictions.scoring.work import (
+    EngineUnavailable,
+    Receipt,
+    ScoringFailed,
+    ScoringInterrupted,
+    Source,
+)
+from registry.artifacts.errors import StorageUnavailable
 from registry.exact_json.values import JSONObject
 from registry.loading.errors import ArtifactMissing, ModelQuarantined
 from registry.models import ModelNotFound
+from registry.object_storage import urls
+
+if TYPE_CHECKING:
+    from predictions.scoring.planning import Plan
 
 SHOWN_ERRORS = 5
 
@@ -103,13 +110,13 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         try:
-            request = _request(options)
-            engine = open_engine(_engine_options(options))
+            request, running = _request(options), running_module()
+            engine = running.open_engine(_engine_options(options))
             sources = running.find_inputs(request)
             started = time.perf_counter()
             with ExitStack() as stack:
                 progress = _Progress(self, stack)
-                plan = self._plan(request, sources, progress)
+                plan = self._plan(request, sources)
                 manifest, was_complete = running.carry_out(plan, engine, progress.watch())
         except (
             ArtifactMissing,
@@ -119,15 +126,18 @@ class Command(BaseCommand):
             ModelNotFound,
             ModelQuarantined,
             ScoringFailed,
+            StorageUnavailable,
         ) as error:
             raise CommandError(str(error)) from error
         except ScoringInterrupted as error:
             raise CommandError(f"{error}. The same command continues the run.") from error
         self._report(request, manifest, progress, time.perf_counter() - started, was_complete)
 
-    def _plan(self, request: Request, sources: Sequence[Source], progress: "_Progress") -> Plan:
+    def _plan(self, request: Request, sources: Sequence[Source]) -> "Plan":
+        running = running_module()
         with self._bar("Read", " B", sum(source.size_bytes for source in sources)) as bar:
-            return running.plan_run(request, sources, Watch(read=bar.update))
+            plan: Plan = running.plan_run(request, sources, Watch(read=bar.update))
+            return plan
 
     def _bar(self, what: str, unit: str, total: int | None, initial: int = 0) -> "tqdm[Any]":
         return tqdm(
@@ -189,7 +199,7 @@ class _Progress:
     def watch(self) -> Watch:
         return Watch(planned=self._planned, done=self._done)
 
-    def _planned(self, plan: Plan, done: Sequence[Receipt]) -> None:
+    def _planned(self, plan: "Plan", done: Sequence[Receipt]) -> None:
         rows = sum(receipt.rows for receipt in done)
         if done:
             self._command.stdout.write(
@@ -209,7 +219,7 @@ class _Progress:
 
 def _request(options: dict[str, Any]) -> Request:
     destination = options["destination"]
-    if not destination.startswith(SCHEMES):
+    if not urls.is_url(destination):
         # Workers have another working directory.
         destination = os.path.abspath(destination)
     return Request(

@@ -11,10 +11,6 @@ from registry.exact_json.values import JSONObject
 logger = logging.getLogger(__name__)
 
 
-class EngineUnavailable(Exception):
-    """The engine cannot be used as it was requested; the message is for the caller."""
-
-
 class Engine(Protocol):
     """Has tasks done, by as many workers as it has."""
 

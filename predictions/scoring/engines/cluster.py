@@ -15,8 +15,8 @@ from distributed import Client, LocalCluster, Security, as_completed
 from distributed.comm import CommClosedError
 from distributed.scheduler import KilledWorker
 
-from predictions.scoring.engines.base import EngineUnavailable, described, receipt_in, reply_to
-from predictions.scoring.work import ScoringFailed, ScoringInterrupted
+from predictions.scoring.engines.base import described, receipt_in, reply_to
+from predictions.scoring.work import EngineUnavailable, ScoringFailed, ScoringInterrupted
 from registry.exact_json.values import JSONObject
 
 CONNECT_SECONDS = 10

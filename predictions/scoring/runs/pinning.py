@@ -63,7 +63,7 @@ def _file(version_id: int) -> VersionFile:
         key=key,
         sha256=version.sha256,
         size_bytes=version.size_bytes or 0,
-        folder=str(folder),
+        cache=str(folder / files.CACHE_FOLDER),
         cache_bytes=settings.ARTIFACT_CACHE_BYTES,
         signature=version.signature,
         isolation=settings.MODEL_ISOLATION,

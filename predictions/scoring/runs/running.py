@@ -1,8 +1,7 @@
 """A run from its request to its manifest: what the command and the job have in common."""
 
 import secrets
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 from django.conf import settings
 from django.utils import timezone
@@ -11,53 +10,14 @@ from predictions.export.destinations import open_destination
 from predictions.export.destinations.base import Destination
 from predictions.export.formats import FORMATS
 from predictions.scoring.engines.base import Engine
+from predictions.scoring.engines.opening import open_engine as open_engine
 from predictions.scoring.planning import Plan, checked, divide
 from predictions.scoring.runner import Run, resume_or_start
 from predictions.scoring.runs.pinning import pin
+from predictions.scoring.runs.requests import Request, Watch
 from predictions.scoring.sources import find_sources
-from predictions.scoring.work import Instructions, Receipt, ScoringFailed, Source
+from predictions.scoring.work import Instructions, Source
 from registry.exact_json.values import JSONObject
-
-PART_ROWS = 250_000
-
-
-def _ignore(amount: object) -> None:
-    """For a caller that wants no progress."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What is to be scored, by what, and where the result goes."""
-
-    sources: Sequence[str]
-    destination: str
-    model: str
-    format: str = "parquet"
-    id_column: str | None = None
-    subject_column: str | None = None
-    with_canary: bool = False
-    is_recorded: bool = False
-    part_rows: int = PART_ROWS
-
-    def __post_init__(self) -> None:
-        if self.format not in FORMATS:
-            raise ScoringFailed(f"--format: must be one of {', '.join(FORMATS)}")
-        if self.with_canary and self.subject_column is None:
-            raise ScoringFailed(
-                "--canary needs --subject-column: the subject of a row chooses the version that"
-                " answers it"
-            )
-
-
-@dataclass(slots=True)
-class Watch:
-    """Called as a run goes on: with bytes of inputs read for the plan, once with the plan and the
-    rows that an earlier run has done, and with each new receipt.
-    """
-
-    read: Callable[[int], object] = field(default=_ignore)
-    planned: Callable[[Plan, Sequence[Receipt]], object] = field(default=lambda plan, done: None)
-    done: Callable[[Receipt], object] = field(default=_ignore)
 
 
 def find_inputs(request: Request) -> list[Source]:

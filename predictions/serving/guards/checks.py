@@ -9,9 +9,9 @@ from django.utils import timezone
 from rest_framework_simplejwt.utils import get_md5_hash_password
 
 from predictions.serving.guards.condition import condition, is_open
-from registry import statements
 from registry.access import rights
 from registry.access.accessor import Accessor
+from registry.database import statements
 from registry.models import CHAMPION, ApiKey, ModelNotFound, ModelVersion, Right
 
 # The largest that the database's columns hold.

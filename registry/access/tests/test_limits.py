@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from django.db import connection
 
-from registry import statements
 from registry.access import limits
 from registry.access.limits import Limiter, RateLimited
+from registry.database import statements
 from registry.models import RateUsage
 
 KEY, MODEL = RateUsage.Kind.KEY, RateUsage.Kind.MODEL

@@ -9,8 +9,8 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Count, F, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
-from django.utils import timezone
 
+from registry.database import clock
 from registry.metrics import WEBHOOK_ATTEMPTS
 from registry.models import Webhook, WebhookDelivery
 from registry.models.webhooks import MAX_DELIVERY_ERROR_LENGTH
@@ -42,7 +42,7 @@ def take_due() -> WebhookDelivery | None:
     Its cost depends on the number of targets and not on the length of their backlogs.
     """
     for _ in range(MAX_TRIES):
-        now = timezone.now()
+        now = clock.now()
         delivery_id = _first_due_id(now)
         if delivery_id is None:
             return None
@@ -90,13 +90,13 @@ def _send(delivery: WebhookDelivery) -> Response:
         return Response(None, str(error))
     body = orjson.dumps(delivery.payload)
     message_id = str(delivery.event_id)
-    headers = signing.headers_of(message_id, timezone.now(), body, webhook.valid_salts)
+    headers = signing.headers_of(message_id, clock.now(), body, webhook.valid_salts)
     return sending.post(target, body, headers)
 
 
 def record(delivery: WebhookDelivery, response: Response) -> None:
     """Record the result of an attempt, unless its lease has ended and another one has begun."""
-    now = timezone.now()
+    now = clock.now()
     retry_at = _retry_at(delivery, response, now)
     is_last = response.is_gone or retry_at >= delivery.give_up_at
     changes: dict[str, object] = {
@@ -165,7 +165,7 @@ def resend(delivery: WebhookDelivery) -> None:
 def measure() -> Backlog:
     """The pending deliveries of active targets, and since when the oldest is due."""
     pending = WebhookDelivery.objects.pending().filter(webhook__is_active=True)
-    now = timezone.now()
+    now = clock.now()
     oldest = pending.filter(due_at__lte=now).order_by("due_at").values_list("due_at").first()
     seconds = (now - oldest[0]).total_seconds() if oldest else 0.0
     return Backlog(pending.count(), seconds)

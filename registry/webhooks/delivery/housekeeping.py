@@ -3,8 +3,8 @@
 from datetime import timedelta
 
 from django.conf import settings
-from django.utils import timezone
 
+from registry.database import clock
 from registry.models import WebhookDelivery
 from registry.work.recurring import Turn
 
@@ -15,7 +15,7 @@ GRACE = timedelta(hours=12)
 
 def tidy(turn: Turn) -> None:
     """Give up what is far beyond its time, and delete what is older than WEBHOOK_KEEP_DAYS."""
-    now = timezone.now()
+    now = clock.now()
     expired = WebhookDelivery.objects.pending().filter(give_up_at__lt=now - GRACE)
     expired.not_under_way().update(
         state=WebhookDelivery.State.FAILED,

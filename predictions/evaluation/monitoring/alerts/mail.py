@@ -7,11 +7,11 @@ from smtplib import SMTPException, SMTPRecipientsRefused
 from django.conf import settings
 from django.core.mail import EmailMessage
 from django.db.models import F
-from django.utils import timezone
 
 from predictions.evaluation.monitoring.alerts.announcements import reason_without_values
 from predictions.metrics import ALERT_MAILS_SENT
 from predictions.models import MAIL_GIVE_UP_AFTER, MAX_MAIL_ERROR_LENGTH, Alert, AlertMail
+from registry.database import clock
 from registry.work.kinds import Backlog, IsStopping, Kind
 
 # Longer than an attempt can take: connecting, TLS, logging in and sending each have EMAIL_TIMEOUT.
@@ -38,7 +38,7 @@ def take_due() -> AlertMail | None:
     if not settings.EMAIL_HOST:
         return None
     for _ in range(MAX_TRIES):
-        now = timezone.now()
+        now = clock.now()
         due = AlertMail.objects.pending().filter(due_at__lte=now)
         mail_id = due.order_by("due_at", "id").values_list("pk", flat=True).first()
         if mail_id is None:
@@ -66,12 +66,12 @@ def send(mail: AlertMail, is_stopping: IsStopping = lambda: False) -> None:
     except (SMTPException, OSError, ValueError) as error:
         _note_failure(mail, error)
         return
-    if _record(mail, finished_at=timezone.now(), last_error=""):
+    if _record(mail, finished_at=clock.now(), last_error=""):
         ALERT_MAILS_SENT.labels("sent").inc()
 
 
 def _note_failure(mail: AlertMail, error: Exception) -> None:
-    now = timezone.now()
+    now = clock.now()
     # The text may name the address, which logs must not.
     kind = type(error).__name__
     text = f"{kind}: {error}".replace("\0", "")[:MAX_MAIL_ERROR_LENGTH]
@@ -150,14 +150,14 @@ def _time(time: datetime) -> str:
 def measure() -> Backlog:
     """The mails that have not been sent, and since when the oldest is due."""
     pending = AlertMail.objects.pending()
-    now = timezone.now()
+    now = clock.now()
     oldest = pending.filter(due_at__lte=now).order_by("due_at").values_list("due_at").first()
     return Backlog(pending.count(), (now - oldest[0]).total_seconds() if oldest else 0.0)
 
 
 def tidy() -> None:
     """Remove finished mails, which contain addresses, after WEBHOOK_KEEP_DAYS."""
-    before = timezone.now() - timedelta(days=settings.WEBHOOK_KEEP_DAYS)
+    before = clock.now() - timedelta(days=settings.WEBHOOK_KEEP_DAYS)
     AlertMail.objects.filter(finished_at__lt=before).delete()
 
 

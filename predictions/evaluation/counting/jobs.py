@@ -1,0 +1,56 @@
+"""Counting as a job: to catch up after a reference was set, or after the worker was off."""
+
+from django.core.exceptions import PermissionDenied
+
+from predictions.evaluation.counting.work import count_due
+from predictions.following import LogRestored
+from predictions.jobs.kinds import JobKind
+from predictions.jobs.running import RunningJob
+from predictions.models import StaleHour
+from registry.access.accessor import Accessor
+from registry.exact_json.serializers import StrictSerializer
+from registry.exact_json.values import JSONObject
+
+PERMISSION = "predictions.change_monitor"
+
+
+class CountingParameters(StrictSerializer):
+    """None: all versions are counted together."""
+
+
+def require_rights(accessor: Accessor, parameters: JSONObject) -> str:
+    user = accessor.user
+    if user is not None and (accessor.key is not None or not user.has_perm(PERMISSION)):
+        raise PermissionDenied(f"Takes the permission {PERMISSION}, which no API key has.")
+    return ""
+
+
+def run(running: RunningJob) -> JSONObject:
+    """Count all that can be counted now; each prediction is counted once, whoever counts it."""
+    count(running)
+    return {"rows": running.rows_done, "hours_left": StaleHour.objects.count()}
+
+
+def count(running: RunningJob) -> None:
+    """Count as a step of a job; its rows are the progress. Raises JobStopped or LogRestored."""
+    rows = running.rows_done
+
+    def report(n_rows: int) -> None:
+        nonlocal rows
+        rows += n_rows
+        running.progress(rows)
+
+    count_due(lambda: not running.is_stopping(), report)
+    running.require_running()
+    running.checkpoint(running.cursor, rows)
+
+
+COUNTING_NOW = JobKind(
+    name="counting",
+    description="Counts the predictions of versions with a reference by the hour, for monitors.",
+    parameters=CountingParameters,
+    require_rights=require_rights,
+    run=run,
+    permission=PERMISSION,
+    explained=(LogRestored,),
+)
