@@ -79,7 +79,7 @@ def _read(tensor: Input, column: Any, n_values: int) -> Certain | None:
     if found is None:
         return None
     values, mask = found
-    all_certain: Mask = mask.reshape(-1, n_values).all(axis=1)
+    all_certain: Any = mask.reshape(-1, n_values).all(axis=1)
     return values.reshape(-1, n_values), all_certain
 
 

@@ -5,27 +5,45 @@ import hashlib
 import io
 import os
 from collections.abc import Iterable
+from dataclasses import replace
+from importlib import import_module
 from typing import Any, BinaryIO, cast
 
 from predictions.input_files.errors import FileRefused
 from predictions.input_files.reading import format_of
 from predictions.scoring.work import ScoringFailed, Source
+from registry.object_storage import urls
 
 READ_BYTES = 2**20
 
 
 def find_sources(patterns: Iterable[str]) -> list[Source]:
-    """The files that paths or patterns such as `data/*.parquet` name, by name, without their
-    identities; raises ScoringFailed.
+    """The files that paths, URLs or patterns such as `data/*.parquet` name, by name; raises
+    ScoringFailed, or ScoringInterrupted if an object storage cannot be reached.
+
+    Local files have no identity yet: `identified` finds it.
     """
-    names: set[str] = set()
+    found: dict[str, Source] = {}
     for pattern in patterns:
-        found = {path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path)}
-        if not found:
-            hint = f": it is a folder, use {pattern}/*.parquet" if os.path.isdir(pattern) else ""
-            raise ScoringFailed(f"--from: there is no file {pattern}{hint}")
-        names |= {os.path.abspath(path) for path in found}
-    return [_local(name) for name in sorted(names)]
+        sources = _objects().find_objects(pattern) if urls.is_url(pattern) else _files(pattern)
+        if not sources:
+            raise ScoringFailed(f"--from: there is no file {pattern}")
+        found |= {source.name: source for source in sources}
+    return [found[name] for name in sorted(found)]
+
+
+def _files(pattern: str) -> list[Source]:
+    if os.path.isdir(pattern):
+        raise ScoringFailed(f"--from: {pattern} is a folder: use {pattern}/*.parquet")
+    paths = glob.glob(pattern, recursive=True)
+    return [_local(os.path.abspath(path)) for path in paths if os.path.isfile(path)]
+
+
+def _objects() -> Any:
+    if not urls.is_installed():
+        raise ScoringFailed(urls.MISSING_PACKAGE)
+    # On first use: obstore is optional.
+    return import_module("predictions.scoring.object_sources")
 
 
 def _local(name: str) -> Source:
@@ -46,6 +64,9 @@ def _local(name: str) -> Source:
 
 def open_source(source: Source) -> BinaryIO:
     """An open file; raises ScoringFailed if it is missing or another than it was."""
+    if urls.is_url(source.name):
+        opened: BinaryIO = _objects().open_object(source)
+        return opened
     try:
         file = open(source.name, "rb")  # noqa: SIM115 - the caller closes it
     except OSError as error:
@@ -60,6 +81,9 @@ def open_source(source: Source) -> BinaryIO:
 
 def require_unchanged(source: Source) -> None:
     """Raise ScoringFailed if the file was written to since the run began."""
+    if urls.is_url(source.name):
+        _objects().require_unchanged(source)
+        return
     try:
         status = os.stat(source.name)
     except OSError as error:
@@ -68,8 +92,11 @@ def require_unchanged(source: Source) -> None:
         raise ScoringFailed(f"{source.name} was changed while it was being scored")
 
 
-def identity_of(digest: "hashlib._Hash") -> str:
-    return f"sha256:{digest.hexdigest()}"
+def identified(source: Source, digest: "hashlib._Hash") -> Source:
+    """The source with its identity, given the digest of a local file."""
+    if source.identity:
+        return source
+    return replace(source, identity=f"sha256:{digest.hexdigest()}")
 
 
 class ByteRange(io.RawIOBase):

@@ -6,14 +6,14 @@ import csv
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 from predictions.input_files import parquet
 from predictions.input_files.errors import FileRefused
 from predictions.input_files.texts import MAX_LINE_BYTES, read_header
-from predictions.scoring.sources import READ_BYTES, identity_of, open_source
+from predictions.scoring.sources import READ_BYTES, identified, open_source
 from predictions.scoring.tables import decoded
 from predictions.scoring.work import Source, Task
 
@@ -57,7 +57,7 @@ def split(
         Task(number=0, source=number, start=a.position, stop=b.position, rows_before=a.lines)
         for a, b in pairwise(cuts)
     ]
-    return replace(source, identity=identity_of(digest)), tasks
+    return identified(source, digest), tasks
 
 
 def _start(source: Source) -> Cut:
@@ -129,13 +129,14 @@ def _split_parquet(
 ) -> tuple[Source, list[Task]]:
     digest = hashlib.sha256()
     with closing(open_source(source)) as file:
-        while piece := file.read(READ_BYTES):
+        # An object has an entity tag.
+        while not source.identity and (piece := file.read(READ_BYTES)):
             digest.update(piece)
             progress(len(piece))
         file.seek(0)
         with parquet.open_file(file) as opened:
             tasks = list(_row_groups(opened.metadata, number, part_rows))
-    return replace(source, identity=identity_of(digest)), tasks
+    return identified(source, digest), tasks
 
 
 def _row_groups(metadata: Any, source: int, part_rows: int) -> Iterator[Task]:

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any
 
 from distributed import Client, LocalCluster, Security, as_completed
-from distributed.comm import CommClosedError
+from distributed.comm.core import CommClosedError
 from distributed.scheduler import KilledWorker
 
 from predictions.scoring.engines.base import described, receipt_in, reply_to
