@@ -16,8 +16,12 @@ from predictions.scoring.models import TableModel
 from predictions.scoring.outputs import (
     CONFIDENCE,
     ERROR,
+    FAILED,
     FLAGS,
+    INVALID,
     PREDICTION,
+    STATUS,
+    SUCCEEDED,
     Arrays,
     OutputReader,
 )
@@ -54,7 +58,7 @@ class Scorer:
     def __init__(self, model: TableModel) -> None:
         self.model = model
         self._reader = OutputReader(model.signature)
-        self.columns = [PREDICTION, CONFIDENCE, *self._reader.columns, FLAGS, ERROR]
+        self.columns = [STATUS, PREDICTION, CONFIDENCE, *self._reader.columns, FLAGS, ERROR]
         self._is_joinable = model.signature.is_joinable and not has_varying_shape(model.signature)
 
     def answer(self, batch: TableBatch | RowBatch) -> Piece:
@@ -102,6 +106,7 @@ class Scorer:
             return None
         read, finite = self._reader.of_outputs(outputs, len(places))
         size = len(places)
+        read[STATUS.name] = pa.repeat(pa.scalar(SUCCEEDED), size)
         read = self._complete(read, size)
         if flags:
             read[FLAGS.name] = pa.array([flags.get(row) for row in places.tolist()], _FLAGS_TYPE)
@@ -133,6 +138,7 @@ class Scorer:
                 answers[place] = answer
         values = self._reader.of_answers(answers)
         values[FLAGS.name] = [answer.flags for answer in answers]
+        values[STATUS.name] = [_status_of(answer) for answer in answers]
         values[ERROR.name] = [self._error_of(answer) for answer in answers]
         arrays = {
             column.name: pa.array(values[column.name], arrow_type(column))
@@ -155,6 +161,12 @@ class Scorer:
             names = ", ".join(name for name in answer.error.errors if name)
             return f"The row does not fit{f': {names}' if names else ''}. {HIDDEN}"
         return MASKED_ERROR
+
+
+def _status_of(answer: Answer) -> str:
+    if answer.error is None:
+        return SUCCEEDED
+    return INVALID if isinstance(answer.error, InvalidInput) else FAILED
 
 
 _FLAGS_TYPE = arrow_type(FLAGS)

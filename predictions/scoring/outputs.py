@@ -23,6 +23,9 @@ Mask: TypeAlias = npt.NDArray[np.bool_]
 MAX_CLASS_COLUMNS = 100
 
 PREDICTION, CONFIDENCE = Column("prediction", FLOAT), Column("confidence", FLOAT)
+# Whether the model answered, failed, or was not asked since the row does not fit.
+STATUS = Column("status", TEXT)
+SUCCEEDED, FAILED, INVALID = "succeeded", "failed", "invalid"
 FLAGS, ERROR = Column("flags", TEXT, depth=1), Column("error", TEXT)
 PLACE_COLUMNS = (Column("file", TEXT), Column("row", INTEGER))
 VERSION_COLUMNS = (Column("version", TEXT), Column("sha256", TEXT))
@@ -45,6 +48,7 @@ def table_columns(
     columns = [
         *([] if id_column is None else [id_column]),
         *PLACE_COLUMNS,
+        STATUS,
         PREDICTION,
         CONFIDENCE,
         *outputs.values(),
@@ -95,6 +99,19 @@ class OutputReader:
                 values[column.name] = [None if row is None else row[place] for row in rows]
         return values
 
+    def to_outputs(self, columns: Arrays) -> Outputs:
+        """What the model returned, given the columns of rows that it answered; see `of_outputs`."""
+        return {
+            name: array
+            for target in self._targets
+            for name, array in target.to_outputs(columns).items()
+        }
+
+    @property
+    def is_regular(self) -> bool:
+        """Whether the arrays of several rows can be one."""
+        return all(column.depth < 2 for column in self.columns)
+
 
 def _target(outputs: Sequence[Output], n_targets: int) -> "_Value | _Classes":
     kind = _Value if outputs[0].kind == "value" else _Classes
@@ -127,6 +144,13 @@ class _Value:
         if self._is_prediction:
             arrays[PREDICTION.name] = pa.array(values.astype(np.float64))
         return arrays
+
+    def to_outputs(self, columns: Arrays) -> Outputs:
+        if not self.columns:
+            return {self._output.name: columns[PREDICTION.name].to_numpy()}
+        dtype = DTYPES[self.columns[0].datatype]
+        values = columns[self.columns[0].name].to_pylist()
+        return {self._output.name: np.array(values, dtype)}
 
     def cells(self, answer: Answer) -> Sequence[Any]:
         values = output_values(answer, self._outputs, self._n_targets)
@@ -179,6 +203,19 @@ class _Classes:
                 for place, column in enumerate(self._probabilities):
                     arrays[column.name] = pa.array(table[:, place])
         return arrays
+
+    def to_outputs(self, columns: Arrays) -> Outputs:
+        outputs: Outputs = {}
+        if self._first.kind == "label":
+            index = {label: place for place, label in enumerate(self._labels.values())}
+            labels = columns[self._label.name].to_pylist()
+            outputs[self._first.name] = np.array([index[label] for label in labels], np.int64)
+        if self._probabilities:
+            table = [columns[column.name].to_pylist() for column in self._probabilities]
+            is_list = bool(self._probabilities[0].depth)
+            rows = np.array(table[0] if is_list else table, np.float64)
+            outputs[self._last.name] = rows if is_list else rows.T
+        return outputs
 
     def cells(self, answer: Answer) -> Sequence[Any]:
         output: Any = answer.output if self._is_only else _part(answer, self._first)

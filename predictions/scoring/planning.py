@@ -33,6 +33,7 @@ class Plan:
     sources: Sequence[Source]
     tasks: Sequence[Task]
     model: str
+    alias: str | None
     is_recorded: bool
     mlapi: str
     started_at: str

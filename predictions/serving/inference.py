@@ -212,7 +212,7 @@ class _Scoring:
                 return [Answer(error=error)]
             singles = ({k: array[i : i + 1] for k, array in arrays.items()} for i in range(size))
             return [answer for single in singles for answer in self._score_part(single)]
-        return _read_answers(self.model.signature, outputs)
+        return read_answers(self.model.signature, outputs)
 
     def _call_runtime(self, arrays: Arrays) -> Outputs:
         if self.deadline is None:
@@ -228,7 +228,8 @@ class _Scoring:
 # -- reading the runtime's arrays
 
 
-def _read_answers(signature: Signature, outputs: Outputs) -> list[Answer]:
+def read_answers(signature: Signature, outputs: Outputs) -> list[Answer]:
+    """The answers in valid outputs of a call, one for each row."""
     targets = targets_of(signature.outputs)
     columns = [_read_target(target, outputs) for target in targets]
     if len(columns) == 1:

@@ -35,6 +35,9 @@ class Destination(Protocol):
     def publish(self, path: Path, name: str) -> None:
         """Move a file from `new_file` to its name, replacing what an interrupted run has left."""
 
+    def local(self, name: str) -> AbstractContextManager[Path]:
+        """A local path of a published file, for as long as the context lasts."""
+
     def scratch(self, name: str) -> AbstractContextManager[Path]:
         """A local path, of this process alone, at which to write what will be published under this
         name. Needs no lock.

@@ -62,6 +62,10 @@ class Folder:
             _synchronise(self._path)
 
     @contextmanager
+    def local(self, name: str) -> Iterator[Path]:
+        yield self._path / name
+
+    @contextmanager
     def scratch(self, name: str) -> Iterator[Path]:
         path = self._path / PARTIAL.format(name=f"{name}.{secrets.token_hex(8)}")
         try:

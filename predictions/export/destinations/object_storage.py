@@ -70,6 +70,14 @@ class Bucket:
         path.unlink()
 
     @contextmanager
+    def local(self, name: str) -> Iterator[Path]:
+        with self.scratch(name) as path:
+            with _errors(self._url), path.open("wb") as file:
+                for piece in obstore.get(self._store, name).stream(min_chunk_size=REQUEST_BYTES):
+                    file.write(piece)
+            yield path
+
+    @contextmanager
     def scratch(self, name: str) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="mlapi-part-") as folder:
             yield Path(folder) / name

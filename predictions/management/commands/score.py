@@ -70,6 +70,12 @@ class Command(BaseCommand):
             metavar="ROWS",
             help="Rows of a part of Parquet, in whole row groups.",
         )
+        parser.add_argument(
+            "--record",
+            action="store_true",
+            help="Record each row in the prediction log as well, as requests are. Without it, the"
+            " result's _manifest.json is the record.",
+        )
         self._add_canary(parser)
         self._add_engine(parser)
 
@@ -230,6 +236,7 @@ def _request(options: dict[str, Any]) -> Request:
         id_column=options["id_column"],
         subject_column=options["subject_column"],
         with_canary=options["canary"],
+        is_recorded=options["record"],
         part_rows=options["part_rows"],
     )
 

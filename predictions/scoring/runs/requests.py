@@ -39,6 +39,10 @@ class Request:
     def __post_init__(self) -> None:
         if self.format not in FORMATS:
             raise ScoringFailed(f"--format: must be one of {', '.join(FORMATS)}")
+        if self.is_recorded and self.format != "parquet":
+            raise ScoringFailed(
+                "--record needs --format parquet, which holds answers as exactly as the log does"
+            )
         if self.with_canary and self.subject_column is None:
             raise ScoringFailed(
                 "--canary needs --subject-column: the subject of a row chooses the version that"
@@ -46,15 +50,27 @@ class Request:
             )
 
 
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asked for a run, as recorded rows have it; a command has neither."""
+
+    user_id: int | None = None
+    api_key_id: int | None = None
+
+
+COMMAND = Asker()
+
+
 @dataclass(slots=True)
 class Watch:
     """Called as a run goes on: with bytes of inputs read for the plan, once with the plan and the
-    rows that an earlier run has done, and with each new receipt.
+    rows that an earlier run has done, with each new receipt, and with numbers of recorded rows.
     """
 
     read: Callable[[int], object] = _ignore
     planned: "Callable[[Plan, Sequence[Receipt]], object]" = _ignore_plan
     done: Callable[[Receipt], object] = _ignore
+    recorded: Callable[[int], object] = _ignore
 
 
 def running_module() -> Any:

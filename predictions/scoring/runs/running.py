@@ -14,7 +14,8 @@ from predictions.scoring.engines.opening import open_engine as open_engine
 from predictions.scoring.planning import Plan, checked, divide
 from predictions.scoring.runner import Run, resume_or_start
 from predictions.scoring.runs.pinning import pin
-from predictions.scoring.runs.requests import Request, Watch
+from predictions.scoring.runs.recording import Recorder
+from predictions.scoring.runs.requests import COMMAND, Asker, Request, Watch
 from predictions.scoring.sources import find_sources
 from predictions.scoring.work import Instructions, Source
 from registry.exact_json.values import JSONObject
@@ -30,8 +31,9 @@ def plan_run(request: Request, sources: Sequence[Source], watch: Watch) -> Plan:
     raises.
     """
     FORMATS[request.format].load()
+    pinned = pin(request.model, with_canary=request.with_canary)
     instructions = Instructions(
-        arms=pin(request.model, with_canary=request.with_canary).arms,
+        arms=pinned.arms,
         destination=request.destination,
         format=request.format,
         id_column=request.id_column,
@@ -45,13 +47,16 @@ def plan_run(request: Request, sources: Sequence[Source], watch: Watch) -> Plan:
         sources=identified,
         tasks=tasks,
         model=request.model,
+        alias=pinned.alias,
         is_recorded=request.is_recorded,
         mlapi=settings.VERSION,
         started_at=timezone.now().isoformat(),
     )
 
 
-def carry_out(plan: Plan, engine: Engine, watch: Watch) -> tuple[JSONObject, bool]:
+def carry_out(
+    plan: Plan, engine: Engine, watch: Watch, caller: Asker = COMMAND
+) -> tuple[JSONObject, bool]:
     """The manifest of the run, and whether it was complete already.
 
     Raises ScoringFailed, ScoringInterrupted, DestinationUnavailable and EngineUnavailable.
@@ -63,11 +68,20 @@ def carry_out(plan: Plan, engine: Engine, watch: Watch) -> tuple[JSONObject, boo
         if manifest is not None:
             run.clean()
             return manifest, True
-        return _carry_out(run, destination, engine, watch), False
+        return _carry_out(run, destination, engine, watch, caller), False
 
 
-def _carry_out(run: Run, destination: Destination, engine: Engine, watch: Watch) -> JSONObject:
+def _carry_out(
+    run: Run, destination: Destination, engine: Engine, watch: Watch, caller: Asker
+) -> JSONObject:
     done = run.receipts()
     watch.planned(run.plan, list(done.values()))
     receipts = run.do(engine, done, watch.done)
-    return run.seal(receipts, timezone.now().isoformat())
+    notes: JSONObject = {}
+    if run.plan.is_recorded:
+        recorder = Recorder(run.plan, destination, caller.user_id, caller.api_key_id)
+        notes["recorded"] = sum(
+            recorder.record(task, receipt, watch.recorded)
+            for task, receipt in zip(run.plan.tasks, receipts, strict=True)
+        )
+    return run.seal(receipts, timezone.now().isoformat(), **notes)
