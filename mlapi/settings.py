@@ -223,6 +223,7 @@ APPROVAL_HOURS = environment.integer("APPROVAL_HOURS", "168", minimum=1, maximum
 
 JOB_KEEP_DAYS = environment.integer("JOB_KEEP_DAYS", "90", minimum=1, maximum=3650)
 JOB_LOCATIONS = environment.locations("JOB_LOCATIONS")
+SCORE_WORKERS = environment.integer("SCORE_WORKERS", "1", minimum=1, maximum=256)
 
 # E-mail: alerts of monitors. Nothing is sent without EMAIL_HOST.
 
@@ -332,6 +333,7 @@ SPECTACULAR_SETTINGS = {
         "RightName": "registry.models.Right",
         "PredictionStatus": "predictions.models.Prediction.Status",
         "ErasureKind": "predictions.models.Erasure.Kind",
+        "JobStatus": "predictions.models.Job.Status",
         "ReplayStatus": "predictions.models.Replay.Status",
         "ReplayResultStatus": "predictions.models.ReplayResult.Status",
         "ApprovalKind": "registry.models.AliasRequest.Kind",

@@ -23,6 +23,7 @@ from predictions.evaluation.outcomes import admin as outcome_admin  # noqa: F401
 from predictions.evaluation.references import admin as reference_admin  # noqa: F401 -- itself
 from predictions.evaluation.replays import admin as replay_admin  # noqa: F401 -- registers itself
 from predictions.filters import PredictionQuery
+from predictions.jobs import admin as job_admin  # noqa: F401 -- registers itself
 from predictions.models import Outcome, Prediction, attach_outcomes
 from predictions.reads import AuditedReadsAdmin
 from predictions.retention import admin as retention_admin  # noqa: F401 -- registers itself

@@ -22,6 +22,7 @@ class PredictionsConfig(AppConfig):
         from predictions.jobs.worker import work as jobs
         from predictions.retention.jobs import ERASURE, RETENTION_NOW
         from predictions.retention.work import RETENTION
+        from predictions.scoring.runs.jobs import SCORE
         from registry import hooks
         from registry.webhooks import events
         from registry.work.kinds import register
@@ -29,6 +30,14 @@ class PredictionsConfig(AppConfig):
         events.declare(REPLAY_FINISHED, JOB_FINISHED, *EVENTS)
         for kind in (RETENTION, COUNTING, MONITORING, ALERT_MAILS, jobs.JOBS, jobs.TIDYING):
             register(kind)
-        for job_kind in (REPLAY, EXPORT, ERASURE, RETENTION_NOW, COUNTING_NOW, MONITORING_NOW):
+        for job_kind in (
+            REPLAY,
+            EXPORT,
+            ERASURE,
+            RETENTION_NOW,
+            COUNTING_NOW,
+            MONITORING_NOW,
+            SCORE,
+        ):
             job_kinds.register(job_kind)
         hooks.register(extension.EXTENSION)

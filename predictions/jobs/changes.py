@@ -5,7 +5,6 @@ from datetime import timedelta
 import orjson
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.utils import timezone
 
 from predictions.jobs import kinds
 from predictions.jobs.finishing import finish
@@ -14,6 +13,7 @@ from predictions.models import Job
 from predictions.serving.idempotency import HEADER, Claim, KeyReused
 from registry.access import audit
 from registry.access.accessor import SYSTEM, Accessor
+from registry.database import clock
 from registry.exact_json.values import JSONObject
 from registry.models import AuditEvent
 
@@ -52,12 +52,15 @@ def create(
     unfinished = Job.objects.unfinished().filter(created_by=accessor.user)
     if accessor.user is not None and unfinished.count() >= MAX_UNFINISHED:
         raise TooManyJobs(f"You have {MAX_UNFINISHED} unfinished jobs: wait until one has finished")
+    now = clock.now()
     job = Job(
         kind=kind.name,
         model_name=model_name,
         parameters=parameters,
         created_by=accessor.user,
         api_key=accessor.key,
+        created_at=now,
+        due_at=now,
         idempotency_key=claim.key if claim else None,
         idempotency_digest=claim.digest if claim else "",
     )
@@ -85,7 +88,7 @@ def _claim(
 def _find_earlier(claim: Claim) -> Job | None:
     """The job of an earlier request with this key; raises KeyReused if that was another request."""
     rows = Job.objects.filter(created_by=claim.user_id, idempotency_key=claim.key)
-    forgotten = timezone.now() - timedelta(hours=settings.IDEMPOTENCY_KEY_HOURS)
+    forgotten = clock.now() - timedelta(hours=settings.IDEMPOTENCY_KEY_HOURS)
     rows.filter(created_at__lte=forgotten).update(idempotency_key=None, idempotency_digest="")
     job = rows.select_related("created_by").first()
     if job is not None and job.idempotency_digest != claim.digest:
@@ -130,7 +133,7 @@ def retry(job: Job, *, accessor: Accessor = SYSTEM) -> Job:
             status=Job.Status.QUEUED,
             error="",
             attempts=0,
-            due_at=timezone.now(),
+            due_at=clock.now(),
             finished_at=None,
         ):
             raise JobNotRetriable(f"{job} has not failed, and was not cancelled")

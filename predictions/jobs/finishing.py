@@ -1,13 +1,13 @@
 """The end of a job: its status and result, its event, and what is not kept of it."""
 
 from django.db import transaction
-from django.utils import timezone
 
 from predictions.jobs import kinds
 from predictions.jobs.announcements import announce
 from predictions.metrics import JOBS_FINISHED
 from predictions.models import Job
 from predictions.models.jobs import JobQuerySet
+from registry.database import clock
 from registry.exact_json.values import JSONObject
 
 
@@ -29,7 +29,7 @@ def finish(
         "error": error,
         "lease": None,
         "is_cancel_requested": False,
-        "finished_at": timezone.now(),
+        "finished_at": clock.now(),
     }
     kind = kinds.get(job.kind)
     if kind is not None and kind.redact is not None:

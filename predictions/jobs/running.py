@@ -8,11 +8,11 @@ from datetime import timedelta
 from uuid import UUID
 
 from django.db import transaction
-from django.utils import timezone
 
 from predictions.models import MAX_JOB_ERRORS, Job, JobError
 from predictions.models.predictions import MAX_CALLERS_NAME_LENGTH, MAX_ERROR_LENGTH
 from registry.access.accessor import Accessor
+from registry.database import clock
 from registry.exact_json.values import JSONObject
 
 # How often `progress` writes.
@@ -130,7 +130,7 @@ class RunningJob:
 
     def _update(self, **changes: object) -> None:
         """Update the row while the lease is ours, and nobody has cancelled the job."""
-        due_at = timezone.now() + LEASE
+        due_at = clock.now() + LEASE
         mine = Job.objects.filter(pk=self.job.pk, lease=self.lease)
         if not mine.filter(is_cancel_requested=False).update(due_at=due_at, **changes):
             self.is_cancel_requested = mine.filter(is_cancel_requested=True).exists()

@@ -63,7 +63,7 @@ class JobViewSet(ListModelMixin, GenericViewSet[Job]):
             accessor=accessor,
             idempotency_key=request.headers.get(HEADER),
         )
-        address = reverse("job-detail", args=[job.pk], request=request)
+        address = reverse("job-detail", args=[job.pk], request=request) + "/"
         return self._respond(job, status=HTTP_202_ACCEPTED, headers={"Location": address})
 
     @extend_schema(responses={200: JobDetailSerializer})

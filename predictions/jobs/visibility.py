@@ -19,33 +19,22 @@ PERMISSION_TO_CHANGE = "predictions.change_job"
 def readable_by(accessor: Accessor, rows: QuerySet[Job]) -> JobQuerySet:
     """The accessor's own jobs, and those of kinds whose right they have on the job's model.
 
-    An API key sees the jobs of its models, and of kinds whose right is among its scopes.
+    An API key sees the jobs of its models alone, and none of kinds that take a permission.
     """
     if accessor.user is None:
         return cast(JobQuerySet, rows)
-    own = Q(created_by=accessor.user)
-    condition = own if accessor.key is None else Q(pk__in=())
+    condition = Q(created_by=accessor.user)
+    if accessor.key is not None:
+        forbidden = [kind.name for kind in kinds.registered() if kind.right is None]
+        condition &= ~Q(kind__in=forbidden)
     for kind in kinds.registered():
-        of_kind = Q(kind=kind.name)
-        if kind.right is None:
-            if accessor.key is None and accessor.user.has_perm(str(kind.permission)):
-                condition |= of_kind
-        elif rights.holds_everywhere(accessor, kind.right, kind.permission):
-            condition |= of_kind
-        else:
+        if _holds_everywhere(accessor, kind):
+            condition |= Q(kind=kind.name)
+        elif kind.right is not None:
             models = rights.models_with(accessor, kind.right, permission=kind.permission)
-            condition |= of_kind & Q(model_name__in=models.values("name"))
-            if accessor.key is not None and kind.right in accessor.key.rights:
-                condition |= of_kind & own & _within(accessor)
+            condition |= Q(kind=kind.name, model_name__in=models.values("name"))
+    rows = rights.within_key(rows, accessor, "model_name")
     return cast(JobQuerySet, rows.filter(condition))
-
-
-def _within(accessor: Accessor) -> Q:
-    """The models that the accessor's key is for."""
-    key = accessor.key
-    if key is None or key.all_models:
-        return Q()
-    return Q(model_name__in=key.registered_models.values("name"))
 
 
 def may_read_parameters(accessor: Accessor, job: Job) -> bool:

@@ -32,7 +32,7 @@ def resume_or_start(destination: Destination, plan: Plan) -> tuple[Plan, JSONObj
     for name in (MANIFEST, PLAN):
         if (content := destination.read(name)) is not None:
             document = orjson.loads(content)
-            earlier = _plan_of(document, destination)
+            earlier = plan_of(document, destination)
             if found := earlier.differences(plan):
                 raise OtherRun(
                     f"{destination} has the result of a run with {', '.join(found)}: choose another"
@@ -50,7 +50,8 @@ def resume_or_start(destination: Destination, plan: Plan) -> tuple[Plan, JSONObj
     return plan, None
 
 
-def _plan_of(document: JSONObject, destination: Destination) -> Plan:
+def plan_of(document: JSONObject, destination: Destination) -> Plan:
+    """The plan in a published document; raises OtherRun."""
     try:
         return Plan.from_json(document)
     except (KeyError, TypeError) as error:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from django.utils import timezone
 from rest_framework import serializers
 
 from predictions.jobs import changes, kinds
@@ -13,6 +12,7 @@ from predictions.jobs.running import RunningJob
 from predictions.jobs.worker import execution, taking
 from predictions.models import Job
 from registry.access.accessor import SYSTEM, Accessor
+from registry.database import clock
 from registry.exact_json.serializers import StrictSerializer
 from registry.exact_json.values import JSONObject
 from registry.models import Right
@@ -86,4 +86,4 @@ def run_next(is_stopping: Callable[[], bool] = lambda: False) -> Job | None:
 
 def make_due() -> None:
     """Let the pauses and leases of all jobs end."""
-    Job.objects.unfinished().update(due_at=timezone.now())
+    Job.objects.unfinished().update(due_at=clock.now())

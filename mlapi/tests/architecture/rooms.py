@@ -275,7 +275,13 @@ ROOMS: dict[str, set[str]] = {
     "mlapi.rest": {"mlapi.error_format", "registry.exact_json", "registry.artifacts"},
     "mlapi.management": SERVING
     | REGISTRY
-    | {"mlapi.configuration", "mlapi.databases", "mlapi.server", "registry.locks"},
+    | {
+        "mlapi.configuration",
+        "mlapi.databases",
+        "mlapi.server",
+        "predictions.jobs",
+        "registry.locks",
+    },
     # Outside the floors: measures the service from outside.
     **BENCHMARK_ROOMS,
 }

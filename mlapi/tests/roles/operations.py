@@ -78,6 +78,14 @@ def replays(role: Role, target: str) -> int:
     return 200 if held & {Right.PREDICT, Right.MANAGE_VERSIONS} else 403
 
 
+def cancels_job(role: Role, target: str) -> int:
+    if readable(role, target) == 404:
+        return 404
+    if target == OWN:
+        return 200
+    return 200 if Right.MANAGE_VERSIONS in (rights_on(role, target) or NONE) else 403
+
+
 def registers(role: Role, target: str) -> int:
     """The same for a model that is hidden and for one that does not exist."""
     return 200 if Right.MANAGE_VERSIONS in (rights_on(role, target) or NONE) else 403
@@ -132,6 +140,7 @@ TENSOR = {"name": "features", "datatype": "FP64", "shape": [1, 4], "data": FEATU
 WINDOW = {"from": "2026-01-01T00:00:00Z", "to": "2026-02-01T00:00:00Z"}
 REQUESTS, REGISTERED = "/api/v1/alias-requests/", "/api/v1/registered-models/"
 ERASURES, HOLDS = "/api/v1/erasures/", "/api/v1/legal-holds/"
+JOBS = "/api/v1/jobs/"
 KEYS, WEBHOOKS = "/api/v1/api-keys/", "/api/v1/webhooks/"
 MONITORS, ALERTS = "/api/v1/monitors/", "/api/v1/alerts/"
 TARGET = {"name": "w", "url": "https://hooks.example.com/", "events": ["alias.moved"]}
@@ -176,6 +185,13 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("get", "/api/v1/exports/predictions/"): Operation(
         readable, member=("id", "prediction"), query={"format": "ndjson"}
     ),
+    ("get", JOBS): Operation(readable, member=("id", "job")),
+    ("post", JOBS): Operation(
+        replays, {"kind": "replay", "parameters": {"from": "{version}", "to": "{version}"}}
+    ),
+    ("get", JOBS + "{job}/"): Operation(readable),
+    ("post", JOBS + "{job}/cancel/"): Operation(cancels_job),
+    ("get", JOBS + "{job}/errors/"): Operation(readable),
     ("get", "/api/v1/models/"): Operation(visible, member=("id", "version")),
     ("post", "/api/v1/models/"): Operation(registers, {"name": "{name}", "framework": "onnx"}),
     ("get", "/api/v1/models/{version}/"): Operation(visible),

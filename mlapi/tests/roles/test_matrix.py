@@ -22,7 +22,7 @@ from predictions.evaluation.references import services
 from predictions.evaluation.references.building import ComparedVersion
 from predictions.evaluation.references.services import Source
 from predictions.evaluation.references.tables import Rows
-from predictions.models import Alert, MonitorReport, Outcome, Prediction, Reference, Replay
+from predictions.models import Alert, Job, MonitorReport, Outcome, Prediction, Reference, Replay
 from predictions.retention import holds
 from predictions.testing.monitors import make_alert, make_report
 from registry.access.keys.changes import create_key
@@ -100,6 +100,7 @@ def make_target(version: ModelVersion, author: User, other: User) -> Fields:
         requested_by=other,
     )
     replay = Replay.objects.create(from_version=version, to_version=version)
+    job = Job.objects.create(kind="replay", model_name=version.name, created_by=author)
     if not Reference.objects.filter(model=version).exists():
         set_small_reference(version)
     key, _ = create_key(name="key", owner=author, scopes=[])
@@ -113,6 +114,7 @@ def make_target(version: ModelVersion, author: User, other: User) -> Fields:
         "request": request.pk,
         "grant": grant.pk,
         "replay": replay.pk,
+        "job": job.pk,
         "monitor": alert.monitor_id,
         "alert": alert.pk,
         "report": report.pk,

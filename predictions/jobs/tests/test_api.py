@@ -67,7 +67,7 @@ def test_its_result_can_be_read(client: APIClient) -> None:
         ({"kind": 5}, "kind"),
         ({"kind": "sum"}, "parameters.numbers"),
         ({"kind": "sum", "parameters": []}, "parameters"),
-        ({"kind": "sum", "parameters": {"numbers": ["x"]}}, "parameters.numbers[0]"),
+        ({"kind": "sum", "parameters": {"numbers": ["x"]}}, "parameters.numbers.0"),
         ({"kind": "sum", "parameters": {"numbers": [], "more": 1}}, "parameters.more"),
         ({**BODY, "more": 1}, "more"),
     ],

@@ -8,7 +8,6 @@ from django.core.exceptions import PermissionDenied
 from django.db import InterfaceError, OperationalError, close_old_connections, connection
 from django.db.models import F
 from django.db.models.functions import Greatest
-from django.utils import timezone
 from rest_framework.exceptions import ValidationError
 
 from predictions.jobs import kinds
@@ -26,6 +25,7 @@ from predictions.models import Job
 from predictions.models.jobs import JobQuerySet
 from predictions.serving.records import storable_reason
 from registry.access.accessor import Accessor
+from registry.database import clock
 from registry.exact_json.values import JSONObject
 from registry.models import ModelNotFound
 from registry.work.kinds import IsStopping
@@ -131,7 +131,7 @@ def _queue(
     _mine(running).update(
         status=Job.Status.QUEUED,
         lease=None,
-        due_at=timezone.now() + pause,
+        due_at=clock.now() + pause,
         attempts=attempts,
         error=error,
     )

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from django.db import DatabaseError, InterfaceError, close_old_connections, connections
-from django.utils import timezone
 
 from predictions.jobs.running import LEASE, RunningJob
 from predictions.models import Job
+from registry.database import clock
 
 # Several may fail, for instance while the database restarts, before the lease ends.
 HEARTBEAT_SECONDS = 10.0
@@ -54,7 +54,7 @@ def _beat(running: RunningJob, ended: threading.Event) -> None:
 def renew(running: RunningJob) -> None:
     """Renew the lease; sets `is_lost` or `is_cancel_requested` of the job."""
     mine = Job.objects.filter(pk=running.job.pk, lease=running.lease)
-    if not mine.update(due_at=timezone.now() + LEASE):
+    if not mine.update(due_at=clock.now() + LEASE):
         running.is_lost = True
     elif mine.filter(is_cancel_requested=True).exists():
         running.is_cancel_requested = True

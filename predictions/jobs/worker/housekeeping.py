@@ -3,9 +3,9 @@
 from datetime import timedelta
 
 from django.conf import settings
-from django.utils import timezone
 
 from predictions.models import Job
+from registry.database import clock
 from registry.work.recurring import Turn
 
 CHUNK_ROWS = 100
@@ -13,7 +13,7 @@ CHUNK_ROWS = 100
 
 def tidy(turn: Turn) -> None:
     """Delete finished jobs that are older than JOB_KEEP_DAYS, with their errors by row."""
-    now = timezone.now()
+    now = clock.now()
     forgotten = now - timedelta(hours=settings.IDEMPOTENCY_KEY_HOURS)
     keyed = Job.objects.filter(idempotency_key__isnull=False, created_at__lte=forgotten)
     keyed.update(idempotency_key=None, idempotency_digest="")

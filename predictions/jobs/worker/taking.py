@@ -5,7 +5,6 @@ from datetime import timedelta
 
 from django.db.models import Count, F, Min, Value
 from django.db.models.functions import Coalesce
-from django.utils import timezone
 
 from predictions.jobs import kinds
 from predictions.jobs.finishing import finish
@@ -13,6 +12,7 @@ from predictions.jobs.running import LEASE
 from predictions.metrics import JOBS_OLDEST_QUEUED_SECONDS, JOBS_UNFINISHED
 from predictions.models import Job
 from predictions.models.jobs import JobQuerySet
+from registry.database import clock
 from registry.work.kinds import Backlog
 
 # Others may take the same job first; then the next one is tried.
@@ -31,7 +31,7 @@ def take_due() -> Job | None:
             return None
         if job.status == Job.Status.RUNNING and _ends_without_worker(job):
             continue
-        now, lease = timezone.now(), uuid.uuid4()
+        now, lease = clock.now(), uuid.uuid4()
         if _untouched(job).update(
             status=Job.Status.RUNNING,
             lease=lease,
@@ -46,7 +46,7 @@ def take_due() -> Job | None:
 def _due() -> JobQuerySet:
     # A job of a newer release waits for a worker that knows its kind.
     known = [kind.name for kind in kinds.registered()]
-    return Job.objects.unfinished().filter(due_at__lte=timezone.now(), kind__in=known)
+    return Job.objects.unfinished().filter(due_at__lte=clock.now(), kind__in=known)
 
 
 def _untouched(job: Job) -> JobQuerySet:
@@ -70,7 +70,7 @@ def _ends_without_worker(job: Job) -> bool:
 
 def measure() -> Backlog:
     """The unfinished jobs, also by kind for their own metrics."""
-    now = timezone.now()
+    now = clock.now()
     rows = Job.objects.unfinished().values("kind", "status")
     counts = {
         (row["kind"], row["status"]): row

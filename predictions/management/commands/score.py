@@ -27,6 +27,7 @@ from registry.object_storage import urls
 
 if TYPE_CHECKING:
     from predictions.scoring.planning import Plan
+    from predictions.scoring.runs.pinning import Pinned
 
 SHOWN_ERRORS = 5
 
@@ -76,6 +77,12 @@ class Command(BaseCommand):
             help="Record each row in the prediction log as well, as requests are. Without it, the"
             " result's _manifest.json is the record.",
         )
+        parser.add_argument(
+            "--resume",
+            action="store_true",
+            help="Go on with the versions that the interrupted run at --to began with, whatever"
+            " the alias means now.",
+        )
         self._add_canary(parser)
         self._add_engine(parser)
 
@@ -122,7 +129,8 @@ class Command(BaseCommand):
             started = time.perf_counter()
             with ExitStack() as stack:
                 progress = _Progress(self, stack)
-                plan = self._plan(request, sources)
+                pinned = running.pinned_at(request.destination) if options["resume"] else None
+                plan = self._plan(request, sources, pinned)
                 manifest, was_complete = running.carry_out(plan, engine, progress.watch())
         except (
             ArtifactMissing,
@@ -139,10 +147,10 @@ class Command(BaseCommand):
             raise CommandError(f"{error}. The same command continues the run.") from error
         self._report(request, manifest, progress, time.perf_counter() - started, was_complete)
 
-    def _plan(self, request: Request, sources: Sequence[Source]) -> "Plan":
+    def _plan(self, request: Request, sources: Sequence[Source], pinned: "Pinned | None") -> "Plan":
         running = running_module()
         with self._bar("Read", " B", sum(source.size_bytes for source in sources)) as bar:
-            plan: Plan = running.plan_run(request, sources, Watch(read=bar.update))
+            plan: Plan = running.plan_run(request, sources, Watch(read=bar.update), pinned)
             return plan
 
     def _bar(self, what: str, unit: str, total: int | None, initial: int = 0) -> "tqdm[Any]":

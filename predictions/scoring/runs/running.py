@@ -3,21 +3,23 @@
 import secrets
 from collections.abc import Sequence
 
+import orjson
 from django.conf import settings
 from django.utils import timezone
 
 from predictions.export.destinations import open_destination
 from predictions.export.destinations.base import Destination
+from predictions.export.destinations.documents import MANIFEST, PLAN
 from predictions.export.formats import FORMATS
 from predictions.scoring.engines.base import Engine
 from predictions.scoring.engines.opening import open_engine as open_engine
 from predictions.scoring.planning import Plan, checked, divide
-from predictions.scoring.runner import Run, resume_or_start
-from predictions.scoring.runs.pinning import pin
+from predictions.scoring.runner import Run, plan_of, resume_or_start
+from predictions.scoring.runs.pinning import Pinned, pin
 from predictions.scoring.runs.recording import Recorder
 from predictions.scoring.runs.requests import COMMAND, Asker, Request, Watch
 from predictions.scoring.sources import find_sources
-from predictions.scoring.work import Instructions, Source
+from predictions.scoring.work import Instructions, ScoringFailed, Source
 from registry.exact_json.values import JSONObject
 
 
@@ -26,12 +28,14 @@ def find_inputs(request: Request) -> list[Source]:
     return find_sources(request.sources)
 
 
-def plan_run(request: Request, sources: Sequence[Source], watch: Watch) -> Plan:
-    """The plan of a run as things are now; raises ScoringFailed, FormatUnavailable and what `pin`
+def plan_run(
+    request: Request, sources: Sequence[Source], watch: Watch, pinned: Pinned | None = None
+) -> Plan:
+    """The plan of a run as things are now, except for versions that are pinned; raises ScoringFailed, FormatUnavailable and what `pin`
     raises.
     """
     FORMATS[request.format].load()
-    pinned = pin(request.model, with_canary=request.with_canary)
+    pinned = pinned or pin(request.model, with_canary=request.with_canary)
     instructions = Instructions(
         arms=pinned.arms,
         destination=request.destination,
@@ -52,6 +56,16 @@ def plan_run(request: Request, sources: Sequence[Source], watch: Watch) -> Plan:
         mlapi=settings.VERSION,
         started_at=timezone.now().isoformat(),
     )
+
+
+def pinned_at(address: str) -> Pinned:
+    """The versions of a run that was begun at a destination; raises ScoringFailed."""
+    destination = open_destination(address)
+    content = destination.read(MANIFEST) or destination.read(PLAN)
+    if content is None:
+        raise ScoringFailed(f"--resume: {address} has no run that could go on")
+    plan = plan_of(orjson.loads(content), destination)
+    return Pinned(plan.instructions.arms, plan.alias)
 
 
 def carry_out(
