@@ -173,7 +173,8 @@ SCORE = JobKind(
     parameters=ScoreParameters,
     require_rights=require_rights,
     run=run,
-    right=Right.PREDICT,
+    # Their errors by row may quote what others have sent.
+    right=Right.READ_LOG,
     retried=(DestinationUnavailable, ScoringInterrupted, StorageUnavailable),
     explained=(
         ArtifactMissing,

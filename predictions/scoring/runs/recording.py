@@ -137,12 +137,10 @@ class Recorder:
                 question = next(asked)
                 if question.number != number:
                     raise ScoringFailed(f"Part {task.number} is not about the rows of its input")
-                is_recorded = answer is not None and not question.error
-                yield (
-                    self._row(question, self._versions[name], arm, answer, now)
-                    if is_recorded
-                    else None
-                )
+                if answer is None:
+                    yield None
+                else:
+                    yield self._row(question, self._versions[name], arm, answer, now)
 
     def _answers(self, columns: dict[str, Any], n_rows: int) -> list[Answer | None]:
         """The answers in a part; None for rows that did not fit the signature."""
@@ -164,8 +162,9 @@ class Recorder:
         for place, status in enumerate(statuses):
             if status == FAILED:
                 answers[place] = Answer(error=InferenceError(errors[place]))
-            if (answer := answers[place]) is not None:
-                answer.flags = flags[place]
+        for answered, own in zip(answers, flags, strict=True):
+            if answered is not None:
+                answered.flags = own
         return answers
 
     def _row(

@@ -31,8 +31,9 @@ def find_inputs(request: Request) -> list[Source]:
 def plan_run(
     request: Request, sources: Sequence[Source], watch: Watch, pinned: Pinned | None = None
 ) -> Plan:
-    """The plan of a run as things are now, except for versions that are pinned; raises ScoringFailed, FormatUnavailable and what `pin`
-    raises.
+    """The plan of a run as things are now, except for versions that are pinned.
+
+    Raises ScoringFailed, FormatUnavailable and what `pin` raises.
     """
     FORMATS[request.format].load()
     pinned = pinned or pin(request.model, with_canary=request.with_canary)

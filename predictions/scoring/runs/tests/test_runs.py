@@ -3,13 +3,14 @@
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pyarrow import parquet
 from rest_framework.test import APIClient
 
 from predictions.export.destinations.folder import Folder
-from predictions.scoring import doing
+from predictions.scoring import models
 from predictions.scoring.runner import OtherRun
 from predictions.scoring.runs.requests import Request
 from predictions.scoring.runs.tests.conftest import N_ROWS, InlineEngine, answers, score
@@ -127,12 +128,13 @@ def test_other_inputs_or_options_into_the_same_folder_are_refused(
         score(request_for(), InlineEngine(fail_after=1))
     (table.parent / "b.parquet").write_bytes(table.read_bytes())
 
-    for changes, message in [
+    refused: list[tuple[dict[str, Any], str]] = [
         ({"sources": [str(table.parent / "*.parquet")]}, "other inputs"),
         ({"format": "csv"}, "another format"),
         ({"id_column": None}, "another id column"),
         ({"is_recorded": True}, "no recording"),
-    ]:
+    ]
+    for changes, message in refused:
         with pytest.raises(OtherRun, match=message):
             score(request_for(**changes))
     score(request_for())
@@ -160,7 +162,7 @@ def test_an_artifact_that_changed_is_not_used(
 ) -> None:
     path = model_path / champion.artifact
     path.write_bytes(path.read_bytes()[:-1] + b"x")
-    doing.load.__globals__["_load"].cache_clear()
+    models._load.cache_clear()
 
     with pytest.raises(ScoringFailed, match="changed"):
         score(request_for())
