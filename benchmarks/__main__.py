@@ -22,6 +22,7 @@ from benchmarks.harness.processes import ServerFailed
 from benchmarks.harness.service import CommandFailed
 from benchmarks.monitoring import alarms, counting, published
 from benchmarks.peers import comparison as peers
+from benchmarks.scoring import comparison as scoring
 from benchmarks.shadowing import comparison as shadowing
 
 
@@ -41,6 +42,7 @@ COMMANDS: dict[str, tuple[str, Command]] = {
     "copy": ("compare a recorded batch with PostgreSQL's COPY of the same rows", batch_copy),
     "depth": ("time lists, single reads and writes at ten million rows", depth),
     "exporting": ("export a large log twice: rows/s, memory and equal digests", exporting),
+    "scoring": ("score a large table on both engines, killing processes: equal digests", scoring),
     "counting": ("count a large log by the hour: rows/s, memory, a month's report", counting),
     "durability": ("kill servers and PostgreSQL: no acknowledged prediction is lost", durability),
     "chaos": ("one fault after another under load, then two at a time", chaos),

@@ -14,6 +14,7 @@ BENCHMARK_ROOMS: dict[str, set[str]] = {
         "benchmarks.harness",
         "benchmarks.monitoring",
         "benchmarks.peers",
+        "benchmarks.scoring",
         "benchmarks.shadowing",
     },
     "benchmarks.harness": set(),
@@ -53,5 +54,6 @@ BENCHMARK_ROOMS: dict[str, set[str]] = {
     "benchmarks.peers": {"benchmarks.harness", "benchmarks.options", "benchmarks.report"},
     # They run in environments of their own.
     "benchmarks.peers.apps": set(),
+    "benchmarks.scoring": {"benchmarks.harness", "benchmarks.options", "benchmarks.report"},
     "benchmarks.shadowing": {"benchmarks.harness", "benchmarks.options", "benchmarks.report"},
 }

@@ -86,14 +86,14 @@ class _Crew:
         except BaseException as error:
             self.results.put(error)
         finally:
-            worker.end()
+            worker.close()
 
     def stop(self) -> None:
         """End all workers, whatever they are doing."""
         self._stopped.set()
         with self._lock:
             for worker in self._workers:
-                worker.end()
+                worker.kill()
 
     def _next(self) -> JSONObject | None:
         with self._lock:
@@ -144,12 +144,20 @@ class _Worker:
         reply: JSONObject = orjson.loads(line)
         return reply
 
-    def end(self) -> None:
-        """Kill the process; another thread may be waiting for its reply."""
+    def kill(self) -> None:
+        """End the process for good; another thread may be waiting for its reply."""
         with self._lock:
             self._is_ended = True
             if self._process is not None:
                 self._process.kill()
+
+    def close(self) -> None:
+        """Kill the process, and release what it held; nobody may be waiting for it."""
+        self.kill()
+        if self._connection is not None:
+            self._connection.close()
+        if self._process is not None:
+            self._process.wait()
 
     def _running(self) -> socket.socket:
         with self._lock:
