@@ -7,12 +7,14 @@ import subprocess
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 from benchmarks.harness.service import CommandFailed, Installation
 
 N_FEATURES = 20
+MOMENTS = ("started", "finished")
 Victim = Literal["worker", "driver"]
 # How workers show in the list of processes.
 WORKERS = (b"scoring.engines.worker", b"spawn_main")
@@ -20,11 +22,16 @@ WORKERS = (b"scoring.engines.worker", b"spawn_main")
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One complete run: how long it took, what it made, and the most memory of a worker."""
+    """One complete run: how long it took, what it made, and the most memory of a worker.
+
+    `scoring_seconds` begin when the plan is made, and so leave out the start of the command and the
+    digest of the input; those of an interrupted run have no meaning.
+    """
 
     name: str
     rows: int
     seconds: float
+    scoring_seconds: float
     sha256: str
     peak_memory_mib: float
 
@@ -81,7 +88,15 @@ class Scoring:
 
     def _result(self, name: str, seconds: float) -> Run:
         manifest = json.loads((self.folder / name / "_manifest.json").read_text())
-        return Run(name, manifest["rows"], seconds, manifest["sha256"], manifest["peak_memory_mib"])
+        begin, end = (datetime.fromisoformat(manifest[f"{moment}_at"]) for moment in MOMENTS)
+        return Run(
+            name,
+            manifest["rows"],
+            seconds,
+            (end - begin).total_seconds(),
+            manifest["sha256"],
+            manifest["peak_memory_mib"],
+        )
 
 
 def workers_of(driver: int) -> list[int]:

@@ -203,7 +203,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, st
     from distributed import Security
 
     folder = tmp_path_factory.mktemp("certificates")
-    security = Security.temporary()
+    security = Security.temporary()  # type: ignore[no-untyped-call]
     (folder / "ca.pem").write_text(security.tls_ca_file)
     (folder / "cert.pem").write_text(security.tls_client_cert)
     (folder / "key.pem").write_text(security.tls_client_key)
