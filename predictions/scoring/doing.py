@@ -26,7 +26,7 @@ from predictions.scoring.answering import Piece, Scorer, joined
 from predictions.scoring.batches import RowBatch, TableBatch
 from predictions.scoring.models import load
 from predictions.scoring.outputs import ARM, VERSION_COLUMNS, table_columns
-from predictions.scoring.sources import require_unchanged
+from predictions.scoring.sources.opening import require_unchanged
 from predictions.scoring.tables import read_task
 from predictions.scoring.work import (
     Instructions,

@@ -14,7 +14,7 @@ from predictions.input_files.columns import Columns
 from predictions.input_files.errors import FileRefused
 from predictions.scoring.doing import id_column_of
 from predictions.scoring.outputs import table_columns
-from predictions.scoring.sources import open_source
+from predictions.scoring.sources.opening import open_source
 from predictions.scoring.splitting import split
 from predictions.scoring.tables import csv_header
 from predictions.scoring.work import Instructions, ScoringFailed, Source, Task

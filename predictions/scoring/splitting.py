@@ -13,7 +13,7 @@ from typing import Any
 from predictions.input_files import parquet
 from predictions.input_files.errors import FileRefused
 from predictions.input_files.texts import MAX_LINE_BYTES, read_header
-from predictions.scoring.sources import READ_BYTES, identified, open_source
+from predictions.scoring.sources.opening import READ_BYTES, identified, open_source
 from predictions.scoring.tables import decoded
 from predictions.scoring.work import Source, Task
 

@@ -13,7 +13,7 @@ from predictions.input_files.columns import Columns
 from predictions.input_files.rows import FileRow
 from predictions.input_files.texts import read_csv, read_header, read_ndjson
 from predictions.scoring.batches import RowBatch, TableBatch
-from predictions.scoring.sources import ByteRange, buffered, open_source
+from predictions.scoring.sources.opening import ByteRange, buffered, open_source
 from predictions.scoring.work import Source, Task
 from registry.exact_json.values import BYTE_ORDER_MARK
 from registry.signatures.signature import Signature

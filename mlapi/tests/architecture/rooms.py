@@ -48,6 +48,7 @@ SCORING = {
     "predictions.scoring",
     "predictions.scoring.engines",
     "predictions.scoring.runs",
+    "predictions.scoring.sources",
 }
 
 EXPORT = {"predictions.export", "predictions.export.destinations", "predictions.export.formats"}
@@ -122,6 +123,7 @@ ROOMS: dict[str, set[str]] = {
         "predictions.export.formats",
         "predictions.input_files",
         "predictions.scoring.engines.base",
+        "predictions.scoring.sources",
         "predictions.serving.answers",
         "predictions.serving.arms",
         "predictions.serving.inference",
@@ -135,6 +137,11 @@ ROOMS: dict[str, set[str]] = {
         "registry.storage.cache",
         "registry.storage.folder",
     },
+    "predictions.scoring.sources": {
+        "predictions.input_files",
+        "predictions.scoring.work",
+        "registry.object_storage",
+    },
     "predictions.scoring.engines": {
         "predictions.scoring",
         "registry.exact_json.values",
@@ -145,6 +152,7 @@ ROOMS: dict[str, set[str]] = {
         "predictions.jobs",
         "predictions.scoring",
         "predictions.scoring.engines",
+        "predictions.scoring.sources",
         *EXPORT,
         *SERVING,
         *REGISTRY,
@@ -311,4 +319,5 @@ NO_DJANGO_ROOMS = [
     "predictions.input_files",
     "predictions.scoring",
     "predictions.scoring.engines",
+    "predictions.scoring.sources",
 ]

@@ -60,6 +60,11 @@ class Command(BaseCommand):
             metavar="NAME[:VERSION|@ALIAS]",
             help="A name alone means its champion alias. What it means is decided once.",
         )
+        self._add_result(parser)
+        self._add_canary(parser)
+        self._add_engine(parser)
+
+    def _add_result(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--format", choices=list(FORMATS), default="parquet")
         parser.add_argument(
             "--id-column", metavar="NAME", help="A column of the inputs that the result has too."
@@ -83,8 +88,6 @@ class Command(BaseCommand):
             help="Go on with the versions that the interrupted run at --to began with, whatever"
             " the alias means now.",
         )
-        self._add_canary(parser)
-        self._add_engine(parser)
 
     def _add_canary(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(

@@ -18,7 +18,7 @@ from predictions.scoring.runner import Run, plan_of, resume_or_start
 from predictions.scoring.runs.pinning import Pinned, pin
 from predictions.scoring.runs.recording import Recorder
 from predictions.scoring.runs.requests import COMMAND, Asker, Request, Watch
-from predictions.scoring.sources import find_sources
+from predictions.scoring.sources.opening import find_sources
 from predictions.scoring.work import Instructions, ScoringFailed, Source
 from registry.exact_json.values import JSONObject
 

@@ -20,7 +20,7 @@ from predictions.scoring.engines.opening import open_engine
 from predictions.scoring.engines.options import EngineOptions
 from predictions.scoring.planning import Plan, divide
 from predictions.scoring.runner import Run, resume_or_start
-from predictions.scoring.sources import find_sources
+from predictions.scoring.sources.opening import find_sources
 from predictions.scoring.tests.fakes import write_table
 from predictions.scoring.work import (
     Arms,
@@ -55,15 +55,11 @@ Run(plan, destination).do(LocalEngine(2), {}, lambda receipt: print("done", flus
 
 
 @pytest.fixture
-def make_plan(tmp_path: Path, iris_artifact: Artifact) -> MakePlan:
-    """The plan of a run into a folder of that name, in forty parts."""
+def version(tmp_path: Path, iris_artifact: Artifact) -> VersionFile:
     models = tmp_path / "models"
     models.mkdir()
     (models / "model.skops").write_bytes(iris_artifact.content)
-    values = np.random.default_rng(0).uniform(0, 7, (N_ROWS, 4))
-    columns = {f"features[{i}]": values[:, i] for i in range(4)}
-    path = write_table(tmp_path / "rows.parquet", columns, group_rows=100)
-    version = VersionFile(
+    return VersionFile(
         id=1,
         name="iris:1",
         framework="sklearn",
@@ -82,6 +78,14 @@ def make_plan(tmp_path: Path, iris_artifact: Artifact) -> MakePlan:
         load_seconds=60,
         call_seconds=60,
     )
+
+
+@pytest.fixture
+def make_plan(tmp_path: Path, version: VersionFile) -> MakePlan:
+    """The plan of a run into a folder of that name, in forty parts."""
+    values = np.random.default_rng(0).uniform(0, 7, (N_ROWS, 4))
+    columns = {f"features[{i}]": values[:, i] for i in range(4)}
+    path = write_table(tmp_path / "rows.parquet", columns, group_rows=100)
     sources, tasks = divide(find_sources([str(path)]), 100, lambda size: None)
 
     def make(name: str) -> Plan:

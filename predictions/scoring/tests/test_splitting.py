@@ -9,7 +9,7 @@ import pytest
 
 from predictions.input_files.errors import FileRefused
 from predictions.scoring import splitting
-from predictions.scoring.sources import find_sources
+from predictions.scoring.sources.opening import find_sources
 from predictions.scoring.splitting import split
 from predictions.scoring.tables import read_task
 from predictions.scoring.tests.fakes import write_table

@@ -43,7 +43,7 @@ def _objects() -> Any:
     if not urls.is_installed():
         raise ScoringFailed(urls.MISSING_PACKAGE)
     # On first use: obstore is optional.
-    return import_module("predictions.scoring.object_sources")
+    return import_module("predictions.scoring.sources.objects")
 
 
 def _local(name: str) -> Source:
