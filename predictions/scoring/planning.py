@@ -68,7 +68,7 @@ class Plan:
             if getattr(mine, name) != getattr(theirs, name)
         ]
         if self.is_recorded != other.is_recorded:
-            found.append("recording" if other.is_recorded else "no recording")
+            found.append("recording" if self.is_recorded else "no recording")
         return found
 
 
