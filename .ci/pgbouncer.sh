@@ -14,11 +14,14 @@ unpack() {
     echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $release main" \
         >"$home/sources.list"
     local options=(-qq -o "Dir::Etc::sourcelist=$home/sources.list" -o Dir::Etc::sourceparts=/dev/null
-        -o "Dir::State::lists=$home/lists" -o "Dir::Cache=$home/cache" -o APT::Sandbox::User=root)
+        -o "Dir::State::lists=$home/lists" -o "Dir::Cache=$home/cache" -o APT::Sandbox::User=root
+        # Without the packages that this machine has, which the release may not.
+        -o Dir::State::status=/dev/null)
     apt-get "${options[@]}" update || return 1
     cd "$home/debs" || return 1
-    # A name that this release does not have is no error.
-    for package in $packages; do apt-get "${options[@]}" download "$package" 2>/dev/null; done
+    # A name that this release does not have is no error. One call, since each reads all lists.
+    apt-cache "${options[@]}" pkgnames | grep -Fx "$(tr -s ' ' '\n' <<<"$packages")" |
+        xargs apt-get "${options[@]}" download || return 1
     for archive in *.deb; do dpkg -x "$archive" "$home/root" || return 1; done
     loader=$(find "$home/root" -name 'ld-linux-*.so.*' | head -1)
     cat >"$home/pgbouncer" <<LAUNCHER

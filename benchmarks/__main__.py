@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn, Protocol
 
-from benchmarks import batch_copy, profiling
+from benchmarks import batch_copy, object_storage, profiling
 from benchmarks.chaos import command as chaos
 from benchmarks.commits import comparison as commits
 from benchmarks.commits import crossing
@@ -20,9 +20,11 @@ from benchmarks.harness.environments import NotInstallable
 from benchmarks.harness.load import HOW_TO_GET_WRK, WrkMissing
 from benchmarks.harness.processes import ServerFailed
 from benchmarks.harness.service import CommandFailed
-from benchmarks.monitoring import alarms, counting, published
+from benchmarks.monitoring import alarms, counting, published, story
+from benchmarks.partitions import comparison as partitions
 from benchmarks.peers import comparison as peers
 from benchmarks.scoring import comparison as scoring
+from benchmarks.replicas import command as replicas
 from benchmarks.shadowing import comparison as shadowing
 
 
@@ -41,11 +43,13 @@ COMMANDS: dict[str, tuple[str, Command]] = {
     "files": ("list the project's files that one POST of a prediction runs through", crossing),
     "copy": ("compare a recorded batch with PostgreSQL's COPY of the same rows", batch_copy),
     "depth": ("time lists, single reads and writes at ten million rows", depth),
+    "partitions": ("compare the log in partitions with a plain table; convert one", partitions),
     "exporting": ("export a large log twice: rows/s, memory and equal digests", exporting),
     "scoring": ("score a large table on both engines, killing processes: equal digests", scoring),
     "counting": ("count a large log by the hour: rows/s, memory, a month's report", counting),
     "durability": ("kill servers and PostgreSQL: no acknowledged prediction is lost", durability),
     "chaos": ("one fault after another under load, then two at a time", chaos),
+    "replicas": ("kill replicas behind a balancer, move aliases, end the object storage", replicas),
     "soak": ("minutes of load: memory, threads, descriptors and latency stay flat", soak),
     "bystanders": ("what callers of good models notice of bad models and clients", bystanders),
     "keys": ("compare keys with tokens; check that a revocation holds at once", revocation),
@@ -53,6 +57,8 @@ COMMANDS: dict[str, tuple[str, Command]] = {
     "shadows": ("measure what a slow and a failing shadow cost the callers", shadowing),
     "alarms": ("false alarms and power of the rule for drift, beside other rules", alarms),
     "published-figures": ("compare distances and estimated quality with NannyML's", published),
+    "story": ("ten days of a public data set that drifts, and what the monitor says", story),
+    "storage": ("put an artifact into object storage, and fetch it", object_storage),
     "profile": ("show where the time of a prediction goes", profiling),
 }
 

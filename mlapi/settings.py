@@ -7,6 +7,7 @@ from pathlib import Path
 from django.core.exceptions import ImproperlyConfigured
 
 from mlapi.configuration.databases import read_database
+from mlapi.configuration.enum_names import ENUM_NAMES
 from mlapi.configuration.environment import LOG_LEVELS, load_environment, meta_name
 from mlapi.configuration.logs import logging_config
 from mlapi.configuration.model_storage import read_model_storage
@@ -121,6 +122,8 @@ MAX_REFERENCE_ROWS = environment.integer(
 )
 MAX_NDJSON_BYTES = environment.integer("MAX_NDJSON_BYTES", str(2**28), minimum=1024)
 IDEMPOTENCY_KEY_HOURS = environment.integer("IDEMPOTENCY_KEY_HOURS", "24", minimum=1, maximum=8760)
+RETENTION_GRACE_DAYS = environment.integer("RETENTION_GRACE_DAYS", "0", maximum=3650)
+RETENTION_ARCHIVE = environment.text("RETENTION_ARCHIVE")
 PREDICTION_TIMEOUT_SECONDS = environment.integer(
     "PREDICTION_TIMEOUT_SECONDS", "30", minimum=1, maximum=86_400
 )
@@ -326,19 +329,7 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
-    # Without these, the three fields named `status` get meaningless schema names.
-    "ENUM_NAME_OVERRIDES": {
-        "RightName": "registry.models.Right",
-        "PredictionStatus": "predictions.models.Prediction.Status",
-        "ErasureKind": "predictions.models.Erasure.Kind",
-        "JobStatus": "predictions.models.Job.Status",
-        "ReplayStatus": "predictions.models.Replay.Status",
-        "ReplayResultStatus": "predictions.models.ReplayResult.Status",
-        "ApprovalKind": "registry.models.AliasRequest.Kind",
-        "WebhookDeliveryState": "registry.models.WebhookDelivery.State",
-        "AlertSeverity": "predictions.models.Severity",
-        "MonitorReportStatus": "predictions.models.MonitorReport.Status",
-    },
+    "ENUM_NAME_OVERRIDES": ENUM_NAMES,
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "mlapi.rest.schema.document_problems",

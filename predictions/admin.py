@@ -16,6 +16,7 @@ from django.utils.safestring import SafeString
 
 from predictions.evaluation.charts import MEDIA
 from predictions.evaluation.explanations import admin as explanations
+from predictions.evaluation.figures import percent
 from predictions.evaluation.monitoring import admin as monitor_admin  # noqa: F401 -- registers itself
 from predictions.evaluation.monitoring.alerts import admin as alert_admin  # noqa: F401 -- registers
 from predictions.evaluation.monitoring.pages import views as monitoring_views
@@ -218,7 +219,7 @@ class PredictionAdmin(AuditedReadsAdmin):
 
     @admin.display(description="confidence")
     def confidence_percent(self, row: Prediction) -> str:
-        return "-" if row.confidence is None else f"{row.confidence:.1%}"
+        return "-" if row.confidence is None else percent(row.confidence)
 
     @admin.display(description="alias, arm")
     def alias_and_arm(self, row: Prediction) -> str:

@@ -20,6 +20,7 @@ class PredictionsConfig(AppConfig):
         from predictions.jobs import kinds as job_kinds
         from predictions.jobs.announcements import JOB_FINISHED
         from predictions.jobs.worker import work as jobs
+        from predictions.partitions.work import PARTITIONS
         from predictions.retention.jobs import ERASURE, RETENTION_NOW
         from predictions.retention.work import RETENTION
         from predictions.scoring.runs.jobs import SCORE
@@ -28,7 +29,15 @@ class PredictionsConfig(AppConfig):
         from registry.work.kinds import register
 
         events.declare(REPLAY_FINISHED, JOB_FINISHED, *EVENTS)
-        for kind in (RETENTION, COUNTING, MONITORING, ALERT_MAILS, jobs.JOBS, jobs.TIDYING):
+        for kind in (
+            RETENTION,
+            PARTITIONS,
+            COUNTING,
+            MONITORING,
+            ALERT_MAILS,
+            jobs.JOBS,
+            jobs.TIDYING,
+        ):
             register(kind)
         for job_kind in (
             REPLAY,

@@ -19,6 +19,7 @@ from predictions.models.predictions import PredictionQuerySet
 from predictions.models.readable import ROWS_PER_PAGE_LOOKED_AT, narrowed
 from registry.access import rights
 from registry.access.accessor import Accessor
+from registry.database.statements import row_compared
 from registry.exact_json.values import JSONObject
 from registry.models import Right
 from registry.pagination import (
@@ -33,6 +34,7 @@ from registry.pagination import (
 
 PARAMETER = "after"
 AT_END_HEADER = "At-End"
+_KEY = ("transaction_id", "id")
 
 
 class LogRestored(Exception):
@@ -121,17 +123,12 @@ def _rows_after(
 
 def is_after(transaction_id: int, pk: int) -> Q:
     """The condition on rows that follow this one in the order of commits."""
-    # The first condition follows from the second; it is the one an index range can begin with.
-    return Q(
-        Q(transaction_id__gte=transaction_id), Q(transaction_id__gt=transaction_id) | Q(id__gt=pk)
-    )
+    return Q(row_compared(_KEY, ">", (transaction_id, pk)))
 
 
 def is_up_to(transaction_id: int, pk: int) -> Q:
     """The condition on this row and those before it in the order of commits."""
-    return Q(
-        Q(transaction_id__lte=transaction_id), Q(transaction_id__lt=transaction_id) | Q(id__lte=pk)
-    )
+    return Q(row_compared(_KEY, "<=", (transaction_id, pk)))
 
 
 def _end_of_look(start: tuple[int, int]) -> tuple[int, int] | None:

@@ -21,7 +21,7 @@ from registry.loading.errors import ArtifactMissing, ModelNotReady
 from registry.models import AuditEvent, ModelVersion, Right
 from registry.object_storage import urls
 from registry.storage import files
-from registry.storage.base import ArtifactDamaged
+from registry.storage.stores.base import ArtifactDamaged
 
 logger = logging.getLogger(__name__)
 

@@ -180,7 +180,7 @@ def delete_version(*, model_id: int, attribution: Attribution = SYSTEM) -> None:
 
 @contextmanager
 def _received(upload: Upload) -> Iterator[StagedFile]:
-    """The staged file, which is discarded at the end: what was placed is a link or a copy."""
+    """The staged file, which is discarded at the end unless it has been placed."""
     if isinstance(upload.content, StagedUpload):
         staged = upload.content.staged_file()
     else:

@@ -7,6 +7,10 @@ same run on the other, in alternating order, and each pair gives a ratio: a mach
 a while is slow for both. The medians of the ratios are what counts, and the processor time of each
 request, which does not depend on who else uses the machine. Only manage.py and the HTTP API are
 used, so that the commits may differ in layout.
+
+With --monitored, NEW has constraints, a reference, four monitors and a worker that counts its
+predictions beside it, and OLD, which may be the same commit, has none of that. What counts then is
+the ratio of all requests: the worker counts once a minute, which most short runs do not see.
 """
 
 import argparse
@@ -18,6 +22,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.commits.monitored import SIGNATURE, Worker, monitor
 from benchmarks.commits.summary import BARE, KINDS, Run, Runs, print_summary
 from benchmarks.commits.worktrees import short_name, worktree
 from benchmarks.harness import load, models, postgresql, service
@@ -41,6 +46,11 @@ class Side:
 
     name: str
     running: RunningService
+    worker: Worker | None = None
+
+    def measure(self, target: Target, options: argparse.Namespace) -> Run:
+        with self.worker.running() if self.worker else contextlib.nullcontext():
+            return _measure(self.running.server, target, options)
 
     def targets(self, model: TrainedModel, batch_rows: int) -> dict[str, Target]:
         """What to load, by kind of request."""
@@ -72,6 +82,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_integer(parser, "--connections", 16, "kept-alive connections")
     add_integer(parser, "--rows", 100, "rows per batch")
     add_integer(parser, "--workers", 1, "processes of each server")
+    parser.add_argument(
+        "--monitored", action="store_true", help="let NEW be monitored, with a worker beside it"
+    )
     add_json(parser)
 
 
@@ -90,7 +103,7 @@ def run(options: argparse.Namespace) -> int:
                     folder / side,
                     database,
                     model,
-                    options.workers,
+                    options,
                 )
             )
             for side, commit in names.items()
@@ -109,16 +122,23 @@ def _serve(
     folder: Path,
     database: postgresql.PostgreSQL,
     model: TrainedModel,
-    workers: int,
+    options: argparse.Namespace,
 ) -> Iterator[Side]:
     name = f"benchmark_commits_{side}"
     database.recreate(name)
     url = database.database_url(name)
     installation = Installation(url, folder, checkout=checkout, interpreter=CURRENT)
     installation.set_up()
-    installation.register(model.file("onnx"), name=model.name)
-    with installation.server(workers=workers) as running:
-        yield Side(side, running)
+    is_monitored = options.monitored and side == "new"
+    signature = SIGNATURE if is_monitored else None
+    installation.register(model.file("onnx"), name=model.name, signature=signature)
+    with installation.server(workers=options.workers) as running:
+        if not is_monitored:
+            yield Side(side, running)
+            return
+        monitor(running, model)
+        with Worker(installation) as worker:
+            yield Side(side, running, worker)
 
 
 def _run_pairs(
@@ -140,7 +160,7 @@ def _run_pairs(
             # Alternating: the second run of a pair must not always be the same commit's.
             for side in sides if number % 2 else reversed(sides):
                 target = targets[side.name][kind]
-                runs[side.name, kind].append(_measure(side.running.server, target, options))
+                runs[side.name, kind].append(side.measure(target, options))
         runs[BARE, "predict"].append(_measure(bare.server, bare.target, options))
         print(f"round {number} of {options.rounds} done", file=sys.stderr, flush=True)
     return runs

@@ -83,7 +83,10 @@ def _drop_indexes(connection: psycopg.Connection[TupleRow]) -> list[tuple[str, b
     ).fetchall()
     for name, _ in indexes:
         connection.execute(sql.SQL("DROP INDEX {}").format(sql.Identifier(name)))
-    return [(name, definition.encode()) for name, definition in indexes]
+    # Of a table with partitions, they are defined on the table ONLY, without its partitions.
+    return [
+        (name, definition.replace(" ON ONLY ", " ON ").encode()) for name, definition in indexes
+    ]
 
 
 def _print_progress(step: str, started: float) -> None:

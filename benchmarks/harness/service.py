@@ -94,8 +94,11 @@ class Installation:
             if "already taken" not in str(error):
                 raise
 
-    def register(self, file: Path, *, name: str, version: str = "1") -> None:
-        self.manage("register_model", str(file), "--name", name, "--version", version)
+    def register(
+        self, file: Path, *, name: str, version: str = "1", signature: str | None = None
+    ) -> None:
+        options = [] if signature is None else ["--signature", signature]
+        self.manage("register_model", str(file), "--name", name, "--version", version, *options)
 
     def server(
         self,

@@ -1,23 +1,15 @@
 """`python -m benchmarks published-figures`: this project's figures beside NannyML's published ones.
 
-The data sets are those in NannyML's wheel (Apache License 2.0), which is downloaded once without
-what it depends on. The published figures are in its example notebooks: the synthetic car loans, ten
+The published figures are in NannyML's example notebooks: the synthetic car loans of its wheel, ten
 chunks of 5,000 rows.
 """
 
 import argparse
-import csv
-import io
-import subprocess
-import sys
-import zipfile
-from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from benchmarks import report
-from benchmarks.harness.environments import CACHE, INSTALL_TIMEOUT_SECONDS, NotInstallable
+from benchmarks.monitoring.car_loans import CHUNK_ROWS, CarLoans, Columns, floats
 from benchmarks.monitoring.rules import jensen_shannon_to
 from predictions.evaluation.drift.counts import count
 from predictions.evaluation.drift.measures import kolmogorov_smirnov
@@ -25,9 +17,6 @@ from predictions.evaluation.drift.profiles import Profile
 from predictions.evaluation.drift.quality import ExpectedQuality
 from predictions.evaluation.drift.tables import Table
 
-WHEEL = "nannyml==0.13.1"
-DATA = "nannyml/datasets/data/synthetic_car_loan"
-CHUNK_ROWS = 5000
 COLUMN = "debt_to_income_ratio"
 # By the figure's name: what is published, and to how many digits after the point.
 PUBLISHED = {
@@ -41,28 +30,9 @@ PUBLISHED = {
     "CBPE ROC AUC, chunk 1": (0.971011, 6),
 }
 
-FloatArray = npt.NDArray[np.float64]
-Columns = dict[str, list[str]]
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """None."""
-
-
-@dataclass(frozen=True, slots=True)
-class CarLoans:
-    reference: Columns
-    analysis: Columns
-    truth: FloatArray
-
-    @classmethod
-    def load(cls) -> "CarLoans":
-        with zipfile.ZipFile(_wheel()) as wheel:
-            parts = [
-                _columns(wheel.read(f"{DATA}_{part}.csv").decode())
-                for part in ("reference", "analysis", "analysis_target")
-            ]
-        return cls(parts[0], parts[1], _floats(parts[2], "repaid"))
 
 
 def run(options: argparse.Namespace) -> int:
@@ -89,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _estimates(loans: CarLoans) -> list[ExpectedQuality]:
-    labels = _floats(loans.reference, "repaid")
+    labels = floats(loans.reference, "repaid")
     profile = Profile.build(_table(loans.reference), salt="", labels=labels, classes=("0", "1"))
     table = _table(loans.analysis)
     chunks = np.arange(table.rows) // CHUNK_ROWS
@@ -98,7 +68,7 @@ def _estimates(loans: CarLoans) -> list[ExpectedQuality]:
 
 
 def _distances(loans: CarLoans) -> dict[str, float]:
-    reference, chunk = _floats(loans.reference, COLUMN), _floats(loans.analysis, COLUMN)
+    reference, chunk = floats(loans.reference, COLUMN), floats(loans.analysis, COLUMN)
     chunk = chunk[:CHUNK_ROWS]
     # Every value has its own bin, so that the distance is exact.
     edges = np.append(np.unique(np.concatenate((reference, chunk))), np.inf)
@@ -110,7 +80,7 @@ def _distances(loans: CarLoans) -> dict[str, float]:
 
 
 def _gaps(loans: CarLoans, estimates: list[ExpectedQuality]) -> list[list[str]]:
-    is_right = _floats(loans.analysis, "y_pred") == loans.truth
+    is_right = floats(loans.analysis, "y_pred") == loans.truth
     rows = []
     for number, estimate in enumerate(estimates):
         true = float(is_right[number * CHUNK_ROWS : (number + 1) * CHUNK_ROWS].mean())
@@ -122,40 +92,13 @@ def _gaps(loans: CarLoans, estimates: list[ExpectedQuality]) -> list[list[str]]:
 
 
 def _table(columns: Columns) -> Table:
-    scores = _floats(columns, "y_pred_proba")
+    scores = floats(columns, "y_pred_proba")
     return Table(
         len(scores),
         probabilities=np.column_stack((1 - scores, scores)),
-        predicted=_floats(columns, "y_pred").astype(np.int64),
+        predicted=floats(columns, "y_pred").astype(np.int64),
     )
-
-
-def _columns(text: str) -> Columns:
-    rows = list(csv.DictReader(io.StringIO(text)))
-    return {name: [row[name] for row in rows] for name in rows[0]}
-
-
-def _floats(columns: Columns, name: str) -> FloatArray:
-    return np.array(columns[name], np.float64)
 
 
 def _verdict(is_equal: bool) -> str:
     return "equal" if is_equal else "DIFFERENT"
-
-
-def _wheel() -> str:
-    folder = CACHE / "wheels"
-    folder.mkdir(parents=True, exist_ok=True)
-    if not any(folder.glob("nannyml-*.whl")):
-        print(f"downloading {WHEEL} (once) ...", file=sys.stderr, flush=True)
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", WHEEL]
-        completed = subprocess.run(  # noqa: S603
-            [*command, "--dest", str(folder)],
-            capture_output=True,
-            text=True,
-            timeout=INSTALL_TIMEOUT_SECONDS,
-            check=False,
-        )
-        if completed.returncode:
-            raise NotInstallable(f"{WHEEL}: {completed.stderr.strip()[-600:]}")
-    return str(next(folder.glob("nannyml-*.whl")))

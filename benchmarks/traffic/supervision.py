@@ -57,6 +57,14 @@ class SupervisedService:
             return []
         return [worker["pid"] for worker in workers if "pid" in worker]
 
+    def is_ready(self) -> bool:
+        """Whether it says that it is ready; False while it is being started."""
+        try:
+            with Client(self.health_port or self.port, timeout=HEALTH_SECONDS) as client:
+                return client.get("/health/ready").status == 200
+        except OSError:
+            return False
+
     def restart(self) -> None:
         """Stop and start, such as with another environment; returns when the service is ready."""
         with self._lock:

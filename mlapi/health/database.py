@@ -13,6 +13,8 @@ from django.db.migrations.recorder import MigrationRecorder
 from mlapi.configuration import refusals
 from mlapi.databases import startup
 from mlapi.databases.probes import probe_connection, write_refusal
+from predictions.partitions.catalog import find_layout
+from predictions.partitions.metrics import IDS_LEFT, PARTITIONS_AHEAD
 from predictions.serving import recorder
 from registry.database import clock
 from registry.models import Alias, ModelVersion
@@ -34,11 +36,13 @@ class DatabaseProbe:
         self._migrations = "unknown"
         self._reread_at = 0.0
         self._refusal = ""
+        self._partitions = "ok"
         self.live_versions: Sequence[ModelVersion] = ()
 
     def state(self) -> Mapping[str, str]:
         """`database`: ok, unavailable, unchecked, read-only or full; `migrations`: applied,
-        pending, inconsistent or unknown.
+        pending, inconsistent or unknown; `partitions`: ok (also for a plain table), few ahead,
+        nearly full or unknown.
         """
         try:
             with probe_connection() as connection:
@@ -48,14 +52,18 @@ class DatabaseProbe:
         except (DatabaseError, InterfaceError) as error:
             self._reread_at = 0.0
             self._note_refusal(str(error))
-            return {"database": "unavailable", "migrations": "unknown"}
+            return {"database": "unavailable", "migrations": "unknown", "partitions": "unknown"}
         state = "read-only" if refusal else "ok"
         if not refusal and refusals.lacks_room(last_write_at=recorder.last_committed_at()):
             state, refusal = "full", "its disk is full"
         if state == "ok" and startup.is_check_pending():
             state = "unchecked"
         self._note_refusal(refusal)
-        return {"database": state, "migrations": self._migrations}
+        return {
+            "database": state,
+            "migrations": self._migrations,
+            "partitions": self._partitions,
+        }
 
     def _reread(self, connection: BaseDatabaseWrapper) -> None:
         if time.monotonic() < self._reread_at:
@@ -65,6 +73,19 @@ class DatabaseProbe:
             # Before that, look each time: a start waits for it, and a table may be missing.
             self._reread_at = time.monotonic() + REREAD_SECONDS
             self.live_versions = _live_versions(connection)
+            self._reread_partitions(connection)
+
+    def _reread_partitions(self, connection: BaseDatabaseWrapper) -> None:
+        layout = find_layout(connection)
+        IDS_LEFT.set(-1 if layout is None else layout.ids_left)
+        PARTITIONS_AHEAD.set(-1 if layout is None else layout.ahead)
+        state = "ok" if layout is None else layout.state
+        if state != self._partitions and layout is not None:
+            logger.warning(
+                "Partitions of the log: %s; %d more rows fit, %d partitions are ahead",
+                *(state, layout.ids_left, layout.ahead),
+            )
+        self._partitions = state
 
     def _note_refusal(self, refusal: str) -> None:
         if refusal and refusal != self._refusal:

@@ -23,7 +23,8 @@ PUBLISH_SECONDS = 1
 STALE_SECONDS = 8
 UNKNOWN = "unknown"
 STALE = "stale"
-GOOD_STATES = frozenset({"ok", "applied", CACHED})
+# `few ahead` is a warning: the worker creates partitions, and rows still fit.
+GOOD_STATES = frozenset({"ok", "applied", CACHED, "few ahead"})
 LOADING = "loading"
 # Those of a worker that has just started: nothing is wrong.
 STARTING_STATES = frozenset({UNKNOWN, LOADING})
@@ -55,7 +56,7 @@ class Monitor:
     def __init__(self) -> None:
         self._database = DatabaseProbe()
         self._checks = (
-            Check(("database", "migrations"), self._database.state, 2),
+            Check(("database", "migrations", "partitions"), self._database.state, 2),
             # By themselves, since object storage may take seconds to answer.
             Check(("artifacts",), self._artifacts, 1),
             Check(("disk",), lambda: {"disk": disk_state()}, 1),

@@ -62,7 +62,7 @@ def _existing(folder: Path) -> Path:
 
 
 def disk_state() -> str:
-    """ "ok", or the settings whose disk is full."""
+    """Which settings name a folder whose disk is full, or that none does."""
     full = [name for name, folder in _written_folders() if _is_full(folder)]
     return f"full: {', '.join(full)}" if full else "ok"
 

@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -98,3 +100,44 @@ def test_every_rule_is_complete(field: str) -> None:
     assert len({rule["alert"] for rule in rules}) == len(rules)
     assert all(rule[field] for rule in rules)
     assert all(rule["labels"]["severity"] in ("warning", "critical") for rule in rules)
+
+
+PROMTOOL = shutil.which("promtool")
+needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed")
+
+
+def promtool(*arguments: object) -> None:
+    assert PROMTOOL is not None
+    command = [PROMTOOL, *map(str, arguments)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@needs_promtool
+def test_prometheus_accepts_the_rules_and_they_fire_when_they_should() -> None:
+    promtool("check", "rules", RULES)
+    promtool("test", "rules", RULES.with_suffix(".test.yml"))
+
+
+@needs_promtool
+def test_prometheus_accepts_the_expressions_of_the_board(tmp_path: Path) -> None:
+    # Variables of Grafana are filled in before Prometheus sees them.
+    values = {"$__rate_interval": "5m", "$__range": "1h", "$model": "m", "$monitor": "daily"}
+    rules = []
+    for number, text in enumerate(values_of(board(), "expr")):
+        for variable, value in values.items():
+            text = text.replace(variable, value)
+        assert "$" not in text
+        rules.append({"record": f"expression_{number}", "expr": text})
+    file = tmp_path / "board.yml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "board", "rules": rules}]}))
+
+    promtool("check", "rules", file)
+
+
+def test_every_alert_has_a_test_of_its_own() -> None:
+    tests = yaml.safe_load(RULES.with_suffix(".test.yml").read_text())
+
+    assert set(values_of(tests, "alertname")) == set(
+        values_of(yaml.safe_load(RULES.read_text()), "alert")
+    )

@@ -13,6 +13,7 @@ from django.forms import Media, Script
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
+from predictions.evaluation.figures import number, percent
 from predictions.evaluation.intervals import Interval
 from registry.exact_json.values import JSONObject
 
@@ -100,22 +101,22 @@ class Chart:
         return "-" if value is None else self._text(value), beside
 
     def _text(self, figure: float) -> str:
-        return f"{figure:.1%}" if self.is_percentage else f"{figure:.4g}"
+        return percent(figure) if self.is_percentage else number(figure, 4)
 
     def _drawing(self) -> JSONObject:
         """What the script needs; JSON has no NaN or infinity."""
         return {
             "axis": self.axis,
             "rows": list(self.rows),
-            "positions": list(self.positions),
-            "include": list(self.include),
+            "positions": _within_reach(self.positions),
+            "include": [number for number in self.include if math.isfinite(number)],
             "is_percentage": self.is_percentage,
             "series": [
                 {
                     "shape": one.shape,
                     "is_background": one.is_background,
                     "values": [_finite(value) for value in one.values],
-                    "intervals": [interval and list(interval) for interval in one.intervals],
+                    "intervals": [_drawable(interval) for interval in one.intervals],
                 }
                 for one in self.series
             ],
@@ -124,3 +125,14 @@ class Chart:
 
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
+
+
+def _drawable(interval: Interval | None) -> list[float] | None:
+    return list(interval) if interval is not None and all(map(math.isfinite, interval)) else None
+
+
+def _within_reach(positions: Sequence[float]) -> list[float]:
+    """Positions that cannot be drawn are moved to the nearest that can: the rows stay in order."""
+    finite = [position for position in positions if math.isfinite(position)]
+    low, high = min(finite, default=0.0), max(finite, default=0.0)
+    return [high if math.isnan(each) else min(max(each, low), high) for each in positions]

@@ -20,16 +20,18 @@ class Columns:
 
     A feature has a column of its name, also with the prefix "input." as in exports; a tensor
     without feature names has a column of lists, or one for each value, such as "features[0]". Of
-    the other columns, only those that `others` names are read. Raises FileRefused for columns that
-    are missing, or that the header has twice.
+    the other columns, only those that `others` names are read; those in `optional` may be missing.
+    Raises FileRefused for columns that are missing, or that the header has twice.
     """
 
     signature: Signature
     header: Collection[str]
     others: Sequence[str] = ()
+    optional: Collection[str] = ()
     names: list[str] = field(init=False)
     features: list[tuple[Input, str, list[int]]] = field(init=False)
     """Each input's features, and the places of their columns in `names`."""
+    _other_places: list[int | None] = field(init=False)
 
     def __post_init__(self) -> None:
         names: dict[str, int] = {}
@@ -42,8 +44,10 @@ class Columns:
                     (tensor, key, [names.setdefault(name, len(names)) for name in found])
                 )
         for name in self.others:
-            missing += [] if name in self.header else [name]
-            names.setdefault(name, len(names))
+            if name in self.header:
+                names.setdefault(name, len(names))
+            elif name not in self.optional:
+                missing.append(name)
         if missing:
             raise FileRefused(f"The file has no column {listed(missing)}")
         if isinstance(self.header, Sequence):
@@ -52,6 +56,7 @@ class Columns:
                     raise FileRefused(f"The file has more than one column '{name}'")
         object.__setattr__(self, "names", list(names))
         object.__setattr__(self, "features", features)
+        object.__setattr__(self, "_other_places", [names.get(name) for name in self.others])
 
     def _find(self, tensor: Input, key: str) -> list[str]:
         for name in (key, INPUT_PREFIX + key):
@@ -82,8 +87,8 @@ class Columns:
         return row
 
     def others_of(self, cells: Sequence[Any]) -> tuple[Any, ...]:
-        """The cells of `others`, in their order."""
-        return tuple(cells[self.names.index(name)] for name in self.others)
+        """The cells of `others`, in their order; None for those that the file does not have."""
+        return tuple(None if place is None else cells[place] for place in self._other_places)
 
     def _converted(self, convert: Convert, tensor: Input, place: int, value: Any) -> Any:
         try:

@@ -1,6 +1,7 @@
 """Reads all rows of a Parquet, CSV or NDJSON file, by a version's features. No Django here."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -30,30 +31,45 @@ def format_of(name: str) -> str:
 
 
 def read_file(
-    path: Path, file_format: str, signature: Signature, others: Sequence[str] = ()
+    path: Path,
+    file_format: str,
+    signature: Signature,
+    others: Sequence[str] = (),
+    *,
+    optional: Collection[str] = (),
+    max_bytes: float = math.inf,
 ) -> Iterator[FileRow]:
     """The rows of a file, whose columns are described at `Columns`. A row of NDJSON may also be
     `{"features": [...]}`, or have the input in "input_data", as in the log.
 
     Raises FileRefused if the file is not of this format or lacks a column, OSError or
-    ParquetUnavailable.
+    ParquetUnavailable; and FileTooLarge if what is read of Parquet is more than `max_bytes` when it
+    is decoded. Text takes hardly more memory than its file.
     """
     if file_format == "parquet":
-        yield from _read_parquet(path, signature, others)
+        yield from _read_parquet(path, signature, others, optional, max_bytes)
     elif file_format == "csv":
         # Spreadsheets write CSV with a byte order mark.
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
             header, n_lines = read_header(lines)
-            yield from read_csv(lines, header, signature, others, lines_before=n_lines)
+            columns = Columns(signature, header, others, optional)
+            yield from read_csv(lines, columns, lines_before=n_lines)
     else:
         with path.open("rb") as file:
             yield from read_ndjson(file, signature, others)
 
 
-def _read_parquet(path: Path, signature: Signature, others: Sequence[str]) -> Iterator[FileRow]:
+def _read_parquet(
+    path: Path,
+    signature: Signature,
+    others: Sequence[str],
+    optional: Collection[str],
+    max_bytes: float,
+) -> Iterator[FileRow]:
     parquet = parquet_module()
-    columns = Columns(signature, parquet.column_names(path), others)
-    for number, cells in enumerate(parquet.read_columns(path, columns.names), start=1):
+    columns = Columns(signature, parquet.column_names(path), others, optional)
+    rows = parquet.read_columns(path, columns.names, max_bytes)
+    for number, cells in enumerate(rows, start=1):
         yield FileRow(number, columns.input_of(cells), columns.others_of(cells))
 
 

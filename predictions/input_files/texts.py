@@ -34,17 +34,12 @@ def read_header(lines: Iterable[str]) -> tuple[list[str], int]:
 
 
 def read_csv(
-    lines: Iterable[str],
-    header: Sequence[str],
-    signature: Signature,
-    others: Sequence[str] = (),
-    *,
-    lines_before: int = 0,
+    lines: Iterable[str], columns: Columns, *, lines_before: int = 0
 ) -> Iterator[FileRow]:
     """The rows in lines that were decoded with `surrogateescape`, and of which the header was cut
     off. Raises FileRefused where the end of a row cannot be told.
     """
-    columns = Columns(signature, header, others)
+    header = list(columns.header)
     places = [header.index(name) for name in columns.names]
     reader = _reader(lines)
     try:

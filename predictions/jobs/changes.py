@@ -49,9 +49,7 @@ def create(
     claim = _claim(kind, parameters, accessor, idempotency_key)
     if claim is not None and (earlier := _find_earlier(claim)) is not None:
         return earlier
-    unfinished = Job.objects.unfinished().filter(created_by=accessor.user)
-    if accessor.user is not None and unfinished.count() >= MAX_UNFINISHED:
-        raise TooManyJobs(f"You have {MAX_UNFINISHED} unfinished jobs: wait until one has finished")
+    _require_few_unfinished(accessor)
     now = clock.now()
     job = Job(
         kind=kind.name,
@@ -74,6 +72,13 @@ def create(
             raise
         return earlier
     return job
+
+
+def _require_few_unfinished(accessor: Accessor) -> None:
+    if accessor.user is None:
+        return
+    if Job.objects.unfinished().filter(created_by=accessor.user).count() >= MAX_UNFINISHED:
+        raise TooManyJobs(f"You have {MAX_UNFINISHED} unfinished jobs: wait until one has finished")
 
 
 def _claim(

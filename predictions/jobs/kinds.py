@@ -74,5 +74,7 @@ def get(name: str) -> JobKind | None:
 def find(name: str) -> JobKind:
     """Raises UnknownKind."""
     if name not in _kinds:
-        raise UnknownKind(f"There is no kind of job {name!r}: choose one of {', '.join(_kinds)}")
+        raise UnknownKind(
+            f"There is no kind of job {name!r}: choose one of {', '.join(sorted(_kinds))}"
+        )
     return _kinds[name]

@@ -1,6 +1,6 @@
 """The tables of monitors, their reports and their alerts."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Self
 
 from django.conf import settings
@@ -282,9 +282,16 @@ class Alert(models.Model):
         return f"Alert {self.pk}"
 
     @property
+    def window_since(self) -> datetime:
+        """The beginning of the window that ends at `window_until`."""
+        return self.window_until - timedelta(hours=self.monitor.window_hours)
+
+    @property
     def what(self) -> str:
-        """What it is about: "input drift of input:age in feature:plan=gold"."""
-        of = f" of {self.variable}" if self.variable else ""
+        """What it is about: "input drift of age in feature:plan=gold", or "confidence drift"."""
+        # The kinds of the others begin with their variable.
+        is_said = self.kind.startswith(self.variable)
+        of = "" if is_said else f" of {self.variable.removeprefix('input:')}"
         within = f" in {self.segment}" if self.segment else ""
         return f"{self.kind.replace('_', ' ')}{of}{within}"
 

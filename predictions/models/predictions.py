@@ -133,7 +133,11 @@ class PredictionQuerySet(models.QuerySet["Prediction"]):
         """Delete these rows and what refers to them; their hours are counted again."""
         with transaction.atomic(self.db):
             StaleHour.objects.mark_hours_of(self)
-            return super().delete()
+            return self.delete_of_marked_hours()
+
+    def delete_of_marked_hours(self) -> tuple[int, dict[str, int]]:
+        """As `delete`, of rows whose hours the caller has marked, in the same transaction."""
+        return super().delete()
 
     def find(self, prediction_id: int) -> "Prediction":
         """The prediction with this ID, with its version and user; raises PredictionNotFound."""

@@ -47,6 +47,8 @@ REMAINS = (
     "Other predictions that mention the subject in their input or metadata, without naming it as"
     " their subject or reference.",
     "The audit trail, which never changes: by the pseudonym, it says who searched for the subject.",
+    "Parameters of jobs that have not ended, which may name the subject, and errors of rows of jobs"
+    " that quote it, until JOB_KEEP_DAYS after their end.",
     "Predictions of the subject that are made from now on.",
 )
 
@@ -147,7 +149,7 @@ def _delete(rows: PredictionQuerySet, found: Sequence[tuple[int, int | None]]) -
         ids = [pk for pk, _ in found[start : start + CHUNK_ROWS]]
         either = Q(original__in=ids) | Q(original__primary__in=ids)
         replay_ids |= set(ReplayResult.objects.filter(either).values_list("replay", flat=True))
-        counts = Prediction.objects.filter(pk__in=ids).delete()[1]
+        counts = Prediction.objects.filter(pk__in=ids).delete_of_marked_hours()[1]
         for table in deleted:
             deleted[table] += counts.get(table._meta.label, 0)
     users = {user_id for _, user_id in found} - {None}

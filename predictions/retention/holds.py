@@ -81,13 +81,27 @@ def require_free(rows: PredictionQuerySet, holds: Sequence[LegalHold]) -> None:
             raise HeldByLaw(f"{hold} keeps {hold.what}: {hold.reason}")
 
 
-def _condition(hold: LegalHold) -> Q:
+def keeps_any(hold: LegalHold, rows: Q, shadows: Q) -> bool:
+    """Whether a hold keeps one of the rows, or one of these, which are all of their shadows."""
+    # One after the other: each has an index.
+    held = Prediction.objects.filter(_own_condition(hold))
+    return held.filter(rows).exists() or held.filter(shadows).exists()
+
+
+def _own_condition(hold: LegalHold) -> Q:
+    """What a hold names, without what is deleted only together with it."""
     condition = Q() if hold.subject is None else Q(subject=hold.subject)
     if hold.registered_model is None:
         return condition
     # Read first: a join would keep the rows from being locked by index order.
     versions = ModelVersion.objects.filter(name=hold.registered_model.name)
-    condition &= Q(model_id__in=list(versions.values_list("pk", flat=True)))
+    return condition & Q(model_id__in=list(versions.values_list("pk", flat=True)))
+
+
+def _condition(hold: LegalHold) -> Q:
+    condition = _own_condition(hold)
+    if hold.registered_model is None:
+        return condition
     # Shadows are deleted with the row that they copy, and may be of a model that is held alone.
     shadows = Prediction.objects.filter(condition, primary=OuterRef("pk"))
     return condition | Q(Exists(shadows))

@@ -1,16 +1,17 @@
 """Deletes old predictions: those before a given time, or those past their model's retention."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
 from predictions.models import IdempotencyKey, Prediction
 from predictions.models.predictions import PredictionQuerySet
+from predictions.partitions.catalog import find_layout
 from predictions.retention.answers import delete_unanswered_keys
 from predictions.retention.holds import holds_in_force, without_held
 from registry.access import audit
@@ -60,6 +61,16 @@ def past_retention() -> list[Due]:
         .values_list("name", "retention_days")
         if days is not None
     ]
+
+
+def after_grace(due: Due) -> Due:
+    """What of it must not wait any longer for its whole partition to be due.
+
+    That is everything if the log is a plain table.
+    """
+    if not settings.RETENTION_GRACE_DAYS or find_layout(connection) is None:
+        return due
+    return replace(due, before=due.before - timedelta(days=settings.RETENTION_GRACE_DAYS))
 
 
 def prune(

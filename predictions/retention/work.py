@@ -2,14 +2,21 @@
 
 from datetime import timedelta
 
-from predictions.retention import pruning
+from django.conf import settings
+
+from predictions.partitions.archiving import archive_to
+from predictions.retention import partitions, pruning
 from registry.work.recurring import Turn, recurring
 
 
 def prune_due(turn: Turn) -> None:
     """Delete what is past the retention of its model, until the worker stops."""
-    for due in pruning.past_retention():
-        pruning.prune(due, may_continue=turn.may_continue)
+    parts = pruning.past_retention()
+    partitions.drop_due(
+        parts, archive=archive_to(settings.RETENTION_ARCHIVE), may_continue=turn.may_continue
+    )
+    for due in parts:
+        pruning.prune(pruning.after_grace(due), may_continue=turn.may_continue)
     if turn.may_continue():
         pruning.delete_expired_keys()
 

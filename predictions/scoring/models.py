@@ -28,9 +28,9 @@ from registry.runtimes.base import (
 from registry.runtimes.registered import require_same_outputs
 from registry.signatures.checking import Checks
 from registry.signatures.signature import Signature
-from registry.storage.base import ArtifactDamaged, Content
-from registry.storage.cache import FileCache
-from registry.storage.folder import Folder
+from registry.storage.stores.base import ArtifactDamaged, Content
+from registry.storage.stores.cache import FileCache
+from registry.storage.stores.folder import Folder
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,12 +83,12 @@ def _load(document: bytes) -> TableModel:
 
 
 def open_file(file: VersionFile) -> AbstractContextManager[Path]:
-    """A local path of the file, whose digest is verified; as `registry.storage.base.Store.open`."""
+    """A local path of the file, whose digest is verified; as `registry.storage.stores.base.Store.open`."""
     content = Content(file.sha256, file.size_bytes)
     if not urls.is_url(file.storage):
         return Folder(Path(file.storage)).open(file.key, content)
     # On first use: obstore is optional.
-    module = import_module("registry.storage.bucket")
+    module = import_module("registry.storage.stores.bucket")
     cache = FileCache(Path(file.cache), file.cache_bytes)
     opened: AbstractContextManager[Path] = module.Bucket(file.storage, cache).open(
         file.key, content

@@ -39,10 +39,14 @@ def _read_parquet(
 ) -> Iterator[TableBatch]:
     with parquet.open_file(file) as opened:
         columns = Columns(signature, parquet.names_of(opened), others)
-        groups = range(task.start, task.stop)
-        rows = _batch_rows(opened.metadata, groups)
-        number = task.rows_before + 1
-        for batch in parquet.read_batches(opened, columns.names, groups, rows):
+        metadata = opened.metadata
+    groups = range(task.start, task.stop)
+    number = task.rows_before + 1
+    # A text that repeats takes no room in the file, and little as long as it is in a dictionary.
+    texts = parquet.repeating_texts(metadata, columns.names)
+    with parquet.open_file(file, texts, metadata) as opened:
+        read = parquet.read_batches(opened, columns.names, groups, _batch_rows(metadata, groups))
+        for batch in (piece for whole in read for piece in parquet.bounded(whole, BATCH_BYTES)):
             cells = [batch.column(name) for name in columns.names]
             numbers = np.arange(number, number + len(batch), dtype=np.int64)
             yield TableBatch(columns, cells, numbers)
@@ -65,7 +69,8 @@ def _read_text(
     lines = buffered(raw)
     if source.format == "csv":
         text = io.TextIOWrapper(lines, encoding="utf-8", errors="surrogateescape", newline="")
-        rows = read_csv(text, header, signature, others, lines_before=task.rows_before)
+        columns = Columns(signature, header, others)
+        rows = read_csv(text, columns, lines_before=task.rows_before)
     else:
         rows = read_ndjson(lines, signature, others, lines_before=task.rows_before)
     while batch := list(_bounded(islice(rows, TEXT_BATCH_ROWS), raw)):

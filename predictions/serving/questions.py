@@ -1,10 +1,13 @@
 """`Question`: what a request asks, besides its inputs."""
 
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import repeat
 from typing import Self
 
 from django.conf import settings
+from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.tokens import Token
@@ -186,19 +189,31 @@ class Question:
 
     def record(self, input_data: object, reference: str | None = None) -> Record:
         """The unanswered record of one input."""
-        return Record(
-            self.loaded.version,
-            input_data,
-            self.logged_metadata,
-            self.caller.request_id,
-            self.caller.user_id,
-            self.caller.password_md5,
-            self.caller.api_key_id,
-            reference,
-            self.subject,
-            self.target.alias,
-            self.target.arm,
-            _claim=self.claim,
-            _masks=self.loaded.masks,
-            _specifier=self.model,
-        )
+        return self.records([input_data], [reference])[0]
+
+    def records(
+        self, inputs: Sequence[object], references: Iterable[str | None] = repeat(None)
+    ) -> list[Record]:
+        """The unanswered records of inputs that arrived together, with the same time."""
+        caller, target, created_at = self.caller, self.target, timezone.now()
+        version, masks, metadata = self.loaded.version, self.loaded.masks, self.logged_metadata
+        return [
+            Record(
+                version,
+                input_data,
+                metadata,
+                caller.request_id,
+                caller.user_id,
+                caller.password_md5,
+                caller.api_key_id,
+                reference,
+                self.subject,
+                target.alias,
+                target.arm,
+                created_at=created_at,
+                _claim=self.claim,
+                _masks=masks,
+                _specifier=self.model,
+            )
+            for input_data, reference in zip(inputs, references, strict=False)
+        ]

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cache
+from operator import attrgetter
 from typing import Any
 
 import orjson
@@ -30,6 +31,21 @@ FIELDS: Sequence["models.Field[Any, Any]"] = [
 # For these fields, attribute and column have the same name.
 NAMES = [field.attname for field in FIELDS]
 COLUMNS = ", ".join(NAMES)
+# The columns in which the rows of a batch differ, with the `key` of the statement; and all others.
+OWN = (
+    "key",
+    "input_data",
+    "prediction",
+    "confidence",
+    "output",
+    "flags",
+    "latency_ms",
+    "reference",
+)
+SHARED = ("password_md5", *(name for name in NAMES if name not in OWN))
+own_values, shared_values = attrgetter(*OWN), attrgetter(*SHARED)
+# With fewer rows, it is not worth another statement.
+MIN_BATCH_ROWS = 20
 TABLE = Prediction._meta.db_table
 # The IDs that the guards of PostgreSQL's statements look up.
 VERSIONS, USERS, KEYS = "= ANY(%(versions)s)", "= ANY(%(users)s)", "= ANY(%(keys)s)"
@@ -129,11 +145,13 @@ def last_committed_at() -> float:
 
 def _count(records: Sequence[Record]) -> None:
     global _last_committed_at
-    counts = Counter((record.model, record.status) for record in records if record.pk)
+    # By the ids: hashing a model instance takes longer than all of the rest.
+    versions = {record.model_id: record.model for record in records}
+    counts = Counter((record.model_id, record.status) for record in records if record.pk)
     if counts:
         _last_committed_at = time.monotonic()
-    for (version, status), count in counts.items():
-        _counter(str(version), status).inc(count)
+    for (version_id, status), count in counts.items():
+        _counter(str(versions[version_id]), status).inc(count)
 
 
 @cache
@@ -171,20 +189,38 @@ def _insert(records: Sequence[Record]) -> set[int]:
 
 def _insert_postgresql(records: Sequence[Record]) -> list[statements.Row]:
     is_open = guards.is_open()
-    if not is_open or any(POLICIES.is_known_private(record.model.name) for record in records):
-        return _run(_whole_statement(is_open), records)
+    is_batch = _are_alike(records)
+    names = {record.model_id: record.model.name for record in records}.values()
+    if not is_open or any(map(POLICIES.is_known_private, names)):
+        return _run(_whole_statement(is_open, is_batch), records, is_batch)
     has_keys = any(record.api_key_id is not None for record in records)
-    written = _run(_usual_statement(has_keys), records)
+    written = _run(_usual_statement(has_keys, is_batch), records, is_batch)
     if len(written) < len(records):
         kept = {key for key, _ in written}
         rest = [record for record in records if record.key not in kept]
-        written += _run(_whole_statement(is_open), rest)
+        written += _run(_whole_statement(is_open, is_batch), rest, is_batch)
     return written
 
 
-def _run(statement: str, records: Sequence[Record]) -> list[statements.Row]:
+def _are_alike(records: Sequence[Record]) -> bool:
+    """Whether there are many, which differ only in the columns in which the rows of a batch do."""
+    if len(records) < MIN_BATCH_ROWS:
+        return False
+    shared = shared_values(records[0])
+    return all(shared_values(record) == shared for record in records)
+
+
+def _run(statement: str, records: Sequence[Record], is_batch: bool) -> list[statements.Row]:
+    document: object = records
+    shared = {}
+    if is_batch:
+        document = [dict(zip(OWN, own_values(record), strict=True)) for record in records]
+        shared["shared"] = orjson.dumps(
+            dict(zip(SHARED, shared_values(records[0]), strict=True))
+        ).decode()
     values = {
-        "document": orjson.dumps(records).decode(),
+        **shared,
+        "document": orjson.dumps(document).decode(),
         "versions": list({record.model_id for record in records}),
         "users": list({record.user_id for record in records}),
         "keys": list({record.api_key_id for record in records}),
@@ -194,32 +230,50 @@ def _run(statement: str, records: Sequence[Record]) -> list[statements.Row]:
 
 
 @cache
-def _usual_statement(has_keys: bool) -> str:
+def _usual_statement(has_keys: bool, is_batch: bool) -> str:
     keys = KEYS if has_keys else None
-    return _postgresql_statement(guards.usual_condition(VERSIONS, USERS, keys))
+    return _postgresql_statement(guards.usual_condition(VERSIONS, USERS, keys), is_batch)
 
 
 @cache
-def _whole_statement(is_open: bool) -> str:
-    return _postgresql_statement(guards.condition(VERSIONS, USERS, KEYS, is_open=is_open))
+def _whole_statement(is_open: bool, is_batch: bool) -> str:
+    condition = guards.condition(VERSIONS, USERS, KEYS, is_open=is_open)
+    return _postgresql_statement(condition, is_batch)
 
 
-def _postgresql_statement(may_be_written: str) -> str:
+def _postgresql_statement(may_be_written: str, is_batch: bool) -> str:
     # One parameter for any number of rows: orjson writes it much faster than the driver writes
     # arrays, and `json` columns keep their part of the text verbatim.
-    definitions = ", ".join(f"{field.attname} {field.db_type(connection)}" for field in FIELDS)
-    # Subqueries rather than joins: they run once per statement, not once per row.
+    if is_batch:
+        # PostgreSQL looks up every column in every row's object: those that all rows share are read
+        # once.
+        rows = f"""(
+            SELECT * FROM json_to_record(%(shared)s::json) AS shared({_definitions(SHARED)}),
+                json_to_recordset(%(document)s::json) AS own({_definitions(OWN)})
+        ) AS incoming"""  # noqa: S608 -- names of our own columns
+    else:
+        every = _definitions(("key", "password_md5", *NAMES))
+        rows = f"json_to_recordset(%(document)s::json) AS incoming({every})"
+    # Subqueries rather than joins: they run once per statement, not once per row. So does the one
+    # that looks up the sequence.
     return f"""
         WITH incoming AS MATERIALIZED (
-            SELECT incoming.*, nextval(pg_get_serial_sequence('{TABLE}', 'id')) AS id
-            FROM json_to_recordset(%(document)s::json)
-                AS incoming(key integer, password_md5 text, {definitions})
+            SELECT incoming.*,
+                nextval((SELECT pg_get_serial_sequence('{TABLE}', 'id')::regclass)) AS id
+            FROM {rows}
             WHERE {may_be_written}
         ), written AS (
             INSERT INTO {TABLE} (id, {COLUMNS}) SELECT id, {COLUMNS} FROM incoming
         )
         SELECT key, id FROM incoming
     """  # noqa: S608 -- names of our own tables and columns
+
+
+def _definitions(names: Sequence[str]) -> str:
+    """The columns with their types, as the functions that read JSON need them."""
+    types = {field.attname: field.db_type(connection) for field in FIELDS}
+    types |= {"key": "integer", "password_md5": "text"}
+    return ", ".join(f"{name} {types[name]}" for name in names)
 
 
 @cache

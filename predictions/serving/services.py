@@ -135,12 +135,7 @@ def predict_batch(
     only the records of those are written.
     """
     _check_copied_metadata(question.metadata, len(inputs))
-    records = [
-        question.record(input_data, reference)
-        for input_data, reference in zip(
-            inputs, references or repeat(None, len(inputs)), strict=True
-        )
-    ]
+    records = question.records(inputs, references or repeat(None))
     deadline = question.deadline
     with bulkhead_of(question.loaded.version.pk).place(question.max_concurrency):
         _answer_all(question, records)
@@ -173,7 +168,7 @@ def predict_each(question: Question, inputs: Sequence[object]) -> list[Record | 
     deadline counts from now, and what was answered before it is kept.
     """
     question = question.restarted()
-    records = [question.record(input_data) for input_data in inputs]
+    records = question.records(inputs)
     try:
         with bulkhead_of(question.loaded.version.pk).place(question.max_concurrency):
             results = lanes.answer_and_record_together(

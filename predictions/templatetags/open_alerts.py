@@ -18,6 +18,6 @@ def open_alerts(context: template.Context) -> dict[str, Any]:
     user: AbstractBaseUser | AnonymousUser = context["user"]
     if not isinstance(user, PermissionsMixin) or not user.has_perm("predictions.view_alert"):
         return {"alerts": []}
-    alerts = Alert.objects.all().open().select_related("model").severe_first()
+    alerts = Alert.objects.all().open().select_related("model", "monitor").severe_first()
     shown = list(alerts[: MAX_SHOWN + 1])
     return {"alerts": shown[:MAX_SHOWN], "has_more": len(shown) > MAX_SHOWN}

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from predictions.evaluation.counting.log import FIELDS, count_rows
+from predictions.evaluation.counting.log import FIELDS, LogColumns, count_rows
 from predictions.evaluation.counting.plans import Plan, plan_of
 from predictions.evaluation.counting.work import count_due
 from predictions.evaluation.references import services
@@ -13,10 +13,12 @@ from predictions.evaluation.references.building import ComparedVersion
 from predictions.evaluation.references.services import Source
 from predictions.evaluation.references.tables import Rows
 from predictions.models import HourCounts, Monitor, Prediction, Reference, StaleHour
+from predictions.testing.monitors import MIDNIGHT
 from predictions.testing.rows import NOON, make_version, wait_until_followable
-from registry.database.statements import stream
 from registry.exact_json.values import JSONObject
 from registry.models import ModelVersion, RegisteredModel
+
+DAY = timedelta(days=1)
 
 CLASSES = ("no", "yes")
 SIGNATURE: JSONObject = {
@@ -112,6 +114,19 @@ def create_random(version: ModelVersion, seed: int, rows: int, hours: int = 3) -
     )
 
 
+def predict_day(version: ModelVersion, day: int, rows: int = 200, *, older: float = 0) -> None:
+    """Rows of one day after MIDNIGHT, with ages that are higher than the reference's."""
+    rng = random.Random(day)  # noqa: S311 -- data
+    start = MIDNIGHT + day * DAY
+    made = []
+    for number in range(rows):
+        row = random_input(rng)
+        row["age"] = None if row["age"] is None else row["age"] + older
+        time = start + DAY * (number / rows)
+        made.append(Prediction(model=version, input_data=row, created_at=time, **answer(rng)))
+    Prediction.objects.bulk_create(made)
+
+
 def monitor(version: ModelVersion, segments: Sequence[JSONObject], name: str = "m") -> Monitor:
     return Monitor.objects.create(
         registered_model=RegisteredModel.objects.get(name=version.name),
@@ -156,5 +171,9 @@ def _counts_of_hour(plan: Plan, hour: datetime) -> dict[str, JSONObject]:
     rows = Prediction.objects.filter(
         model=plan.version_id, created_at__gte=hour, created_at__lt=hour + timedelta(hours=1)
     )
-    counted = count_rows(plan, list(stream(rows, FIELDS)))
+    # Row by row, unlike the counting itself.
+    columns: dict[str, Sequence[Any]] = {
+        name: [getattr(row, name) for row in rows] for name in FIELDS
+    }
+    counted = count_rows(plan, LogColumns(columns, set()))
     return {segment: counts.as_json() for segment, counts in counted.items()}

@@ -3,6 +3,8 @@
 from datetime import timedelta
 from typing import Any
 
+from predictions.evaluation.drift.profiles import Profile
+from predictions.evaluation.drift.tables import Table
 from predictions.models import Alert, Monitor, MonitorReport, Reference
 from predictions.testing.rows import NOON
 from registry.exact_json.values import JSONObject
@@ -20,8 +22,9 @@ def make_monitor(version: ModelVersion, **fields: Any) -> Monitor:
 
 
 def make_reference(version: ModelVersion, **fields: Any) -> Reference:
-    """A reference whose profile is empty."""
-    values = {"source": "file", "rows": 1000, "profile": {}, "digest": "0" * 64}
+    """A reference whose profile has no variables."""
+    profile = Profile.build(Table(1), salt="salt").as_json()
+    values = {"source": "file", "rows": 1000, "profile": profile, "digest": "0" * 64}
     return Reference.objects.create(model=version, **{**values, **fields})
 
 

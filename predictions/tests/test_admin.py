@@ -50,7 +50,7 @@ def test_the_list_shows_every_kind_of_answer(admin_client: Client, iris: ModelVe
 
     assert "<b>setosa</b>" in page
     assert b"<b>setosa</b>" not in response.content
-    assert "93.1%" in page
+    assert "93.1 %" in page
     assert "1234.5" in page
     assert "several outputs" in page
     assert f'href="/admin/registry/modelversion/{iris.pk}/change/"' in page

@@ -11,7 +11,8 @@ logger = logging.getLogger(__name__)
 
 
 class Background:
-    """Calls `run` in a thread at most every `seconds`, while requests keep calling `poke`.
+    """Calls `run` in a thread at most every `seconds`, while requests keep calling `poke`. There is
+    never more than one such thread.
 
     An idle process does nothing. Errors are logged, and the next call tries again.
     """
@@ -26,15 +27,18 @@ class Background:
         self._idle.set()
 
     def poke(self) -> None:
-        """Start the thread if it is time; never waits."""
+        """Start the thread if it is time; never waits.
+
+        Nothing is started while a run is under way: a database that hangs would collect threads.
+        """
         now = time.monotonic()
         if now < self._next_at:
             return
         with self._lock:
-            if now < self._next_at:
+            if now < self._next_at or not self._idle.is_set():
                 return
             self._next_at = now + self._seconds
-        self._idle.clear()
+            self._idle.clear()
         try:
             threading.Thread(target=self._run_and_close, name=self._name, daemon=True).start()
         except RuntimeError:
@@ -53,5 +57,7 @@ class Background:
             # The database reports its own troubles elsewhere.
             logger.debug("%s failed: %s", self._name, error)
         finally:
-            connection.close()
-            self._idle.set()
+            try:
+                connection.close()
+            finally:
+                self._idle.set()

@@ -222,7 +222,10 @@ class AliasAdmin(_AliasAdmin):
 class AliasMoveAdmin(ReadOnlyAdmin):
     """The history of all aliases: read-only here, as in the database."""
 
-    list_display = ("created_at", "specifier", "number", "action", "change", "reason", "user")
+    list_display = (
+        *("created_at", "specifier", "number", "action", "change", "canary_share"),
+        *("reason", "user"),
+    )
     list_filter = ("action", "alias")
     list_select_related = ("user",)
     search_fields = ("name",)
@@ -234,3 +237,9 @@ class AliasMoveAdmin(ReadOnlyAdmin):
     @admin.display(description="from and to")
     def change(self, move: AliasMove) -> str:
         return f"{move.from_version or '-'} → {move.to_version or '-'}"
+
+    @admin.display(description="canary after it")
+    def canary_share(self, move: AliasMove) -> str:
+        if move.canary_id is None:
+            return "-"
+        return f"{move.canary_version} for {move.canary_percent:g} %"

@@ -101,7 +101,10 @@ def _read_reply(output: bytes) -> JSONObject:
 
 
 def _timeout_message(task: str, timeout_seconds: float) -> str:
-    return f"{task} the model took longer than {timeout_seconds:g} s."
+    return (
+        f"{task} the model took longer than {timeout_seconds:g} s. An operator can raise"
+        " PROOF_TIMEOUT_SECONDS."
+    )
 
 
 def _exit_message(returncode: int, task: str, timeout_seconds: float, memory_bytes: int) -> str:

@@ -4,13 +4,14 @@ import threading
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import UTC
 from typing import Any, TypeAlias, cast
 
 import psycopg
 from django.db import connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import DateTimeField, QuerySet
+from django.db.models import BooleanField, DateTimeField, F, Func, JSONField, QuerySet, Value
 from psycopg.types.datetime import TimestamptzLoader
 
 Row: TypeAlias = tuple[Any, ...]
@@ -95,6 +96,18 @@ def fetch(statement: str, parameters: Parameters) -> list[Row]:
 # -- many rows
 
 
+def row_compared(names: Sequence[str], operator: str, values: Sequence[Any]) -> Func:
+    """The condition `(a, b) > (x, y)`, with any operator.
+
+    An index on these columns finds its rows at once, however many have the same `a`. Of conditions
+    on one column each, it could use only the first.
+    """
+    left = Func(*map(F, names), function="", output_field=BooleanField())
+    right = Func(*map(Value, values), function="", output_field=BooleanField())
+    template, joiner = "%(expressions)s", f" {operator} "
+    return Func(left, right, template=template, arg_joiner=joiner, output_field=BooleanField())
+
+
 def stream(rows: QuerySet[Any], names: Sequence[str]) -> Generator[Row]:
     """These columns of many rows, one row after another in bounded memory; close it if it is not
     read to the end.
@@ -140,3 +153,75 @@ def _stream_sqlite(
                 for place in times:
                     row = (*row[:place], row[place].replace(tzinfo=UTC), *row[place + 1 :])
                 yield row
+
+
+# -- many rows by column
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Some rows, by column: the values of each column by its name.
+
+    size_bytes: of their JSON; on SQLite in characters.
+    """
+
+    rows: int
+    size_bytes: int
+    values: Mapping[str, Sequence[Any]]
+
+
+def fetch_columns(rows: QuerySet[Any], names: Sequence[str], *, max_bytes: int) -> Columns:
+    """The first of these rows, up to and with the one that makes their JSON exceed `max_bytes`.
+
+    `rows` must have an order and a limit. Values are as the database has them: JSON is text. Times
+    are in UTC. Takes half of the time of `stream`, where each row passes several generators.
+    """
+    statement, parameters = rows.values_list(*names).query.sql_with_params()
+    fields = [rows.model._meta.get_field(name) for name in names]
+    texts = [place for place, field in enumerate(fields) if isinstance(field, JSONField)]
+    connection = connections[rows.db]
+    if connection.vendor == "sqlite":
+        times = [place for place, field in enumerate(fields) if isinstance(field, DateTimeField)]
+        streamed = _stream_sqlite(connection, statement, parameters, times)
+        fetched = _with_sizes(streamed, texts, max_bytes)
+    else:
+        columns = [fields[place].column for place in texts]
+        fetched = _fetch_binary(connection, _limited(statement, columns), (*parameters, max_bytes))
+    *values, sizes = [list(column) for column in zip(*fetched, strict=True)] or [
+        [] for _ in (*names, "size")
+    ]
+    size_bytes = int(sizes[-1]) if sizes else 0
+    return Columns(len(fetched), size_bytes, dict(zip(names, values, strict=True)))
+
+
+def _limited(statement: str, texts: Sequence[str]) -> str:
+    """A statement with a limit to the sum of the sizes of these columns, which comes last."""
+    own = " + ".join(f"coalesce(octet_length({name}), 0)" for name in texts) or "0"
+    # Sizes are known without reading values that are stored apart from their rows.
+    return f"""
+        SELECT * FROM (
+            SELECT *, (sum({own}) OVER (ROWS UNBOUNDED PRECEDING))::bigint AS size
+            FROM ({statement}) AS fetched
+        ) AS sized WHERE size - ({own}) <= %s
+    """  # noqa: S608 -- of the names of columns
+
+
+def _fetch_binary(
+    connection: BaseDatabaseWrapper, statement: str, parameters: Sequence[Any]
+) -> list[Row]:
+    connection.ensure_connection()
+    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
+        # Not prepared: a plan for any values might read another index.
+        cursor.execute(statement, parameters, prepare=False, binary=True)
+        return cursor.fetchall()
+
+
+def _with_sizes(read: Generator[Row], texts: Sequence[int], max_bytes: int) -> list[Row]:
+    rows, size = [], 0
+    with closing(read) as remaining:
+        for row in remaining:
+            size += sum(len(row[place] or "") for place in texts)
+            rows.append((*row, size))
+            if size > max_bytes:
+                break
+    return rows

@@ -40,7 +40,7 @@ from registry.runtimes.base import (
 from registry.runtimes.registered import require_same_outputs
 from registry.signatures.signature import Signature
 from registry.storage import files
-from registry.storage.base import ArtifactDamaged
+from registry.storage.stores.base import ArtifactDamaged
 
 logger = logging.getLogger(__name__)
 

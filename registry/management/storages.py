@@ -8,7 +8,7 @@ from django.core.management.base import CommandError
 from registry.artifacts.errors import StorageUnavailable
 from registry.object_storage import urls
 from registry.storage import files
-from registry.storage.base import Store
+from registry.storage.stores.base import Store
 
 
 def store_of(address: str) -> Store:

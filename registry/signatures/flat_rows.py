@@ -19,6 +19,27 @@ class FlatRows:
         self._is_flat = not has_lists and self._names != ("features",)
         self._list_width = _width_of_only_list(signature.inputs)
 
+    def columns(self, rows: Sequence[Any]) -> Sequence[Sequence[Any]]:
+        """The cells of rows by feature, all None for a row that does not have these features."""
+        columns = self._plain_columns(rows)
+        if columns is not None:
+            return columns
+        nothing = [None] * len(self._names)
+        flat = [row if (row := self.cells(each)) is not None else nothing for each in rows]
+        return list(zip(*flat, strict=True)) if rows else [()] * len(self._names)
+
+    def _plain_columns(self, rows: Sequence[Any]) -> Sequence[Sequence[Any]] | None:
+        """The columns of rows that all have the names of the features, as nearly all logs do; None
+        for others.
+        """
+        is_plain = self._is_flat and {dict}.issuperset(map(type, rows))
+        if not is_plain or set(map(len, rows)) != {len(self._names)}:
+            return None
+        try:
+            return [[row[name] for row in rows] for name in self._names]
+        except KeyError:
+            return None
+
     def cells(self, row: Any) -> Sequence[Any] | None:
         """The values in the order of the signature's `feature_names`, as they are; a list for a
         tensor without feature names. None if the row does not have these features.

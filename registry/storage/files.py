@@ -23,12 +23,12 @@ from registry.artifacts.staging import StagedFile
 from registry.locks.process_locks import LockHeld, process_lock, refuse_to_wait
 from registry.models import ModelVersion
 from registry.object_storage import urls
-from registry.storage.base import Content, Store, new_key
-from registry.storage.cache import FileCache
-from registry.storage.folder import Folder
+from registry.storage.stores.base import Content, Store, new_key
+from registry.storage.stores.cache import FileCache
+from registry.storage.stores.folder import Folder
 
 if TYPE_CHECKING:
-    from registry.storage.bucket import Bucket
+    from registry.storage.stores.bucket import Bucket
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ def bucket_at(url: str) -> "Bucket":
             if not urls.is_installed():
                 raise StorageUnavailable(urls.MISSING_PACKAGE)
             # On first use: obstore is optional.
-            module = import_module("registry.storage.bucket")
+            module = import_module("registry.storage.stores.bucket")
             _buckets[key] = module.Bucket(url, FileCache(folder, settings.ARTIFACT_CACHE_BYTES))
         return _buckets[key]
 
@@ -143,7 +143,7 @@ def local_file(version: ModelVersion, *, is_verified: bool = True) -> Iterator[P
 
 @contextmanager
 def placing(staged: StagedFile, suffix: str) -> Iterator[str]:
-    """Keep a staged file in the current storage; what its row will say of it.
+    """Move a staged file to the current storage; what its row will say of it.
 
     Commit the row inside the context. If an exception ends it and no row holds the file, the file
     is removed again; if the database does not respond, the file stays: a file without a row does no
@@ -210,3 +210,4 @@ def _put(store: Store, staged: StagedFile, key: str, content: Content) -> None:
         raise
     if not isinstance(store, Folder):
         bucket_at(str(store)).adopt(staged.path, key, content)
+    staged.discard()

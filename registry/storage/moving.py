@@ -7,8 +7,8 @@ from django.conf import settings
 
 from registry.models import ModelVersion
 from registry.storage import files
-from registry.storage.base import Entry, Store, digest, digest_in, new_key
-from registry.storage.folder import Folder
+from registry.storage.stores.base import Entry, Store, digest, digest_in, new_key
+from registry.storage.stores.folder import Folder
 
 
 def move(version: ModelVersion, target: Store) -> bool:

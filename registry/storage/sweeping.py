@@ -6,7 +6,7 @@ from itertools import islice
 
 from registry.models import ModelVersion
 from registry.storage import files
-from registry.storage.base import Entry, Store
+from registry.storage.stores.base import Entry, Store
 
 BATCH = 500
 

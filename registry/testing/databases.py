@@ -15,9 +15,23 @@ POSTGRESQL_TABLES = (
 )
 SQLITE_TRIGGERS = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
 
+# With which pytest-django sets up the test database. Those of other tests lead to one of them.
+DATABASE_FIXTURES = frozenset({"db", "transactional_db", "live_server"})
+
 postgresql = pytest.mark.skipif(
     connection.vendor != "postgresql", reason="SQLite has no connection pool"
 )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that use the test database as `database`, before `-m` selects."""
+    for item in items:
+        assert isinstance(item, pytest.Function)
+        if item.get_closest_marker("django_db") or not DATABASE_FIXTURES.isdisjoint(
+            item.fixturenames
+        ):
+            item.add_marker("database")
 
 
 @pytest.fixture(scope="session", autouse=True)

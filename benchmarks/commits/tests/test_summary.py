@@ -1,6 +1,14 @@
 import pytest
 
-from benchmarks.commits.summary import BARE, KINDS, Run, Runs, cpu_ratio, rate_targets
+from benchmarks.commits.summary import (
+    BARE,
+    KINDS,
+    Run,
+    Runs,
+    cpu_ratio,
+    rate_targets,
+    total_targets,
+)
 from benchmarks.harness.load import Figures
 
 
@@ -44,3 +52,11 @@ def test_processor_time_is_compared_in_pairs() -> None:
     }
 
     assert cpu_ratio(pairs, "v2") == pytest.approx(1.1)
+
+
+def test_a_worker_that_slows_few_runs_counts_in_the_total() -> None:
+    [slower] = total_targets(runs([100, 100, 100, 100], [100, 100, 100, 90]))
+    [as_fast] = total_targets(runs([100, 100, 100, 100], [100, 100, 99, 99]))
+
+    assert slower.figure == pytest.approx(0.975)
+    assert [slower.is_met, as_fast.is_met] == [False, True]

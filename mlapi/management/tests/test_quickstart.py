@@ -11,6 +11,8 @@ from predictions.models import Prediction
 from registry.models import ModelVersion
 
 
+# `.ci/run` starts services on SQLite with it.
+@pytest.mark.any_database
 @pytest.mark.slow
 @pytest.mark.usefixtures("cached_proofs", "model_path")
 def test_quickstart_sets_up_once_and_is_safe_to_run_again(db: None) -> None:

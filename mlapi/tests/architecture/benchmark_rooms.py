@@ -2,7 +2,7 @@
 
 # Rooms of the project that are measured by themselves, rather than through the service. All of them
 # can be imported without Django.
-MEASURED_DIRECTLY = {"predictions.evaluation.drift"}
+MEASURED_DIRECTLY = {"predictions.evaluation.drift", "registry.storage.stores"}
 
 BENCHMARK_ROOMS: dict[str, set[str]] = {
     "benchmarks": {
@@ -13,9 +13,12 @@ BENCHMARK_ROOMS: dict[str, set[str]] = {
         "benchmarks.endurance",
         "benchmarks.harness",
         "benchmarks.monitoring",
+        "benchmarks.partitions",
         "benchmarks.peers",
         "benchmarks.scoring",
+        "benchmarks.replicas",
         "benchmarks.shadowing",
+        *MEASURED_DIRECTLY,
     },
     "benchmarks.harness": set(),
     "benchmarks.commits": {
@@ -42,6 +45,12 @@ BENCHMARK_ROOMS: dict[str, set[str]] = {
     },
     "benchmarks.consistency": {"benchmarks.harness", "benchmarks.options", "benchmarks.report"},
     "benchmarks.depth": {"benchmarks.harness", "benchmarks.options", "benchmarks.report"},
+    "benchmarks.partitions": {
+        "benchmarks.depth",
+        "benchmarks.harness",
+        "benchmarks.options",
+        "benchmarks.report",
+    },
     "benchmarks.monitoring": {
         "benchmarks.depth",
         "benchmarks.harness",
@@ -55,5 +64,12 @@ BENCHMARK_ROOMS: dict[str, set[str]] = {
     # They run in environments of their own.
     "benchmarks.peers.apps": set(),
     "benchmarks.scoring": {"benchmarks.harness", "benchmarks.options", "benchmarks.report"},
+    "benchmarks.replicas": {
+        "benchmarks.chaos",
+        "benchmarks.harness",
+        "benchmarks.options",
+        "benchmarks.report",
+        "benchmarks.traffic",
+    },
     "benchmarks.shadowing": {"benchmarks.harness", "benchmarks.options", "benchmarks.report"},
 }

@@ -24,6 +24,7 @@ REGISTRY = REGISTRY_WITHOUT_DJANGO | {
     "registry.loading",
     "registry.models",
     "registry.storage",
+    "registry.storage.stores",
     "registry.webhooks",
     "registry.webhooks.delivery.kinds",
     "registry.work",
@@ -54,13 +55,20 @@ REGISTRY_ROOMS: dict[str, set[str]] = {
     "registry.artifacts.foreign": {"registry.artifacts", "registry.runtimes"},
     "registry.loading": REGISTRY_WITHOUT_DJANGO
     | {"registry.access", "registry.artifacts", "registry.isolation"}
-    | {"registry.metrics", "registry.models", "registry.storage"},
+    | {"registry.metrics", "registry.models", "registry.storage"}
+    | {"registry.storage.stores"},
     "registry.locks": set(),
     "registry.object_storage": set(),
     "registry.storage": {
         "registry.artifacts",
         "registry.locks",
         "registry.models",
+        "registry.object_storage",
+        "registry.storage.stores",
+    },
+    "registry.storage.stores": {
+        "registry.artifacts",
+        "registry.locks.file_locks",
         "registry.object_storage",
     },
     "registry.conversion": REGISTRY_WITHOUT_DJANGO | {"registry.artifacts"},

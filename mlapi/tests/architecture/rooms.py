@@ -61,6 +61,7 @@ ROOMS: dict[str, set[str]] = {
         "predictions.authentication",
         "predictions.evaluation.charts",
         "predictions.evaluation.explanations.admin",
+        "predictions.evaluation.figures",
         "predictions.evaluation.monitoring.admin",
         "predictions.evaluation.monitoring.alerts",
         "predictions.evaluation.monitoring.pages.views",
@@ -82,6 +83,7 @@ ROOMS: dict[str, set[str]] = {
         "predictions.retention.jobs",
         "predictions.scoring.runs.jobs",
         "predictions.models",
+        "predictions.partitions.work",
         "predictions.retention.admin",
         "predictions.retention.work",
         "predictions.serving",
@@ -133,9 +135,7 @@ ROOMS: dict[str, set[str]] = {
         "registry.object_storage",
         "registry.runtimes",
         "registry.signatures",
-        "registry.storage.base",
-        "registry.storage.cache",
-        "registry.storage.folder",
+        "registry.storage.stores",
     },
     "predictions.scoring.sources": {
         "predictions.input_files",
@@ -167,7 +167,10 @@ ROOMS: dict[str, set[str]] = {
     "predictions.evaluation.quality": SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.replays": JOBS | SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.promotion": MONITORING | SERVING | EVALUATION | REGISTRY,
-    "predictions.evaluation.drift": {"predictions.evaluation.intervals"},
+    "predictions.evaluation.drift": {
+        "predictions.evaluation.figures",
+        "predictions.evaluation.intervals",
+    },
     "predictions.evaluation.references": COUNTING | SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.counting": JOBS | COUNTING | SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.monitoring": JOBS | MONITORING | SERVING | EVALUATION | REGISTRY,
@@ -183,9 +186,17 @@ ROOMS: dict[str, set[str]] = {
     | {"predictions.export.destinations", "predictions.export.formats"},
     "predictions.export.formats": {"predictions.export", *REGISTRY},
     "predictions.export.destinations": {"registry.object_storage"},
-    "predictions.retention": {"predictions.evaluation.replays.report", *JOBS, *SERVING, *REGISTRY},
+    "predictions.partitions": SERVING | EXPORT | REGISTRY,
+    "predictions.retention": {
+        "predictions.evaluation.replays.report",
+        "predictions.partitions",
+        *JOBS,
+        *SERVING,
+        *REGISTRY,
+    },
     "predictions.management": {
         "predictions",
+        "predictions.partitions",
         "predictions.retention",
         "registry.management",
         *SERVING,
@@ -218,6 +229,7 @@ ROOMS: dict[str, set[str]] = {
         "predictions.jobs",
         "predictions.mlflow",
         "predictions.open_inference",
+        "predictions.partitions",
         "predictions.retention",
         "registry.open_inference",
         *SERVING,
@@ -256,6 +268,8 @@ ROOMS: dict[str, set[str]] = {
         "mlapi.problems",
         "predictions.authentication",
         "predictions.open_inference.schema",
+        "predictions.partitions.catalog",
+        "predictions.partitions.metrics",
         "predictions.serving.recorder",
         "registry",
         "registry.access",
@@ -283,13 +297,8 @@ ROOMS: dict[str, set[str]] = {
     "mlapi.rest": {"mlapi.error_format", "registry.exact_json", "registry.artifacts"},
     "mlapi.management": SERVING
     | REGISTRY
-    | {
-        "mlapi.configuration",
-        "mlapi.databases",
-        "mlapi.server",
-        "predictions.jobs",
-        "registry.locks",
-    },
+    | {"mlapi.configuration", "mlapi.databases", "mlapi.server"}
+    | {"predictions.jobs", "registry.locks"},
     # Outside the floors: measures the service from outside.
     **BENCHMARK_ROOMS,
 }
@@ -315,6 +324,7 @@ NO_DJANGO_ROOMS = [
     "registry.conversion",
     "registry.conversion.pickles",
     "registry.object_storage",
+    "registry.storage.stores",
     "predictions.evaluation.drift",
     "predictions.input_files",
     "predictions.scoring",

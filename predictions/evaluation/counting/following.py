@@ -9,7 +9,7 @@ from typing import TypeAlias
 from predictions.evaluation.counting import hours, ledger
 from predictions.evaluation.counting.hours import HOUR, hour_of
 from predictions.evaluation.counting.ledger import Position
-from predictions.evaluation.counting.log import PLACES, chunks, count_rows
+from predictions.evaluation.counting.log import Chunk, LogColumns, count_rows, read_chunk
 from predictions.evaluation.counting.plans import Plan, plan_of
 from predictions.evaluation.drift.counts import Counts
 from predictions.following import is_after, is_up_to, require_continued_numbers
@@ -22,7 +22,6 @@ from predictions.models import (
     await_horizon,
 )
 from registry.database import clock
-from registry.database.statements import Row
 
 # Of one step.
 MAX_ROWS = 20_000
@@ -59,11 +58,14 @@ def follow() -> Step:
     if start.is_initial:
         return _begin(start, end, reached_at)
     tracked = list(Reference.objects.values_list("model_id", flat=True).distinct())
-    rows, is_cut = _read(start, end, tracked) if tracked else ([], False)
-    if is_cut:
-        end, reached_at = (rows[-1][PLACES["transaction_id"]], rows[-1][PLACES["id"]]), None
-    _commit(start, end, reached_at, rows)
-    return Step(len(rows), is_at_end=not is_cut)
+    chunk = _read(start, end, tracked) if tracked else None
+    columns = None if chunk is None else chunk.columns
+    if chunk is not None and not chunk.is_last:
+        end = (chunk.columns["transaction_id"][-1], chunk.columns["id"][-1])
+        reached_at = None
+    _commit(start, end, reached_at, columns)
+    is_at_end = chunk is None or chunk.is_last
+    return Step(0 if columns is None else len(columns), is_at_end)
 
 
 def _newest() -> tuple[int, int] | None:
@@ -91,44 +93,37 @@ def _move(row: CountedTo, end: tuple[int, int], reached_at: datetime | None) -> 
         row.reached_at = reached_at
 
 
-def _read(
-    start: Position, end: tuple[int, int], version_ids: Sequence[int]
-) -> tuple[list[Row], bool]:
-    """The next rows of these versions, and whether more of them may follow up to `end`."""
+def _read(start: Position, end: tuple[int, int], version_ids: Sequence[int]) -> Chunk:
+    """The next rows of these versions up to `end`, in the order of commits."""
     rows = Prediction.objects.order_by("transaction_id", "id").filter(
         is_after(*start.key), is_up_to(*end), model_id__in=version_ids
     )
-    read: list[Row] = []
-    for number, chunk in enumerate(chunks(rows[:MAX_ROWS])):
-        read += chunk
-        if len(read) >= MAX_ROWS or number:
-            return read, True
-    return read, False
+    return read_chunk(rows, MAX_ROWS)
 
 
 def _commit(
-    start: Position, end: tuple[int, int], reached_at: datetime | None, rows: Sequence[Row]
+    start: Position,
+    end: tuple[int, int],
+    reached_at: datetime | None,
+    columns: LogColumns | None,
 ) -> None:
-    by_version: dict[int, list[Row]] = defaultdict(list)
-    for row in rows:
-        by_version[row[PLACES["model_id"]]].append(row)
+    groups = {} if columns is None else _by_version_and_hour(columns)
     counted: dict[int, tuple[Plan, Sequence[HourCounts]]] = {}
     late: list[HourOfVersion] = []
-    for version_id, own in by_version.items():
+    for version_id, hours_of_version in groups.items():
         plan = plan_of(version_id)
-        groups = _by_hour(own)
         if plan is None:
             continue
-        if len(groups) > MAX_HOURS:
-            late += [(version_id, hour) for hour in groups]
+        if len(hours_of_version) > MAX_HOURS:
+            late += [(version_id, hour) for hour in hours_of_version]
             continue
         counted[version_id] = (
             plan,
             [
                 # As JSON, which is small for a few rows: there may be thousands.
                 row_of(plan, segment, hour, counts)
-                for hour, rows_of_hour in groups.items()
-                for segment, counts in count_rows(plan, rows_of_hour).items()
+                for hour, own in hours_of_version.items()
+                for segment, counts in count_rows(plan, own).items()
             ],
         )
     with ledger.changing(start) as position:
@@ -138,16 +133,20 @@ def _commit(
         _move(position, end, reached_at)
 
 
-def _by_hour(rows: Sequence[Row]) -> dict[datetime, list[Row]]:
-    groups: dict[datetime, list[Row]] = defaultdict(list)
-    place, hour, end, own = PLACES["created_at"], NEVER, NEVER, list[Row]()
-    for row in rows:
-        # Mostly of the same hour as the row before.
-        if not hour <= row[place] < end:
-            hour = hour_of(row[place])
+def _by_version_and_hour(columns: LogColumns) -> dict[int, dict[datetime, LogColumns]]:
+    places: dict[HourOfVersion, list[int]] = defaultdict(list)
+    version_id, hour, end, own = 0, NEVER, NEVER, list[int]()
+    pairs = zip(columns["model_id"], columns["created_at"], strict=True)
+    for place, (row_version_id, time) in enumerate(pairs):
+        # Mostly of the same version and hour as the row before.
+        if row_version_id != version_id or not hour <= time < end:
+            version_id, hour = row_version_id, hour_of(time)
             end = hour + HOUR
-            own = groups[hour]
-        own.append(row)
+            own = places[version_id, hour]
+        own.append(place)
+    groups: dict[int, dict[datetime, LogColumns]] = defaultdict(dict)
+    for (version_id, hour), own in places.items():
+        groups[version_id][hour] = columns.part(own)
     return groups
 
 

@@ -1,8 +1,9 @@
 """What is counted of each version: its reference, and the segments of its monitors."""
 
+import threading
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 from predictions.evaluation.counting.segments import Segment, has_metadata, segments_of
 from predictions.evaluation.drift.profiles import Profile
@@ -14,7 +15,21 @@ from predictions.models import Reference
 from registry.models import ModelVersion
 from registry.signatures.signature import Signature
 
-CACHED_PROFILES = 32
+# Of a profile with many segments and classes, the arrays may be 40 MB.
+MAX_CACHED_BYTES = 256 * 2**20
+# Of every version.
+COUNTED_FIELDS = (
+    "id",
+    "created_at",
+    "status",
+    "prediction",
+    "confidence",
+    "latency_ms",
+    "subject",
+    "arm",
+    "input_data",
+    "flags",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +49,13 @@ class Plan:
     @property
     def needs_metadata(self) -> bool:
         return has_metadata(self.segments)
+
+    @property
+    def fields(self) -> Sequence[str]:
+        """The columns of the log that are counted."""
+        outputs = ["output"] if self.needs_outputs else []
+        metadata = ["metadata"] if self.needs_metadata else []
+        return [*COUNTED_FIELDS, *outputs, *metadata]
 
 
 def plan_of(version_id: int) -> Plan | None:
@@ -59,14 +81,39 @@ def plan_of(version_id: int) -> Plan | None:
 def profile_of(reference_id: int) -> Profile:
     """The profile of a reference, which never changes, parsed once in a process."""
     rows = Reference.objects.values_list("digest", flat=True)
-    return _parsed(reference_id, rows.get(pk=reference_id))
+    return _PROFILES.get(reference_id, rows.get(pk=reference_id))
 
 
-@lru_cache(CACHED_PROFILES)
-def _parsed(reference_id: int, digest: str) -> Profile:
-    # By the digest as well: an ID is given out again if its transaction was rolled back.
-    document = Reference.objects.values_list("profile", flat=True).get(pk=reference_id)
-    return Profile.from_json(document)
+class _Profiles:
+    """The profiles that were used last, as many as there is room for, but always the newest."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        # By the digest as well: an ID is given out again if its transaction was rolled back.
+        self._profiles: OrderedDict[tuple[int, str], Profile] = OrderedDict()
+        self._size_bytes = 0
+        self._lock = threading.Lock()
+
+    def get(self, reference_id: int, digest: str) -> Profile:
+        key = reference_id, digest
+        with self._lock:
+            if (known := self._profiles.get(key)) is not None:
+                self._profiles.move_to_end(key)
+                return known
+        # Two threads may both parse it: others need not wait for that.
+        document = Reference.objects.values_list("profile", flat=True).get(pk=reference_id)
+        profile = Profile.from_json(document)
+        with self._lock:
+            if key not in self._profiles:
+                self._profiles[key] = profile
+                self._size_bytes += profile.size_bytes
+            while self._size_bytes > self._max_bytes and len(self._profiles) > 1:
+                _, oldest = self._profiles.popitem(last=False)
+                self._size_bytes -= oldest.size_bytes
+        return profile
+
+
+_PROFILES = _Profiles(MAX_CACHED_BYTES)
 
 
 def texts_of(profile: Profile) -> set[str]:

@@ -1,13 +1,17 @@
 """Reads what has been counted of a window."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from itertools import islice
 
 from predictions.evaluation.counting.plans import profile_of
 from predictions.evaluation.drift.counts import Counts
-from predictions.models import CountedTo, HourCounts, Reference, StaleHour
+from predictions.models import HourCounts, Reference, StaleHour
+from registry.exact_json.values import JSONObject
 
-FETCHED_ROWS = 50
+# A month of many segments and features would be gigabytes.
+ADDED_ROWS = 50
 
 
 def counts_of(
@@ -22,18 +26,22 @@ def counts_of(
     rows = HourCounts.objects.filter(
         reference=reference, segment__in=list(totals), hour__gte=since, hour__lt=until
     )
-    # One by one: a month of many segments and features would be gigabytes.
-    for segment, counts in rows.values_list("segment", "counts").iterator(FETCHED_ROWS):
-        totals[segment] += Counts.from_json(profile, counts)
+    read = rows.values_list("segment", "counts").iterator(ADDED_ROWS)
+    while some := list(islice(read, ADDED_ROWS)):
+        by_segment: dict[str, list[JSONObject]] = defaultdict(list)
+        for segment, counts in some:
+            by_segment[segment].append(counts)
+        for segment, documents in by_segment.items():
+            totals[segment] += Counts.sum_json(profile, documents)
     return totals
 
 
-def is_counted(version_id: int, since: datetime, until: datetime) -> bool:
-    """Whether everything that was committed before `until` is in the counts of this window.
+def is_current(reference: Reference, since: datetime, until: datetime) -> bool:
+    """Whether what `counts_of` has returned of this window is still what there is to count.
 
-    Rows of transactions that were open then, and rows that are imported, may still come.
+    Whoever sets another reference, changes segments or deletes rows marks the hours in the same
+    transaction, so that nobody need be kept from it while counts are read.
     """
-    reached_at = CountedTo.objects.values_list("reached_at", flat=True).first()
-    if reached_at is None or reached_at < until:
-        return False
-    return not StaleHour.objects.filter(model=version_id, hour__gte=since, hour__lt=until).exists()
+    hours = StaleHour.objects.filter(model=reference.model_id, hour__gte=since, hour__lt=until)
+    in_force = Reference.objects.filter(model=reference.model_id).order_by("-id")
+    return in_force.values_list("pk", flat=True).first() == reference.pk and not hours.exists()

@@ -17,14 +17,15 @@ def count_due(
 ) -> None:
     """Count everything that can be counted now, in steps, each in a short transaction.
 
-    Calls `progress` with numbers of rows, and ends early if `may_continue` says so. Interrupted, it
-    goes on with the next step when it is called again. Several may count at once.
+    Calls `progress` with numbers of rows, and ends early if `may_continue` says so, which is asked
+    before each step and during long ones. Interrupted, it goes on with the next step when it is
+    called again. Several may count at once.
     """
     while may_continue():
         try:
             step = following.follow()
             progress(step.rows)
-            if step.is_at_end and not recounting.recount(progress):
+            if step.is_at_end and not recounting.recount(progress, may_continue):
                 return
         except Outdated:
             logger.debug("Others have changed counts; this step is repeated")

@@ -11,7 +11,7 @@ from typing import Any
 
 from predictions.evaluation.drift.counts import Counts
 from predictions.evaluation.drift.measures import excess, least_excess, normal_tail
-from predictions.evaluation.drift.reasons import percent
+from predictions.evaluation.figures import percent
 from predictions.evaluation.intervals import wilson_interval
 
 # The chance that a report with no change at all has an alarm, at most. Half of the promised 1 %: a
@@ -68,6 +68,9 @@ class Limits:
 
 # By how much a share of rows grew.
 SHARE_LIMITS = Limits(0.01, 0.1)
+# Fewer independent rows are no alarm, however surely they are more than the reference had: they may
+# be one caller who tries again. No alarm of drift rests on fewer rows either (MIN_EXPECTED).
+MIN_HITS = 5
 # By how much the accuracy fell.
 ACCURACY_LIMITS = Limits(0.02, 0.05)
 
@@ -158,7 +161,7 @@ def grown_share(
         f" {percent(reference_share)})",
         variable,
         p_value if can_be_significant else None,
-        SHARE_LIMITS.severity(share - reference_share),
+        SHARE_LIMITS.severity(share - reference_share) if hits >= MIN_HITS else None,
         "share_increase",
         share - reference_share,
         SHARE_LIMITS.warning,
@@ -173,13 +176,15 @@ def grown_share(
 
 
 def compared_quality(sample: Sample) -> list[Comparison]:
-    """Whether the estimated accuracy fell; nothing without an estimate of both."""
+    """Whether the estimated accuracy fell; nothing without an estimate of the reference."""
     now, before = sample.now.quality, sample.before.quality
-    if now is None or before is None or now.accuracy is None or before.accuracy is None:
+    if before is None or before.accuracy is None:
         return []
-    n, m = now.rows * sample.independent, before.rows * sample.independent_before
-    if n < MIN_ROWS:
-        return []
+    rows = 0 if now is None else now.rows
+    n, m = rows * sample.independent, before.rows * sample.independent_before
+    if now is None or now.accuracy is None or n < MIN_ROWS:
+        reason = f"Estimated accuracy: too few answers with probabilities, {rows:,}"
+        return [Comparison(Kind.ESTIMATED_QUALITY, reason)]
     drop = before.accuracy - now.accuracy
     # Welch's: the window's own variance, which grows as its answers become less certain.
     error = math.sqrt(now.variance / n + before.variance / m)
@@ -194,8 +199,8 @@ def compared_quality(sample: Sample) -> list[Comparison]:
         "reference_roc_auc": before.roc_auc,
     }
     reason = (
-        f"The estimated accuracy is {now.accuracy * 100:.1f} %, in the reference"
-        f" {before.accuracy * 100:.1f} %"
+        f"The estimated accuracy is {percent(now.accuracy)}, in the reference"
+        f" {percent(before.accuracy)}"
     )
     return [
         Comparison(

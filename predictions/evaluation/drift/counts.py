@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from predictions.evaluation.drift.profiles import Profile
 
 MAX_NEW_CATEGORIES = 20
+# What an array, and the object that holds it, take beside its numbers.
+ARRAY_BYTES = 500
+# Of bins that have any rows, their numbers and how many.
+_SPARSE = ("bins", "rows")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,29 @@ class VariableCounts:
         if self.new:
             document["new"] = dict(self.new)
         return document
+
+    @classmethod
+    def sum_json(cls, size: int, documents: Sequence[dict[str, Any]]) -> "VariableCounts":
+        """The sum of some counts, without an object for each."""
+        used, rows = (
+            np.array([value for document in documents for value in document[name]], np.int64)
+            for name in _SPARSE
+        )
+        bins = np.zeros(size, np.int64)
+        np.add.at(bins, used, rows)
+        ranges = [document["range"] for document in documents if "range" in document]
+        beyond = [document["beyond"] for document in documents if "beyond" in document]
+        new: Counter[str] = Counter()
+        for document in documents:
+            if "new" in document:
+                new.update(document["new"])
+        return cls(
+            bins,
+            float(min(low for low, _ in ranges)) if ranges else None,
+            float(max(high for _, high in ranges)) if ranges else None,
+            (sum(below for below, _ in beyond), sum(above for _, above in beyond)),
+            _bounded(new) if new else {},
+        )
 
     @classmethod
     def from_json(cls, size: int, document: dict[str, Any]) -> "VariableCounts":
@@ -112,6 +139,15 @@ class Counts:
         """How many independent rows say as much; see SubjectSample.effective_rows."""
         return self.subjects.effective_rows(self.rows)
 
+    @property
+    def size_bytes(self) -> int:
+        """About what it takes in memory."""
+        arrays = [self.subjects.hashes, self.subjects.counts]
+        arrays += [each.bins for each in self.variables.values()]
+        if self.quality is not None:
+            arrays += [each.level_rows for each in self.quality.classes] * 2
+        return sum(array.nbytes + ARRAY_BYTES for array in arrays)
+
     def __add__(self, other: "Counts") -> "Counts":
         return Counts(
             self.rows + other.rows,
@@ -131,6 +167,28 @@ class Counts:
             "subjects": self.subjects.as_json(),
             "quality": None if self.quality is None else self.quality.as_json(),
         }
+
+    @classmethod
+    def sum_json(cls, profile: "Profile", documents: Sequence[dict[str, Any]]) -> "Counts":
+        """The sum of what `from_json` makes of one or more documents, in a fraction of the time."""
+        by_variable = [document["variables"] for document in documents]
+        violations: Counter[str] = Counter()
+        for document in documents:
+            violations.update(document["violations"])
+        qualities = [each for document in documents if (each := document["quality"]) is not None]
+        return cls(
+            sum(document["rows"] for document in documents),
+            sum(document["failed"] for document in documents),
+            {
+                key: VariableCounts.sum_json(
+                    profile.variables[key].size, [counts[key] for counts in by_variable]
+                )
+                for key in by_variable[0]
+            },
+            dict(sorted(violations.items())),
+            SubjectSample.sum_json([document["subjects"] for document in documents]),
+            ExpectedQuality.sum_json(qualities) if qualities else None,
+        )
 
     @classmethod
     def from_json(cls, profile: "Profile", document: dict[str, Any]) -> "Counts":
@@ -234,7 +292,10 @@ def _numbers(
     beyond = [0, 0]
     if bins.minimum is not None and bins.maximum is not None:
         ends = ((0, bins.minimum), (bins.above, bins.maximum))
-        beyond = [int(bins.steps_beyond(values[codes == code], end).sum()) for code, end in ends]
+        beyond = [
+            int(bins.steps_beyond(values[codes == code], end).sum()) if rows[code] else 0
+            for code, end in ends
+        ]
     low, high = float(finite.min()), float(finite.max())
     return VariableCounts(rows, low, high, (beyond[0], beyond[1]))
 

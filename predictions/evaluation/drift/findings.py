@@ -87,7 +87,7 @@ def compare(profile: Profile, counts: Mapping[str, Counts]) -> list[Finding]:
 def _compared(profile: Profile, segment: str, now: Counts) -> list[Comparison]:
     before = profile.reference_counts(segment)
     if before is None:
-        return [Comparison(Kind.NO_REFERENCE, "The reference has too few rows of this segment")]
+        return [Comparison(Kind.NO_REFERENCE, profile.why_not_compared(segment))]
     sample = Sample.of(now, before)
     if now.n_effective < MIN_ROWS:
         return [Comparison(Kind.TOO_FEW_ROWS, _too_few(now))]

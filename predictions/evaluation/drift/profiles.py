@@ -9,27 +9,20 @@ from typing import Any
 import numpy as np
 
 from predictions.evaluation.drift.bins import (
-    CategoryBins,
     VariableProfile,
     bins_from_json,
     bins_of,
 )
 from predictions.evaluation.drift.calibration import Calibrator
-from predictions.evaluation.drift.counts import Counts, count_segments
+from predictions.evaluation.drift.counts import Counts, count, count_segments
 from predictions.evaluation.drift.quality import Quality
 from predictions.evaluation.drift.tables import (
-    INPUT_PREFIX,
     BoolArray,
     FloatArray,
-    Numbers,
     Table,
 )
 
 FORMAT = 1
-# Of each category input, the segments of so many most frequent values are kept ...
-MAX_SEGMENT_VALUES = 10
-# ... and of all inputs together, so many, as each has counts of every variable.
-MAX_SEGMENTS = 50
 # What fewer rows looked like is too uncertain to be compared with.
 MIN_SEGMENT_ROWS = 100
 
@@ -45,6 +38,7 @@ class Profile:
     counts: the reference's own rows, counted like those of a window.
     segments: the same for parts of the reference, by the segment's text. Windows of a segment are
         compared with these: customers of one plan need not look like all customers.
+    small_segments: the rows of segments that are too few to be compared with.
     notes: texts for people, such as which inputs are not compared, and why.
     """
 
@@ -56,6 +50,7 @@ class Profile:
     quality: Quality | None
     salt: str
     segments: Mapping[str, Counts] = field(default_factory=dict)
+    small_segments: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @classmethod
@@ -66,18 +61,16 @@ class Profile:
         salt: str,
         labels: FloatArray | None = None,
         classes: Sequence[str] = (),
-        segments: Mapping[str, BoolArray] | None = None,
         notes: Sequence[str] = (),
     ) -> "Profile":
-        """The profile of a reference's rows, together with the version's answers on them.
+        """The profile of a reference's rows, together with the version's answers on them, without
+        segments.
 
         salt: mixed into the hashes of subjects; the same in all profiles that are to recognise the
             same subject, and at most 64 bytes.
         labels: the truth of each row, NaN where it is not known: of a classifier the index of the
             class, of a regressor the value.
         classes: the names of a classifier's classes; empty for a regressor.
-        segments: which rows belong to segments by metadata. Those of category inputs
-            ("feature:plan=gold") are found here.
 
         Raises InvalidProfile for a table without rows.
         """
@@ -94,10 +87,17 @@ class Profile:
             salt=salt,
             notes=tuple(notes),
         )
-        masks = {**_features(profile, table), **(segments or {})}
-        large = {name: mask for name, mask in masks.items() if mask.sum() >= MIN_SEGMENT_ROWS}
-        counted = count_segments(profile, table, {"": None, **large})
-        return replace(profile, counts=counted.pop(""), segments=counted)
+        return replace(profile, counts=count(profile, table))
+
+    def with_segments(self, table: Table, masks: Mapping[str, BoolArray]) -> "Profile":
+        """The same with counts of segments, given which rows of its table are in each."""
+        rows = {segment: int(mask.sum()) for segment, mask in masks.items()}
+        large = {name: mask for name, mask in masks.items() if rows[name] >= MIN_SEGMENT_ROWS}
+        return replace(
+            self,
+            segments=count_segments(self, table, large),
+            small_segments={name: n for name, n in rows.items() if n < MIN_SEGMENT_ROWS},
+        )
 
     def reference_counts(self, segment: str) -> Counts | None:
         """What the window of a segment is compared with; None if the reference has no such rows.
@@ -108,6 +108,25 @@ class Profile:
             return self.counts
         return self.segments.get(segment)
 
+    def why_not_compared(self, segment: str) -> str:
+        """Why it has no counts of a segment, in words."""
+        rows = self.small_segments.get(segment)
+        if rows is None:
+            return (
+                "The reference was set before a monitor had this segment; set it again to have the"
+                " segment compared"
+            )
+        if rows == 0:
+            return "The reference has no rows of this segment"
+        return (
+            f"The reference has too few rows of this segment: {rows} of at least {MIN_SEGMENT_ROWS}"
+        )
+
+    @property
+    def size_bytes(self) -> int:
+        """About what it takes in memory; most of it are the counts of segments."""
+        return self.counts.size_bytes + sum(each.size_bytes for each in self.segments.values())
+
     def as_json(self) -> dict[str, Any]:
         return {
             "format": FORMAT,
@@ -116,6 +135,7 @@ class Profile:
             "variables": {key: bins.as_json() for key, bins in self.variables.items()},
             "counts": self.counts.as_json(),
             "segments": {key: counts.as_json() for key, counts in self.segments.items()},
+            "small_segments": dict(self.small_segments),
             "calibrator": None if self.calibrator is None else self.calibrator.as_json(),
             "quality": None if self.quality is None else self.quality.as_json(),
             "salt": self.salt,
@@ -136,6 +156,8 @@ class Profile:
             None if calibrator is None else Calibrator.from_json(calibrator),
             None if quality is None else Quality.from_json(quality),
             document["salt"],
+            # Earlier profiles have none.
+            small_segments=document.get("small_segments", {}),
             notes=tuple(document["notes"]),
         )
         return replace(
@@ -155,31 +177,6 @@ class Profile:
 
 
 _NOTHING = Counts.nothing()
-
-
-def reference_counts(profile: Profile) -> Counts:
-    """The reference's own rows, counted like those of a window."""
-    return profile.counts
-
-
-def segment_text(feature: str, value: str) -> str:
-    """The segment of an input's value."""
-    return f"feature:{feature}={value}"
-
-
-def _features(profile: Profile, table: Table) -> dict[str, BoolArray]:
-    """Which rows belong to the most frequent values of each category input."""
-    masks: dict[str, BoolArray] = {}
-    for key, bins in profile.variables.items():
-        if not isinstance(bins, CategoryBins) or not key.startswith(INPUT_PREFIX):
-            continue
-        column = table.columns[key]
-        assert not isinstance(column, Numbers)
-        codes = bins.codes(column)
-        for code, value in enumerate(bins.values[:MAX_SEGMENT_VALUES]):
-            if len(masks) < MAX_SEGMENTS:
-                masks[segment_text(bins.variable.label, value)] = codes == code
-    return masks
 
 
 def _calibrator(table: Table, labels: FloatArray | None, known: BoolArray) -> Calibrator | None:

@@ -8,6 +8,7 @@ labels has not changed.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -88,6 +89,19 @@ class ExpectedClass:
             self.level_rows[used].tolist(),
             self.level_positives[used].tolist(),
         ]
+
+    @classmethod
+    def sum_json(cls, documents: Sequence[list[Any]]) -> "ExpectedClass":
+        """The sum of one or more."""
+        levels = np.concatenate([np.array(document[3], np.int64) for document in documents])
+        sums = np.zeros((2, LEVELS), np.int64)
+        for place, total in enumerate(sums):
+            parts = [np.array(document[4 + place], np.int64) for document in documents]
+            np.add.at(total, levels, np.concatenate(parts))
+        predicted, true_positives, positives = (
+            sum(document[place] for document in documents) for place in range(3)
+        )
+        return cls(predicted, true_positives, positives, sums[0], sums[1])
 
     @classmethod
     def from_json(cls, document: list[Any]) -> "ExpectedClass":
@@ -178,6 +192,17 @@ class ExpectedQuality:
             "correct_squares": self.correct_squares,
             "classes": [each.as_json() for each in self.classes],
         }
+
+    @classmethod
+    def sum_json(cls, documents: Sequence[dict[str, Any]]) -> "ExpectedQuality":
+        """The sum of one or more."""
+        rows, correct, correct_squares = (
+            sum(document[name] for document in documents)
+            for name in ("rows", "correct", "correct_squares")
+        )
+        by_class = zip(*(document["classes"] for document in documents), strict=True)
+        classes = tuple(ExpectedClass.sum_json(each) for each in by_class)
+        return cls(rows, correct, correct_squares, classes)
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> "ExpectedQuality":

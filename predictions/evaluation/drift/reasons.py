@@ -7,26 +7,11 @@ import numpy as np
 from predictions.evaluation.drift.bins import CategoryBins, NumberBins
 from predictions.evaluation.drift.counts import VariableCounts
 from predictions.evaluation.drift.tables import FloatArray
+from predictions.evaluation.figures import number, percent
 
 MAX_NAMED_CATEGORIES = 5
 # A share of a tail is worth a word if it grew by this much.
 NOTABLE_GROWTH = 0.05
-
-
-def number(value: float) -> str:
-    """Three significant digits, or all before the point."""
-    if value == 0:
-        return "0"
-    if 1000 <= abs(value) < 1e15:
-        return f"{value:,.0f}"
-    return f"{value:.3g}"
-
-
-def percent(share: float) -> str:
-    points = share * 100
-    if 0 < points < 10:
-        return f"{points:.1f} %" if points >= 0.1 else "less than 0.1 %"
-    return f"{points:.0f} %"
 
 
 def representatives(bins: NumberBins, counts: VariableCounts) -> FloatArray:

@@ -21,6 +21,7 @@ from predictions.evaluation.drift.tables import BoolArray, IntArray
 SAMPLE_SIZE = 256
 HASH_BYTES = 8
 SEED_BYTES = 16
+_NO_HASH = b"\0" * HASH_BYTES
 
 HashArray = npt.NDArray[np.uint64]
 
@@ -37,13 +38,14 @@ class HashedSubjects:
         if subjects is None:
             return cls(np.zeros(rows, np.uint64), np.zeros(rows, np.bool_))
         key = salt.encode()[:64]
-        digests = [
-            b"\0" * HASH_BYTES
-            if subject is None
-            else hashlib.blake2b(subject.encode(), digest_size=HASH_BYTES, key=key).digest()
-            for subject in subjects
-        ]
-        hashes = np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)
+        digests: dict[str | None, bytes] = {
+            # Once for each subject: many have several rows.
+            subject: hashlib.blake2b(subject.encode(), digest_size=HASH_BYTES, key=key).digest()
+            for subject in set(subjects)
+            if subject is not None
+        }
+        joined = b"".join([digests.get(subject, _NO_HASH) for subject in subjects])
+        hashes = np.frombuffer(joined, "<u8").astype(np.uint64)
         return cls(hashes, np.array([subject is not None for subject in subjects], np.bool_))
 
     def sample(self, mask: BoolArray | None = None) -> "SubjectSample":
@@ -68,13 +70,7 @@ class SubjectSample:
         return cls(0, np.zeros(0, np.uint64), np.zeros(0, np.int64))
 
     def __add__(self, other: "SubjectSample") -> "SubjectSample":
-        hashes, index = np.unique(np.concatenate((self.hashes, other.hashes)), return_inverse=True)
-        # In integers: a sum of weights in floating point would not be exact beyond 2^53.
-        counts = np.zeros(len(hashes), np.int64)
-        np.add.at(counts, index, np.concatenate((self.counts, other.counts)))
-        return SubjectSample(
-            self.rows_without + other.rows_without, hashes[:SAMPLE_SIZE], counts[:SAMPLE_SIZE]
-        )
+        return _merged([self, other])
 
     @property
     def distinct(self) -> float:
@@ -107,3 +103,19 @@ class SubjectSample:
     def from_json(cls, document: dict[str, Any]) -> "SubjectSample":
         hashes = np.frombuffer(base64.b64decode(document["hashes"]), "<u8").astype(np.uint64)
         return cls(int(document["rows_without"]), hashes, np.array(document["rows"], np.int64))
+
+    @classmethod
+    def sum_json(cls, documents: Sequence[dict[str, Any]]) -> "SubjectSample":
+        """The sum of one or more samples."""
+        return _merged([cls.from_json(document) for document in documents])
+
+
+def _merged(samples: Sequence[SubjectSample]) -> SubjectSample:
+    hashes, index = np.unique(
+        np.concatenate([sample.hashes for sample in samples]), return_inverse=True
+    )
+    # In integers: a sum of weights in floating point would not be exact beyond 2^53.
+    counts = np.zeros(len(hashes), np.int64)
+    np.add.at(counts, index, np.concatenate([sample.counts for sample in samples]))
+    rows_without = sum(sample.rows_without for sample in samples)
+    return SubjectSample(rows_without, hashes[:SAMPLE_SIZE], counts[:SAMPLE_SIZE])

@@ -24,6 +24,7 @@ from predictions.evaluation.drift.tables import (
     FloatArray,
     IntArray,
 )
+from predictions.evaluation.figures import number
 
 # Bins that expect fewer rows are joined: W. G. Cochran, "Some methods for strengthening the common
 # chi-squared tests", Biometrics 10 (1954), 417-451.
@@ -57,9 +58,13 @@ def compared_variable(bins: VariableProfile, sample: Sample) -> list[Comparison]
     if not b.sum():
         return found
     if a.sum() < MIN_ROWS:
-        reason = f"{bins.variable.label}: too few values, {int(now.bins[present].sum())}"
-        return [*found, Comparison(_drift_kind(key), reason, key)]
+        return [*found, _without_verdict(_drift_kind(key), bins, int(now.bins[present].sum()))]
     return [*found, _drift(bins, now, before, a, b)]
+
+
+def _without_verdict(kind: Kind, bins: VariableProfile, values: int) -> Comparison:
+    reason = f"{bins.variable.label}: too few values, {values:,} of at least {MIN_ROWS}"
+    return Comparison(kind, reason, bins.variable.key)
 
 
 def _drift_kind(key: str) -> Kind:
@@ -169,8 +174,10 @@ def _out_of_range(
     """Values beyond the reference's: of both sides, that with more of them."""
     present = slice(0, bins.above + 1)
     rows, rows_before = int(now.bins[present].sum()), int(before.bins[present].sum())
-    if not rows or bins.minimum is None or bins.maximum is None:
+    if bins.minimum is None or bins.maximum is None:
         return []
+    if rows * sample.independent < MIN_ROWS:
+        return [_without_verdict(Kind.OUT_OF_RANGE, bins, rows)]
     sides = [
         (int(now.bins[0]), int(before.bins[0]), "below", bins.minimum, now.minimum),
         (
@@ -183,9 +190,9 @@ def _out_of_range(
     ]
     hits, hits_before, side, end, farthest = max(sides)
     words = f"of {bins.variable.label} lie {side} the reference's range, which ends at"
-    words = f"{words} {reasons.number(end)}"
+    words = f"{words} {number(end)}"
     if hits and farthest is not None:
-        words = f"{words}; the farthest is {reasons.number(farthest)}"
+        words = f"{words}; the farthest is {number(farthest)}"
     key = bins.variable.key
     # Two sides are looked at: the p-value is doubled (Bonferroni).
     return [
@@ -205,8 +212,8 @@ def _new_categories(bins: CategoryBins, sample: Sample, now: VariableCounts) -> 
     if not bins.is_complete:
         return []
     hits, rows = int(now.bins[bins.other]), int(now.bins[: bins.missing].sum())
-    if not rows:
-        return []
+    if rows * sample.independent < MIN_ROWS:
+        return [_without_verdict(Kind.NEW_CATEGORIES, bins, rows)]
     words = f"of {bins.variable.label} are categories that the reference lacks"
     if now.new:
         words = f"{words}: {reasons.named(now.new)}"

@@ -37,7 +37,8 @@ def background_of(version: ModelVersion, signature: Signature, *, is_additive: b
     """The background of the version's reference in force; for an additive model of numbers without
     one, zeros. Raises ExplanationRefused.
     """
-    reference = Reference.objects.filter(model=version).order_by("-id").first()
+    newest = Reference.objects.filter(model=version).defer("profile").order_by("-id")
+    reference = newest.first()
     rows = [] if reference is None else background_inputs(reference)
     if reference is not None and rows:
         # Evenly, since the first may be alike.

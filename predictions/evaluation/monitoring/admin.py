@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from predictions.evaluation.monitoring import changes
 from predictions.evaluation.monitoring.forms import FIELDS, MonitorForm
+from predictions.evaluation.monitoring.segments import notes_of
 from predictions.models import Monitor, MonitorReport
 from registry.access.accessor import Accessor
 from registry.models import ModelVersion
@@ -63,8 +64,10 @@ class MonitorAdmin(_MonitorAdmin):
         fields: Any = {name: form.cleaned_data[name] for name in names}
         if change:
             changes.update(obj, accessor=accessor, **fields)
-            return
-        obj.pk = changes.create(obj.registered_model, accessor=accessor, **fields).pk
+        else:
+            obj.pk = changes.create(obj.registered_model, accessor=accessor, **fields).pk
+        for note in notes_of(obj):
+            self.message_user(request, f"{note}.", messages.WARNING)
 
     def delete_model(self, request: HttpRequest, obj: Monitor) -> None:
         changes.delete(obj, accessor=Accessor.of(request))

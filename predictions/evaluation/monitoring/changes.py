@@ -53,7 +53,9 @@ def create(
 ) -> Monitor:
     """Raises MonitorExists, TooManyMonitors, InvalidMonitor or PermissionDenied."""
     monitor = Monitor(registered_model=model, created_by=accessor.user, **fields)
-    _validate(monitor, fields, accessor)
+    _validate(monitor, fields)
+    if monitor.rolls_back_canary:
+        _require_right_to_move_aliases(monitor, accessor)
     with transaction.atomic():
         # Others who add a monitor wait here, so that they are counted.
         RegisteredModel.objects.select_for_update(no_key=True).find(model.name)
@@ -80,8 +82,12 @@ def update(
         # Not the row in hand: a form of the admin has changed it already.
         before = Monitor.objects.select_for_update(no_key=True, of=("self",)).find(monitor.pk)
         changed = {name: value for name, value in fields.items() if getattr(before, name) != value}
-        _validate(monitor, changed, accessor)
+        _validate(monitor, changed)
         if changed:
+            rolls_back = changed.get("rolls_back_canary", before.rolls_back_canary)
+            # A stopped monitor moves nothing, and all who manage one must be able to stop it.
+            if rolls_back and changed != {"is_active": False}:
+                _require_right_to_move_aliases(monitor, accessor)
             _save(monitor, list(changed))
             _record("changed", monitor, accessor, changed)
         if COUNTED_FIELDS.intersection(changed) and (before.segments or monitor.segments):
@@ -103,18 +109,23 @@ def delete(monitor: Monitor, *, accessor: Accessor = SYSTEM) -> None:
         monitor.delete()
 
 
-def _validate(monitor: Monitor, changes: Mapping[str, object], accessor: Accessor) -> None:
-    name = monitor.registered_model.name
+def _validate(monitor: Monitor, changes: Mapping[str, object]) -> None:
     if "segments" in changes:
         try:
-            require_known_features(monitor.segments, name)
+            require_known_features(monitor.segments, monitor.registered_model.name)
         except InvalidSegments as error:
             raise InvalidMonitor("segments", str(error)) from error
-    if changes.get("rolls_back_canary") and not rights.has(accessor, Right.MOVE_ALIASES, name):
-        # Otherwise a monitor would be a way around that right.
+
+
+def _require_right_to_move_aliases(monitor: Monitor, accessor: Accessor) -> None:
+    """Any change of a monitor that rolls back canaries takes it: segments and windows decide when
+    an alias moves as well, and activating it again does.
+    """
+    name = monitor.registered_model.name
+    if not rights.has(accessor, Right.MOVE_ALIASES, name):
         raise PermissionDenied(
-            f"rolls_back_canary moves aliases, and you may not {Right.MOVE_ALIASES.label} of model"
-            f" {name}."
+            f"A monitor with rolls_back_canary moves aliases, and you may not"
+            f" {Right.MOVE_ALIASES.label} of model {name}."
         )
 
 

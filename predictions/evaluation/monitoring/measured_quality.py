@@ -19,6 +19,7 @@ from predictions.evaluation.drift.comparisons import (
 )
 from predictions.evaluation.drift.findings import Finding
 from predictions.evaluation.drift.quality import Quality
+from predictions.evaluation.figures import number, percent
 from predictions.evaluation.intervals import Moments
 from predictions.evaluation.quality.labelled_predictions import Tally, labelled_predictions, tally
 from predictions.evaluation.quality.scores import ClassifierTally, RegressorTally
@@ -80,8 +81,8 @@ def _of_accuracy(reference: Quality, total: ClassifierTally, n: float) -> Compar
     drop = before - after
     return Comparison(
         Kind.MEASURED_QUALITY,
-        f"The accuracy is {after * 100:.1f} % on {total.scored:,} outcomes, in the reference"
-        f" {before * 100:.1f} %",
+        f"The accuracy is {percent(after)} on {total.scored:,} outcomes, in the reference"
+        f" {percent(before)}",
         p_value=_tail(drop, error),
         severity=ACCURACY_LIMITS.severity(drop),
         effect="accuracy_drop",
@@ -102,8 +103,8 @@ def _of_error(reference: Quality, total: RegressorTally, n: float) -> Comparison
     growth = min(grown / before, MAX_GROWTH) if before else MAX_GROWTH if grown else 0.0
     return Comparison(
         Kind.MEASURED_QUALITY,
-        f"The mean absolute error is {errors.mean:.4g} on {total.scored:,} outcomes, in the"
-        f" reference {before:.4g}",
+        f"The mean absolute error is {number(errors.mean)} on {total.scored:,} outcomes, in the"
+        f" reference {number(before)}",
         p_value=_tail(grown, error),
         severity=ERROR_LIMITS.severity(growth),
         effect="absolute_error_growth",

@@ -5,7 +5,7 @@ from typing import Any
 from django.db import transaction
 
 from predictions.evaluation.counting.plans import profile_of
-from predictions.evaluation.counting.reading import counts_of
+from predictions.evaluation.counting.reading import counts_of, is_current
 from predictions.evaluation.counting.segments import expand
 from predictions.evaluation.drift.comparisons import Kind
 from predictions.evaluation.drift.findings import Finding, compare
@@ -16,12 +16,17 @@ from predictions.evaluation.monitoring.windows import Window
 from predictions.models import MAX_SEGMENT_LENGTH, Monitor, MonitorReport
 
 
+class Outdated(Exception):
+    """What the window is compared with has changed meanwhile: it must be reported later."""
+
+
 def report(window: Window) -> MonitorReport | None:
     """Compare the window's counts with its reference. The report and what it changes of alerts are
     one transaction.
 
     None if the window has a report by now, if another process was faster, or if the monitor was
     deleted. Counts cost the same however many rows they stand for; outcomes are read one by one.
+    Raises Outdated if the reference, the segments or rows of the window have changed since.
     """
     profile = profile_of(window.reference.pk)
     rows, findings = _compared(window, profile)
@@ -34,6 +39,9 @@ def report(window: Window) -> MonitorReport | None:
         )
         if monitor is None or existing.exists():
             return None
+        has_same_segments = monitor.segments == window.monitor.segments
+        if not rows or not has_same_segments or not is_current(*window.counted):
+            raise Outdated
         row = MonitorReport.objects.create(
             monitor=monitor,
             model=window.reference.model,
@@ -51,16 +59,15 @@ def report(window: Window) -> MonitorReport | None:
 def _compared(window: Window, profile: Profile) -> tuple[int, list[Finding]]:
     """The rows of the window, and all its findings, alarms first."""
     segments = ["", *segment_texts(window.monitor, profile)]
-    counts = counts_of(window.reference, segments, window.since, window.until)
+    reference, since, until = window.counted
+    counts = counts_of(reference, segments, since, until)
     everything = counts[""]
-    # A segment without a row in the window has nothing to say.
-    present = {text: found for text, found in counts.items() if found.rows or not text}
-    findings = compare(profile, present)
+    findings = compare(profile, counts)
     measured = measured_quality(
-        window.reference.model,
+        reference.model,
         profile.quality,
-        window.since,
-        window.until,
+        since,
+        until,
         independent=everything.n_effective / everything.rows if everything.rows else 1.0,
     )
     if measured is not None:

@@ -1,7 +1,17 @@
-"""Which segments a monitor asks for: their JSON, checked against the signatures of its model."""
+"""Which segments a monitor asks for, and which of them have nothing to be compared with.
 
-from collections.abc import Mapping, Sequence
+Their JSON is checked against the signatures of the model. A segment is compared with the same
+segment of the reference alone. The whole reference is no measure of it: segments differ by nature,
+and one that does would be an alarm from its first window on.
+"""
 
+from collections.abc import Iterator, Mapping, Sequence
+
+from predictions.evaluation.counting.plans import profile_of
+from predictions.evaluation.counting.segments import MAX_DISTINCT_NUMBERS, expand
+from predictions.evaluation.drift.profiles import Profile
+from predictions.evaluation.references.tables import category
+from predictions.models import Monitor, Reference
 from registry.exact_json.values import JSONObject
 from registry.models import ModelVersion
 from registry.signatures.masking import feature_rules
@@ -11,6 +21,7 @@ MAX_SEGMENTS = 10
 MAX_VALUES = 20
 MAX_KEY_LENGTH = 100
 MAX_VALUE_LENGTH = 200
+MAX_NOTES = 20
 KINDS = ("feature", "metadata", "arm")
 EXAMPLE = '{"feature": "plan"}, {"metadata": "region", "values": ["EU", "US"]} or {"arm": true}'
 
@@ -84,7 +95,7 @@ def _parse(item: object, path: str) -> JSONObject:
     if "values" in item:
         return {kind: key, "values": _parse_values(item["values"], f"{path}.values")}
     if kind == "metadata":
-        # The reference has no metadata, from which the values could come.
+        # References keep no metadata, from which the values could come.
         raise InvalidSegments(f"{path}.values: is required with metadata.")
     return {kind: key}
 
@@ -106,8 +117,8 @@ def _parse_values(values: object, path: str) -> list[object]:
             )
         if isinstance(value, str) and "\0" in value:
             raise InvalidSegments(f"{path}: must not contain null characters.")
-    # As JSON, 1 and true differ; in Python they are equal.
-    texts = [f"{type(value).__name__} {value}" for value in values]
+    # 1 and "1" are one segment, 1 and true are two.
+    texts = [category(value) for value in values]
     if len(set(texts)) < len(texts):
         raise InvalidSegments(f"{path}: must not list a value twice.")
     return list(values)
@@ -116,4 +127,37 @@ def _parse_values(values: object, path: str) -> list[object]:
 def _name(segment: JSONObject) -> str:
     return next(
         f"{kind} {segment[kind]}" if kind != "arm" else kind for kind in KINDS if kind in segment
+    )
+
+
+def notes_of(monitor: Monitor) -> list[str]:
+    """What of the monitor gets no verdict for now, in words: at most MAX_NOTES."""
+    model = monitor.registered_model
+    references = Reference.objects.in_force().filter(model__name=model.name, model__is_active=True)
+    notes = [
+        f"Version {reference.model.version}: {note}"
+        for reference in references.select_related("model").defer("profile", "background")
+        for note in _notes_of(monitor, profile_of(reference.pk))
+    ]
+    if not references.exists():
+        notes = [f"No version of model {model.name} has a reference: nothing is reported"]
+    if len(notes) > MAX_NOTES:
+        notes[MAX_NOTES - 1 :] = [f"{len(notes) - MAX_NOTES + 1} more segments are not compared"]
+    return notes
+
+
+def _notes_of(monitor: Monitor, profile: Profile) -> Iterator[str]:
+    for definition in monitor.segments:
+        segments = expand(definition, profile)
+        if not segments:
+            yield _without_values(definition)
+        for segment in segments:
+            if profile.reference_counts(segment.text) is None:
+                yield f"{segment.text} is not compared. {profile.why_not_compared(segment.text)}"
+
+
+def _without_values(definition: JSONObject) -> str:
+    return (
+        f"feature {definition['feature']} has no segments: the reference has neither categories of"
+        f" it nor at most {MAX_DISTINCT_NUMBERS} different numbers. List its values"
     )

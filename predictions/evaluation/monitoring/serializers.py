@@ -10,6 +10,7 @@ from rest_framework import serializers
 from predictions.evaluation.monitoring.segments import (
     MAX_SEGMENTS,
     InvalidSegments,
+    notes_of,
     parse_segments,
 )
 from predictions.models import (
@@ -89,8 +90,9 @@ class MonitorChanges(StrictSerializer):
     )
     rolls_back_canary = StrictBooleanField(
         required=False,
-        help_text="End the canary of an alias when its version gets a severe alert. Setting this"
-        " takes the right to move the model's aliases.",
+        help_text="End the canary of an alias when its version gets a severe alert. Setting this,"
+        " and any change of such a monitor but stopping it, takes the right to move the model's"
+        " aliases.",
     )
     is_active = StrictBooleanField(required=False)
 
@@ -131,6 +133,18 @@ class MonitorSerializer(serializers.Serializer[Monitor]):
     is_active = serializers.BooleanField()
     created_by = serializers.CharField(source="created_by.username", default=None, allow_null=True)
     created_at = serializers.DateTimeField()
+
+
+class MonitorDetailSerializer(MonitorSerializer):
+    """A monitor, with what of it is not compared."""
+
+    notes = serializers.SerializerMethodField(
+        help_text="Segments that no reference has rows of, so that they get no verdict."
+    )
+
+    @extend_schema_field({"type": "array", "items": {"type": "string"}})
+    def get_notes(self, monitor: Monitor) -> list[str]:
+        return notes_of(monitor)
 
 
 class MonitorReportQuery(serializers.Serializer[object]):

@@ -13,6 +13,7 @@ from rest_framework.viewsets import GenericViewSet
 from predictions.evaluation.monitoring import changes
 from predictions.evaluation.monitoring.serializers import (
     MonitorChanges,
+    MonitorDetailSerializer,
     MonitorQuery,
     MonitorReportDetailSerializer,
     MonitorReportQuery,
@@ -41,7 +42,9 @@ class MonitorViewSet(ListModelMixin, GenericViewSet[Monitor]):
         rows: Any = super().filter_queryset(queryset)
         return rows.readable_by(Accessor.of(self.request))
 
-    @extend_schema(request=MonitorRequest, responses={201: MonitorSerializer, 404: None, 409: None})
+    @extend_schema(
+        request=MonitorRequest, responses={201: MonitorDetailSerializer, 404: None, 409: None}
+    )
     def create(self, request: Request) -> Response:
         """Add a monitor; takes the right to manage the versions of the model."""
         payload = MonitorRequest(data=request.data)
@@ -50,19 +53,20 @@ class MonitorViewSet(ListModelMixin, GenericViewSet[Monitor]):
         accessor, name = Accessor.of(request), fields.pop("model")
         rights.require(accessor, Right.MANAGE_VERSIONS, name)
         monitor = changes.create(RegisteredModel.objects.find(name), accessor=accessor, **fields)
-        return Response(self.get_serializer(monitor).data, status=HTTP_201_CREATED)
+        return Response(MonitorDetailSerializer(monitor).data, status=HTTP_201_CREATED)
 
+    @extend_schema(responses={200: MonitorDetailSerializer})
     def retrieve(self, request: Request, pk: str) -> Response:
         monitor = MONITORS.readable_by(Accessor.of(request)).find(int(pk))
-        return Response(self.get_serializer(monitor).data)
+        return Response(MonitorDetailSerializer(monitor).data)
 
-    @extend_schema(request=MonitorChanges, responses={200: MonitorSerializer, 409: None})
+    @extend_schema(request=MonitorChanges, responses={200: MonitorDetailSerializer, 409: None})
     def partial_update(self, request: Request, pk: str) -> Response:
         monitor = self._find_own(request, pk)
         payload = MonitorChanges(data=request.data, partial=True)
         payload.is_valid(raise_exception=True)
         changes.update(monitor, accessor=Accessor.of(request), **payload.validated_data)
-        return Response(self.get_serializer(monitor).data)
+        return Response(MonitorDetailSerializer(monitor).data)
 
     @extend_schema(
         responses={204: OpenApiResponse(description="Deleted, with its reports and alerts.")}

@@ -31,6 +31,11 @@ class Window:
     since: datetime
     until: datetime
 
+    @property
+    def counted(self) -> tuple[Reference, datetime, datetime]:
+        """Which counts it is about."""
+        return self.reference, self.since, self.until
+
     def __str__(self) -> str:
         since, until = (f"{time:%Y-%m-%d %H:%M}" for time in (self.since, self.until))
         return f"{self.reference.model} from {since} to {until}"

@@ -1,9 +1,11 @@
 """Reporting what is due, for the worker and the command."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from django.db import InterfaceError, OperationalError
 
@@ -13,10 +15,11 @@ from predictions.evaluation.monitoring.alerts.lifecycle import (
     WINDOWS_LOOKED_AT,
     close_alerts_of_inactive_versions,
 )
-from predictions.evaluation.monitoring.reporting import report
+from predictions.evaluation.monitoring.reporting import Outdated, report
 from predictions.evaluation.monitoring.windows import Window, counted_until, due_windows
 from predictions.models import Monitor, MonitorReport
 from registry.database import clock
+from registry.work.conflicts import concerns_one_transaction, repeated
 from registry.work.recurring import Turn, recurring
 
 NOT_KEPT = "Not kept: its rows are older than the retention of the model"
@@ -45,9 +48,9 @@ def report_due(
 ) -> Totals:
     """Report every due window of the active monitors, of one model or name if given.
 
-    See `due_windows` for `since`. A window that fails does not keep other versions from being
-    reported; the later windows of its own version wait for it. Several processes may run at once.
-    Ends early if `may_continue` says so.
+    See `due_windows` for `since`. A window that fails, or a monitor, does not keep others from
+    being reported; the later windows of its own version wait for it. Several processes may run at
+    once. Ends early if `may_continue` says so.
     """
     totals = Totals()
     until = counted_until()
@@ -59,32 +62,51 @@ def report_due(
     for monitor in monitors.select_related("registered_model").order_by("pk"):
         if not may_continue():
             break
-        close_alerts_of_inactive_versions(monitor)
-        failed: set[int] = set()
-        for window in due_windows(monitor, until, since):
+        windows: list[Window] = []
+        with _failures_of(monitor, totals):
+            repeated(partial(close_alerts_of_inactive_versions, monitor))
+            windows += due_windows(monitor, until, since)
+        waiting: set[int] = set()
+        for window in windows:
             if not may_continue():
                 break
-            if window.reference.pk not in failed and not _report(window, totals, on_report):
-                failed.add(window.reference.pk)
+            if window.reference.pk not in waiting and not _report(window, totals, on_report):
+                waiting.add(window.reference.pk)
     return totals
 
 
 def _report(window: Window, totals: Totals, on_report: Callable[[MonitorReport], object]) -> bool:
-    """Whether it went well."""
+    """Whether the next window may be reported."""
+    is_over = False
+    with _failures_of(window, totals):
+        try:
+            row = repeated(partial(report, window))
+        except Outdated:
+            logger.info("%s is reported once it has been counted again", window)
+            return False
+        is_over = True
+        if row is not None:
+            totals.reported += 1
+            totals.alarms += row.status == MonitorReport.Status.ALARM
+            on_report(row)
+    return is_over
+
+
+@contextmanager
+def _failures_of(what: Monitor | Window, totals: Totals) -> Iterator[None]:
+    """Log and count an exception, which others need not suffer from, unless the database cannot be
+    used by anybody.
+    """
+    monitor = what if isinstance(what, Monitor) else what.monitor
     try:
-        row = report(window)
-    except (OperationalError, InterfaceError):
-        # The database is unavailable, for the next window as well.
+        yield
+    except InterfaceError:
         raise
-    except Exception:
-        logger.exception("Monitor %s could not report %s", window.monitor, window)
+    except Exception as error:
+        if isinstance(error, OperationalError) and not concerns_one_transaction(error):
+            raise
+        logger.exception("Monitor %s could not report %s", monitor, what)
         totals.failed += 1
-        return False
-    if row is not None:
-        totals.reported += 1
-        totals.alarms += row.status == MonitorReport.Status.ALARM
-        on_report(row)
-    return True
 
 
 def tidy() -> None:
@@ -95,15 +117,19 @@ def tidy() -> None:
     reports stay for that long, but without what they quote.
     """
     mail.tidy()
-    now = clock.now()
     monitors = Monitor.objects.filter(registered_model__retention_days__isnull=False)
     for monitor in monitors.select_related("registered_model"):
-        before = now - timedelta(days=monitor.registered_model.retention_days or 0)
-        decides_from = now - WINDOWS_LOOKED_AT * timedelta(hours=monitor.window_hours)
-        monitor.reports.filter(until__lt=min(before, decides_from)).delete()
-        for row in monitor.reports.filter(until__lt=before):
-            _forget_values(row)
-        monitor.alerts.filter(closed_at__lt=before).delete()
+        repeated(partial(_tidy, monitor))
+
+
+def _tidy(monitor: Monitor) -> None:
+    now = clock.now()
+    before = now - timedelta(days=monitor.registered_model.retention_days or 0)
+    decides_from = now - WINDOWS_LOOKED_AT * timedelta(hours=monitor.window_hours)
+    monitor.reports.filter(until__lt=min(before, decides_from)).delete()
+    for row in monitor.reports.filter(until__lt=before):
+        _forget_values(row)
+    monitor.alerts.filter(closed_at__lt=before).delete()
 
 
 def _forget_values(row: MonitorReport) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from predictions.evaluation.charts import Chart, Series
+from predictions.evaluation.figures import percent
 from predictions.evaluation.intervals import Interval
 from registry.exact_json.values import JSONObject
 
@@ -85,7 +86,7 @@ def _calibration_chart(bins: Sequence[JSONObject]) -> Chart:
     return Chart(
         title="Calibration: accuracy by confidence",
         row_title="Mean confidence",
-        rows=[f"{confidence:.1%}" for confidence in confidences],
+        rows=[percent(confidence) for confidence in confidences],
         series=[
             Series(
                 name="perfect calibration",

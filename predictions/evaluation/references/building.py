@@ -2,15 +2,16 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from django.utils.crypto import salted_hmac
 
+from predictions.evaluation.counting.segments import SegmentedRows, reference_segments
 from predictions.evaluation.drift.bins import MAX_CATEGORIES
 from predictions.evaluation.drift.profiles import Profile
-from predictions.evaluation.drift.tables import FloatArray
+from predictions.evaluation.drift.tables import FloatArray, Table
 from predictions.evaluation.labels import label_text, labels_by_spelling
 from predictions.evaluation.quality.tasks import NoQuality, Task, task_of
 from predictions.evaluation.references.errors import ReferenceRefused
@@ -57,7 +58,8 @@ def build_profile(
 ) -> Profile:
     """The profile of these rows. `labels` are their true classes or values, None where unknown.
 
-    Equal rows give an equal profile, as long as SECRET_KEY stays the same. Raises ReferenceRefused
+    Equal rows give an equal profile, as long as SECRET_KEY and the segments of the model's monitors
+    stay the same. Raises ReferenceRefused
     for a label that is no class of the version.
     """
     reader = TableReader(compared.signature, features_of(compared.signature), compared.task)
@@ -70,8 +72,9 @@ def build_profile(
     }
     reader = TableReader(compared.signature, features_of(compared.signature, texts), compared.task)
     classes = () if compared.task is None else compared.task.classes
-    return Profile.build(
-        reader.table(rows, values),
+    table = reader.table(rows, values)
+    profile = Profile.build(
+        table,
         salt=salt_of(compared.version),
         labels=None if labels is None else _numbers_of(compared, labels),
         classes=[category(label) for label in classes],
@@ -80,6 +83,25 @@ def build_profile(
             for name, reason in left_out(compared.signature).items()
         ],
     )
+    return _with_segments(profile, compared, reader, table, rows.metadata)
+
+
+def _with_segments(
+    profile: Profile,
+    compared: ComparedVersion,
+    reader: TableReader,
+    table: Table,
+    metadata: Sequence[Any] | None,
+) -> Profile:
+    """With the segments of the model's monitors, and others that they may ask for."""
+    names = [each.name for each in reader.features if each.item is None and each.kind != "text"]
+    segments, n_left_out = reference_segments(compared.version.name, profile, names)
+    rows = SegmentedRows(table, metadata, ())
+    profile = profile.with_segments(table, {each.text: rows.mask(each) for each in segments})
+    if not n_left_out:
+        return profile
+    note = f"{n_left_out} of the monitors' segments, as a reference keeps at most {len(segments)}"
+    return replace(profile, notes=(*profile.notes, f"Not compared: {note}"))
 
 
 def salt_of(version: ModelVersion) -> str:

@@ -1,5 +1,6 @@
 """Sets the reference of a version from the rows of a file, which the version answers first."""
 
+import math
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -8,6 +9,7 @@ from typing import Any
 
 from django.conf import settings
 
+from predictions.evaluation.counting.segments import is_segmented_by_metadata
 from predictions.evaluation.references import services
 from predictions.evaluation.references.building import ComparedVersion, evenly_spaced
 from predictions.evaluation.references.errors import (
@@ -18,19 +20,24 @@ from predictions.evaluation.references.errors import (
 from predictions.evaluation.references.services import MAX_ROWS, Source
 from predictions.evaluation.references.tables import Rows
 from predictions.evaluation.replays.runner import MAX_CALL_ROWS, load_model
+from predictions.input_files.errors import FileTooLarge
 from predictions.input_files.reading import UNITS, format_of, read_file
 from predictions.input_files.rows import FileRow
 from predictions.models import Reference
 from predictions.serving.answers import Answer
 from predictions.serving.inference import answer_rows
 from registry.access.accessor import SYSTEM, Accessor
+from registry.exact_json.values import JSONObject, parse_json
 from registry.loading.cache import LoadedModel
 from registry.loading.errors import ModelNotReady, ModelQuarantined
 from registry.models import ModelVersion
 from registry.runtimes.base import DeadlineExceeded, RuntimeUnavailable
+from registry.signatures.signature import Signature
 from registry.signatures.validation import InvalidInput
 
 BATCH_ROWS = 2000
+# The column of metadata, as exports of the log name it.
+METADATA = "metadata"
 
 _request_lock = threading.Lock()
 
@@ -44,18 +51,28 @@ def set_from_file(
     description: str = "",
     accessor: Accessor = SYSTEM,
     max_rows: int = MAX_ROWS,
+    max_bytes: float = math.inf,
     progress: Callable[[int], object] = lambda rows: None,
 ) -> Reference:
     """Let the version answer the rows of a file, and make them its reference.
 
     Raises ReferenceRefused for rows that cannot be read or do not fit the signature,
-    ReferenceTooLarge for more than `max_rows`, what `load_model` and `read_file` raise, and
-    ModelNotReady if a remote model cannot be reached.
+    ReferenceTooLarge for more than `max_rows` or a Parquet file that is decoded to more than
+    `max_bytes`, what `load_model` and `read_file` raise, and ModelNotReady if a remote model cannot
+    be reached.
     """
     compared = ComparedVersion(version)
-    others = [] if label_column is None else [label_column]
-    rows = _limited(read_file(path, file_format, compared.signature, others), max_rows)
-    answered = _Answered(load_model(version), UNITS[file_format])
+    others = _Others(compared.signature, label_column, is_segmented_by_metadata(version.name))
+    read = read_file(
+        path,
+        file_format,
+        compared.signature,
+        others.names,
+        optional=others.optional,
+        max_bytes=max_bytes,
+    )
+    rows = _limited(read, max_rows)
+    answered = _Answered(load_model(version), others, UNITS[file_format])
     while batch := list(islice(rows, BATCH_ROWS)):
         answered.add(batch)
         progress(len(batch))
@@ -88,7 +105,12 @@ def set_now(version: ModelVersion, path: Path, file_format: str, **options: Any)
         raise ReferenceBusy("Another reference is being set. Try again in a few seconds.")
     try:
         return set_from_file(
-            version, path, file_format, max_rows=settings.MAX_REFERENCE_ROWS, **options
+            version,
+            path,
+            file_format,
+            max_rows=settings.MAX_REFERENCE_ROWS,
+            max_bytes=settings.MAX_REFERENCE_BYTES,
+            **options,
         )
     finally:
         _request_lock.release()
@@ -104,41 +126,83 @@ def set_for_registration(version: ModelVersion, path: Path, label_column: str | 
 
 
 def _limited(rows: Iterable[FileRow], max_rows: int) -> Iterator[FileRow]:
-    for number, row in enumerate(rows):
-        if number >= max_rows:
-            raise ReferenceTooLarge(
-                f"The file has more than {max_rows} rows, which is the limit: a sample of them is"
-                " as good a reference"
-            )
-        yield row
+    try:
+        for number, row in enumerate(rows):
+            if number >= max_rows:
+                raise ReferenceTooLarge(
+                    f"The file has more than {max_rows} rows, which is the limit: a sample of them"
+                    " is as good a reference"
+                )
+            yield row
+    except FileTooLarge as error:
+        raise ReferenceTooLarge(
+            f"{error} of a request: send fewer rows, or use manage.py set_reference"
+        ) from error
+
+
+class _Others:
+    """The columns besides features that a reference is made of: the labels, if there is such a
+    column, and the metadata, if the file has them and no feature has their name.
+    """
+
+    def __init__(
+        self, signature: Signature, label_column: str | None, wants_metadata: bool
+    ) -> None:
+        is_taken = METADATA in (label_column, *signature.feature_names)
+        self._label = label_column
+        self.optional = [METADATA] if wants_metadata and not is_taken else []
+        self.names = [] if label_column is None else [label_column]
+        self.names += self.optional
+
+    def label_of(self, row: FileRow) -> Any:
+        return None if self._label is None else row.others[0]
+
+    def metadata_of(self, row: FileRow) -> JSONObject | None:
+        """An object, which CSV and Parquet have as JSON in a text; raises ValueError."""
+        value = row.others[-1] if self.optional else None
+        if isinstance(value, str):
+            value = parse_json(value.encode()) if value else None
+        if value is not None and not isinstance(value, dict):
+            raise ValueError("must be a JSON object")
+        return value
 
 
 class _Answered:
     """Rows with the version's answers."""
 
-    def __init__(self, model: LoadedModel, unit: str) -> None:
+    def __init__(self, model: LoadedModel, others: _Others, unit: str) -> None:
         self._model = model
+        self._others = others
         self._unit = unit
         self._answers: list[Answer] = []
         self.inputs: list[Any] = []
         self.labels: list[Any] = []
+        self._metadata: list[Any] = []
 
     def add(self, rows: list[FileRow]) -> None:
         for row in rows:
-            if row.error:
-                raise ReferenceRefused(f"{self._unit} {row.number}: {row.error}")
+            self._read(row)
         inputs = [row.input_data for row in rows]
         answers = answer_rows(self._model, inputs, max_call_rows=MAX_CALL_ROWS)
         for row, answer in zip(rows, answers, strict=True):
             if isinstance(answer.error, InvalidInput):
-                raise ReferenceRefused(
-                    f"{self._unit} {row.number}: {answer.error}"
-                ) from answer.error
+                raise self._refused(row, answer.error) from answer.error
             if isinstance(answer.error, RuntimeUnavailable | DeadlineExceeded):
                 raise ModelNotReady(f"The model cannot be reached: {answer.error}")
         self.inputs += inputs
-        self.labels += [row.others[0] if row.others else None for row in rows]
         self._answers += answers
+
+    def _read(self, row: FileRow) -> None:
+        if row.error:
+            raise self._refused(row, row.error)
+        self.labels.append(self._others.label_of(row))
+        try:
+            self._metadata.append(self._others.metadata_of(row))
+        except ValueError as error:
+            raise self._refused(row, f"column '{METADATA}': {error}") from error
+
+    def _refused(self, row: FileRow, reason: object) -> ReferenceRefused:
+        return ReferenceRefused(f"{self._unit} {row.number}: {reason}")
 
     def rows(self) -> Rows:
         answers = self._answers
@@ -149,4 +213,5 @@ class _Answered:
             outputs=[answer.output for answer in answers],
             failed=[answer.error is not None for answer in answers],
             flags=[answer.flags for answer in answers],
+            metadata=self._metadata,
         )

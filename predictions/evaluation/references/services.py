@@ -9,7 +9,8 @@ from typing import Any
 from django.utils.timezone import now
 
 from predictions.evaluation.counting import hours, ledger
-from predictions.evaluation.counting.log import LogColumns, chunks, size_of
+from predictions.evaluation.counting.log import LogColumns, chunks, joined
+from predictions.evaluation.counting.plans import COUNTED_FIELDS
 from predictions.evaluation.drift.profiles import Profile
 from predictions.evaluation.references.building import (
     ComparedVersion,
@@ -23,7 +24,6 @@ from predictions.models import HourCounts, Outcome, Prediction, Reference
 from predictions.models.predictions import PredictionQuerySet
 from registry.access import audit
 from registry.access.accessor import SYSTEM, Accessor
-from registry.database.statements import Row
 from registry.models import AuditEvent, ModelVersion
 
 # Fewer say too little about what is usual.
@@ -31,6 +31,7 @@ MIN_LOG_ROWS = 1000
 # More would need too much memory, and make a reference hardly better.
 MAX_ROWS = 1_000_000
 OUTCOME_ROWS = 5000
+_FIELDS = (*COUNTED_FIELDS, "output", "metadata")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +62,18 @@ def set_from_log(
     log, their labels the outcomes that are known by now.
 
     Raises ReferenceRefused for less than MIN_LOG_ROWS rows, more than `max_rows`, more than
-    `max_bytes` of inputs, answers and metadata, or a window that has not ended.
+    `max_bytes` of inputs and answers, or a window that has not ended.
     """
     compared = ComparedVersion(version)
     if until > now():
         raise ReferenceRefused("The window must have ended, so that it does not change any more")
     rows = Prediction.objects.filter(model=version, created_at__gte=since, created_at__lt=until)
-    read = _read(rows, max_rows, max_bytes, progress)
-    columns = LogColumns.of(read)
-    answered = replace(columns.rows(with_outputs=True), subjects=anonymous(columns["subject"]))
+    columns = _read(rows, max_rows, max_bytes, progress)
+    answered = replace(
+        columns.as_rows(with_outputs=True),
+        subjects=anonymous(columns["subject"]),
+        metadata=columns["metadata"],
+    )
     return set_reference(
         compared,
         answered,
@@ -83,23 +87,24 @@ def set_from_log(
 
 def _read(
     rows: PredictionQuerySet, max_rows: int, max_bytes: float, progress: Callable[[int], object]
-) -> Sequence[Row]:
+) -> LogColumns:
     """The rows in the order of time; raises ReferenceRefused for too many, or too few."""
-    read: list[Row] = []
-    size_bytes = 0
-    for chunk in chunks(rows.order_by("created_at", "id")[: max_rows + 1]):
-        read += chunk
-        size_bytes += size_of(chunk)
+    parts: list[LogColumns] = []
+    n_rows = size_bytes = 0
+    for chunk in chunks(rows, fields=_FIELDS, max_rows=max_rows + 1):
+        parts.append(chunk.columns)
+        n_rows += len(chunk.columns)
+        size_bytes += chunk.size_bytes
         if size_bytes > max_bytes:
             message = f"The window has more than {max_bytes} bytes of inputs and answers"
             raise ReferenceRefused(f"{message}: choose a shorter one")
-        progress(len(chunk))
-    if len(read) > max_rows:
+        progress(len(chunk.columns))
+    if n_rows > max_rows:
         raise ReferenceRefused(f"The window has more than {max_rows} rows: choose a shorter one")
-    if len(read) < MIN_LOG_ROWS:
-        message = f"The window has {len(read)} rows; a reference needs {MIN_LOG_ROWS} or more"
+    if n_rows < MIN_LOG_ROWS:
+        message = f"The window has {n_rows} rows; a reference needs {MIN_LOG_ROWS} or more"
         raise ReferenceRefused(message)
-    return read
+    return joined(parts, _FIELDS)
 
 
 def set_reference(
@@ -113,7 +118,8 @@ def set_reference(
 ) -> Reference:
     """Make the profile of these rows the reference in force, and let all hours be counted by it.
 
-    The same profile again changes nothing. Raises ReferenceRefused.
+    The same profile again changes nothing: the same rows, and segments of monitors. Raises
+    ReferenceRefused.
     """
     profile = build_profile(compared, rows, labels)
     digest = profile.digest

@@ -45,6 +45,7 @@ class Rows:
     subjects: Sequence[str | None] | None = None
     flags: Sequence[Sequence[str] | None] | None = None
     """The constraints that each row violates."""
+    metadata: Sequence[Any] | None = None
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -61,11 +62,9 @@ class TableReader:
     features: Sequence[Feature]
     task: Task | None
     _rows: FlatRows = field(init=False)
-    _width: int = field(init=False)
 
     def __post_init__(self) -> None:
         self._rows = FlatRows(self.signature)
-        self._width = len(self.signature.feature_names)
 
     def table(self, rows: Rows, values: Sequence[Sequence[Any]] | None = None) -> Table:
         """The table of some rows; `values` are those of `columns_of`, if they are known."""
@@ -85,12 +84,7 @@ class TableReader:
 
     def columns_of(self, inputs: Sequence[Any]) -> Sequence[Sequence[Any]]:
         """The values of each of the signature's features; a list for a tensor without names."""
-        if not inputs:
-            return [()] * self._width
-        nothing = [None] * self._width
-        cells = self._rows.cells
-        flat = [row if (row := cells(value)) is not None else nothing for value in inputs]
-        return list(zip(*flat, strict=True))
+        return self._rows.columns(inputs)
 
     def input_columns(self, columns: Sequence[Sequence[Any]]) -> dict[str, Column]:
         """The columns of the features that are compared, by the keys of their variables."""

@@ -9,6 +9,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from predictions.evaluation.charts import MEDIA, Chart, Series
+from predictions.evaluation.figures import percent
 from predictions.models import Replay
 from registry.exact_json.values import JSONObject
 from registry.models import ModelVersion
@@ -110,14 +111,14 @@ class ReplayAdmin(ReadOnlyAdmin):
     @admin.display(description="agreement")
     def agreement_percent(self, replay: Replay) -> str:
         agreement = replay.report and replay.report["agreement"]
-        return "-" if agreement is None else f"{agreement:.2%}"
+        return "-" if agreement is None else percent(agreement, 2)
 
     @admin.display(description="agreement")
     def agreement(self, replay: Replay) -> str:
         if replay.report is None or replay.report["agreement"] is None:
             return "-"
-        low, high = replay.report["agreement_interval"]
-        return f"{self.agreement_percent(replay)} (95 % interval: {low:.2%} to {high:.2%})"
+        low, high = (percent(end, 2) for end in replay.report["agreement_interval"])
+        return f"{self.agreement_percent(replay)} (95 % interval: {low} to {high})"
 
     @admin.display(description="rows by result")
     def counts(self, replay: Replay) -> str:
@@ -179,7 +180,7 @@ def _class_chart(report: JSONObject) -> SafeString:
             Series(
                 name="agreement",
                 values=[row["agreement"] for row in rows],
-                texts=[f"{row['agreement']:.1%} of {row['rows']:,}" for row in rows],
+                texts=[f"{percent(row['agreement'])} of {row['rows']:,}" for row in rows],
                 shape="bars",
             )
         ],

@@ -48,8 +48,25 @@ def test_the_table_has_the_figures_with_their_intervals() -> None:
     html = chart_of([0.25, None], series=series, is_percentage=True).html()
 
     cells = re.findall(r"<td>(.*?)</td>", html)
-    assert cells == ["25.0% <small>(20.0% to 30.0%)</small>", "1,000", "-", "0"]
+    assert cells == ["25 % <small>(20 % to 30 %)</small>", "1,000", "-", "0"]
     assert drawing_of(html)["series"][0]["intervals"] == [[0.2, 0.3], None]  # type: ignore[index]
+
+
+def test_what_cannot_be_drawn_is_left_out_or_moved_to_where_it_can() -> None:
+    intervals = [(0.0, math.inf), (math.nan, 1.0)]
+    series = [Series(name="s", values=[1.0, 2.0], intervals=intervals, shape="steps")]
+    edges = [-math.inf, 1.0, math.inf]
+
+    html = chart_of(
+        [1.0, 2.0], series=series, axis="bins", positions=edges, include=[math.inf, 0.0]
+    ).html()
+
+    drawing = drawing_of(html)
+    assert drawing["positions"] == [1.0, 1.0, 1.0]
+    assert drawing["include"] == [0.0]
+    assert drawing["series"][0]["intervals"] == [None, None]  # type: ignore[index]
+    nowhere = drawing_of(chart_of([1.0], axis="numbers", positions=[math.nan]).html())
+    assert nowhere["positions"] == [0.0]
 
 
 def test_a_row_links_to_its_page() -> None:

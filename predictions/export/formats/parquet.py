@@ -1,10 +1,10 @@
 """Exports as Parquet, by pyarrow: the one module that imports it."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
-from pyarrow import parquet
+from pyarrow import compute, parquet
 
 from predictions.export.columns import JSON, TEXT, TIME, Column
 from predictions.export.formats.base import Chunk, Sink
@@ -60,3 +60,9 @@ def arrow_type(column: Column) -> Any:
     for _ in range(column.depth):
         datatype = pa.list_(datatype)
     return datatype
+
+
+def count_and_sum(file: IO[bytes], column: str) -> tuple[int, int]:
+    """How many values a column of integers has in a file, and their sum."""
+    values = parquet.read_table(file, columns=[column])[column]
+    return len(values), int(compute.sum(values).as_py() or 0)

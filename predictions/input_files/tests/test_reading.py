@@ -189,3 +189,24 @@ def test_a_line_that_is_too_long_is_skipped(
 
     assert bad.error == "it is longer than 120 bytes"
     assert after.input_data == ROW
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.ndjson", "rows.parquet"])
+@pytest.mark.parametrize("has_it", [True, False])
+def test_an_optional_column_may_be_missing(tmp_path: Path, name: str, has_it: bool) -> None:
+    path = tmp_path / name
+    regions = ["EU", None]
+    if name == "rows.csv":
+        header, row = CSV.strip(), "40.5,gold,1,1,2"
+        cells = [f"{row},{region or ''}" if has_it else row for region in regions]
+        path.write_text("\n".join([f"{header},region" if has_it else header, *cells]))
+    elif name == "rows.ndjson":
+        rows = [{**ROW, "region": region} if has_it else ROW for region in regions]
+        path.write_text("\n".join(map(json.dumps, rows)))
+    else:
+        columns: dict[str, Any] = {key: [value] * 2 for key, value in ROW.items()}
+        parquet.write_table(pa.table(columns | ({"region": regions} if has_it else {})), path)
+
+    found = read_file(path, format_of(name), SIGNATURE, ["region"], optional=["region"])
+
+    assert [row.others for row in found] == [("EU" if has_it else None,), (None,)]

@@ -52,7 +52,9 @@ class Command(BaseCommand):
             def show(report: MonitorReport) -> None:
                 bar.update()
                 if report.status == MonitorReport.Status.ALARM:
-                    bar.write(_describe(report), file=self.stdout)
+                    # tqdm's own `write` ends the line once more.
+                    with tqdm.external_write_mode(file=self.stdout):
+                        self.stdout.write(_describe(report))
 
             totals = report_due(model=model, name=monitor, since=since, on_report=show)
         summary = f"Reported {totals.reported} windows, {totals.alarms} of them with alarms."

@@ -3,12 +3,15 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.dateparse import parse_date, parse_datetime
 from tqdm import tqdm
 
 from predictions.models import LegalHold
-from predictions.retention import pruning
+from predictions.partitions.archiving import archive_to
+from predictions.partitions.errors import ArchiveFailed
+from predictions.retention import partitions, pruning
 from predictions.retention.pruning import Due
 from registry.models import ModelVersion
 
@@ -39,6 +42,13 @@ class Command(BaseCommand):
             help="With --before: delete only predictions of this version.",
         )
         parser.add_argument(
+            "--export-first",
+            metavar="DEST",
+            default=settings.RETENTION_ARCHIVE,
+            help="Export partitions to this folder or bucket, and read them back, before they are"
+            " dropped whole. By default RETENTION_ARCHIVE.",
+        )
+        parser.add_argument(
             "--dry-run", action="store_true", help="Count what would be deleted, and stop."
         )
         parser.add_argument(
@@ -60,8 +70,11 @@ class Command(BaseCommand):
             return
         if not options["yes"] and sys.stdin.isatty():
             self._ask(parts)
+        dropped = self._drop(parts, str(options["export_first"]))
+        if dropped:
+            self.stdout.write(self.style.SUCCESS(f"Dropped partitions of {dropped} predictions."))
         for part in parts:
-            deleted = self._prune(part)
+            deleted = self._prune(pruning.after_grace(part) if due else part)
             self.stdout.write(self.style.SUCCESS(f"Deleted {deleted} predictions {_which(part)}."))
         pruning.delete_expired_keys()
         for hold in LegalHold.objects.active().select_related("registered_model"):
@@ -70,6 +83,12 @@ class Command(BaseCommand):
     def _prune(self, part: Due) -> int:
         with tqdm(unit=" rows", desc="Deleted", file=self.stderr, disable=None) as progress:
             return pruning.prune(part, progress.update)
+
+    def _drop(self, parts: Sequence[Due], export_first: str) -> int:
+        try:
+            return partitions.drop_due(parts, archive=archive_to(export_first))
+        except ArchiveFailed as error:
+            raise CommandError(str(error)) from error
 
     def _report(self, what: str, parts: Sequence[Due]) -> None:
         for part in parts:

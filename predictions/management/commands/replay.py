@@ -7,6 +7,7 @@ from contextlib import suppress
 from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
+from predictions.evaluation.figures import percent
 from predictions.evaluation.replays import runner
 from predictions.evaluation.replays.plan import InputsMasked, Plan, find_version
 from predictions.evaluation.replays.serializers import ReplayRequest
@@ -116,8 +117,8 @@ def report_lines(report: JSONObject) -> list[tuple[str, str]]:
     counts = ("rows", "compared", "incomparable", "refused", "failed", "deleted", "agreed")
     lines = [(name, f"{report[name]:,}") for name in counts]
     if report["rows"]:
-        low, high = report["agreement_interval"]
-        agreement = f"{report['agreement']:.4%} (95 % interval {low:.4%} to {high:.4%})"
+        low, high = (percent(end, 4) for end in report["agreement_interval"])
+        agreement = f"{percent(report['agreement'], 4)} (95 % interval {low} to {high})"
         lines.append(("agreement", agreement))
     difference = report["difference"] or {}
     lines += [

@@ -6,13 +6,16 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.db import IntegrityError, OperationalError
+from django.utils import timezone
 
 from predictions.models import IdempotencyKey, Prediction
 from predictions.serving import recorder
 from predictions.serving.guards import CallerInactive
 from predictions.serving.idempotency import Claim
 from predictions.serving.records import Record
+from registry.database import statements
 from registry.models import ModelNotFound, ModelVersion
+from registry.testing.databases import postgresql
 
 
 @pytest.fixture
@@ -160,3 +163,53 @@ def test_equal_claims_are_refused_for_the_same_reason(version: ModelVersion, use
 
     assert [type(result) for result in results] == [ModelNotFound] * 2
     assert not IdempotencyKey.objects.exists()
+
+
+@postgresql
+@pytest.mark.parametrize("count", [recorder.MIN_BATCH_ROWS - 1, recorder.MIN_BATCH_ROWS + 30])
+def test_the_rows_of_a_batch_are_read_back_unchanged(
+    version: ModelVersion, user: User, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """Whether or not the columns that they share are sent once."""
+    shared = {
+        "created_at": timezone.now(),
+        "user_id": user.pk,
+        "request_id": 'a\t"\\',
+        "alias": "a",
+    }
+    shared |= {"arm": "canary", "subject": "s", "metadata": {"n": 1e17}}
+    flags: list[list[str] | None] = [["x:max"], None]
+    rows = [
+        make_record(version, n, reference=f"r{n}", flags=flags[n % 2], latency_ms=n / 8, **shared)
+        for n in range(count)
+    ]
+    sent: list[Any] = []
+    fetch = statements.fetch
+
+    def fetch_and_note(statement: str, parameters: Any) -> list[statements.Row]:
+        sent.append(parameters)
+        return fetch(statement, parameters)
+
+    monkeypatch.setattr(statements, "fetch", fetch_and_note)
+
+    recorder.record_all(rows)
+
+    assert ["shared" in values for values in sent] == [count >= recorder.MIN_BATCH_ROWS]
+    stored = Prediction.objects.in_bulk([row.pk for row in rows])
+    for row in rows:
+        for field in recorder.FIELDS:
+            value = getattr(stored[row.pk], field.attname)
+            assert value == getattr(row, field.attname), field.name
+
+
+@pytest.mark.parametrize("name", ["version", "user"])
+def test_a_batch_is_refused_as_a_whole(version: ModelVersion, user: User, name: str) -> None:
+    created_at = timezone.now()
+    rows = [make_record(version, n, user_id=user.pk, created_at=created_at) for n in range(50)]
+    changed = ModelVersion.objects if name == "version" else User.objects
+    changed.update(is_active=False)
+
+    with pytest.raises((ModelNotFound, CallerInactive)):
+        recorder.record_all(rows)
+
+    assert Prediction.objects.count() == 0

@@ -23,7 +23,7 @@
     getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
   const format = (number, isPercentage) => {
-    if (isPercentage) return `${Number((number * 100).toPrecision(6))}%`;
+    if (isPercentage) return `${Number((number * 100).toPrecision(6))} %`;
     const size = Math.abs(number);
     if (size >= 1e6 || (size > 0 && size < 1e-4)) {
       return Number(number.toPrecision(3)).toExponential().replace("e+", "e");

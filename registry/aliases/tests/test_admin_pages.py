@@ -68,6 +68,17 @@ def test_a_long_history_is_shortened_with_a_link_to_all_moves(
     assert "Older moves" in page
 
 
+def test_a_move_that_ends_a_canary_shows_that_there_is_none(
+    admin_client: Client, alias: Alias
+) -> None:
+    moves.set_alias(name="wine", alias="champion", version="1", canary=None)
+
+    page = text_of(admin_client.get(MOVES_URL))
+
+    shares = re.findall(r'<td class="field-canary_share">(.*?)</td>', page)
+    assert shares == ["-", "2 for 12.5 %"]
+
+
 def test_moves_are_read_only(admin_client: Client, alias: Alias) -> None:
     move = AliasMove.objects.get()
 

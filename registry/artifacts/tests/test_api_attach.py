@@ -14,7 +14,7 @@ from rest_framework.test import APIClient
 
 from registry.loading import loader
 from registry.models import ModelVersion
-from registry.storage.folder import Folder
+from registry.storage.stores.folder import Folder
 from registry.testing.artifacts import Artifact
 from registry.testing.clients import api_client
 from registry.testing.folders import files_below

@@ -221,16 +221,16 @@ def test_a_row_that_cannot_be_written_leaves_no_file(
 def test_a_file_that_cannot_be_placed_leaves_no_row(
     admin_api: APIClient, iris_artifact: Artifact, model_path: Path
 ) -> None:
-    # A file where the folder of the name would be.
+    # A file where the folder of all artifacts would be.
     model_path.mkdir()
-    (model_path / "iris").write_bytes(b"")
+    (model_path / "sha256").write_bytes(b"")
     admin_api.raise_request_exception = False
 
     response = post_file(admin_api, iris_artifact.upload())
 
     assert response.status_code == 503
     assert str(model_path) not in response.content.decode()
-    assert files_below(model_path) == ["iris"]
+    assert files_below(model_path) == ["sha256"]
     assert ModelVersion.objects.count() == 0
 
 

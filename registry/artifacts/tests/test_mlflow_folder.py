@@ -293,6 +293,7 @@ def test_an_invalid_mlmodel_is_rejected(make_folder: Any, text: str, message: st
         read_folder(path)
 
 
+@pytest.mark.any_database
 @pytest.mark.slow
 @pytest.mark.usefixtures("model_path", "db")
 def test_the_command_for_a_pickle_makes_its_folder_registrable(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from registry.conversion.parity import TOLERANCE
 from registry.models import ModelVersion
 from registry.testing import trained_models
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.any_database]
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from rest_framework.test import APIClient
 from registry.loading import loader, warming
 from registry.loading.loader import ArtifactMissing, LoadedModel, ModelCache, ModelNotReady
 from registry.models import ModelNotFound, ModelVersion
-from registry.storage import folder
+from registry.storage.stores import folder
 from registry.testing.artifacts import Artifact
 
 PREDICTIONS = "/api/v1/predictions/"

@@ -9,7 +9,7 @@ from registry.artifacts.errors import ArtifactRejected, StorageUnavailable
 from registry.management.storages import reason, store_of
 from registry.models import ModelVersion
 from registry.storage import files, moving
-from registry.storage.base import Store
+from registry.storage.stores.base import Store
 
 
 class Command(BaseCommand):

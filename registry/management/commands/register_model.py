@@ -43,7 +43,7 @@ from registry.serializers import MAX_EXAMPLE_ROWS, SignatureField
 from registry.services import Upload, VersionExists, register_model
 from registry.signatures.signature import BATCHING_EXPLANATIONS
 from registry.storage import files
-from registry.storage.base import digest
+from registry.storage.stores.base import digest
 
 CHUNK_BYTES = 2**20
 

@@ -9,7 +9,7 @@ from django.utils import timezone
 from registry.artifacts.errors import StorageUnavailable
 from registry.management.storages import current_address, reason, store_of
 from registry.storage import files, sweeping
-from registry.storage.base import Store
+from registry.storage.stores.base import Store
 
 MAX_HOURS = 24 * 3650
 

@@ -3,11 +3,25 @@
 from typing import Any
 
 import numpy as np
+import sklearn.utils.parallel
 from sklearn.compose import ColumnTransformer
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer
 
 from registry.runtimes.base import LoadError
 from registry.runtimes.sklearn.boosters import adapt_booster
+
+
+def leave_warning_filters_alone() -> None:
+    """Let the jobs of forests and other ensembles run as they are, in this process.
+
+    For workers of its own, scikit-learn copies the caller's configuration and warning filters to
+    each job: here for each tree of each call, in the same thread, which has both anyway. The
+    filters belong to the whole process. Threads that predict at the same time put back each
+    other's, until there are none, and from then on each tree writes a warning to the log.
+    """
+    wrapper: Any = getattr(sklearn.utils.parallel, "_FuncWrapper", None)
+    if hasattr(wrapper, "with_config_and_warning_filters"):
+        wrapper.with_config_and_warning_filters = lambda self, *_: self.function
 
 
 def adapt_part(part: object) -> None:

@@ -26,7 +26,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from registry.runtimes.additive import additive_link, margins_of
 from registry.runtimes.base import InferenceError, LoadError, LoadOptions, Outputs
 from registry.runtimes.contributions import Explains
-from registry.runtimes.sklearn.adaptation import adapt_part
+from registry.runtimes.sklearn.adaptation import adapt_part, leave_warning_filters_alone
 from registry.runtimes.sklearn.boosters import (
     booster_hazard,
     check_texts,
@@ -53,6 +53,7 @@ _SCHEMA_VERSION = re.compile(rb'"_sklearn_version":\s*\{[^{}]*?"content":\s*"\\"
 _SKOPS_VERSION = re.compile(rb'"_skops_version":\s*"([^"]+)"')
 # Warning filters are global to the process, so only one load at a time may change them.
 _warning_filters = threading.Lock()
+leave_warning_filters_alone()
 
 
 MAX_SHOWN_CHARACTERS = 100

@@ -18,10 +18,11 @@ from registry.management.reproof import reprove
 from registry.models import ModelVersion
 from registry.signatures.synthetic_rows import synthesize_arrays
 from registry.storage import files
-from registry.storage.base import Store
+from registry.storage.stores.base import Store
 from registry.testing.artifacts import Artifact
 from registry.testing.folders import files_below
 from registry.testing.object_storage.fixtures import forget_clients
+from registry.testing.processes import python
 
 pytestmark = [
     pytest.mark.slow,
@@ -90,8 +91,7 @@ def test_versions_with_the_same_content_share_an_object(
 
     empty_cache(model_path)
     assert loader.get(first.pk).version == first
-    ModelVersion.objects.filter(pk=first.pk).delete()
-    files.remove_unheld(first.artifact)
+    services.delete_version(model_id=first.pk)
     assert keys() == []
 
 
@@ -290,3 +290,23 @@ def test_a_version_of_the_folder_is_served_beside_those_in_the_storage(
     assert not iris.artifact.startswith("s3://")
 
     assert loader.get(iris.pk).version == iris
+
+
+def test_a_process_has_one_client_for_each_bucket(in_bucket: str) -> None:
+    store = files.store_at(in_bucket)
+
+    assert files.store_at(in_bucket) is store
+    assert files.locate(f"{in_bucket}/sha256/ab/abc.onnx") == (store, "sha256/ab/abc.onnx")
+
+
+def test_no_client_is_made_before_it_is_needed() -> None:
+    """Workers are forked, and obstore's threads do not survive that."""
+    script = (
+        "import sys, mlapi.wsgi; from django.conf import settings;"
+        "assert settings.MODEL_STORAGE == 's3://models/production';"
+        "assert 'obstore' not in sys.modules"
+    )
+
+    result = python(script, MODEL_STORAGE="s3://models/production")
+
+    assert result.returncode == 0, result.stderr

@@ -38,13 +38,19 @@ class S3Server:
 
 
 @contextmanager
-def s3_server(folder: Path) -> Iterator[S3Server]:
-    """A running server with an empty bucket."""
+def s3_server(folder: Path, *, volume_mib: int = 64) -> Iterator[S3Server]:
+    """A running server with an empty bucket, which has room for eight volumes of that size."""
     names = ("master", "volume", "filer", "s3")
     ports = dict(zip(names, _free_ports(len(names)), strict=True))
     keys = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
     command = [str(PROGRAM), "server", "-s3", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
-    command += [f"-dir={folder}", "-master.telemetry=false", "-master.volumeSizeLimitMB=64"]
+    command += [
+        f"-dir={folder}",
+        "-master.telemetry=false",
+        f"-master.volumeSizeLimitMB={volume_mib}",
+    ]
+    # Otherwise a second server on this machine ends, because these ports are taken.
+    command += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
     command += [f"-{name}.port={port}" for name, port in ports.items()]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(

@@ -4,11 +4,13 @@ import random
 import tracemalloc
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from predictions.evaluation.counting import hours, reading
+from predictions.evaluation.counting import hours, plans, reading, recounting
 from predictions.evaluation.counting.segments import segments_changed
+from predictions.evaluation.counting.work import count_due
 from predictions.models import CountedTo, HourCounts, Prediction, StaleHour
 from predictions.testing.counting import (
     churn,
@@ -20,7 +22,7 @@ from predictions.testing.counting import (
     set_random_reference,
     stored_counts,
 )
-from predictions.testing.rows import NOON
+from predictions.testing.rows import NOON, wait_until_followable
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -258,16 +260,52 @@ def test_many_segments_and_hours_are_counted_in_little_memory() -> None:
     assert stored_counts(version) == fresh_counts(version)
 
 
-def test_a_window_is_counted_once_counting_has_passed_its_end() -> None:
+def test_counts_are_current_until_their_rows_or_their_reference_change() -> None:
     version = churn()
-    set_random_reference(version)
+    reference = set_random_reference(version)
     create_random(version, 1, 10)
     until = NOON + timedelta(hours=3)
-    assert not reading.is_counted(version.pk, NOON, until)
     count_all()
-    assert reading.is_counted(version.pk, NOON, until)
+    assert reading.is_current(reference, NOON, until)
 
     Prediction.objects.all()[0].delete()
 
-    assert not reading.is_counted(version.pk, NOON, until)
-    assert reading.is_counted(version.pk, until, until + timedelta(hours=1))
+    assert not reading.is_current(reference, NOON, until)
+    assert reading.is_current(reference, until, until + timedelta(hours=1))
+    set_random_reference(version, seed=2)
+    count_all()
+    assert not reading.is_current(reference, NOON, until)
+
+
+def test_profiles_are_kept_as_long_as_there_is_room(
+    monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
+) -> None:
+    ids = [set_random_reference(churn(name)).pk for name in ("one", "two", "three")]
+    size_bytes = plans.profile_of(ids[0]).size_bytes
+    # The second class has 4096 levels of 16 bytes, in all rows and in each plan.
+    assert 4 * 4096 * 16 < size_bytes < 4 * 4096 * 16 * 1.5
+    monkeypatch.setattr(plans, "_PROFILES", plans._Profiles(int(2.5 * size_bytes)))
+    for reference_id in ids:
+        plans.profile_of(reference_id)
+
+    with django_assert_num_queries(2):
+        kept = [plans.profile_of(reference_id) for reference_id in ids[1:]]
+    with django_assert_num_queries(2):
+        plans.profile_of(ids[0])
+    assert kept[0] is not plans.profile_of(ids[1])
+
+    monkeypatch.setattr(plans, "_PROFILES", plans._Profiles(1))
+    assert plans.profile_of(ids[0]) is plans.profile_of(ids[0])
+
+
+def test_progress_tells_of_each_row_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recounting, "MAX_ROWS", 5)
+    version = churn()
+    create_random(version, 1, 60)
+    set_random_reference(version)
+    wait_until_followable()
+    reported: list[int] = []
+
+    count_due(progress=reported.append)
+
+    assert sum(reported) == 60

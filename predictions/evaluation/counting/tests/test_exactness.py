@@ -187,8 +187,8 @@ def test_an_hour_that_is_marked_while_it_is_counted_stays_marked(
     rows[0].delete()
     chunks = log.chunks
 
-    def read_and_delete(*arguments: Any) -> Any:
-        yield from chunks(*arguments)
+    def read_and_delete(*arguments: Any, **options: Any) -> Any:
+        yield from chunks(*arguments, **options)
         rows[1].delete()
 
     with monkeypatch.context() as patch:
@@ -199,6 +199,54 @@ def test_an_hour_that_is_marked_while_it_is_counted_stays_marked(
     assert StaleHour.objects.count() == 1
     count_all()
     assert HourCounts.objects.get(segment="").rows == 18
+
+
+def test_rows_that_are_committed_during_a_long_recount_do_not_let_it_start_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    version = churn()
+    set_random_reference(version)
+    create_random(version, 1, 40, hours=2)
+    wait_until_followable()
+    following.follow()
+    reads: list[int] = []
+
+    def read_while_others_write(*arguments: Any, **options: Any) -> Any:
+        yield from chunks(*arguments, **options)
+        reads.append(1)
+        if len(reads) <= 3:
+            create_random(version, 1 + len(reads), 15, hours=2)
+            wait_until_followable()
+            following.follow()
+
+    chunks = log.chunks
+    with monkeypatch.context() as patch:
+        patch.setattr(recounting, "chunks", read_while_others_write)
+        assert recounting.recount()
+
+    assert not StaleHour.objects.exists()
+    assert stored_counts(version) == fresh_counts(version)
+    assert sum(row.rows for row in HourCounts.objects.filter(segment="")) == 85
+
+
+def test_a_long_recount_asks_between_chunks_whether_it_may_go_on_and_keeps_complete_hours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    version = churn()
+    set_random_reference(version)
+    create_random(version, 1, 60)
+    wait_until_followable()
+    following.follow()
+    monkeypatch.setattr(log, "CHUNK_ROWS", 7)
+    answers = iter([True] * 4 + [False])
+
+    recounting.recount(may_continue=lambda: next(answers))
+
+    assert HourCounts.objects.exists()
+    assert StaleHour.objects.exists()
+    assert stored_counts(version).keys() < fresh_counts(version).keys()
+    count_all()
+    assert stored_counts(version) == fresh_counts(version)
 
 
 @pytest.mark.skipif("connection.vendor == 'sqlite'", reason="has one writer at a time")

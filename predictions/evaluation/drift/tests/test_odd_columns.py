@@ -71,6 +71,16 @@ def test_a_column_that_becomes_empty_is_found() -> None:
     ]
 
 
+def test_without_values_nothing_is_said_of_their_range_or_their_categories() -> None:
+    numbers = found(numbers_of([3.0, 4.0]), numbers_of([math.nan]))
+    categories = found(Categories(["a", "b"]), Categories([None]))
+
+    for kind, findings in (("out_of_range", numbers), ("new_categories", categories)):
+        (finding,) = (each for each in findings if each.kind == kind)
+        assert finding.value is None
+        assert "too few values, 0 of" in finding.reason
+
+
 def test_numbers_that_become_text_are_found() -> None:
     profile = Profile.build(table(numbers_of([1.0, 2.0])), salt="s")
     texts = Numbers(np.zeros(200), unparsable=np.ones(200, np.bool_))
@@ -86,7 +96,7 @@ def test_new_categories_are_named() -> None:
 
     (reason,) = [f.reason for f in alarms if f.kind == "new_categories"]
     assert reason == (
-        "33 % of x are categories that the reference lacks: “c” (120 rows) (expected: 0 %)"
+        "33.3 % of x are categories that the reference lacks: “c” (120 rows) (expected: 0 %)"
     )
 
 

@@ -1,5 +1,7 @@
 """Calibration, and the estimates of quality that rest on it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -107,6 +109,18 @@ def test_answers_that_become_uncertain_are_an_alarm_without_labels(profile: Prof
     assert finding.figures["accuracy"] == pytest.approx(
         (table.predicted == labels).mean(), abs=0.05
     )
+
+
+def test_a_window_without_probabilities_gets_no_verdict_on_its_quality(profile: Profile) -> None:
+    table, _ = scored(np.random.default_rng(5), 1000)
+    assert table.probabilities is not None
+
+    finding = quality_of(
+        profile, replace(table, probabilities=np.full_like(table.probabilities, np.nan))
+    )
+
+    assert finding.value is None
+    assert "too few answers with probabilities, 0" in finding.reason
 
 
 def test_answers_that_become_more_certain_are_no_alarm(profile: Profile) -> None:

@@ -1,9 +1,11 @@
 """Alarms of failures, constraints and latency; segments, and rows of the same subject."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from predictions.evaluation.drift.comparisons import Kind
+from predictions.evaluation.drift.comparisons import ALPHA, Kind
 from predictions.evaluation.drift.counts import count, count_segments
 from predictions.evaluation.drift.findings import Finding, compare
 from predictions.evaluation.drift.profiles import Profile
@@ -41,7 +43,11 @@ def table(
 
 @pytest.fixture(scope="module")
 def profile() -> Profile:
-    return Profile.build(table(1, rows=5000), salt="salt")
+    rows = table(1, rows=5000)
+    few = np.arange(5000) < 7
+    masks = {"feature:plan=gold": gold(rows), "metadata:region=US": few, "metadata:region=MX": ~few}
+    profile = Profile.build(rows, salt="salt").with_segments(rows, masks)
+    return Profile.from_json(profile.as_json())
 
 
 def alarms(profile: Profile, window: Table) -> list[Finding]:
@@ -54,6 +60,20 @@ def test_failures_are_an_alarm(profile: Profile) -> None:
     assert finding.kind is Kind.FAILURES
     assert finding.severity == "warning"
     assert finding.reason.endswith("% of the predictions failed (reference: 0 %)")
+
+
+def test_a_few_failures_are_no_alarm_however_unusual_they_are(profile: Profile) -> None:
+    def found(failures: int) -> Finding:
+        window = replace(table(2, rows=220), failed=np.arange(220) < failures)
+        findings = compare(profile, {"": count(profile, window)})
+        return next(each for each in findings if each.kind is Kind.FAILURES)
+
+    few, more = found(3), found(5)
+
+    assert few.adjusted_p is not None
+    assert few.adjusted_p < ALPHA
+    assert few.severity is None
+    assert more.severity == "warning"
 
 
 def test_broken_constraints_are_an_alarm(profile: Profile) -> None:
@@ -116,12 +136,24 @@ def test_a_segment_that_drifts_is_named(profile: Profile) -> None:
     assert drift.reason.startswith("In plan=gold: age moved from a median of ")
 
 
-def test_a_segment_without_a_reference_gets_no_verdict(profile: Profile) -> None:
-    counts = count_segments(profile, table(2), {"metadata:region=EU": None})
+@pytest.mark.parametrize(
+    ("region", "reason"),
+    [
+        ("EU", "The reference was set before a monitor had this segment; set it again to have"),
+        ("US", "The reference has too few rows of this segment: 7 of at least 100"),
+        ("", "The reference has no rows of this segment"),
+    ],
+)
+def test_a_segment_without_a_reference_gets_no_verdict_but_the_reason(
+    profile: Profile, region: str, reason: str
+) -> None:
+    profile = replace(profile, small_segments={**profile.small_segments, "metadata:region=": 0})
+    counts = count_segments(profile, table(2), {f"metadata:region={region}": None})
 
     (finding,) = compare(profile, counts)
 
     assert finding.kind is Kind.NO_REFERENCE
+    assert finding.reason.startswith(f"In region={region}: {reason}")
 
 
 def test_arms_are_compared_with_all_rows(profile: Profile) -> None:

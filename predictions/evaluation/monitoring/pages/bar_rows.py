@@ -17,6 +17,7 @@ from predictions.evaluation.counting.log import LogColumns, chunks
 from predictions.evaluation.counting.plans import Plan
 from predictions.evaluation.counting.segments import SegmentedRows
 from predictions.evaluation.drift.tables import BoolArray, Categories, Numbers, Table
+from predictions.evaluation.figures import number
 from predictions.models import Prediction, attach_outcomes
 from registry.models import ModelVersion
 
@@ -61,14 +62,14 @@ def bar_rows(
     found: list[tuple[int, str]] = []
     rows_read = 0
     key = ""
-    for chunk in chunks(log.newest_first()[:MAX_READ_ROWS]):
-        columns = LogColumns.of(chunk)
+    for chunk in chunks(log, fields=plan.fields, newest_first=True, max_rows=MAX_READ_ROWS):
+        columns = chunk.columns
         for place, text in _matching(plan, columns, variable, first, last, segment):
             if len(found) == PAGE_ROWS:
                 return BarRows(_shown(found), rows_read + place, key)
             found.append((columns["id"][place], text))
             key = _key(columns, place)
-        rows_read += len(chunk)
+        rows_read += len(columns)
         key = _key(columns, -1)
     return BarRows(_shown(found), rows_read, key if rows_read == MAX_READ_ROWS else "")
 
@@ -77,7 +78,7 @@ def _matching(
     plan: Plan, columns: LogColumns, variable: str, first: int, last: int, segment: str
 ) -> list[tuple[int, str]]:
     """The places of rows in the bins, with the texts of their values."""
-    table = plan.reader.table(columns.rows(with_outputs=False))
+    table = plan.reader.table(columns.as_rows(with_outputs=False))
     column, bins = table.columns.get(variable), plan.profile.variables[variable]
     if column is None or column.kind != bins.kind:
         return []
@@ -89,7 +90,8 @@ def _matching(
 def _segment_mask(plan: Plan, columns: LogColumns, table: Table, segment: str) -> BoolArray:
     if not segment:
         return np.ones(table.rows, np.bool_)
-    rows = SegmentedRows(table, columns.parsed("metadata"), columns["arm"])
+    metadata = columns["metadata"] if plan.needs_metadata else None
+    rows = SegmentedRows(table, metadata, columns["arm"])
     named = [each for each in plan.segments if each.text == segment]
     return rows.mask(named[0]) if named else np.zeros(table.rows, np.bool_)
 
@@ -100,8 +102,8 @@ def _text(column: Numbers | Categories, place: int) -> str:
         return "missing" if category is None else category
     if column.unparsable is not None and column.unparsable[place]:
         return "not a number"
-    number = float(column.values[place])
-    return "missing" if math.isnan(number) else f"{number:,.6g}"
+    value = float(column.values[place])
+    return "missing" if math.isnan(value) else number(value, 6)
 
 
 def _shown(found: Sequence[tuple[int, str]]) -> list[tuple[Prediction, str]]:

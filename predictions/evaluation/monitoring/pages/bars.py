@@ -7,6 +7,7 @@ import numpy as np
 
 from predictions.evaluation.drift.bins import CategoryBins, NumberBins
 from predictions.evaluation.drift.tables import IntArray
+from predictions.evaluation.figures import number
 
 # A number with at most so many bins has few distinct values: each is a bar with a name.
 MAX_NAMED_BINS = 20
@@ -45,7 +46,7 @@ def number_bars(bins: NumberBins) -> list[Bar]:
     lows = [bins.minimum, *edges]
     return [
         Bar(
-            _number(high) if _is_one_value(bins, code) else f"{_number(low)} to {_number(high)}",
+            _text(high) if _is_one_value(bins, code) else f"{_text(low)} to {_text(high)}",
             code,
             code,
         )
@@ -66,9 +67,9 @@ def histogram_bars(bins: NumberBins, shown: IntArray) -> list[Bar]:
     bars[-1] = replace(bars[-1], high=min(bars[-1].high, bars[-1].low + 2 * unit))
     if shown[0]:
         end = bars[0].low
-        bars.insert(0, Bar(f"below {_number(bins.minimum)}", 0, 0, end - unit, end, unit))
+        bars.insert(0, Bar(f"below {_text(bins.minimum)}", 0, 0, end - unit, end, unit))
     if shown[bins.above]:
-        start, label = bars[-1].high, f"above {_number(bins.maximum)}"
+        start, label = bars[-1].high, f"above {_text(bins.maximum)}"
         bars.append(Bar(label, bins.above, bins.above, start, start + unit, unit))
     return bars
 
@@ -82,8 +83,8 @@ def special_bars(bins: NumberBins | CategoryBins) -> list[Bar]:
     if bins.minimum is None or bins.maximum is None:
         return bars
     return [
-        Bar(f"below {_number(bins.minimum)}", 0, 0),
-        Bar(f"above {_number(bins.maximum)}", bins.above, bins.above),
+        Bar(f"below {_text(bins.minimum)}", 0, 0),
+        Bar(f"above {_text(bins.maximum)}", bins.above, bins.above),
         *bars,
     ]
 
@@ -101,9 +102,7 @@ def _joined(bins: NumberBins, start: float, width: float) -> list[Bar]:
     first, low = 1, bins.minimum
     for end in ends:
         high = float(edges[end])
-        bars.append(
-            Bar(f"{_number(low)} to {_number(high)}", first, end + 1, low, high, high - low)
-        )
+        bars.append(Bar(f"{_text(low)} to {_text(high)}", first, end + 1, low, high, high - low))
         first, low = end + 2, high
     return bars
 
@@ -119,5 +118,5 @@ def _quantile(bins: NumberBins, share: float) -> float:
     return float(bins.edges[int(np.argmax(reached))])
 
 
-def _number(value: float | None) -> str:
-    return f"{value:,.6g}"
+def _text(value: float | None) -> str:
+    return "" if value is None else number(value, 6)

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from django.db.models.fields.json import KeyTransform
 
 from predictions.evaluation.counting.plans import profile_of
+from predictions.evaluation.counting.segments import key_of
 from predictions.evaluation.drift.counts import Counts, VariableCounts
 from predictions.evaluation.drift.profiles import Profile
 from predictions.evaluation.monitoring.pages.queries import day_of
@@ -93,6 +94,6 @@ def counted_segments(reference: Reference, since: datetime, until: datetime) -> 
 
 def alternatives(segments: Iterable[str], segment: str) -> list[str]:
     """The segments that a segment is shown beside: those by the same key, or all for all rows."""
-    key = segment.partition("=")[0]
-    same = [each for each in segments if each and (not segment or each.partition("=")[0] == key)]
+    key = key_of(segment)
+    same = [each for each in segments if each and (not segment or key_of(each) == key)]
     return same[:MAX_ALTERNATIVES]

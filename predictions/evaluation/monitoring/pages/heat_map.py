@@ -7,6 +7,7 @@ from datetime import datetime
 
 from predictions.evaluation.drift.comparisons import Kind, Severity
 from predictions.evaluation.drift.findings import Finding, compare
+from predictions.evaluation.figures import percent
 from predictions.evaluation.monitoring.pages.daily_counts import DAY, DailyCounts
 
 DRIFT_KINDS = frozenset(
@@ -150,9 +151,9 @@ def _is_charted(finding: Finding) -> bool:
 def _measure(finding: Finding) -> tuple[str, int]:
     value = finding.value or 0.0
     if finding.kind is Kind.ESTIMATED_QUALITY:
-        return f"{finding.figures['accuracy']:.0%}", 0
+        return percent(finding.figures["accuracy"]), 0
     if finding.kind not in DRIFT_KINDS:
-        return f"{finding.figures['share']:.1%}", 0
+        return percent(finding.figures["share"]), 0
     # Below zero, the difference is smaller than chance makes it.
     return f"{max(value, 0.0):.2f}", sum(value >= limit for limit in SHADES)
 

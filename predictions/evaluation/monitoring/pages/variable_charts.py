@@ -9,6 +9,7 @@ from predictions.evaluation.charts import Chart, Series
 from predictions.evaluation.drift.bins import CategoryBins, NumberBins, VariableProfile
 from predictions.evaluation.drift.counts import VariableCounts
 from predictions.evaluation.drift.reasons import quantile, representatives
+from predictions.evaluation.figures import number, percent
 from predictions.evaluation.monitoring.pages.bars import (
     MAX_NAMED_BINS,
     Bar,
@@ -154,13 +155,13 @@ def _histogram(
             Series(
                 name=name,
                 values=heights,
-                texts=[f"{share or 0.0:.1%}" for share in shares.values],
+                texts=[percent(share or 0.0) for share in shares.values],
                 shape="steps",
                 is_background=shares.is_background,
             )
         )
     return Chart(
-        title=f"Values: share of the rows in each {unit:.3g}",
+        title=f"Values: share of the rows in each {number(unit)}",
         row_title="Values",
         rows=[bar.label for bar in bars],
         series=[*series, _rows_of(bars, window)],

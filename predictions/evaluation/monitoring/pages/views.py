@@ -52,6 +52,8 @@ MAX_SHOWN_ALERTS = 50
 # Findings that say why there is no verdict.
 SILENT_KINDS = frozenset({Kind.TOO_FEW_ROWS, Kind.NO_REFERENCE})
 
+WHOLE_REFERENCE = "The charts show all rows of the reference, which are no measure of a segment"
+
 Page: TypeAlias = Callable[[HttpRequest, AdminSite, ModelVersion], HttpResponse]
 
 
@@ -131,7 +133,8 @@ def _variable_context(version: ModelVersion, window: JSONObject) -> JSONObject:
     since, until = window["since"], window["until"]
     bins = profile.variables[key]
     now = daily_counts(reference, segment, since, until).total
-    before = profile.reference_counts(segment) or profile.counts
+    own = profile.reference_counts(segment)
+    before = own or profile.counts
     charts = _charts(reference, bins, window, now.variables[key], before.variables[key])
     findings = compare(profile, {segment: now})
     of_variable = [each for each in findings if each.variable == key]
@@ -141,7 +144,10 @@ def _variable_context(version: ModelVersion, window: JSONObject) -> JSONObject:
         "rows": now.rows,
         "findings": [(each.kind.replace("_", " "), each) for each in of_variable],
         "alarms": [each for each in of_variable if each.severity],
-        "silence": [each.reason for each in findings if each.kind in SILENT_KINDS],
+        "silence": [
+            *(each.reason for each in findings if each.kind in SILENT_KINDS),
+            *([] if own else [WHOLE_REFERENCE]),
+        ],
         "charts": charts,
         "back": page_url(version.pk, segment=segment),
         **_segment_choice(reference, window),

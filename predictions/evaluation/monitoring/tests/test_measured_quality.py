@@ -66,7 +66,7 @@ def test_a_fall_of_the_accuracy_beyond_chance_is_an_alarm(
     assert finding.value == pytest.approx(0.9 - correct / 400)
     assert finding.threshold == 0.02
     assert finding.figures["rows"] == 400
-    assert f"{correct / 4:.1f} % on 400 outcomes, in the reference 90.0 %" in finding.reason
+    assert f"{correct / 4:g} % on 400 outcomes, in the reference 90 %" in finding.reason
 
 
 def test_a_fall_that_may_be_chance_is_no_alarm(classifier: ModelVersion) -> None:

@@ -1,6 +1,5 @@
 """Reporting windows: which are due, what a report has, and what it costs."""
 
-import random
 import threading
 from datetime import UTC, datetime, timedelta
 from io import StringIO
@@ -12,15 +11,13 @@ from django.db import connection, connections
 from django.utils import timezone
 
 from predictions.evaluation.monitoring import work
-from predictions.evaluation.monitoring.reporting import report
 from predictions.evaluation.monitoring.windows import COMMIT_MARGIN, counted_until, due_windows
 from predictions.models import Alert, CountedTo, Monitor, MonitorReport, Prediction, StaleHour
 from predictions.testing.counting import (
-    answer,
     churn,
     count_all,
     monitor,
-    random_input,
+    predict_day,
     set_random_reference,
 )
 from predictions.testing.monitors import MIDNIGHT, make_alert, make_report
@@ -32,19 +29,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 DAY = timedelta(days=1)
 # Everything before it has been counted, as far as these tests know.
 TODAY = MIDNIGHT + 6 * DAY
-
-
-def predict(version: ModelVersion, day: int, rows: int = 200, *, older: float = 0) -> None:
-    """Rows of one day after MIDNIGHT, with ages that are higher than the reference's."""
-    rng = random.Random(day)  # noqa: S311 -- data
-    start = MIDNIGHT + day * DAY
-    made = []
-    for number in range(rows):
-        row = random_input(rng)
-        row["age"] = None if row["age"] is None else row["age"] + older
-        time = start + DAY * (number / rows)
-        made.append(Prediction(model=version, input_data=row, created_at=time, **answer(rng)))
-    Prediction.objects.bulk_create(made)
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +55,7 @@ def days_reported(**fields: Any) -> list[int]:
 
 
 def test_rows_like_the_reference_give_a_report_without_alarms(version: ModelVersion) -> None:
-    predict(version, 0)
+    predict_day(version, 0)
 
     assert run() == work.Totals(reported=1)
 
@@ -84,10 +68,10 @@ def test_rows_like_the_reference_give_a_report_without_alarms(version: ModelVers
 
 
 def test_a_shift_is_an_alarm_and_after_two_windows_an_alert(version: ModelVersion) -> None:
-    predict(version, 0, older=20)
+    predict_day(version, 0, older=20)
     assert run() == work.Totals(reported=1, alarms=1)
     assert not Alert.objects.exists()
-    predict(version, 1, older=20)
+    predict_day(version, 1, older=20)
     assert run() == work.Totals(reported=1, alarms=1)
 
     alert = Alert.objects.get(kind="input_drift", variable="input:age")
@@ -96,14 +80,14 @@ def test_a_shift_is_an_alarm_and_after_two_windows_an_alert(version: ModelVersio
     assert MonitorReport.objects.order_by("-until")[0].findings[0]["severity"] is not None
 
     for day in (2, 3):
-        predict(version, day)
+        predict_day(version, day)
         run()
     alert.refresh_from_db()
     assert alert.closed_at is not None
 
 
 def test_a_window_is_reported_once(version: ModelVersion) -> None:
-    predict(version, 0)
+    predict_day(version, 0)
     run()
 
     assert run() == work.Totals()
@@ -111,10 +95,10 @@ def test_a_window_is_reported_once(version: ModelVersion) -> None:
 
 
 def test_windows_since_the_last_report_are_made_up_for(version: ModelVersion) -> None:
-    predict(version, 0)
+    predict_day(version, 0)
     run()
     for day in (1, 2, 4):
-        predict(version, day)
+        predict_day(version, day)
 
     run(since=None)
 
@@ -124,7 +108,7 @@ def test_windows_since_the_last_report_are_made_up_for(version: ModelVersion) ->
 
 def test_of_a_version_without_a_report_only_the_last_window_is_due(version: ModelVersion) -> None:
     for day in (0, 1, 5):
-        predict(version, day)
+        predict_day(version, day)
 
     assert run(since=None).reported == 1
     assert days_reported() == [5]
@@ -136,7 +120,7 @@ def test_of_a_version_without_a_report_only_the_last_window_is_due(version: Mode
 
 
 def test_a_window_that_has_not_ended_or_is_not_counted_is_not_due(version: ModelVersion) -> None:
-    predict(version, 0)
+    predict_day(version, 0)
     count_all()
     row = Monitor.objects.get()
     end = MIDNIGHT + DAY
@@ -159,7 +143,7 @@ def test_a_window_waits_for_transactions_that_were_open_at_its_end() -> None:
 
 def test_windows_after_one_that_must_be_counted_again_wait_for_it(version: ModelVersion) -> None:
     for day in (0, 1):
-        predict(version, day)
+        predict_day(version, day)
     count_all()
     StaleHour.objects.create(model=version, hour=MIDNIGHT + timedelta(hours=30))
 
@@ -170,14 +154,14 @@ def test_windows_after_one_that_must_be_counted_again_wait_for_it(version: Model
 def test_nothing_is_due_before_anything_was_counted(
     version: ModelVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    predict(version, 5)
+    predict_day(version, 5)
     monkeypatch.setattr(work, "counted_until", lambda: None)
 
     assert work.report_due() == work.Totals()
 
 
 def test_too_few_rows_give_no_verdict(version: ModelVersion) -> None:
-    predict(version, 0, rows=20, older=90)
+    predict_day(version, 0, rows=20, older=90)
 
     run()
 
@@ -186,7 +170,7 @@ def test_too_few_rows_give_no_verdict(version: ModelVersion) -> None:
 
 def test_windows_of_hours_begin_at_multiples_of_their_length(version: ModelVersion) -> None:
     Monitor.objects.update(window_hours=5)
-    predict(version, 0)
+    predict_day(version, 0)
 
     run(since=MIDNIGHT - DAY)
 
@@ -201,52 +185,33 @@ def test_segments_have_findings_of_their_own() -> None:
     set_random_reference(version, rows=2000)
     monitor(version, [{"feature": "plan", "values": ["gold"]}, {"arm": True}])
     monitor(version, [], name="plain")
-    predict(version, 0, rows=600, older=20)
+    predict_day(version, 0, rows=600, older=20)
 
     run()
 
     found, plain = (
         MonitorReport.objects.get(monitor__name=name).findings for name in ("m", "plain")
     )
-    segments = {finding["segment"] for finding in found}
-    assert segments == {"", "feature:plan=gold"}
+    compared = {finding["segment"] for finding in found if finding["kind"] != "too_few_rows"}
+    assert compared == {"", "feature:plan=gold"}
     assert any(finding["severity"] for finding in found if finding["segment"])
+    silent = {finding["segment"] for finding in found if finding["kind"] == "too_few_rows"}
+    assert silent == {f"arm={arm}" for arm in Prediction.Arm.values}
     assert {finding["segment"] for finding in plain} == {""}
 
 
 def test_an_inactive_monitor_reports_nothing(version: ModelVersion) -> None:
-    predict(version, 0)
+    predict_day(version, 0)
     Monitor.objects.update(is_active=False)
 
     assert run() == work.Totals()
 
 
-def test_a_version_that_fails_does_not_stop_the_others(
-    version: ModelVersion, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    other = churn("other")
-    set_random_reference(other, seed=2)
-    monitor(other, [])
-    for each in (version, other):
-        for day in (0, 1):
-            predict(each, day)
-
-    def fail(window: Any) -> Any:
-        if window.reference.model == version:
-            raise ValueError("broken")
-        return report(window)
-
-    monkeypatch.setattr(work, "report", fail)
-
-    assert run(since=MIDNIGHT) == work.Totals(reported=2, failed=1)
-    assert days_reported(model=other) == [0, 1]
-
-
 def test_a_report_costs_the_same_for_many_rows(
     version: ModelVersion, django_assert_max_num_queries: Any
 ) -> None:
-    predict(version, 0, rows=50)
-    predict(version, 1, rows=1500)
+    predict_day(version, 0, rows=50)
+    predict_day(version, 1, rows=1500)
     count_all()
 
     with django_assert_max_num_queries(45):
@@ -254,7 +219,7 @@ def test_a_report_costs_the_same_for_many_rows(
 
 
 def test_the_worker_reports(version: ModelVersion) -> None:
-    predict(version, 5)
+    predict_day(version, 5)
     count_all()
     worker = Worker([work.MONITORING], threads=1)
 
@@ -268,9 +233,9 @@ def test_the_worker_reports(version: ModelVersion) -> None:
 def test_of_two_processes_one_reports_a_window(version: ModelVersion) -> None:
     if connection.vendor != "postgresql":
         pytest.skip("SQLite has one writer at a time")
-    predict(version, 0, older=20)
+    predict_day(version, 0, older=20)
     run()
-    predict(version, 1, older=20)
+    predict_day(version, 1, older=20)
     count_all()
     start, totals = threading.Barrier(2), []
 
@@ -316,11 +281,11 @@ def call(*arguments: str) -> str:
 
 
 def test_the_command_counts_first_and_names_alarms(version: ModelVersion) -> None:
-    predict(version, 5, older=20)
+    predict_day(version, 5, older=20)
 
     text = call("--due")
 
-    assert "Reported 1 windows, 1 of them with alarms." in text
+    assert text.splitlines()[1:] == ["Reported 1 windows, 1 of them with alarms."]
     assert "churn:1 until 2026-01-07 00:00: severe: age moved" in text
     assert "Reported 0 windows" in call("--due", "--model", "churn", "--monitor", "m")
     assert "Reported 0 windows" in call("--since", "2026-01-01")
@@ -329,7 +294,7 @@ def test_the_command_counts_first_and_names_alarms(version: ModelVersion) -> Non
 def test_the_command_fails_if_a_window_does(
     version: ModelVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    predict(version, 5)
+    predict_day(version, 5)
 
     def fail(window: Any) -> Any:
         raise ValueError("broken")

@@ -72,7 +72,7 @@ def test_values_of_inputs_are_not_in_the_refusal(iris: ModelVersion) -> None:
 
     figures: Any = caught.value.extensions["figures"]
     [listed] = figures["open_alerts"]
-    assert listed["reason"] == "new categories of input:city (share increase 0.0213)"
+    assert listed["reason"] == "new categories of city (share increase 0.0213)"
 
 
 def test_alerts_of_other_versions_do_not_matter(iris: ModelVersion, coarse: ModelVersion) -> None:

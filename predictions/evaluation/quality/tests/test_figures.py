@@ -8,7 +8,11 @@ from django.db import connection
 from numpy.typing import NDArray
 from sklearn import metrics
 
-from predictions.evaluation.quality.labelled_predictions import labelled_predictions, tally
+from predictions.evaluation.quality.labelled_predictions import (
+    STREAMED_ROWS,
+    labelled_predictions,
+    tally,
+)
 from predictions.evaluation.quality.scores import ClassifierTally, RegressorTally
 from predictions.evaluation.quality.tasks import task_of
 from predictions.models import Outcome, Prediction
@@ -23,7 +27,9 @@ from predictions.testing.rows import (
 )
 from registry.models import ModelVersion
 
-ROWS = 20_000
+# More than two chunks of those that the figures read at a time, and a part of a third.
+ROWS = 5_000
+assert STREAMED_ROWS * 2 < ROWS < STREAMED_ROWS * 3
 
 
 def close(value: float) -> Any:

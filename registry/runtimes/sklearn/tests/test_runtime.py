@@ -1,6 +1,7 @@
 """Predictions of scikit-learn models."""
 
 import threading
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -135,3 +136,17 @@ def test_threads_share_a_runtime(tmp_path: Path) -> None:
         thread.join()
 
     assert wrong == []
+
+
+def test_a_prediction_leaves_the_warning_filters_of_the_process_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = trained_models.wine_skops(tmp_path / "model.skops")
+    runtime = load(trained.path, OPTIONS)
+    resets: list[None] = []
+    monkeypatch.setattr(warnings, "resetwarnings", lambda: resets.append(None))
+
+    runtime.predict({"features": trained.rows})
+
+    # Threads that replace them at the same time lose them for good.
+    assert resets == []

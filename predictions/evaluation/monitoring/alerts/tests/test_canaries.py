@@ -80,7 +80,7 @@ def test_values_of_inputs_do_not_get_into_the_history(canary: ModelVersion) -> N
 
     assert Alert.objects.get().reason == "new: a@example.com"
     reason = AliasMove.objects.first().reason  # type: ignore[union-attr]
-    assert reason.endswith("daily: new categories of input:x (share increase 0.3)")
+    assert reason.endswith("daily: new categories of x (share increase 0.3)")
 
 
 def test_without_the_monitors_consent_or_a_severe_alert_the_canary_stays(

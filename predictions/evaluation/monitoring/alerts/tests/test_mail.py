@@ -67,7 +67,7 @@ def test_each_address_gets_a_mail_of_its_own(alert: Alert) -> None:
     sent = outbox.outbox
     assert [message.to for message in sent] == [["a@example.com"], ["b@example.com"]]
     message = sent[0]
-    assert message.subject == "Alert: m:1, input drift of input:two lines (warning)"
+    assert message.subject == "Alert: m:1, input drift of two lines (warning)"
     assert message.from_email == "ML <mlapi@example.com>"
     assert alert.reason in message.body
     assert f"/api/v1/alerts/{alert.pk}/" in message.body
@@ -75,6 +75,24 @@ def test_each_address_gets_a_mail_of_its_own(alert: Alert) -> None:
     assert message.extra_headers["Message-ID"] == f"<mlapi-alert-{alert.pk}-{first.pk}@example.com>"
     assert message.message()["Message-ID"] == message.extra_headers["Message-ID"]
     assert not AlertMail.objects.pending().exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "variable", "segment", "what"),
+    [
+        (
+            "input_drift",
+            "input:age",
+            "feature:plan=gold",
+            "input drift of age in feature:plan=gold",
+        ),
+        ("input_drift", "input:input", "", "input drift of input"),
+        ("confidence_drift", "confidence", "", "confidence drift"),
+        ("failures", "", "arm=canary", "failures in arm=canary"),
+    ],
+)
+def test_an_alert_says_what_it_is_about(kind: str, variable: str, segment: str, what: str) -> None:
+    assert Alert(kind=kind, variable=variable, segment=segment).what == what
 
 
 def test_mails_wait_while_the_server_is_away(alert: Alert, settings: LazySettings) -> None:

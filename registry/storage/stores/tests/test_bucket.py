@@ -12,10 +12,10 @@ import pytest
 
 from registry.artifacts.errors import StorageUnavailable
 from registry.object_storage.client import obstore
-from registry.storage import bucket as bucket_module
-from registry.storage.base import ArtifactDamaged, Content, new_key
-from registry.storage.bucket import Bucket
-from registry.storage.cache import FileCache
+from registry.storage.stores import bucket as bucket_module
+from registry.storage.stores.base import ArtifactDamaged, Content, new_key
+from registry.storage.stores.bucket import Bucket
+from registry.storage.stores.cache import FileCache
 from registry.testing.folders import files_below
 from registry.testing.object_storage.server import S3Server
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from registry.artifacts.errors import StorageUnavailable, storage_errors
 from registry.locks.file_locks import is_at, locked_file
-from registry.storage.base import DAMAGED, ArtifactDamaged, Content
+from registry.storage.stores.base import DAMAGED, ArtifactDamaged, Content
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from registry.artifacts.errors import ARTIFACTS_FOLDER, storage_errors
 from registry.artifacts.paths import path_below
-from registry.storage.base import EARLIER_KEY, KEY, ArtifactDamaged, Content, Entry
-from registry.storage.base import digest as digest
+from registry.storage.stores.base import EARLIER_KEY, KEY, ArtifactDamaged, Content, Entry
+from registry.storage.stores.base import digest as digest
 
 
 class Folder:

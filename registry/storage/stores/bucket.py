@@ -20,8 +20,8 @@ from registry.object_storage.client import (
     storage_errors,
 )
 from registry.object_storage.errors import ObjectStorageError
-from registry.storage.base import DAMAGED, KEY, ArtifactDamaged, Content, Entry
-from registry.storage.cache import FileCache
+from registry.storage.stores.base import DAMAGED, KEY, ArtifactDamaged, Content, Entry
+from registry.storage.stores.cache import FileCache
 
 logger = logging.getLogger(__name__)
 

@@ -9,13 +9,14 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from registry.artifacts.errors import StorageUnavailable
-from registry.storage.base import ArtifactDamaged, Content
-from registry.storage.cache import FileCache
+from registry.storage.stores.base import ArtifactDamaged, Content
+from registry.storage.stores.cache import FileCache
 from registry.testing.folders import files_below
 
 LIMIT_BYTES = 100
@@ -67,7 +68,8 @@ def test_a_file_in_use_is_not_evicted(cache: FileCache) -> None:
     with ExitStack() as stack:
         for number in range(5):
             data = data_of(number)
-            stack.enter_context(cache.open(str(number), content_of(data), lambda d=data: [d]))
+            fetch = partial(iter, [data])
+            stack.enter_context(cache.open(str(number), content_of(data), fetch))
         assert len(files_below(cache.folder)) == 5
 
     load(cache, 5)
@@ -161,8 +163,8 @@ def test_an_adopted_file_needs_no_fetch(cache: FileCache, tmp_path: Path) -> Non
 EVICTING = """
 import random, sys
 from pathlib import Path
-from registry.storage.cache import FileCache
-from registry.storage.tests.test_cache import content_of, data_of
+from registry.storage.stores.cache import FileCache
+from registry.storage.stores.tests.test_cache import content_of, data_of
 
 cache, choices = FileCache(Path(sys.argv[1]), 100), random.Random(int(sys.argv[2]))
 fetches = 0
@@ -182,8 +184,8 @@ print(fetches)
 HALF = """
 import sys, time
 from pathlib import Path
-from registry.storage.cache import FileCache
-from registry.storage.tests.test_cache import content_of, data_of
+from registry.storage.stores.cache import FileCache
+from registry.storage.stores.tests.test_cache import content_of, data_of
 
 def fetch():
     yield data_of(1)[:20]

@@ -7,8 +7,8 @@ import pytest
 
 from registry.artifacts.errors import ArtifactRejected
 from registry.artifacts.staging import receive
-from registry.storage.base import ArtifactDamaged, Content, new_key
-from registry.storage.folder import Folder
+from registry.storage.stores.base import ArtifactDamaged, Content, new_key
+from registry.storage.stores.folder import Folder
 from registry.testing.folders import files_below
 
 EARLIER = "iris/1/0123456789abcdef0123456789abcdef.onnx"

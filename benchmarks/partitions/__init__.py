@@ -1,0 +1,1 @@
+"""The log in partitions beside the log in one table."""
