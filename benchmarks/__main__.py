@@ -23,8 +23,8 @@ from benchmarks.harness.service import CommandFailed
 from benchmarks.monitoring import alarms, counting, published, story
 from benchmarks.partitions import comparison as partitions
 from benchmarks.peers import comparison as peers
-from benchmarks.scoring import comparison as scoring
 from benchmarks.replicas import command as replicas
+from benchmarks.scoring import comparison as scoring
 from benchmarks.shadowing import comparison as shadowing
 
 

@@ -33,9 +33,7 @@ def read_header(lines: Iterable[str]) -> tuple[list[str], int]:
         raise FileRefused(f"line {reader.line_num}: {error}") from error
 
 
-def read_csv(
-    lines: Iterable[str], columns: Columns, *, lines_before: int = 0
-) -> Iterator[FileRow]:
+def read_csv(lines: Iterable[str], columns: Columns, *, lines_before: int = 0) -> Iterator[FileRow]:
     """The rows in lines that were decoded with `surrogateescape`, and of which the header was cut
     off. Raises FileRefused where the end of a row cannot be told.
     """

@@ -83,7 +83,7 @@ def _load(document: bytes) -> TableModel:
 
 
 def open_file(file: VersionFile) -> AbstractContextManager[Path]:
-    """A local path of the file, whose digest is verified; as `registry.storage.stores.base.Store.open`."""
+    """A local path of the file, whose digest is verified; as `stores.base.Store.open`."""
     content = Content(file.sha256, file.size_bytes)
     if not urls.is_url(file.storage):
         return Folder(Path(file.storage)).open(file.key, content)
