@@ -298,7 +298,7 @@ ROOMS: dict[str, set[str]] = {
     "mlapi.management": SERVING
     | REGISTRY
     | {"mlapi.configuration", "mlapi.databases", "mlapi.server"}
-    | {"predictions.jobs", "registry.locks"},
+    | {"predictions.jobs", "predictions.partitions", "registry.locks"},
     # Outside the floors: measures the service from outside.
     **BENCHMARK_ROOMS,
 }

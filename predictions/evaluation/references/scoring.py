@@ -62,17 +62,9 @@ def set_from_file(
     be reached.
     """
     compared = ComparedVersion(version)
-    others = _Others(compared.signature, label_column, is_segmented_by_metadata(version.name))
-    read = read_file(
-        path,
-        file_format,
-        compared.signature,
-        others.names,
-        optional=others.optional,
-        max_bytes=max_bytes,
-    )
-    rows = _limited(read, max_rows)
-    answered = _Answered(load_model(version), others, UNITS[file_format])
+    reader = _Reader(compared.signature, label_column, is_segmented_by_metadata(version.name))
+    rows = _limited(reader.read(path, file_format, max_bytes), max_rows)
+    answered = _Answered(load_model(version), reader, UNITS[file_format])
     while batch := list(islice(rows, BATCH_ROWS)):
         answered.add(batch)
         progress(len(batch))
@@ -140,26 +132,36 @@ def _limited(rows: Iterable[FileRow], max_rows: int) -> Iterator[FileRow]:
         ) from error
 
 
-class _Others:
-    """The columns besides features that a reference is made of: the labels, if there is such a
-    column, and the metadata, if the file has them and no feature has their name.
+class _Reader:
+    """Reads what a reference is made of: the features, the labels if there is a column of them, and
+    the metadata if they are wanted, the file has them, and no feature has their name.
     """
 
     def __init__(
         self, signature: Signature, label_column: str | None, wants_metadata: bool
     ) -> None:
         is_taken = METADATA in (label_column, *signature.feature_names)
-        self._label = label_column
-        self.optional = [METADATA] if wants_metadata and not is_taken else []
-        self.names = [] if label_column is None else [label_column]
-        self.names += self.optional
+        self._signature = signature
+        self._labels = [] if label_column is None else [label_column]
+        self._metadata = [METADATA] if wants_metadata and not is_taken else []
+
+    def read(self, path: Path, file_format: str, max_bytes: float) -> Iterator[FileRow]:
+        """See `read_file`."""
+        return read_file(
+            path,
+            file_format,
+            self._signature,
+            self._labels + self._metadata,
+            optional=self._metadata,
+            max_bytes=max_bytes,
+        )
 
     def label_of(self, row: FileRow) -> Any:
-        return None if self._label is None else row.others[0]
+        return row.others[0] if self._labels else None
 
     def metadata_of(self, row: FileRow) -> JSONObject | None:
         """An object, which CSV and Parquet have as JSON in a text; raises ValueError."""
-        value = row.others[-1] if self.optional else None
+        value = row.others[-1] if self._metadata else None
         if isinstance(value, str):
             value = parse_json(value.encode()) if value else None
         if value is not None and not isinstance(value, dict):
@@ -170,9 +172,9 @@ class _Others:
 class _Answered:
     """Rows with the version's answers."""
 
-    def __init__(self, model: LoadedModel, others: _Others, unit: str) -> None:
+    def __init__(self, model: LoadedModel, reader: _Reader, unit: str) -> None:
         self._model = model
-        self._others = others
+        self._reader = reader
         self._unit = unit
         self._answers: list[Answer] = []
         self.inputs: list[Any] = []
@@ -195,9 +197,9 @@ class _Answered:
     def _read(self, row: FileRow) -> None:
         if row.error:
             raise self._refused(row, row.error)
-        self.labels.append(self._others.label_of(row))
+        self.labels.append(self._reader.label_of(row))
         try:
-            self._metadata.append(self._others.metadata_of(row))
+            self._metadata.append(self._reader.metadata_of(row))
         except ValueError as error:
             raise self._refused(row, f"column '{METADATA}': {error}") from error
 

@@ -23,8 +23,10 @@ from predictions.scoring.tests.fakes import (
     total,
 )
 from predictions.scoring.work import ScoringInterrupted
+from predictions.serving.answers import Answer
 from predictions.serving.inference import answer_rows
 from registry.runtimes.base import Outputs, RuntimeUnavailable
+from registry.signatures.validation import InvalidInput
 
 N_ROWS = 400
 FEATURES = {"name": "x", "datatype": "FP32", "shape": [-1, 3], "features": ["a", "b", "c"]}
@@ -45,12 +47,19 @@ def table(model: TableModel, columns: Mapping[str, Any]) -> TableBatch:
     return TableBatch(described, cells, np.arange(1, len(cells[0]) + 1))
 
 
+def status_of(answer: Answer) -> str:
+    if answer.error is None:
+        return "succeeded"
+    return "invalid" if isinstance(answer.error, InvalidInput) else "failed"
+
+
 def require_same_answers(model: TableModel, batch: TableBatch) -> dict[str, list[Any]]:
     """Compare with the rows of JSON, one call a row; returns the columns."""
     rows = [row.input_data for row in batch.rows()]
     answers = [answer_rows(model, [row])[0] for row in rows]
     expected = OutputReader(model.signature).of_answers(answers)
     expected["flags"] = [answer.flags for answer in answers]
+    expected["status"] = [status_of(answer) for answer in answers]
     expected["error"] = [None if a.error is None else str(a.error) for a in answers]
 
     piece = Scorer(model).answer(batch)
@@ -192,7 +201,7 @@ def test_several_outputs_are_columns_by_their_names() -> None:
     )
 
     assert set(found) == {
-        *("prediction", "confidence", "flags", "error"),
+        *("status", "prediction", "confidence", "flags", "error"),
         *("output.risk.label", "output.risk.probabilities.1", "output.risk.probabilities.2"),
         *("output.count", "output.text", "output.boxes"),
     }

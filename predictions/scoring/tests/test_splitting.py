@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from predictions.input_files.errors import FileRefused
-from predictions.scoring import splitting
+from predictions.scoring import splitting, tables
 from predictions.scoring.sources.opening import find_sources
 from predictions.scoring.splitting import split
 from predictions.scoring.tables import read_task
@@ -99,3 +99,26 @@ def test_a_row_that_never_ends_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
 
     with pytest.raises(FileRefused, match="longer than 1000 bytes"):
         tasks_of(tmp_path / "rows.csv")
+
+
+@pytest.mark.parametrize("is_list", [False, True])
+def test_batches_of_texts_that_repeat_are_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_list: bool
+) -> None:
+    """The file has each text once, and a batch of 1,000 rows would be 10 MB."""
+    monkeypatch.setattr(tables, "BATCH_BYTES", 500_000)
+    value = "x" * 10_000
+    cells = [value if row % 3 else None for row in range(1000)]
+    name, shape = ("words", [-1, 2]) if is_list else ("text", [-1])
+    column = [[cell or "", str(row)] for row, cell in enumerate(cells)] if is_list else cells
+    path = write_table(tmp_path / "rows.parquet", {name: column})
+    assert path.stat().st_size < 100_000
+    tensor = {"name": name, "datatype": "BYTES", "shape": shape, "nullable": True}
+    [source], [task] = find_sources([str(path)]), tasks_of(path, 1000)
+
+    batches = list(read_task(source, task, Signature.from_json({"inputs": [tensor]}), []))
+
+    rows = [row for batch in batches for row in batch.rows()]
+    assert [row.input_data[name] for row in rows] == column
+    assert [row.number for row in rows] == list(range(1, 1001))
+    assert 20 < max(map(len, batches)) < 100
