@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from predictions.scoring.engines.options import EngineOptions
 from predictions.scoring.planning import Plan, divide
 from predictions.scoring.runner import Run, resume_or_start
 from predictions.scoring.sources.opening import find_sources
+from predictions.scoring.tests.clusters import Cluster
 from predictions.scoring.tests.fakes import write_table
 from predictions.scoring.work import (
     Arms,
@@ -33,7 +34,7 @@ from predictions.scoring.work import (
 )
 from registry.exact_json.values import JSONObject
 from registry.testing.artifacts import Artifact
-from registry.testing.processes import PROJECT, free_port
+from registry.testing.processes import PROJECT
 
 pytestmark = [pytest.mark.slow, pytest.mark.any_database]
 N_ROWS = 4000
@@ -202,63 +203,6 @@ def test_a_scheduler_without_tls_is_refused() -> None:
 # -- Dask: a scheduler and a worker as an operator starts them
 
 
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, str]:
-    from distributed import Security
-
-    folder = tmp_path_factory.mktemp("certificates")
-    security = Security.temporary()  # type: ignore[no-untyped-call]
-    (folder / "ca.pem").write_text(security.tls_ca_file)
-    (folder / "cert.pem").write_text(security.tls_client_cert)
-    (folder / "key.pem").write_text(security.tls_client_key)
-    return tuple(str(folder / name) for name in ("ca.pem", "cert.pem", "key.pem"))  # type: ignore[return-value]
-
-
-class Cluster:
-    """A scheduler and its workers, on loopback."""
-
-    def __init__(self, certificates: tuple[str, str, str]) -> None:
-        self._certificates = certificates
-        self.address = f"tls://127.0.0.1:{free_port()}"
-        self.scheduler = self._start("scheduler", "--host", self.address, "--no-dashboard")
-        self.workers = [self.add_worker()]
-
-    def add_worker(self) -> "subprocess.Popen[bytes]":
-        return self._start(
-            *("worker", self.address, "--host", "127.0.0.1", "--no-nanny", "--no-dashboard"),
-            *("--nthreads", "1", "--protocol", "tls"),
-        )
-
-    def _start(self, command: str, *arguments: str) -> "subprocess.Popen[bytes]":
-        names = ("--tls-ca-file", "--tls-cert", "--tls-key")
-        tls = [part for pair in zip(names, self._certificates, strict=True) for part in pair]
-        program = f"from distributed.cli.dask_{command} import main; main()"
-        return subprocess.Popen(
-            [sys.executable, "-c", program, *arguments, *tls],
-            cwd=PROJECT,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-
-    def engine(self) -> Any:
-        return open_engine(
-            EngineOptions(name="dask", scheduler=self.address, certificates=self._certificates)
-        )
-
-    def stop(self) -> None:
-        for process in (*self.workers, self.scheduler):
-            process.kill()
-            process.wait()
-
-
-@pytest.fixture
-def cluster(certificates: tuple[str, str, str]) -> Iterator[Cluster]:
-    found = Cluster(certificates)
-    yield found
-    found.stop()
-
-
 def test_dask_gives_the_same_result_when_a_worker_is_killed(
     make_plan: MakePlan, expected: str, cluster: Cluster
 ) -> None:
@@ -266,9 +210,10 @@ def test_dask_gives_the_same_result_when_a_worker_is_killed(
 
     def kill_one(receipt: Receipt) -> None:
         if not killed:
-            cluster.workers.append(cluster.add_worker())
-            killed.append(cluster.workers[0].pid)
-            cluster.workers[0].kill()
+            first = cluster.workers[0]
+            cluster.add_worker()
+            killed.append(first.pid)
+            first.kill()
 
     manifest = carry_out(make_plan("dask"), cluster.engine(), kill_one)
 
