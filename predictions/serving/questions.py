@@ -1,13 +1,12 @@
 """`Question`: what a request asks, besides its inputs."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import repeat
 from typing import Self
 
 from django.conf import settings
-from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.tokens import Token
@@ -20,7 +19,7 @@ from predictions.serving.limits.deadlines import Deadline, arrival, read_timeout
 from predictions.serving.records import Record, metadata_for_log
 from predictions.serving.routing import Target
 from registry.access.policies import POLICIES
-from registry.database import statements
+from registry.database import clock, statements
 from registry.exact_json.values import JSONObject
 from registry.loading import loader
 from registry.loading.cache import LoadedModel
@@ -192,10 +191,13 @@ class Question:
         return self.records([input_data], [reference])[0]
 
     def records(
-        self, inputs: Sequence[object], references: Iterable[str | None] = repeat(None)
+        self, inputs: Sequence[object], references: Sequence[str | None] = ()
     ) -> list[Record]:
-        """The unanswered records of inputs that arrived together, with the same time."""
-        caller, target, created_at = self.caller, self.target, timezone.now()
+        """The unanswered records of inputs that arrived together, with the same time.
+
+        `references` has one for each input, or none at all.
+        """
+        caller, target, created_at = self.caller, self.target, clock.now()
         version, masks, metadata = self.loaded.version, self.loaded.masks, self.logged_metadata
         return [
             Record(
@@ -215,5 +217,7 @@ class Question:
                 _masks=masks,
                 _specifier=self.model,
             )
-            for input_data, reference in zip(inputs, references, strict=False)
+            for input_data, reference in zip(
+                inputs, references or repeat(None, len(inputs)), strict=True
+            )
         ]

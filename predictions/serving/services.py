@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from itertools import repeat
 
 import orjson
 from django.conf import settings
@@ -135,7 +134,7 @@ def predict_batch(
     only the records of those are written.
     """
     _check_copied_metadata(question.metadata, len(inputs))
-    records = question.records(inputs, references or repeat(None))
+    records = question.records(inputs, references or ())
     deadline = question.deadline
     with bulkhead_of(question.loaded.version.pk).place(question.max_concurrency):
         _answer_all(question, records)
