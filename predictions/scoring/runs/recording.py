@@ -18,7 +18,6 @@ import orjson
 import pyarrow as pa
 from django.conf import settings
 from django.db import connection, transaction
-from django.utils import timezone
 
 from predictions.export.destinations.base import Destination
 from predictions.input_files import parquet
@@ -31,6 +30,7 @@ from predictions.scoring.tables import read_task
 from predictions.scoring.work import Receipt, ScoringFailed, Task, VersionFile
 from predictions.serving.answers import Answer
 from predictions.serving.inference import read_answers
+from registry.database import clock
 from registry.runtimes.base import InferenceError
 from registry.signatures.masking import Masks
 from registry.signatures.signature import Signature
@@ -129,7 +129,7 @@ class Recorder:
         for batch in answered.iter_batches(CHUNK_ROWS, use_threads=False):
             columns = {name: batch.column(name) for name in batch.schema.names}
             answers = self._answers(columns, len(batch))
-            now = timezone.now()
+            now = clock.now()
             numbers = columns["row"].to_pylist()
             names = columns["version"].to_pylist()
             arms = columns["arm"].to_pylist() if "arm" in columns else [None] * len(batch)
