@@ -15,6 +15,7 @@ from predictions.scoring.runs.tests.conftest import N_ROWS, InlineEngine, answer
 from predictions.scoring.sources import objects
 from registry.models import Alias, ModelVersion
 from registry.object_storage.client import PATIENT, connect, obstore
+from registry.storage import files, moving
 from registry.testing.artifacts import Artifact
 from registry.testing.versions import MakeVersion
 
@@ -104,7 +105,10 @@ def test_inputs_the_model_and_the_result_can_be_in_object_storage(
     champion: ModelVersion,
     model_path: Path,
 ) -> None:
+    assert moving.move(champion, files.store_at(in_bucket))
+    champion.refresh_from_db()
     assert champion.artifact.startswith(in_bucket)
+    (model_path / "iris" / "1" / "model.skops").unlink()
     objects._client.cache_clear()
     client: Any = connect(in_bucket, PATIENT)
     obstore.put(client, "data/a.parquet", table)
