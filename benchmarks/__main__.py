@@ -24,6 +24,7 @@ from benchmarks.monitoring import alarms, counting, published, story
 from benchmarks.partitions import comparison as partitions
 from benchmarks.peers import comparison as peers
 from benchmarks.replicas import command as replicas
+from benchmarks.scoring import comparison as scoring
 from benchmarks.shadowing import comparison as shadowing
 
 
@@ -44,6 +45,7 @@ COMMANDS: dict[str, tuple[str, Command]] = {
     "depth": ("time lists, single reads and writes at ten million rows", depth),
     "partitions": ("compare the log in partitions with a plain table; convert one", partitions),
     "exporting": ("export a large log twice: rows/s, memory and equal digests", exporting),
+    "scoring": ("score a large table on both engines, killing processes: equal digests", scoring),
     "counting": ("count a large log by the hour: rows/s, memory, a month's report", counting),
     "durability": ("kill servers and PostgreSQL: no acknowledged prediction is lost", durability),
     "chaos": ("one fault after another under load, then two at a time", chaos),

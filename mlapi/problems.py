@@ -39,7 +39,6 @@ from predictions.evaluation.outcomes.recording import OutcomesRefused
 from predictions.evaluation.promotion.requirements import InvalidRequirement, PromotionRefused
 from predictions.evaluation.quality.tasks import NoQuality
 from predictions.evaluation.references.errors import (
-    ParquetUnavailable,
     ReferenceBusy,
     ReferenceRefused,
     ReferenceTooLarge,
@@ -49,6 +48,7 @@ from predictions.evaluation.replays.runner import ReplayBusy, ReplayTaken, Repla
 from predictions.export.formats import FormatUnavailable
 from predictions.export.streaming import ExportBusy
 from predictions.following import LogRestored
+from predictions.input_files.errors import FileRefused, ParquetUnavailable
 from predictions.jobs.changes import JobEnded, JobNotRetriable, TooManyJobs
 from predictions.models import (
     AlertNotFound,
@@ -148,6 +148,7 @@ DOMAIN_STATUSES: dict[type[Exception], HTTPStatus] = {
     LegalHoldReleased: HTTPStatus.CONFLICT,
     ReferenceNotFound: HTTPStatus.NOT_FOUND,
     ReferenceRefused: HTTPStatus.BAD_REQUEST,
+    FileRefused: HTTPStatus.BAD_REQUEST,
     ReferenceTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     ReferenceBusy: HTTPStatus.SERVICE_UNAVAILABLE,
     ParquetUnavailable: HTTPStatus.NOT_IMPLEMENTED,

@@ -213,8 +213,7 @@ DEFAULT_RIGHTS = environment.subset(
     ("predict", "read_log", "report_outcomes", "manage_versions", "move_aliases"),
 )
 
-# Webhooks
-
+# Webhooks, approvals and jobs
 WEBHOOK_ORIGINS = environment.origins("WEBHOOK_ORIGINS")
 WEBHOOK_PRIVATE_ADDRESSES = environment.boolean("WEBHOOK_PRIVATE_ADDRESSES", "false")
 WEBHOOK_TIMEOUT_SECONDS = environment.integer(
@@ -223,9 +222,9 @@ WEBHOOK_TIMEOUT_SECONDS = environment.integer(
 WEBHOOK_KEEP_DAYS = environment.integer("WEBHOOK_KEEP_DAYS", "30", minimum=1, maximum=3650)
 # How long a move of an alias waits for the approval of another user.
 APPROVAL_HOURS = environment.integer("APPROVAL_HOURS", "168", minimum=1, maximum=8760)
-
 JOB_KEEP_DAYS = environment.integer("JOB_KEEP_DAYS", "90", minimum=1, maximum=3650)
 JOB_LOCATIONS = environment.locations("JOB_LOCATIONS")
+SCORE_WORKERS = environment.integer("SCORE_WORKERS", "1", minimum=1, maximum=256)
 
 # E-mail: alerts of monitors. Nothing is sent without EMAIL_HOST.
 

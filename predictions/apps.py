@@ -8,20 +8,14 @@ class PredictionsConfig(AppConfig):
     def ready(self) -> None:
         # Models can only be imported once the apps are ready.
         from predictions import extension
-        from predictions.evaluation.counting.jobs import COUNTING_NOW
         from predictions.evaluation.counting.work import COUNTING
         from predictions.evaluation.monitoring.alerts.announcements import EVENTS
         from predictions.evaluation.monitoring.alerts.mail import ALERT_MAILS
-        from predictions.evaluation.monitoring.jobs import MONITORING_NOW
         from predictions.evaluation.monitoring.work import MONITORING
         from predictions.evaluation.replays.announcements import REPLAY_FINISHED
-        from predictions.evaluation.replays.jobs import REPLAY
-        from predictions.export.jobs import EXPORT
-        from predictions.jobs import kinds as job_kinds
         from predictions.jobs.announcements import JOB_FINISHED
         from predictions.jobs.worker import work as jobs
         from predictions.partitions.work import PARTITIONS
-        from predictions.retention.jobs import ERASURE, RETENTION_NOW
         from predictions.retention.work import RETENTION
         from registry import hooks
         from registry.webhooks import events
@@ -38,6 +32,19 @@ class PredictionsConfig(AppConfig):
             jobs.TIDYING,
         ):
             register(kind)
-        for job_kind in (REPLAY, EXPORT, ERASURE, RETENTION_NOW, COUNTING_NOW, MONITORING_NOW):
-            job_kinds.register(job_kind)
+        _register_jobs()
         hooks.register(extension.EXTENSION)
+
+
+def _register_jobs() -> None:
+    """Declare the kinds of jobs."""
+    from predictions.evaluation.counting.jobs import COUNTING_NOW
+    from predictions.evaluation.monitoring.jobs import MONITORING_NOW
+    from predictions.evaluation.replays.jobs import REPLAY
+    from predictions.export.jobs import EXPORT
+    from predictions.jobs.kinds import register
+    from predictions.retention.jobs import ERASURE, RETENTION_NOW
+    from predictions.scoring.runs.jobs import SCORE
+
+    for kind in (REPLAY, EXPORT, ERASURE, RETENTION_NOW, COUNTING_NOW, MONITORING_NOW, SCORE):
+        register(kind)

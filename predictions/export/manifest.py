@@ -1,25 +1,19 @@
 """The files with which an export says what it is: its plan, a receipt for each part, its manifest.
 
-The plan is published first, and makes a later run of the same export continue it. A part counts
-once its receipt is published. The manifest comes last, and replaces plan and receipts.
+The plan makes a later run of the same export continue it.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
-import orjson
-
 from predictions.export.columns import Column, Inputs
+from predictions.export.destinations.documents import file_digest, folder_digest
 from predictions.export.selection import Key, Positions
 from registry.exact_json.values import JSONObject
 
-# Readers of a folder of Parquet leave out names that begin with an underscore.
-PLAN = "_plan.json"
-MANIFEST = "_manifest.json"
 LAYOUT = 1
 
 
@@ -75,13 +69,11 @@ class Receipt:
 
     @classmethod
     def of(cls, name: str, path: Path, rows: int, last: Key | None) -> Self:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
         return cls(
             name=name,
             rows=rows,
             size_bytes=path.stat().st_size,
-            sha256=digest,
+            sha256=file_digest(path),
             last_at=last.created_at.astimezone(UTC).isoformat() if last else None,
             last_id=last.pk if last else None,
         )
@@ -97,26 +89,17 @@ def part_name(number: int, format: str) -> str:
     return f"part-{number:05}.{format}"
 
 
-def receipt_name(number: int) -> str:
-    return f"_part-{number:05}.receipt.json"
-
-
 def manifest_of(plan: Plan, receipts: Sequence[Receipt], finished_at: str) -> JSONObject:
     """The manifest of a complete export.
 
     Its `sha256` is that of the output of `sha256sum part-*` in the folder, so that exports of the
     same rows in the same form have the same.
     """
-    lines = "".join(f"{receipt.sha256}  {receipt.name}\n" for receipt in receipts)
     return {
         **plan.as_json(),
         "finished_at": finished_at,
         "rows": sum(receipt.rows for receipt in receipts),
         "size_bytes": sum(receipt.size_bytes for receipt in receipts),
-        "sha256": hashlib.sha256(lines.encode()).hexdigest(),
+        "sha256": folder_digest((receipt.name, receipt.sha256) for receipt in receipts),
         "parts": [asdict(receipt) for receipt in receipts],
     }
-
-
-def as_bytes(document: JSONObject) -> bytes:
-    return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)

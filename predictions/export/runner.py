@@ -10,17 +10,9 @@ from django.utils import timezone
 
 from predictions.export.columns import Inputs, export_columns
 from predictions.export.destinations.base import AlreadyPublished, Destination
+from predictions.export.destinations.documents import MANIFEST, PLAN, as_bytes, receipt_name
 from predictions.export.formats import FORMATS
-from predictions.export.manifest import (
-    MANIFEST,
-    PLAN,
-    Plan,
-    Receipt,
-    as_bytes,
-    manifest_of,
-    part_name,
-    receipt_name,
-)
+from predictions.export.manifest import Plan, Receipt, manifest_of, part_name
 from predictions.export.reading import ExportReader, signatures_of
 from predictions.export.selection import Key, Positions, Selection
 from predictions.models.predictions import PredictionQuerySet

@@ -6,6 +6,9 @@ from typing import Protocol, Self
 
 from registry.signatures.signature import DTYPES, Output
 
+# In the place of a library's message, which may quote values.
+MASKED_ERROR = "The model failed. Its message is not kept, since inputs of this model are masked."
+
 
 class _AnswerColumns(Protocol):
     """The columns of an answer, as every table of answers has them."""
@@ -50,6 +53,16 @@ def targets_of(outputs: Sequence[Output]) -> list[tuple[Output, ...]]:
         else:
             targets.append((output,))
     return targets
+
+
+def readable_reason(error: Exception) -> str:
+    """The error's message as text that can be stored; the class's name if it is empty.
+
+    A library may quote any byte of its input, but PostgreSQL stores neither NUL nor lone
+    surrogates.
+    """
+    reason = str(error).replace("\0", "") or type(error).__name__
+    return reason.encode(errors="replace").decode()
 
 
 def output_values(answer: Answer, target: Sequence[Output], n_targets: int) -> list[object]:

@@ -1,20 +1,20 @@
-"""Turns rows of JSON into answers: the only code that calls a model."""
+"""Turns rows of JSON into answers: the only code that calls a model. No Django here."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from predictions.serving.answers import Answer, targets_of
-from predictions.serving.limits.deadlines import Deadline
-from registry.loading.cache import LoadedModel
 from registry.runtimes.base import (
     DeadlineExceeded,
     InferenceError,
+    Interruptible,
     Outputs,
+    Runtime,
     RuntimeUnavailable,
     require_valid_outputs,
 )
@@ -23,19 +23,38 @@ from registry.signatures.checking import Checks
 from registry.signatures.signature import Output, Signature
 from registry.signatures.validation import InvalidInput
 
+if TYPE_CHECKING:
+    from predictions.serving.limits.deadlines import Deadline
+
 # One array of shape (n, ...) for each input of a signature.
 Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
 # The places of some rows, and the rows as arrays.
 Run: TypeAlias = tuple[Sequence[int], Arrays]
 
 
+class Model(Protocol):
+    """What is called: a LoadedModel, or a model in a process that has no database."""
+
+    @property
+    def signature(self) -> Signature: ...
+
+    @property
+    def runtime(self) -> Runtime: ...
+
+    @property
+    def interruptible(self) -> Interruptible | None: ...
+
+    @property
+    def checks(self) -> Checks | None: ...
+
+
 def answer_rows(
-    model: LoadedModel,
+    model: Model,
     rows: Sequence[object],
     *,
     all_must_fit: bool = False,
     max_call_rows: int | None = None,
-    deadline: Deadline | None = None,
+    deadline: "Deadline | None" = None,
     observe_seconds: Callable[[float], object] | None = None,
 ) -> list[Answer]:
     """Arrange rows of `input_data`, score them in as few runtime calls as possible, and return an
@@ -152,9 +171,9 @@ def _joined(pieces: Sequence[Arrays]) -> Arrays:
 class _Scoring:
     """Scores arranged rows with one model, under the conditions of `answer_rows`."""
 
-    model: LoadedModel
+    model: Model
     max_call_rows: int | None
-    deadline: Deadline | None
+    deadline: "Deadline | None"
     observe_seconds: Callable[[float], object] | None
 
     def score(self, arrays: Arrays) -> list[Answer]:
@@ -193,7 +212,7 @@ class _Scoring:
                 return [Answer(error=error)]
             singles = ({k: array[i : i + 1] for k, array in arrays.items()} for i in range(size))
             return [answer for single in singles for answer in self._score_part(single)]
-        return _read_answers(self.model.signature, outputs)
+        return read_answers(self.model.signature, outputs)
 
     def _call_runtime(self, arrays: Arrays) -> Outputs:
         if self.deadline is None:
@@ -209,7 +228,8 @@ class _Scoring:
 # -- reading the runtime's arrays
 
 
-def _read_answers(signature: Signature, outputs: Outputs) -> list[Answer]:
+def read_answers(signature: Signature, outputs: Outputs) -> list[Answer]:
+    """The answers in valid outputs of a call, one for each row."""
     targets = targets_of(signature.outputs)
     columns = [_read_target(target, outputs) for target in targets]
     if len(columns) == 1:

@@ -6,7 +6,7 @@ from datetime import datetime
 from django.conf import settings
 
 from predictions.models import MAX_ERROR_LENGTH, Prediction
-from predictions.serving.answers import Answer
+from predictions.serving.answers import MASKED_ERROR, Answer, readable_reason
 from predictions.serving.guards import Asked, Identity
 from predictions.serving.idempotency import Claim
 from registry.database import clock
@@ -14,9 +14,6 @@ from registry.exact_json.values import JSONObject
 from registry.models import ModelVersion
 from registry.runtimes.base import DeadlineExceeded, RuntimeUnavailable
 from registry.signatures.masking import Masks, mask_metadata
-
-# Messages of libraries quote values.
-MASKED_ERROR = "The model failed. Its message is not kept, since inputs of this model are masked."
 
 
 def metadata_for_log(metadata: JSONObject | None) -> JSONObject | None:
@@ -137,10 +134,5 @@ class Record:
 
 
 def storable_reason(error: Exception) -> str:
-    """The error's message in a form that a column can hold; the class's name if it is empty.
-
-    A library may quote any byte of its input, but PostgreSQL stores neither NUL nor lone
-    surrogates.
-    """
-    reason = str(error).replace("\0", "") or type(error).__name__
-    return reason.encode(errors="replace").decode()[:MAX_ERROR_LENGTH]
+    """The error's message in a form that a column can hold; the class's name if it is empty."""
+    return readable_reason(error)[:MAX_ERROR_LENGTH]

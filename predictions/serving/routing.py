@@ -1,10 +1,10 @@
 """Resolves a model specifier to the version that answers a request at the moment."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from predictions.models import Prediction
+from predictions.serving.arms import share_of
 from predictions.serving.batching import Batcher
 from predictions.serving.lanes import MAX_JOINED_CALLS
 from registry.models import CHAMPION, Alias, ModelNotFound, ModelVersion, Route
@@ -56,12 +56,3 @@ def _choose_arm(route: Route, subject: str) -> Target:
     if route.canary_id is not None and share_of(subject, route.salt) < (route.canary_percent or 0):
         return Target(route.canary_id, route.alias, Prediction.Arm.CANARY.value, route.shadow_ids)
     return Target(route.version_id, route.alias, Prediction.Arm.PRIMARY.value, route.shadow_ids)
-
-
-def share_of(subject: str, salt: str) -> float:
-    """A subject's place from 0 to 100, uniformly distributed; another salt reshuffles the subjects.
-
-    The first 64 bits of SHA-256: the same in every process and after every restart.
-    """
-    digest = hashlib.sha256(f"{salt}:{subject}".encode()).digest()
-    return int.from_bytes(digest[:8]) / 2**64 * 100

@@ -37,7 +37,8 @@ from registry.runtimes.base import (
     Runtime,
     hazard_of,
 )
-from registry.signatures.signature import Output, Signature
+from registry.runtimes.registered import require_same_outputs
+from registry.signatures.signature import Signature
 from registry.storage import files
 from registry.storage.stores.base import ArtifactDamaged
 
@@ -74,7 +75,7 @@ def _load(version: ModelVersion) -> LoadedModel:
         signature = Signature.from_json(version.signature)
         with files.local_file(version) as path, LOAD_SECONDS.labels(version.framework).time():
             runtime = _load_runtime(version, path, signature)
-        _require_same_outputs(runtime.signature, signature)
+        require_same_outputs(runtime.signature, signature)
     except FileNotFoundError as error:
         _log_failure(version, f"is missing: there is no {_place(version)}")
         raise ModelNotReady(f"Model {model_id}: its artifact is missing") from error
@@ -147,35 +148,6 @@ def _log_failure(version: ModelVersion, problem: str, error: Exception | None = 
     if now - _failures_logged.get(version.pk, -LOG_AGAIN_SECONDS) >= LOG_AGAIN_SECONDS:
         _failures_logged[version.pk] = now
         logger.error("Artifact of %s %s", version, problem, exc_info=error)
-
-
-def _require_same_outputs(found: Signature, stored: Signature) -> None:
-    """Raise LoadError unless the runtime reads the file's outputs as it did at registration.
-
-    A later release of mlapi may read them differently; then the stored signature would misread its
-    arrays.
-    """
-    is_unbatched = [signature.batching == "unbatched" for signature in (found, stored)]
-    if (
-        len(found.outputs) != len(stored.outputs)
-        or not all(map(_is_same_output, found.outputs, stored.outputs))
-        or is_unbatched[0] != is_unbatched[1]
-    ):
-        raise LoadError(
-            "this release of mlapi reads the file's outputs differently than the one that "
-            "registered it: run manage.py reprove_models, or register the file again"
-        )
-
-
-def _is_same_output(found: Output, stored: Output) -> bool:
-    if found.name != stored.name:
-        return False
-    # An output that only claims to be probabilities is stored as a value.
-    if (found.kind, stored.kind) == ("probabilities", "value"):
-        return True
-    # Classes that the file only numbers may have been given names.
-    is_numbered = found.classes == tuple(range(len(stored.classes)))
-    return found.kind == stored.kind and (is_numbered or found.classes == stored.classes)
 
 
 cache = ModelCache(_load_active, settings.MODEL_CACHE_SIZE, settings.MODEL_CACHE_BYTES)

@@ -15,6 +15,7 @@ BENCHMARK_ROOMS: dict[str, set[str]] = {
         "benchmarks.monitoring",
         "benchmarks.partitions",
         "benchmarks.peers",
+        "benchmarks.scoring",
         "benchmarks.replicas",
         "benchmarks.shadowing",
         *MEASURED_DIRECTLY,
@@ -62,6 +63,7 @@ BENCHMARK_ROOMS: dict[str, set[str]] = {
     "benchmarks.peers": {"benchmarks.harness", "benchmarks.options", "benchmarks.report"},
     # They run in environments of their own.
     "benchmarks.peers.apps": set(),
+    "benchmarks.scoring": {"benchmarks.harness", "benchmarks.options", "benchmarks.report"},
     "benchmarks.replicas": {
         "benchmarks.chaos",
         "benchmarks.harness",

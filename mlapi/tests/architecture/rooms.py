@@ -34,7 +34,7 @@ DRIFT = {"predictions.evaluation.drift"}
 COUNTING = DRIFT | {
     "predictions.evaluation.counting",
     "predictions.evaluation.references",
-    "predictions.evaluation.references.files",
+    "predictions.input_files",
 }
 MONITORING = COUNTING | {
     "predictions.evaluation.monitoring",
@@ -43,6 +43,13 @@ MONITORING = COUNTING | {
 
 # What rooms with a kind of job need to declare it.
 JOBS = {"predictions.jobs"}
+
+SCORING = {
+    "predictions.scoring",
+    "predictions.scoring.engines",
+    "predictions.scoring.runs",
+    "predictions.scoring.sources",
+}
 
 EXPORT = {"predictions.export", "predictions.export.destinations", "predictions.export.formats"}
 
@@ -74,6 +81,7 @@ ROOMS: dict[str, set[str]] = {
         "predictions.jobs",
         "predictions.jobs.worker",
         "predictions.retention.jobs",
+        "predictions.scoring.runs.jobs",
         "predictions.models",
         "predictions.partitions.work",
         "predictions.retention.admin",
@@ -104,11 +112,51 @@ ROOMS: dict[str, set[str]] = {
     },
     "predictions.serving.guards": set(REGISTRY),
     "predictions.serving.limits": {"predictions.metrics", *REGISTRY},
+    "predictions.input_files": {"registry.exact_json.values", "registry.signatures"},
     "predictions.open_inference": SERVING | REGISTRY,
     "predictions.mlflow": SERVING | REGISTRY,
     "predictions.kserve_v1": SERVING
     | REGISTRY
     | {"predictions.mlflow", "predictions.open_inference"},
+    # Its workers have no database, and import no Django.
+    "predictions.scoring": {
+        "predictions.export.columns",
+        "predictions.export.destinations",
+        "predictions.export.formats",
+        "predictions.input_files",
+        "predictions.scoring.engines.base",
+        "predictions.scoring.sources",
+        "predictions.serving.answers",
+        "predictions.serving.arms",
+        "predictions.serving.inference",
+        "registry.artifacts.errors",
+        "registry.exact_json.values",
+        "registry.isolation",
+        "registry.object_storage",
+        "registry.runtimes",
+        "registry.signatures",
+        "registry.storage.stores",
+    },
+    "predictions.scoring.sources": {
+        "predictions.input_files",
+        "predictions.scoring.work",
+        "registry.object_storage",
+    },
+    "predictions.scoring.engines": {
+        "predictions.scoring",
+        "registry.exact_json.values",
+        "registry.isolation",
+    },
+    "predictions.scoring.runs": {
+        "predictions.input_files",
+        "predictions.jobs",
+        "predictions.scoring",
+        "predictions.scoring.engines",
+        "predictions.scoring.sources",
+        *EXPORT,
+        *SERVING,
+        *REGISTRY,
+    },
     "predictions.evaluation": {
         "predictions.evaluation.quality.tasks",
         "predictions.models",
@@ -124,11 +172,6 @@ ROOMS: dict[str, set[str]] = {
         "predictions.evaluation.intervals",
     },
     "predictions.evaluation.references": COUNTING | SERVING | EVALUATION | REGISTRY,
-    "predictions.evaluation.references.files": {
-        "predictions.evaluation.references.errors",
-        "registry.exact_json",
-        "registry.signatures",
-    },
     "predictions.evaluation.counting": JOBS | COUNTING | SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.monitoring": JOBS | MONITORING | SERVING | EVALUATION | REGISTRY,
     "predictions.evaluation.monitoring.pages": MONITORING | SERVING | EVALUATION | REGISTRY,
@@ -161,6 +204,7 @@ ROOMS: dict[str, set[str]] = {
     }
     | EXPORT
     | MONITORING
+    | SCORING
     | REGISTRY,
     "predictions.jobs": SERVING | REGISTRY,
     "predictions.jobs.worker": {"predictions.jobs", "predictions.metrics", *SERVING, *REGISTRY},
@@ -254,7 +298,7 @@ ROOMS: dict[str, set[str]] = {
     "mlapi.management": SERVING
     | REGISTRY
     | {"mlapi.configuration", "mlapi.databases", "mlapi.server"}
-    | {"predictions.jobs", "registry.locks"},
+    | {"predictions.jobs", "predictions.partitions", "registry.locks"},
     # Outside the floors: measures the service from outside.
     **BENCHMARK_ROOMS,
 }
@@ -282,4 +326,8 @@ NO_DJANGO_ROOMS = [
     "registry.object_storage",
     "registry.storage.stores",
     "predictions.evaluation.drift",
+    "predictions.input_files",
+    "predictions.scoring",
+    "predictions.scoring.engines",
+    "predictions.scoring.sources",
 ]

@@ -13,7 +13,3 @@ class ReferenceBusy(Exception):
     """This process is scoring the rows of another reference."""
 
     retry_after = 5
-
-
-class ParquetUnavailable(ReferenceRefused):
-    """The library that reads Parquet is not installed."""

@@ -17,26 +17,27 @@ from predictions.evaluation.references.errors import (
     ReferenceRefused,
     ReferenceTooLarge,
 )
-from predictions.evaluation.references.files.reading import (
-    FileRow,
-    Wanted,
-    format_of,
-    read_file,
-)
 from predictions.evaluation.references.services import MAX_ROWS, Source
 from predictions.evaluation.references.tables import Rows
 from predictions.evaluation.replays.runner import MAX_CALL_ROWS, load_model
+from predictions.input_files.errors import FileTooLarge
+from predictions.input_files.reading import UNITS, format_of, read_file
+from predictions.input_files.rows import FileRow
 from predictions.models import Reference
 from predictions.serving.answers import Answer
 from predictions.serving.inference import answer_rows
 from registry.access.accessor import SYSTEM, Accessor
+from registry.exact_json.values import JSONObject, parse_json
 from registry.loading.cache import LoadedModel
 from registry.loading.errors import ModelNotReady, ModelQuarantined
 from registry.models import ModelVersion
 from registry.runtimes.base import DeadlineExceeded, RuntimeUnavailable
+from registry.signatures.signature import Signature
 from registry.signatures.validation import InvalidInput
 
 BATCH_ROWS = 2000
+# The column of metadata, as exports of the log name it.
+METADATA = "metadata"
 
 _request_lock = threading.Lock()
 
@@ -55,15 +56,15 @@ def set_from_file(
 ) -> Reference:
     """Let the version answer the rows of a file, and make them its reference.
 
-    Raises ReferenceRefused for rows that do not fit the signature, ReferenceTooLarge for more than
-    `max_rows` or a Parquet file that is decoded to more than `max_bytes`, what `load_model` and
-    `read_file` raise, and ModelNotReady if a remote model cannot be reached.
+    Raises ReferenceRefused for rows that cannot be read or do not fit the signature,
+    ReferenceTooLarge for more than `max_rows` or a Parquet file that is decoded to more than
+    `max_bytes`, what `load_model` and `read_file` raise, and ModelNotReady if a remote model cannot
+    be reached.
     """
     compared = ComparedVersion(version)
-    wants_metadata = is_segmented_by_metadata(version.name)
-    wanted = Wanted(compared.signature, label_column, wants_metadata, max_bytes)
-    rows = _limited(read_file(path, file_format, wanted), max_rows)
-    answered = _Answered(load_model(version))
+    reader = _Reader(compared.signature, label_column, is_segmented_by_metadata(version.name))
+    rows = _limited(reader.read(path, file_format, max_bytes), max_rows)
+    answered = _Answered(load_model(version), reader, UNITS[file_format])
     while batch := list(islice(rows, BATCH_ROWS)):
         answered.add(batch)
         progress(len(batch))
@@ -117,37 +118,93 @@ def set_for_registration(version: ModelVersion, path: Path, label_column: str | 
 
 
 def _limited(rows: Iterable[FileRow], max_rows: int) -> Iterator[FileRow]:
-    for number, row in enumerate(rows):
-        if number >= max_rows:
-            raise ReferenceTooLarge(
-                f"The file has more than {max_rows} rows, which is the limit: a sample of them is"
-                " as good a reference"
-            )
-        yield row
+    try:
+        for number, row in enumerate(rows):
+            if number >= max_rows:
+                raise ReferenceTooLarge(
+                    f"The file has more than {max_rows} rows, which is the limit: a sample of them"
+                    " is as good a reference"
+                )
+            yield row
+    except FileTooLarge as error:
+        raise ReferenceTooLarge(
+            f"{error} of a request: send fewer rows, or use manage.py set_reference"
+        ) from error
+
+
+class _Reader:
+    """Reads what a reference is made of: the features, the labels if there is a column of them, and
+    the metadata if they are wanted, the file has them, and no feature has their name.
+    """
+
+    def __init__(
+        self, signature: Signature, label_column: str | None, wants_metadata: bool
+    ) -> None:
+        is_taken = METADATA in (label_column, *signature.feature_names)
+        self._signature = signature
+        self._labels = [] if label_column is None else [label_column]
+        self._metadata = [METADATA] if wants_metadata and not is_taken else []
+
+    def read(self, path: Path, file_format: str, max_bytes: float) -> Iterator[FileRow]:
+        """See `read_file`."""
+        return read_file(
+            path,
+            file_format,
+            self._signature,
+            self._labels + self._metadata,
+            optional=self._metadata,
+            max_bytes=max_bytes,
+        )
+
+    def label_of(self, row: FileRow) -> Any:
+        return row.others[0] if self._labels else None
+
+    def metadata_of(self, row: FileRow) -> JSONObject | None:
+        """An object, which CSV and Parquet have as JSON in a text; raises ValueError."""
+        value = row.others[-1] if self._metadata else None
+        if isinstance(value, str):
+            value = parse_json(value.encode()) if value else None
+        if value is not None and not isinstance(value, dict):
+            raise ValueError("must be a JSON object")
+        return value
 
 
 class _Answered:
     """Rows with the version's answers."""
 
-    def __init__(self, model: LoadedModel) -> None:
+    def __init__(self, model: LoadedModel, reader: _Reader, unit: str) -> None:
         self._model = model
+        self._reader = reader
+        self._unit = unit
         self._answers: list[Answer] = []
         self.inputs: list[Any] = []
         self.labels: list[Any] = []
         self._metadata: list[Any] = []
 
     def add(self, rows: list[FileRow]) -> None:
+        for row in rows:
+            self._read(row)
         inputs = [row.input_data for row in rows]
         answers = answer_rows(self._model, inputs, max_call_rows=MAX_CALL_ROWS)
         for row, answer in zip(rows, answers, strict=True):
             if isinstance(answer.error, InvalidInput):
-                raise ReferenceRefused(f"{row.place}: {answer.error}") from answer.error
+                raise self._refused(row, answer.error) from answer.error
             if isinstance(answer.error, RuntimeUnavailable | DeadlineExceeded):
                 raise ModelNotReady(f"The model cannot be reached: {answer.error}")
         self.inputs += inputs
-        self.labels += [row.label for row in rows]
-        self._metadata += [row.metadata for row in rows]
         self._answers += answers
+
+    def _read(self, row: FileRow) -> None:
+        if row.error:
+            raise self._refused(row, row.error)
+        self.labels.append(self._reader.label_of(row))
+        try:
+            self._metadata.append(self._reader.metadata_of(row))
+        except ValueError as error:
+            raise self._refused(row, f"column '{METADATA}': {error}") from error
+
+    def _refused(self, row: FileRow, reason: object) -> ReferenceRefused:
+        return ReferenceRefused(f"{self._unit} {row.number}: {reason}")
 
     def rows(self) -> Rows:
         answers = self._answers

@@ -11,12 +11,12 @@ from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
 from predictions.evaluation.references import scoring, services
-from predictions.evaluation.references.files.reading import format_of
 from predictions.evaluation.references.serializers import (
     ReferenceFile,
     ReferenceOfLog,
     ReferenceSerializer,
 )
+from predictions.input_files.reading import format_of
 from predictions.models import Reference
 from registry.access import rights
 from registry.access.accessor import Accessor

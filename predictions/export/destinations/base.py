@@ -1,4 +1,4 @@
-"""What an export needs of the place where it puts its files."""
+"""What is needed of the place where an export or a scored table is put. No Django here."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -21,7 +21,7 @@ class Destination(Protocol):
         """Its path or URL, without secrets."""
 
     def lock(self) -> AbstractContextManager[None]:
-        """Keep other exports away, as far as that is possible; raises DestinationUnavailable."""
+        """Keep other processes away, as far as that is possible; raises DestinationUnavailable."""
 
     def names(self) -> Iterator[str]:
         """The names of all files that are published."""
@@ -34,6 +34,20 @@ class Destination(Protocol):
 
     def publish(self, path: Path, name: str) -> None:
         """Move a file from `new_file` to its name, replacing what an interrupted run has left."""
+
+    def local(self, name: str) -> AbstractContextManager[Path]:
+        """A local path of a published file, for as long as the context lasts."""
+
+    def scratch(self, name: str) -> AbstractContextManager[Path]:
+        """A local path, of this process alone, at which to write what will be published under this
+        name. Needs no lock.
+        """
+
+    def publish_once(self, path: Path, name: str) -> None:
+        """Publish a file from `scratch`; raises AlreadyPublished if the name is taken.
+
+        The name must tell the content: large files may replace one of the same name.
+        """
 
     def create(self, name: str, content: bytes) -> None:
         """Publish a small file; raises AlreadyPublished if the name is taken."""

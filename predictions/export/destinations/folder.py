@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -33,7 +34,7 @@ class Folder:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                message = f"Another export is writing to {self._path}"
+                message = f"Another process is writing to {self._path}"
                 raise DestinationUnavailable(message) from error
             yield
             (self._path / LOCK).unlink(missing_ok=True)
@@ -60,19 +61,34 @@ class Folder:
             path.replace(self._path / name)
             _synchronise(self._path)
 
-    def create(self, name: str, content: bytes) -> None:
-        path = self.new_file(name)
+    @contextmanager
+    def local(self, name: str) -> Iterator[Path]:
+        yield self._path / name
+
+    @contextmanager
+    def scratch(self, name: str) -> Iterator[Path]:
+        path = self._path / PARTIAL.format(name=f"{name}.{secrets.token_hex(8)}")
+        try:
+            yield path
+        finally:
+            with _errors(self._path):
+                path.unlink(missing_ok=True)
+
+    def publish_once(self, path: Path, name: str) -> None:
         with _errors(self._path):
-            path.write_bytes(content)
             _synchronise(path)
             try:
                 # Unlike a rename, a link replaces nothing.
                 os.link(path, self._path / name)
             except FileExistsError as error:
                 raise AlreadyPublished(name) from error
-            finally:
-                path.unlink()
             _synchronise(self._path)
+
+    def create(self, name: str, content: bytes) -> None:
+        with self.scratch(name) as path:
+            with _errors(self._path):
+                path.write_bytes(content)
+            self.publish_once(path, name)
 
     def delete(self, name: str) -> None:
         with _errors(self._path), suppress(FileNotFoundError):

@@ -22,6 +22,8 @@ from registry.object_storage.errors import ObjectStorageError
 
 # What a single request holds in memory; larger files are sent in parts of this size.
 REQUEST_BYTES = 8 * 2**20
+# A put that must not replace anything is a single request.
+MAX_CREATED_BYTES = 64 * 2**20
 
 
 class Bucket:
@@ -66,6 +68,36 @@ class Bucket:
         with _errors(self._url):
             obstore.put(self._store, name, path, use_multipart=True, chunk_size=REQUEST_BYTES)
         path.unlink()
+
+    @contextmanager
+    def local(self, name: str) -> Iterator[Path]:
+        with self.scratch(name) as path:
+            with _errors(self._url), path.open("wb") as file:
+                for piece in obstore.get(self._store, name).stream(min_chunk_size=REQUEST_BYTES):
+                    file.write(piece)
+            yield path
+
+    @contextmanager
+    def scratch(self, name: str) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(prefix="mlapi-part-") as folder:
+            yield Path(folder) / name
+
+    def publish_once(self, path: Path, name: str) -> None:
+        if path.stat().st_size <= MAX_CREATED_BYTES:
+            return self.create(name, path.read_bytes())
+        # A conditional put of several parts does not exist.
+        if self.has(name):
+            raise AlreadyPublished(name)
+        with _errors(self._url):
+            obstore.put(self._store, name, path, use_multipart=True, chunk_size=REQUEST_BYTES)
+
+    def has(self, name: str) -> bool:
+        with _errors(self._url):
+            try:
+                obstore.head(self._store, name)
+            except FileNotFoundError:
+                return False
+        return True
 
     def create(self, name: str, content: bytes) -> None:
         with _errors(self._url):

@@ -1,6 +1,6 @@
 """The formats of exports, by their name, which is also the ending of their files."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 
@@ -23,6 +23,11 @@ class Format:
 
     def open(self, file: Sink, columns: Sequence[Column]) -> Writer:
         """A writer into the file; raises FormatUnavailable."""
+        writer: Writer = self.load()(file, columns)
+        return writer
+
+    def load(self) -> Callable[[Sink, Sequence[Column]], Writer]:
+        """The class of its writers; raises FormatUnavailable."""
         module, _, name = self.writer.rpartition(".")
         try:
             # On first use, as runtimes are: pyarrow is heavy, and optional.
@@ -30,7 +35,7 @@ class Format:
         except ModuleNotFoundError as error:
             message = f"{self.name} needs {error.name}: pip install 'mlapi[parquet]'"
             raise FormatUnavailable(message) from error
-        writer: Writer = getattr(found, name)(file, columns)
+        writer: Callable[[Sink, Sequence[Column]], Writer] = getattr(found, name)
         return writer
 
 

@@ -1,9 +1,16 @@
-"""What the formats of an export have in common."""
+"""What the formats of files of rows have in common. No Django here."""
 
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
 
-from predictions.export.reading import Chunk
+
+class Chunk(Protocol):
+    """Some rows by column, in the order of the file's columns, all of the same length."""
+
+    @property
+    def columns(self) -> Sequence[Sequence[Any]]: ...
+
+    def __len__(self) -> int: ...
 
 
 class Sink(Protocol):

@@ -6,8 +6,7 @@ from typing import Any
 import orjson
 
 from predictions.export.columns import JSON, Column
-from predictions.export.formats.base import Sink
-from predictions.export.reading import Chunk
+from predictions.export.formats.base import Chunk, Sink
 
 
 class NDJSONWriter:

@@ -7,8 +7,7 @@ import pyarrow as pa
 from pyarrow import compute, parquet
 
 from predictions.export.columns import JSON, TEXT, TIME, Column
-from predictions.export.formats.base import Sink
-from predictions.export.reading import Chunk
+from predictions.export.formats.base import Chunk, Sink
 from registry.signatures.signature import DTYPES
 
 # Larger groups compress better and are read faster; the memory for one of them is needed at once.
@@ -18,17 +17,20 @@ COMPRESSION = "zstd"
 
 
 class ParquetWriter:
-    """Row groups of GROUP_ROWS or GROUP_BYTES, whichever comes first, compressed by zstd."""
+    """Row groups of GROUP_ROWS or GROUP_BYTES, whichever comes first, compressed by zstd.
+
+    Columns may be Arrow arrays of the column's type, which are written as they are.
+    """
 
     def __init__(self, file: Sink, columns: Sequence[Column]) -> None:
-        self._schema = pa.schema([(column.name, _type(column)) for column in columns])
+        self._schema = pa.schema([(column.name, arrow_type(column)) for column in columns])
         self._writer = parquet.ParquetWriter(file, self._schema, compression=COMPRESSION)
         self._waiting: list[Any] = []
         self._n_rows = self._size_bytes = 0
 
     def write(self, chunk: Chunk) -> None:
         arrays = [
-            pa.array(values, field.type)
+            values if isinstance(values, pa.Array) else pa.array(values, field.type)
             for values, field in zip(chunk.columns, self._schema, strict=True)
         ]
         table = pa.Table.from_arrays(arrays, schema=self._schema)
@@ -48,7 +50,7 @@ class ParquetWriter:
         self._writer.close()
 
 
-def _type(column: Column) -> Any:
+def arrow_type(column: Column) -> Any:
     if column.datatype == TIME:
         datatype = pa.timestamp("us", tz="UTC")
     elif column.datatype in (TEXT, JSON):

@@ -14,8 +14,7 @@ from typing import Any
 import orjson
 
 from predictions.export.columns import JSON, TIME, Column
-from predictions.export.formats.base import Sink
-from predictions.export.reading import Chunk
+from predictions.export.formats.base import Chunk, Sink
 from registry.signatures.signature import DTYPES
 
 ESCAPE = "'"

@@ -95,6 +95,31 @@ def test_large_parts_are_sent_in_pieces(bucket: str) -> None:
     assert not path.exists()
 
 
+@pytest.mark.parametrize("limit_bytes", [object_storage.MAX_CREATED_BYTES, 1000])
+def test_a_part_from_scratch_is_published_once(
+    bucket: str, monkeypatch: pytest.MonkeyPatch, limit_bytes: int
+) -> None:
+    """Small ones in one conditional request, large ones in pieces."""
+    monkeypatch.setattr(object_storage, "MAX_CREATED_BYTES", limit_bytes)
+    destination = open_destination(bucket)
+    content = bytes(range(256)) * (2 * object_storage.REQUEST_BYTES // 256 + 1)
+
+    for attempt in (content, b"another" * 1000):
+        with destination.scratch("part") as path:
+            path.write_bytes(attempt)
+            if attempt is content:
+                destination.publish_once(path, "part")
+                continue
+            with pytest.raises(AlreadyPublished):
+                destination.publish_once(path, "part")
+        assert not path.exists()
+
+    with destination.local("part") as path:
+        assert path.read_bytes() == content
+    assert not path.exists()
+    assert list(destination.names()) == ["part"]
+
+
 def test_a_storage_that_cannot_be_reached_is_told(
     bucket: str, transactional_db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,10 +8,11 @@ from tqdm import tqdm
 
 from predictions.evaluation.references import scoring, services
 from predictions.evaluation.references.errors import ReferenceRefused
-from predictions.evaluation.references.files.reading import FORMATS, format_of
 from predictions.evaluation.references.serializers import ReferenceOfLog
 from predictions.evaluation.replays.plan import find_version
 from predictions.evaluation.replays.serializers import VersionField
+from predictions.input_files.errors import FileRefused
+from predictions.input_files.reading import FORMATS, format_of
 from predictions.models import Reference
 from registry.access.accessor import SYSTEM
 from registry.loading.errors import ArtifactMissing, ModelNotReady, ModelQuarantined
@@ -68,6 +69,7 @@ class Command(BaseCommand):
         except (
             ModelNotFound,
             ArtifactMissing,
+            FileRefused,
             ModelNotReady,
             ModelQuarantined,
             ReferenceRefused,

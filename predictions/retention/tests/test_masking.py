@@ -17,7 +17,7 @@ from predictions.evaluation.replays import runner
 from predictions.evaluation.replays.plan import InputsMasked, Plan
 from predictions.models import Prediction, Replay
 from predictions.serving import shadows
-from predictions.serving.records import MASKED_ERROR
+from predictions.serving.answers import MASKED_ERROR
 from predictions.testing.faces import answers_of_every_face
 from predictions.testing.rows import wait_until_followable
 from registry.loading import loader

@@ -15,7 +15,7 @@ from rest_framework.test import APIClient
 
 from predictions.models import Prediction
 from predictions.serving import routing
-from predictions.serving.routing import share_of
+from predictions.serving.arms import share_of
 from registry.models import Alias, ModelVersion, Route
 
 URL = "/api/v1/predictions/"
@@ -216,7 +216,7 @@ def test_ten_percent_select_a_tenth_of_a_hundred_thousand_subjects() -> None:
 
 
 PRINT_SHARES = """
-from predictions.serving.routing import share_of
+from predictions.serving.arms import share_of
 print(*(share_of(f"subject-{i}", "salt") for i in range(100_000)))
 """
 

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from predictions.evaluation.references.errors import ReferenceRefused, ReferenceTooLarge
-from predictions.evaluation.references.files import parquet as reading
-from predictions.evaluation.references.files.pages import MalformedPages, Page, pages
+from predictions.input_files import parquet as reading
+from predictions.input_files.errors import FileRefused, FileTooLarge
+from predictions.input_files.pages import MalformedPages, Page, pages
 
 MIB = 2**20
 LIMIT = 8 * MIB
@@ -47,7 +47,7 @@ def test_what_is_decoded_is_bounded_before_it_is_in_memory(tmp_path: Path, name:
     pool = pa.default_memory_pool()
     before = pool.max_memory()
 
-    with pytest.raises(ReferenceTooLarge, match="bytes when they are decoded"):
+    with pytest.raises(FileTooLarge, match="bytes when they are decoded"):
         read(path, ["x"])
 
     # Writing it took more. Batches of texts that repeat each other have up to BATCH_BYTES.
@@ -79,7 +79,7 @@ def test_lists_of_texts_that_repeat_each_other_are_refused(tmp_path: Path) -> No
     }
     path = write(tmp_path / "rows.parquet", {"x": [["a", "b"]]}, **options)
 
-    with pytest.raises(ReferenceRefused, match="delta encoded"):
+    with pytest.raises(FileRefused, match="delta encoded"):
         read(path, ["x"])
     assert read(path, ["x"], math.inf) == [(["a", "b"],)]
 

@@ -1,16 +1,14 @@
-"""Which columns of a file hold a version's features, and the label."""
+"""Which columns of a file hold a version's features. No Django here."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from predictions.evaluation.references.errors import ReferenceRefused
-from registry.exact_json.values import JSONObject, parse_json
+from predictions.input_files.errors import FileRefused
 from registry.signatures.signature import Input, Signature, listed
 
 # Exports have these columns, and so can be references.
 INPUT_PREFIX = "input."
-METADATA = "metadata"
 
 Convert = Callable[[Input, Any], Any]
 """The value of a cell that belongs to an input; raises ValueError."""
@@ -21,17 +19,19 @@ class Columns:
     """The columns that are read of a file, found by its header.
 
     A feature has a column of its name, also with the prefix "input." as in exports; a tensor
-    without feature names has a column of lists, or one for each value, such as "features[0]". Other
-    columns are not read, but for that of the metadata, if it is wanted and no feature has its name.
-    Raises ReferenceRefused for columns that are missing.
+    without feature names has a column of lists, or one for each value, such as "features[0]". Of
+    the other columns, only those that `others` names are read; those in `optional` may be missing.
+    Raises FileRefused for columns that are missing, or that the header has twice.
     """
 
     signature: Signature
     header: Collection[str]
-    label_column: str | None = None
-    wants_metadata: bool = False
+    others: Sequence[str] = ()
+    optional: Collection[str] = ()
     names: list[str] = field(init=False)
-    _features: list[tuple[Input, str, list[int]]] = field(init=False)
+    features: list[tuple[Input, str, list[int]]] = field(init=False)
+    """Each input's features, and the places of their columns in `names`."""
+    _other_places: list[int | None] = field(init=False)
 
     def __post_init__(self) -> None:
         names: dict[str, int] = {}
@@ -43,17 +43,20 @@ class Columns:
                 features.append(
                     (tensor, key, [names.setdefault(name, len(names)) for name in found])
                 )
-        if self.label_column is not None:
-            missing += [] if self.label_column in self.header else [self.label_column]
-            names.setdefault(self.label_column, len(names))
-        if self.wants_metadata and METADATA in self.header and METADATA not in names:
-            names[METADATA] = len(names)
-        else:
-            object.__setattr__(self, "wants_metadata", False)
+        for name in self.others:
+            if name in self.header:
+                names.setdefault(name, len(names))
+            elif name not in self.optional:
+                missing.append(name)
         if missing:
-            raise ReferenceRefused(f"The file has no column {listed(missing)}")
+            raise FileRefused(f"The file has no column {listed(missing)}")
+        if isinstance(self.header, Sequence):
+            for name in names:
+                if self.header.count(name) > 1:
+                    raise FileRefused(f"The file has more than one column '{name}'")
         object.__setattr__(self, "names", list(names))
-        object.__setattr__(self, "_features", features)
+        object.__setattr__(self, "features", features)
+        object.__setattr__(self, "_other_places", [names.get(name) for name in self.others])
 
     def _find(self, tensor: Input, key: str) -> list[str]:
         for name in (key, INPUT_PREFIX + key):
@@ -72,7 +75,7 @@ class Columns:
         that names the column.
         """
         row: dict[str, Any] = {}
-        for tensor, key, places in self._features:
+        for tensor, key, places in self.features:
             values = [cells[place] for place in places]
             if convert is not None:
                 values = [
@@ -83,26 +86,12 @@ class Columns:
             row[key] = values if is_list and not tensor.features else values[0]
         return row
 
-    def label_of(self, cells: Sequence[Any]) -> Any:
-        if self.label_column is None:
-            return None
-        return cells[self.names.index(self.label_column)]
-
-    def metadata_of(self, cells: Sequence[Any]) -> JSONObject | None:
-        """The metadata of a row; raises ValueError."""
-        return as_metadata(cells[self.names.index(METADATA)]) if self.wants_metadata else None
+    def others_of(self, cells: Sequence[Any]) -> tuple[Any, ...]:
+        """The cells of `others`, in their order; None for those that the file does not have."""
+        return tuple(None if place is None else cells[place] for place in self._other_places)
 
     def _converted(self, convert: Convert, tensor: Input, place: int, value: Any) -> Any:
         try:
             return convert(tensor, value)
         except ValueError as error:
             raise ValueError(f"column '{self.names[place]}': {error}") from error
-
-
-def as_metadata(value: Any) -> JSONObject | None:
-    """Metadata, which files have as an object, or as JSON in a text; raises ValueError."""
-    if isinstance(value, str):
-        value = parse_json(value.encode()) if value else None
-    if value is not None and not isinstance(value, dict):
-        raise ValueError(f"column '{METADATA}': must be a JSON object")
-    return value

@@ -8,8 +8,9 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from predictions.evaluation.references.errors import ReferenceRefused
-from predictions.evaluation.references.files.reading import Wanted, format_of, read_file
+from predictions.input_files import texts
+from predictions.input_files.errors import FileRefused
+from predictions.input_files.reading import format_of, read_file
 from registry.signatures.signature import Signature
 
 SIGNATURE = Signature.from_json(
@@ -27,8 +28,7 @@ MISSING = {"age": None, "plan": None, "member": False, "place": [3.0, 4.0]}
 
 
 def inputs(path: Path, **options: Any) -> list[Any]:
-    wanted = Wanted(SIGNATURE, **options)
-    return [row.input_data for row in read_file(path, format_of(path.name), wanted)]
+    return [row.input_data for row in read_file(path, format_of(path.name), SIGNATURE, **options)]
 
 
 def write(folder: Path, name: str, text: str) -> Path:
@@ -77,7 +77,7 @@ def test_a_column_that_parquet_has_twice_is_refused(tmp_path: Path) -> None:
     table = pa.table(columns).append_column("age", pa.array([2.0]))
     parquet.write_table(table, tmp_path / "rows.parquet")
 
-    with pytest.raises(ReferenceRefused, match="more than one column 'age'"):
+    with pytest.raises(FileRefused, match="more than one column 'age'"):
         inputs(tmp_path / "rows.parquet")
 
 
@@ -94,19 +94,19 @@ def test_ndjson_is_read_as_rows_of_columns_or_of_the_log(
 ) -> None:
     path = write(tmp_path, "rows.ndjson", f"{json.dumps(row)}\n\n")
 
-    [found] = read_file(path, "ndjson", Wanted(SIGNATURE, "label"))
+    [found] = read_file(path, "ndjson", SIGNATURE, ["label"])
 
     assert found.input_data == ROW
-    assert found.label == row.get("label")
+    assert found.others == (row.get("label"),)
 
 
 def test_labels_are_read_from_their_column(tmp_path: Path) -> None:
     header, cells = "age,plan,member,place[0],place[1],truth", "1,a,1,1,1"
     path = write(tmp_path, "rows.csv", f"{header}\n{cells},yes\n{cells},\n")
 
-    rows = list(read_file(path, "csv", Wanted(SIGNATURE, "truth")))
+    rows = list(read_file(path, "csv", SIGNATURE, ["truth"]))
 
-    assert [row.label for row in rows] == ["yes", None]
+    assert [row.others for row in rows] == [("yes",), (None,)]
 
 
 CSV = "age,plan,member,place[0],place[1]\n"
@@ -116,21 +116,17 @@ CSV = "age,plan,member,place[0],place[1]\n"
     ("name", "text", "message"),
     [
         ("rows.csv", "age,plan\n1,a\n", "The file has no column 'member', 'place'"),
-        ("rows.csv", CSV + "old,a,1,1,1\n", "line 2, column 'age': 'old' is not a number"),
-        ("rows.csv", CSV + "inf,a,1,1,1\n", "line 2, column 'age': 'inf' is not finite"),
-        ("rows.csv", CSV + "1,a,yes,1,1\n", "line 2, column 'member': 'yes' is not true or false"),
-        ("rows.csv", CSV + "1,a,1,1\n", "line 2 has 4 cells; the header has 5"),
-        ("rows.ndjson", "[1]\n", "line 1 must be an object"),
-        ("rows.ndjson", '{"age": NaN}\n', "line 1 is not valid JSON"),
-        ("rows.ndjson", '{"age": 1}\n', "line 1: it has no column 'plan', 'member', 'place'"),
+        ("rows.csv", CSV + '1,a,1,1,"1\n', "line 2: unexpected end of data"),
+        ("rows.csv", CSV.replace("plan", "age"), "The file has no column 'plan'"),
+        ("rows.csv", "age," + CSV, "The file has more than one column 'age'"),
         ("rows.parquet", "no", "The file is not Parquet"),
         ("rows.xlsx", "", "The name of the file must end with"),
     ],
 )
-def test_errors_name_the_row_and_the_column(
+def test_a_file_that_is_not_of_its_format_is_refused(
     tmp_path: Path, name: str, text: str, message: str
 ) -> None:
-    with pytest.raises(ReferenceRefused) as error:
+    with pytest.raises(FileRefused) as error:
         inputs(write(tmp_path, name, text))
 
     assert message in str(error.value)
@@ -139,8 +135,8 @@ def test_errors_name_the_row_and_the_column(
 def test_a_missing_label_column_is_named(tmp_path: Path) -> None:
     path = write(tmp_path, "rows.csv", CSV)
 
-    with pytest.raises(ReferenceRefused, match="The file has no column 'truth'"):
-        inputs(path, label_column="truth")
+    with pytest.raises(FileRefused, match="The file has no column 'truth'"):
+        inputs(path, others=["truth"])
 
 
 def test_columns_of_other_types_are_refused(tmp_path: Path) -> None:
@@ -152,47 +148,65 @@ def test_columns_of_other_types_are_refused(tmp_path: Path) -> None:
     }
     parquet.write_table(pa.table(columns), tmp_path / "rows.parquet")
 
-    with pytest.raises(ReferenceRefused, match=r"Column 'age' has type timestamp\[ms\]"):
+    with pytest.raises(FileRefused, match=r"Column 'age' has type timestamp\[ms\]"):
         inputs(tmp_path / "rows.parquet")
 
 
-def test_text_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "rows.csv").write_bytes(CSV.encode() + b"1,\xff,1,1,1\n")
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("rows.csv", CSV + "old,a,1,1,1\n", "column 'age': 'old' is not a number"),
+        ("rows.csv", CSV + "inf,a,1,1,1\n", "column 'age': 'inf' is not finite"),
+        ("rows.csv", CSV + "1,a,yes,1,1\n", "column 'member': 'yes' is not true or false"),
+        ("rows.csv", CSV + "1,a,1,1\n", "it has 4 cells; the header has 5"),
+        ("rows.csv", CSV + "1,\udcff,1,1,1\n", "it is not valid UTF-8"),
+        ("rows.ndjson", "\n[1]\n", "it must be an object"),
+        ("rows.ndjson", '\n{"age": NaN}\n', "it is not valid JSON"),
+        ("rows.ndjson", '\n{"age": 1}\n', "it has no column 'plan', 'member', 'place'"),
+    ],
+)
+def test_a_row_that_cannot_be_read_does_not_affect_the_others(
+    tmp_path: Path, name: str, text: str, message: str
+) -> None:
+    good = json.dumps(ROW) if name.endswith(".ndjson") else "40.5,gold,1,1,2"
+    path = tmp_path / name
+    path.write_bytes(f"{text}{good}\n".encode(errors="surrogateescape"))
 
-    with pytest.raises(ReferenceRefused, match="not valid UTF-8"):
-        inputs(tmp_path / "rows.csv")
+    bad, after = read_file(path, format_of(name), SIGNATURE)
+
+    assert bad.number == 2
+    assert message in bad.error
+    assert (after.number, after.input_data, after.error) == (3, ROW, "")
 
 
-META = {**ROW, "metadata": {"region": "EU"}}
+def test_a_line_that_is_too_long_is_skipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(texts, "MAX_LINE_BYTES", 120)
+    path = write(tmp_path, "rows.ndjson", f'{{"a": "{"x" * 500}"}}\n{json.dumps(ROW)}\n')
+
+    bad, after = read_file(path, "ndjson", SIGNATURE)
+
+    assert bad.error == "it is longer than 120 bytes"
+    assert after.input_data == ROW
 
 
 @pytest.mark.parametrize("name", ["rows.csv", "rows.ndjson", "rows.parquet"])
-def test_metadata_are_read_where_they_are_wanted(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("has_it", [True, False])
+def test_an_optional_column_may_be_missing(tmp_path: Path, name: str, has_it: bool) -> None:
     path = tmp_path / name
+    regions = ["EU", None]
     if name == "rows.csv":
-        row = '1,a,1,"[1,2]",'
-        path.write_text(f'age,plan,member,place,metadata\n{row}"{{""region"": ""EU""}}"\n{row}\n')
+        header, row = CSV.strip(), "40.5,gold,1,1,2"
+        cells = [f"{row},{region or ''}" if has_it else row for region in regions]
+        path.write_text("\n".join([f"{header},region" if has_it else header, *cells]))
     elif name == "rows.ndjson":
-        path.write_text("\n".join(json.dumps(row) for row in (META, ROW, {"input_data": META})))
+        rows = [{**ROW, "region": region} if has_it else ROW for region in regions]
+        path.write_text("\n".join(map(json.dumps, rows)))
     else:
-        columns = {**{key: [value] * 2 for key, value in ROW.items()}}
-        columns["metadata"] = ['{"region": "EU"}', None]
-        parquet.write_table(pa.table(columns), path)
+        columns: dict[str, Any] = {key: [value] * 2 for key, value in ROW.items()}
+        parquet.write_table(pa.table(columns | ({"region": regions} if has_it else {})), path)
 
-    found = [
-        row.metadata for row in read_file(path, format_of(name), Wanted(SIGNATURE, metadata=True))
-    ]
-    others = [row.metadata for row in read_file(path, format_of(name), Wanted(SIGNATURE))]
+    found = read_file(path, format_of(name), SIGNATURE, ["region"], optional=["region"])
 
-    assert found[:2] == [{"region": "EU"}, None]
-    assert set(map(str, others)) == {"None"}
-
-
-@pytest.mark.parametrize("value", ["EU", "[1]", "3"])
-def test_metadata_that_are_no_object_are_refused(tmp_path: Path, value: str) -> None:
-    columns: dict[str, Any] = {**{key: [value] for key, value in ROW.items()}, "metadata": [value]}
-    parquet.write_table(pa.table(columns), tmp_path / "rows.parquet")
-    wanted = Wanted(SIGNATURE, metadata=True)
-
-    with pytest.raises(ReferenceRefused, match=r"row 1, "):
-        list(read_file(tmp_path / "rows.parquet", "parquet", wanted))
+    assert [row.others for row in found] == [("EU" if has_it else None,), (None,)]

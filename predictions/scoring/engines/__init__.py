@@ -1,0 +1,1 @@
+"""Engines have tasks done: `local` by processes of this machine, `dask` by a cluster."""

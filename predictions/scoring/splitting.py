@@ -1,0 +1,155 @@
+"""Where input files can be cut into parts: between row groups of Parquet, and between rows of CSV
+and NDJSON. Text is read once for that, which finds its digest as well. No Django here.
+"""
+
+import csv
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from predictions.input_files import parquet
+from predictions.input_files.errors import FileRefused
+from predictions.input_files.texts import MAX_LINE_BYTES, read_header
+from predictions.scoring.sources.opening import READ_BYTES, identified, open_source
+from predictions.scoring.tables import decoded
+from predictions.scoring.work import Source, Task
+
+# What a part has of a text file.
+PART_BYTES = 32 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A place between two rows of a text file: its position, and the lines before it."""
+
+    position: int
+    lines: int
+
+
+def split(
+    source: Source, number: int, part_rows: int, progress: Callable[[int], object]
+) -> tuple[Source, list[Task]]:
+    """The source with its identity, and its tasks, numbered from 0; raises ScoringFailed, or
+    FileRefused for a file that is not of its format.
+
+    `number` is the source's own. `progress` is called with numbers of bytes.
+    """
+    if source.format == "parquet":
+        return _split_parquet(source, number, part_rows, progress)
+    digest = hashlib.sha256()
+    cuts = [_start(source)]
+    with closing(open_source(source)) as file:
+        cutter = _Cutter(is_csv=source.format == "csv", start=cuts[0].position)
+        position = 0
+        while piece := file.read(READ_BYTES):
+            digest.update(piece)
+            position += len(piece)
+            for cut in cutter.feed(piece):
+                if cut.position - cuts[-1].position >= PART_BYTES:
+                    cuts.append(cut)
+            progress(len(piece))
+    if cuts[-1].position < position:
+        cuts.append(Cut(position, 0))
+    tasks = [
+        Task(number=0, source=number, start=a.position, stop=b.position, rows_before=a.lines)
+        for a, b in pairwise(cuts)
+    ]
+    return identified(source, digest), tasks
+
+
+def _start(source: Source) -> Cut:
+    """Where the first row begins: after the header."""
+    if source.format != "csv":
+        return Cut(0, 0)
+    with closing(open_source(source)) as file:
+        _, lines = read_header(decoded(iter(file.readline, b"")))
+        return Cut(file.tell(), lines)
+
+
+class _Cutter:
+    """Finds places between the rows of a text that comes in pieces."""
+
+    def __init__(self, *, is_csv: bool, start: int) -> None:
+        self._is_csv, self._start = is_csv, start
+        self._read = self._position = self._lines = 0
+        # Of CSV, what was read of a line that may go on, and of a row that does.
+        self._tail = self._row = b""
+
+    def feed(self, piece: bytes) -> Iterator[Cut]:
+        """At least the last place in this piece, if it has any; raises FileRefused."""
+        if self._is_csv and b'"' in self._row + self._tail + piece:
+            yield from self._feed_quoted(piece)
+            return
+        # Without a quotation mark, every line is a row.
+        end = piece.rfind(b"\n") + 1
+        self._read += len(piece)
+        if end:
+            self._position = self._read - len(piece) + end
+            self._lines += piece.count(b"\n")
+            self._tail = b""
+            yield Cut(self._position, self._lines)
+        if self._is_csv:
+            self._tail += piece[end:]
+            self._require_bounded(self._tail)
+
+    def _feed_quoted(self, piece: bytes) -> Iterator[Cut]:
+        """Of lines with quotation marks, csv tells whether the row goes on after their end."""
+        self._read += len(piece)
+        *lines, self._tail = (self._tail + piece).split(b"\n")
+        for line in lines:
+            self._position += len(line) + 1
+            self._lines += 1
+            # What the header has was parsed before.
+            if self._position > self._start:
+                self._row += line + b"\n"
+                if b'"' not in self._row or _is_complete(self._row):
+                    self._row = b""
+                    yield Cut(self._position, self._lines)
+            self._require_bounded(self._row)
+        self._require_bounded(self._tail)
+
+    def _require_bounded(self, text: bytes) -> None:
+        if len(text) > MAX_LINE_BYTES:
+            raise FileRefused(f"line {self._lines + 1}: it is longer than {MAX_LINE_BYTES} bytes")
+
+
+def _is_complete(text: bytes) -> bool:
+    """Whether a row ends with the text, rather than goes on in the next line."""
+    try:
+        return len(list(csv.reader([text.decode("utf-8", "surrogateescape")], strict=True))) == 1
+    except csv.Error:
+        return False
+
+
+def _split_parquet(
+    source: Source, number: int, part_rows: int, progress: Callable[[int], object]
+) -> tuple[Source, list[Task]]:
+    digest = hashlib.sha256()
+    with closing(open_source(source)) as file:
+        # An object has an entity tag.
+        while not source.identity and (piece := file.read(READ_BYTES)):
+            digest.update(piece)
+            progress(len(piece))
+        file.seek(0)
+        with parquet.open_file(file) as opened:
+            tasks = list(_row_groups(opened.metadata, number, part_rows))
+    return identified(source, digest), tasks
+
+
+def _row_groups(metadata: Any, source: int, part_rows: int) -> Iterator[Task]:
+    """Tasks of as many whole row groups as have at most `part_rows`, but at least one."""
+    start = before = rows = 0
+    for group in range(metadata.num_row_groups):
+        size = metadata.row_group(group).num_rows
+        if rows and rows + size > part_rows:
+            yield Task(
+                number=0, source=source, start=start, stop=group, rows_before=before, rows=rows
+            )
+            start, before, rows = group, before + rows, 0
+        rows += size
+    if rows:
+        stop = metadata.num_row_groups
+        yield Task(number=0, source=source, start=start, stop=stop, rows_before=before, rows=rows)
