@@ -29,7 +29,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 JUDGEMENT = PROJECT / ".ci" / "schemathesis.toml"
 START_SECONDS = 120
 STOP_SECONDS = 60
-# On two cores the run of a role takes about two minutes, and longer beside the tests.
+# On two cores the run of a role takes about two minutes, and longer beside the other roles.
 TIME_LIMIT_SECONDS = 900
 USERNAME, PASSWORD = "fuzz", "only-for-generated-requests"
 OPTIONS = [
@@ -129,7 +129,7 @@ def create_environment(folder: Path) -> dict[str, str]:
         "LOG_LEVEL": "ERROR",
         # Thousands of generated logins must not lock out the one user that sends all requests.
         "LOGIN_FAILURE_LIMIT": "10000",
-        # Beside the tests, the examples take longer to register.
+        # Beside the other roles, the examples take longer to register.
         "PROOF_TIMEOUT_SECONDS": "300",
         # Small, so that generated requests reach it without costing time.
         "MAX_BATCH_ROWS": "100",

@@ -82,6 +82,8 @@ def _answer(environ: Environ, route: Route, caller: Caller) -> Body | None:
     try:
         body = route.handler(environ, content, caller, route.parameters)
     except Exception as error:
+        # Any error: as DRF does for its views, the handler turns it into a response, and logs it if
+        # it is unexpected.
         environ["wsgi.input"] = io.BytesIO(content)
         return problem_of(environ, error, caller)
     if body is None:

@@ -46,6 +46,7 @@ def caller_of(environ: Environ) -> Caller | None:
         verified = authentication.verify(environ)
         timeout_seconds = read_timeout(environ)
     except Exception:
+        # Any error: Django meets the same one, and answers it.
         return None
     if verified is None:
         return None

@@ -120,6 +120,7 @@ async def get_db() -> AsyncGenerator[AsyncSession, None]:
             yield session
             await session.commit()
         except Exception:
+            # As in the guide: whatever failed, nothing of the request stays, and it fails.
             await session.rollback()
             raise
         finally:

@@ -216,7 +216,7 @@ def test_client_that_does_not_read_its_answer_is_closed(world: World) -> None:
     assert world.shut == [(1, socket.SHUT_RDWR)]
 
 
-@pytest.mark.skipif(not tcp.IS_SUPPORTED, reason="Linux only")
+@pytest.mark.skipif(not tcp.IS_SUPPORTED, reason="needs Linux's /proc and TCP_INFO")
 @pytest.mark.parametrize(
     ("family", "host"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
 )

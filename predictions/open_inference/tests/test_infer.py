@@ -258,4 +258,4 @@ def test_several_outputs_are_recorded_and_answered_by_name(
     assert response.json() == {"predictions": expected}
     assert [row["output"] for row in batch.json()] == expected
     assert invoked.json() == {"predictions": [list(row.values()) for row in expected]}
-    assert [row.output for row in Prediction.objects.all()] == expected * 3
+    assert [row.output for row in Prediction.objects.order_by("pk")] == expected * 3
