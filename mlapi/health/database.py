@@ -14,6 +14,7 @@ from mlapi.configuration import refusals
 from mlapi.databases import startup
 from mlapi.databases.probes import probe_connection, write_refusal
 from predictions.partitions.catalog import find_layout
+from predictions.partitions.errors import PartitionsUnavailable
 from predictions.partitions.metrics import IDS_LEFT, PARTITIONS_AHEAD
 from predictions.serving import recorder
 from registry.database import clock
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 # What changes with a deployment or a move of an alias is read less often.
 REREAD_SECONDS = 5
 MAX_VERSIONS = 1000
+# Somebody else has made partitions of another kind.
+UNMANAGED = "unmanaged"
 
 
 class DatabaseProbe:
@@ -42,7 +45,7 @@ class DatabaseProbe:
     def state(self) -> Mapping[str, str]:
         """`database`: ok, unavailable, unchecked, read-only or full; `migrations`: applied,
         pending, inconsistent or unknown; `partitions`: ok (also for a plain table), few ahead,
-        nearly full or unknown.
+        nearly full, unmanaged or unknown.
         """
         try:
             with probe_connection() as connection:
@@ -76,7 +79,16 @@ class DatabaseProbe:
             self._reread_partitions(connection)
 
     def _reread_partitions(self, connection: BaseDatabaseWrapper) -> None:
-        layout = find_layout(connection)
+        try:
+            layout = find_layout(connection)
+        except PartitionsUnavailable as error:
+            # The service itself may do well with them.
+            if self._partitions != UNMANAGED:
+                logger.warning("Partitions are not created ahead: %s", error)
+            self._partitions = UNMANAGED
+            IDS_LEFT.set(-1)
+            PARTITIONS_AHEAD.set(-1)
+            return
         IDS_LEFT.set(-1 if layout is None else layout.ids_left)
         PARTITIONS_AHEAD.set(-1 if layout is None else layout.ahead)
         state = "ok" if layout is None else layout.state

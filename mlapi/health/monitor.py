@@ -13,7 +13,7 @@ from typing import NamedTuple
 import orjson
 from django.db import connections
 
-from mlapi.health.database import DatabaseProbe
+from mlapi.health.database import UNMANAGED, DatabaseProbe
 from mlapi.health.storage import CACHED, artifact_state, disk_state
 from mlapi.metrics import observe_pool
 from registry.loading.warming import unloaded_live_versions
@@ -23,8 +23,9 @@ PUBLISH_SECONDS = 1
 STALE_SECONDS = 8
 UNKNOWN = "unknown"
 STALE = "stale"
-# `few ahead` is a warning: the worker creates partitions, and rows still fit.
-GOOD_STATES = frozenset({"ok", "applied", CACHED, "few ahead"})
+# `few ahead` is a warning: the worker creates partitions, and rows still fit. So is `unmanaged`:
+# somebody has made partitions of another kind.
+GOOD_STATES = frozenset({"ok", "applied", CACHED, "few ahead", UNMANAGED})
 LOADING = "loading"
 # Those of a worker that has just started: nothing is wrong.
 STARTING_STATES = frozenset({UNKNOWN, LOADING})

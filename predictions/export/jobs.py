@@ -10,7 +10,11 @@ from rest_framework import serializers
 from predictions.export import runner
 from predictions.export.columns import INPUTS
 from predictions.export.destinations import open_destination
-from predictions.export.destinations.base import Destination, DestinationUnavailable
+from predictions.export.destinations.base import (
+    Destination,
+    DestinationUnavailable,
+    DestinationUnusable,
+)
 from predictions.export.formats import FORMATS, FormatUnavailable
 from predictions.export.manifest import Plan
 from predictions.export.selection import Selection
@@ -160,6 +164,12 @@ EXPORT = JobKind(
     run=run,
     right=Right.READ_LOG,
     retried=(DestinationUnavailable, runner.ExportTaken),
-    explained=(FormatUnavailable, LogRestored, ModelNotFound, runner.OtherExport),
+    explained=(
+        DestinationUnusable,
+        FormatUnavailable,
+        LogRestored,
+        ModelNotFound,
+        runner.OtherExport,
+    ),
     redact=redact,
 )

@@ -9,7 +9,11 @@ import orjson
 from django.utils import timezone
 
 from predictions.export.columns import Inputs, export_columns
-from predictions.export.destinations.base import AlreadyPublished, Destination
+from predictions.export.destinations.base import (
+    AlreadyPublished,
+    Destination,
+    DestinationUnavailable,
+)
 from predictions.export.destinations.documents import MANIFEST, PLAN, as_bytes, receipt_name
 from predictions.export.formats import FORMATS
 from predictions.export.manifest import Plan, Receipt, manifest_of, part_name
@@ -137,6 +141,9 @@ def _write_part(
                 writer.write(chunk)
                 n_rows, last = n_rows + len(chunk), chunk.last
                 progress(len(chunk))
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise DestinationUnavailable(f"Cannot write {path}: {error}") from error
     except BaseException:
         path.unlink(missing_ok=True)
         raise

@@ -1,5 +1,8 @@
 """The end of a job: its status and result, its event, and what is not kept of it."""
 
+import logging
+from collections.abc import Callable
+
 from django.db import transaction
 
 from predictions.jobs import kinds
@@ -9,6 +12,8 @@ from predictions.models import Job
 from predictions.models.jobs import JobQuerySet
 from registry.database import clock
 from registry.exact_json.values import JSONObject
+
+logger = logging.getLogger(__name__)
 
 
 def finish(
@@ -31,9 +36,12 @@ def finish(
         "is_cancel_requested": False,
         "finished_at": clock.now(),
     }
+    if status == Job.Status.SUCCEEDED and job.rows_expected is not None:
+        # It may have been an estimate.
+        changes["rows_expected"] = job.rows_done
     kind = kinds.get(job.kind)
     if kind is not None and kind.redact is not None:
-        changes["parameters"] = kind.redact(job.parameters)
+        changes["parameters"] = _redacted(kind.redact, job)
     with transaction.atomic():
         if not within.filter(pk=job.pk).update(**changes):
             return False
@@ -42,3 +50,12 @@ def finish(
         setattr(job, name, value)
     JOBS_FINISHED.labels(job.kind, status.value).inc()
     return True
+
+
+def _redacted(redact: Callable[[JSONObject], JSONObject], job: Job) -> JSONObject:
+    """The parameters without names; empty if that fails, so that the job ends all the same."""
+    try:
+        return redact(job.parameters)
+    except Exception:
+        logger.exception("The parameters of %s cannot be redacted, and are not kept", job)
+        return {}

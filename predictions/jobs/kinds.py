@@ -35,7 +35,8 @@ class JobKind:
 
     An exception of `retried` may pass: the job is tried again, up to `max_attempts` times without
     progress. Database errors always are. The message of one of `explained` is shown to the caller,
-    and ends the job at once. Any other exception ends it as well, and is only in the log.
+    and ends the job at once, also if its class is derived from one of `retried`. Any other
+    exception ends it as well, and is only in the log.
 
     `redact` replaces what identifies people in the parameters of a job that has finished.
     """

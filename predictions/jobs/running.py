@@ -92,6 +92,7 @@ class RunningJob:
 
     def expect(self, rows: int) -> None:
         """Say how many rows there are; raises JobTaken or JobCancelled."""
+        rows = max(rows, self.rows_done)
         if rows != self.job.rows_expected:
             self._update(rows_expected=rows)
 
@@ -106,6 +107,9 @@ class RunningJob:
         committed then.
         """
         changes: dict[str, object] = {"cursor": cursor, "rows_done": rows_done}
+        if self.job.rows_expected is not None and rows_done > self.job.rows_expected:
+            # An estimate, or rows that were added since.
+            changes["rows_expected"] = rows_done
         if rows_done > self.job.rows_done:
             # It makes progress: only attempts in a row that do not are counted.
             changes["attempts"] = 1

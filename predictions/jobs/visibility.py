@@ -11,7 +11,7 @@ from predictions.models import Job
 from predictions.models.jobs import JobQuerySet
 from registry.access import rights
 from registry.access.accessor import Accessor
-from registry.models import Right
+from registry.models import ApiKey, Right
 
 PERMISSION_TO_CHANGE = "predictions.change_job"
 
@@ -19,14 +19,15 @@ PERMISSION_TO_CHANGE = "predictions.change_job"
 def readable_by(accessor: Accessor, rows: QuerySet[Job]) -> JobQuerySet:
     """The accessor's own jobs, and those of kinds whose right they have on the job's model.
 
-    An API key sees the jobs of its models alone, and none of kinds that take a permission.
+    An API key sees the jobs of its models alone: those that it has created, and those of kinds
+    whose right is in its scopes.
     """
     if accessor.user is None:
         return cast(JobQuerySet, rows)
     condition = Q(created_by=accessor.user)
     if accessor.key is not None:
-        forbidden = [kind.name for kind in kinds.registered() if kind.right is None]
-        condition &= ~Q(kind__in=forbidden)
+        scoped = [kind.name for kind in kinds.registered() if _is_in_scope(accessor.key, kind)]
+        condition &= Q(api_key=accessor.key) | Q(kind__in=scoped)
     for kind in kinds.registered():
         if _holds_everywhere(accessor, kind):
             condition |= Q(kind=kind.name)
@@ -39,10 +40,26 @@ def readable_by(accessor: Accessor, rows: QuerySet[Job]) -> JobQuerySet:
 
 def may_read_parameters(accessor: Accessor, job: Job) -> bool:
     """Whether they may see what exactly was asked for: it can name other models than the job's."""
-    if accessor.user is None or job.created_by_id == accessor.user.pk:
+    if accessor.user is None or _is_own(accessor, job):
         return True
     kind = kinds.get(job.kind)
     return kind is not None and _holds_everywhere(accessor, kind)
+
+
+def _is_own(accessor: Accessor, job: Job) -> bool:
+    """Whether they have created it. What its user has created otherwise is a key's own only if its
+    scopes have the right of the kind.
+    """
+    if accessor.user is None or job.created_by_id != accessor.user.pk:
+        return False
+    if accessor.key is None or job.api_key_id == accessor.key.pk:
+        return True
+    kind = kinds.get(job.kind)
+    return kind is not None and _is_in_scope(accessor.key, kind)
+
+
+def _is_in_scope(key: ApiKey, kind: JobKind) -> bool:
+    return kind.right is not None and kind.right in key.rights
 
 
 def _holds_everywhere(accessor: Accessor, kind: JobKind) -> bool:
@@ -54,8 +71,7 @@ def _holds_everywhere(accessor: Accessor, kind: JobKind) -> bool:
 
 def require_changeable(accessor: Accessor, job: Job) -> None:
     """Raise PermissionDenied unless it is the accessor's own job, or they manage its model."""
-    user = accessor.user
-    if user is None or job.created_by_id == user.pk:
+    if accessor.user is None or _is_own(accessor, job):
         return
     permission = PERMISSION_TO_CHANGE
     if not rights.has(accessor, Right.MANAGE_VERSIONS, job.model_name, permission=permission):

@@ -9,6 +9,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from predictions.models import Prediction
+from predictions.partitions.errors import PartitionsUnavailable
 
 TABLE = Prediction._meta.db_table
 # Two partitions without rows are kept ahead of the one that is being filled.
@@ -104,23 +105,40 @@ class Layout:
 
 
 def find_layout(connection: BaseDatabaseWrapper) -> Layout | None:
-    """The partitions of the log; None if it is a plain table, as on SQLite."""
+    """The partitions of the log; None if it is a plain table, as on SQLite.
+
+    Raises PartitionsUnavailable if somebody else has made one of another kind, such as DEFAULT.
+    """
+    if (last_id := _last_id_if_partitioned(connection)) is None:
+        return None
+    with connection.cursor() as cursor:
+        cursor.execute(PARTITIONS, {"table": TABLE})
+        partitions = [_partition(*row) for row in cursor.fetchall()]
+    partitions.sort(key=lambda partition: partition.end_id)
+    return Layout(partitions, last_id)
+
+
+def is_partitioned(connection: BaseDatabaseWrapper) -> bool:
+    """Whether the log has partitions, of whatever kind."""
+    return _last_id_if_partitioned(connection) is not None
+
+
+def _last_id_if_partitioned(connection: BaseDatabaseWrapper) -> int | None:
+    """The highest id given out; None if the log is a plain table."""
     if connection.vendor != "postgresql":
         return None
     with connection.cursor() as cursor:
         cursor.execute(STATE, {"table": TABLE})
         state = cursor.fetchone()
-        if state is None or not state[0]:
-            return None
-        cursor.execute(PARTITIONS, {"table": TABLE})
-        partitions = [_partition(*row) for row in cursor.fetchall()]
-    partitions.sort(key=lambda partition: partition.end_id)
-    return Layout(partitions, state[1])
+    return int(state[1]) if state and state[0] else None
 
 
 def _partition(name: str, bound: str, size_bytes: int, estimated_rows: int) -> Partition:
     match = BOUND.fullmatch(bound)
     if match is None:
-        raise ValueError(f"The partition {name} is not one of a range of ids: {bound}")
+        raise PartitionsUnavailable(
+            f"The partition {name} is not one of a range of ids, but {bound}: move its rows, if it"
+            " has any, and detach it"
+        )
     first_id = None if match[1] == "MINVALUE" else int(match[1])
     return Partition(name, first_id, int(match[2]), size_bytes, estimated_rows)

@@ -44,8 +44,9 @@ def convert(rows_per_partition: int | None = None, report: Report = lambda step:
             finally:
                 # Without the switch, rows beyond the bound would be refused.
                 _drop_bound()
-        has_finished = finish(report)
+        # First: the worker creates what is missing, too, but in another size.
         create_ahead(rows_per_partition)
+        has_finished = finish(report)
     return is_plain or has_finished
 
 
@@ -81,14 +82,19 @@ def _adopt(key: ForeignKey) -> None:
 
 
 def revert(report: Report = lambda step: None) -> None:
-    """Turn the log into a plain table again, if no partition but the first one has rows.
+    """Turn the log into a plain table again, if no partition but the first one has rows; or finish
+    what an earlier call has begun.
 
     Raises PartitionsUnavailable, ConversionRefused or TableBusy.
     """
     with exclusively():
         layout = find_layout(connection)
         if layout is None:
+            if finish(report):
+                return
             raise ConversionRefused("The log is a plain table.")
+        # Those of an earlier conversion that was interrupted would have the names of these.
+        discard_leftovers()
         first, *others = layout.partitions
         if any(partition.times() != (None, None) for partition in others):
             raise ConversionRefused(
@@ -128,7 +134,16 @@ def _prove_bound(rows: int, report: Report) -> int:
     At least half a partition of ids is left, so that it is not reached meanwhile.
     """
     _drop_bound()
-    end_id = -(-(_last_id() + rows // 2 + 1) // rows) * rows
+    last_id = _last_id()
+    highest = execute(f"SELECT max(id) FROM {TABLE}")[0][0] or 0  # noqa: S608
+    # Read after it: a row of the present is no reason.
+    if highest > max(last_id, _last_id()):
+        raise ConversionRefused(
+            f"The highest id is {highest}, but the sequence of the ids is at {last_id}, so that it"
+            " would give out ids that are in use. Set it first: SELECT"
+            f" setval(pg_get_serial_sequence('{TABLE}', 'id'), {highest})"
+        )
+    end_id = -(-(last_id + rows // 2 + 1) // rows) * rows
     add = f"ALTER TABLE {TABLE} ADD CONSTRAINT {BOUND} CHECK (id < {end_id}) NOT VALID"
     attempt(lambda: execute(add), tables=[TABLE])
     report(f"all ids are checked to be below {end_id}")

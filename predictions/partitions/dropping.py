@@ -79,6 +79,14 @@ def delete_outcomes_and_results(partition: Partition, max_rows: int) -> int:
     return 0
 
 
+def keep_unchanged(partition: Partition) -> None:
+    """In a transaction: let nobody write to the partition until it ends, and wait for those who do.
+
+    Somebody may have taken ids of a partition that is full by now, and commit their rows later.
+    """
+    execute(f"LOCK TABLE ONLY {partition.name} IN SHARE MODE")
+
+
 def drop(partition: Partition) -> None:
     """In a transaction of `attempt`: take the partition out of the log, to be discarded.
 

@@ -2,7 +2,9 @@
 
 
 class PartitionsUnavailable(Exception):
-    """The database cannot have partitions, or another process is changing them."""
+    """The database cannot have partitions, another process is changing them, or somebody else has
+    made one of another kind.
+    """
 
 
 class ConversionRefused(Exception):

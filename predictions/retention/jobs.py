@@ -2,13 +2,16 @@
 
 from contextlib import suppress
 
+from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 
 from predictions.jobs.kinds import JobKind
 from predictions.jobs.running import JobStopped, RunningJob
 from predictions.models import Erasure
-from predictions.retention import erasing, pruning
+from predictions.partitions.archiving import archive_to
+from predictions.partitions.errors import ArchiveFailed
+from predictions.retention import erasing, partitions, pruning
 from predictions.retention.errors import ErasureTooLarge, HeldByLaw, NamesSubject
 from predictions.retention.pseudonyms import pseudonym_of
 from predictions.retention.serializers import ErasureRequest
@@ -79,15 +82,28 @@ def require_retention(accessor: Accessor, parameters: JSONObject) -> str:
 
 
 def run_retention(running: RunningJob) -> JSONObject:
-    """Delete what is past the retention of its model. What is deleted is not found again."""
-    model = running.parameters.get("model")
-    for due in pruning.past_retention():
-        if model not in (None, due.model):
-            continue
+    """Delete what is past the retention of its model, as `manage.py work` does every hour. What is
+    deleted is not found again.
+    """
+    model, rows_before = running.parameters.get("model"), running.rows_done
+
+    def may_continue() -> bool:
+        return not running.is_stopping()
+
+    parts = [due for due in pruning.past_retention() if model in (None, due.model)]
+    partitions.drop_due(
+        parts,
+        archive=archive_to(settings.RETENTION_ARCHIVE),
+        may_continue=may_continue,
+        committing=lambda n_rows: running.checkpoint(running.cursor, rows_before + n_rows),
+        accessor=running.accessor,
+    )
+    running.require_running()
+    for due in parts:
         pruning.prune(
-            due,
+            pruning.after_grace(due),
             lambda n_rows: _count(running, n_rows),
-            may_continue=lambda: not running.is_stopping(),
+            may_continue=may_continue,
             accessor=running.accessor,
         )
         running.require_running()
@@ -117,5 +133,7 @@ RETENTION_NOW = JobKind(
     require_rights=require_retention,
     run=run_retention,
     permission="predictions.delete_prediction",
+    # The archive may be down; until it is not, nothing is deleted.
+    retried=(ArchiveFailed,),
     explained=(ModelNotFound,),
 )

@@ -3,9 +3,10 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 from django.conf import settings
-from django.db import OperationalError, transaction
+from django.db import IntegrityError, OperationalError, transaction
 from django.db.models import Q
 
 from predictions.models import Prediction, StaleHour
@@ -37,6 +38,7 @@ def drop_due(
     *,
     archive: Archive | None = None,
     may_continue: Callable[[], bool] = lambda: True,
+    committing: Callable[[int], object] = lambda rows: None,
     accessor: Accessor = SYSTEM,
 ) -> int:
     """Drop the partitions whose newest row of each version is due; how many predictions they had.
@@ -44,9 +46,10 @@ def drop_due(
     What refers to their rows goes first: outcomes, results of replays, and shadows in other
     partitions. A partition with a row under a legal hold, with a version that is not due, or that
     is in use, stays as it is, and its rows can still be deleted one by one. Does nothing for a
-    plain table.
+    plain table. Calls `committing` with the number of predictions so far in each transaction that
+    drops a partition; such a transaction may be repeated.
     """
-    candidates = dropping.closed_partitions() if parts else []
+    candidates = _candidates() if parts else []
     cuts, dropped = _cuts(parts), 0
     for partition in candidates:
         if not may_continue():
@@ -56,15 +59,32 @@ def drop_due(
             continue
         try:
             with exclusively():
-                dropped += _drop(partition, cuts, archive, may_continue, accessor)
+                dropped += _drop(
+                    *(partition, cuts, archive, may_continue),
+                    committing=partial(_commit_total, committing, dropped),
+                    accessor=accessor,
+                )
         except (Kept, PartitionsUnavailable, TableBusy) as error:
             logger.info("The partition %s is kept for now: %s", partition.name, error)
-        except OperationalError as error:
+        except (IntegrityError, OperationalError) as error:
+            # Too slow, or somebody has just reported an outcome of one of its rows, for instance.
             logger.warning("The partition %s cannot be dropped: %s", partition.name, error)
         else:
             if newest:
                 _delete_keys(max(newest.values()))
     return dropped
+
+
+def _candidates() -> Sequence[Partition]:
+    try:
+        return dropping.closed_partitions()
+    except PartitionsUnavailable as error:
+        logger.warning("No partition is dropped: %s", error)
+        return []
+
+
+def _commit_total(committing: Callable[[int], object], earlier: int, count: int) -> None:
+    committing(earlier + count)
 
 
 def _cuts(parts: Sequence[Due]) -> Mapping[int, datetime]:
@@ -90,6 +110,7 @@ def _drop(
     cuts: Mapping[int, datetime],
     archive: Archive | None,
     may_continue: Callable[[], bool],
+    committing: Callable[[int], object],
     accessor: Accessor,
 ) -> int:
     with transaction.atomic():
@@ -103,12 +124,14 @@ def _drop(
     counts, hours = dropping.rows_by_version(partition), list(dropping.hours_of(partition))
 
     def change() -> None:
+        dropping.keep_unchanged(partition)
         _require_free(partition)
         if not _is_due(dropping.newest_by_version(partition), cuts):
             raise Kept("it has got a row that is not due")
         StaleHour.objects.mark(hours)
         if counts:
             _record(partition, counts, cuts, accessor)
+            committing(sum(counts.values()))
         dropping.drop(partition)
 
     attempt(change, tables=[partition.name])

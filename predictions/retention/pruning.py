@@ -7,15 +7,15 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Q
-from django.utils import timezone
 
 from predictions.models import IdempotencyKey, Prediction
 from predictions.models.predictions import PredictionQuerySet
-from predictions.partitions.catalog import find_layout
+from predictions.partitions.catalog import is_partitioned
 from predictions.retention.answers import delete_unanswered_keys
 from predictions.retention.holds import holds_in_force, without_held
 from registry.access import audit
 from registry.access.accessor import SYSTEM, Accessor
+from registry.database import clock
 from registry.models import AuditEvent, ModelVersion, RegisteredModel
 
 # Small chunks: a new prediction never waits for longer than one of them takes.
@@ -53,7 +53,7 @@ class Due:
 
 def past_retention() -> list[Due]:
     """What is due by the retention of each model that has one."""
-    now = timezone.now()
+    now = clock.now()
     return [
         Due(now - timedelta(days=days), model=name)
         for name, days in RegisteredModel.objects.filter(retention_days__isnull=False)
@@ -68,7 +68,7 @@ def after_grace(due: Due) -> Due:
 
     That is everything if the log is a plain table.
     """
-    if not settings.RETENTION_GRACE_DAYS or find_layout(connection) is None:
+    if not settings.RETENTION_GRACE_DAYS or not is_partitioned(connection):
         return due
     return replace(due, before=due.before - timedelta(days=settings.RETENTION_GRACE_DAYS))
 
@@ -106,7 +106,7 @@ def prune(
 
 def delete_expired_keys() -> None:
     """Expired keys are useless, however old their predictions are."""
-    IdempotencyKey.objects.filter(expires_at__lte=timezone.now()).delete()
+    IdempotencyKey.objects.filter(expires_at__lte=clock.now()).delete()
 
 
 def _delete_oldest(rows: PredictionQuerySet, progress: Callable[[int], object]) -> int:

@@ -17,6 +17,7 @@ from predictions.export.destinations.base import (
     AlreadyPublished,
     Destination,
     DestinationUnavailable,
+    DestinationUnusable,
 )
 from predictions.export.destinations.documents import as_bytes, file_digest, receipt_name
 from predictions.export.formats import FORMATS
@@ -59,6 +60,8 @@ def do(order: JSONObject) -> JSONObject:
             receipt = _Part(instructions, source, task, destination).make()
     except FileRefused as error:
         raise ScoringFailed(f"{source.name}: {error}") from error
+    except DestinationUnusable as error:
+        raise ScoringFailed(str(error)) from error
     except (DestinationUnavailable, OSError) as error:
         raise ScoringInterrupted(str(error)) from error
     return receipt.as_json()

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from django.conf import settings
-from django.utils import timezone
 
 from predictions.models import MAX_KEY_LENGTH, IdempotencyKey, Prediction, PredictionNotFound
-from registry.database import statements
+from registry.database import clock, statements
 
 HEADER = "Idempotency-Key"
 TABLE = IdempotencyKey._meta.db_table
@@ -70,7 +69,7 @@ def find_answer(claim: Claim) -> list[Prediction] | None:
     predictions have been deleted.
     """
     row = IdempotencyKey.objects.filter(
-        user_id=claim.user_id, key=claim.key, expires_at__gt=timezone.now()
+        user_id=claim.user_id, key=claim.key, expires_at__gt=clock.now()
     ).first()
     if row is None:
         return None
@@ -87,7 +86,7 @@ def claim_keys(claims: Sequence[Claim]) -> dict[Claim, int]:
 
     Waits for a transaction that is writing the same key. An expired key is free again.
     """
-    now = timezone.now()
+    now = clock.now()
     expires_at = now + timedelta(hours=settings.IDEMPOTENCY_KEY_HOURS)
     key_ids = {}
     # Sorted, so that two batches with the same keys cannot deadlock.

@@ -1,10 +1,10 @@
 """Closing a request to move an alias, in the transaction of what was decided."""
 
 from django.db import transaction
-from django.utils import timezone
 
 from registry.access import audit
 from registry.access.accessor import Accessor
+from registry.database import clock
 from registry.models import AliasRequest, AuditEvent
 
 
@@ -19,7 +19,7 @@ def close(
     accessor: Accessor,
 ) -> None:
     """Compare and swap: of two decisions at the same time, the second raises RequestClosed."""
-    now = timezone.now()
+    now = clock.now()
     with transaction.atomic():
         pending = AliasRequest.objects.filter(pk=request.pk, status=AliasRequest.Status.PENDING)
         if not pending.update(

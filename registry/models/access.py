@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import F, Prefetch, Q
 from django.utils import timezone
 
+from registry.database import clock
 from registry.models.registered_models import MAX_RATE_LIMIT, RegisteredModel
 
 PREFIX_LENGTH = 12
@@ -122,7 +123,7 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     def valid(self) -> Self:
         """Neither revoked nor expired."""
         return self.filter(
-            Q(expires_at=None) | Q(expires_at__gt=timezone.now()), revoked_at__isnull=True
+            Q(expires_at=None) | Q(expires_at__gt=clock.now()), revoked_at__isnull=True
         )
 
 

@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
+from registry.database import clock
 from registry.exact_json.fields import ExactJSONField
 from registry.models.access import ApiKey
 from registry.models.aliases import MAX_ALIAS_LENGTH
@@ -33,10 +34,10 @@ class AliasRequestQuerySet(models.QuerySet["AliasRequest"]):
 
     def with_status(self, status: str) -> Self:
         if status == AliasRequest.EXPIRED:
-            return self.filter(status=AliasRequest.Status.PENDING, expires_at__lte=timezone.now())
+            return self.filter(status=AliasRequest.Status.PENDING, expires_at__lte=clock.now())
         rows = self.filter(status=status)
         if status == AliasRequest.Status.PENDING:
-            return rows.filter(expires_at__gt=timezone.now())
+            return rows.filter(expires_at__gt=clock.now())
         return rows
 
     def find(self, request_id: int) -> "AliasRequest":
@@ -48,7 +49,7 @@ class AliasRequestQuerySet(models.QuerySet["AliasRequest"]):
 
 
 def default_expiry() -> datetime:
-    return timezone.now() + timedelta(hours=settings.APPROVAL_HOURS)
+    return clock.now() + timedelta(hours=settings.APPROVAL_HOURS)
 
 
 class AliasRequest(models.Model):
@@ -137,5 +138,5 @@ class AliasRequest(models.Model):
     @property
     def state(self) -> str:
         """The status, or "expired"."""
-        is_expired = self.status == self.Status.PENDING and self.expires_at <= timezone.now()
+        is_expired = self.status == self.Status.PENDING and self.expires_at <= clock.now()
         return self.EXPIRED if is_expired else str(self.status)

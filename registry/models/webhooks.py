@@ -100,14 +100,14 @@ class Webhook(models.Model):
     def rotate(self) -> str:
         """Replace the salt, and with it the secret; the last one signs as well for a day."""
         self.previous_salt, self.salt = self.salt, new_salt()
-        self.rotated_at = timezone.now()
+        self.rotated_at = clock.now()
         self.save(update_fields=["previous_salt", "salt", "rotated_at"])
         return self.salt
 
     @property
     def valid_salts(self) -> list[str]:
         """The salts of the secrets that sign now, the newest first."""
-        if self.rotated_at is None or timezone.now() >= self.rotated_at + ROTATION_OVERLAP:
+        if self.rotated_at is None or clock.now() >= self.rotated_at + ROTATION_OVERLAP:
             return [self.salt]
         return [self.salt, self.previous_salt]
 

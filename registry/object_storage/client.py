@@ -13,7 +13,7 @@ from typing import Any
 
 import obstore as obstore
 from obstore.exceptions import AlreadyExistsError as AlreadyExistsError
-from obstore.exceptions import BaseError
+from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.exceptions import NotSupportedError as NotSupportedError
 from obstore.store import from_url
 
@@ -72,6 +72,13 @@ def storage_errors(url: str) -> Iterator[None]:
         raise
     except (BaseError, OSError, ValueError) as error:
         raise ObjectStorageError(f"Cannot use {url}: {reason(error)}") from error
+
+
+def is_lasting(error: BaseException | None) -> bool:
+    """Whether an error of obstore tells of something that does not pass by itself: credentials that
+    are refused, or a URL that it does not accept.
+    """
+    return isinstance(error, (PermissionDeniedError, UnauthenticatedError, ValueError))
 
 
 def reason(error: Exception) -> str:

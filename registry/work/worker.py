@@ -24,7 +24,7 @@ from registry.work.kinds import Kind
 # An idle worker looks for new work this often; the jitter keeps several from doing so in step.
 POLL_SECONDS = 1.0
 MAX_DATABASE_PAUSE_SECONDS = 30.0
-MEASURE_SECONDS = 15.0
+COMPARE_SECONDS = MEASURE_SECONDS = 15.0
 # How long items in hand may take to finish after a stop.
 STOP_SECONDS = 25.0
 SUMMARY_SECONDS = 60.0
@@ -52,7 +52,7 @@ class Worker:
         self._wake = threading.Event()
         # Not an event: a signal handler could interrupt the thread that holds its lock.
         self.is_stopping = False
-        self._measure_at = 0.0
+        self._compare_at = self._measure_at = 0.0
         self.totals = Totals()
 
     def stop(self) -> None:
@@ -97,6 +97,7 @@ class Worker:
     def _start_due(self) -> bool:
         """Take at most one item of each kind and start it; whether there was any."""
         close_old_connections()
+        self._compare_clocks()
         has_taken = False
         # In another order each time, so that no kind is always first when threads are scarce.
         for kind in random.sample(self._kinds, len(self._kinds)):
@@ -106,11 +107,21 @@ class Worker:
             )
             if self.is_stopping or not is_free:
                 continue
-            item = kind.take_due()
-            if item is not None:
+            if (item := self._take_due(kind)) is not None:
                 has_taken = True
                 self._start(kind, item)
         return has_taken
+
+    def _take_due(self, kind: Kind[Any]) -> object:
+        """The next item, or None; raises database errors alone."""
+        try:
+            return kind.take_due()
+        except (DatabaseError, InterfaceError):
+            raise
+        except Exception:
+            # An item of one kind that nobody can take must not stop all the others.
+            logger.exception("No item of %s could be taken", kind.name)
+            return None
 
     def _start(self, kind: Kind[Any], item: object) -> None:
         with self._lock:
@@ -154,11 +165,16 @@ class Worker:
             )
         connections.close_all()
 
+    def _compare_clocks(self) -> None:
+        """Before the first item, too: what is due, and leases, are by the database's clock."""
+        if time.monotonic() >= self._compare_at:
+            clock.compare(connection)
+            self._compare_at = time.monotonic() + COMPARE_SECONDS
+
     def _measure(self) -> None:
         if time.monotonic() < self._measure_at:
             return
         self._measure_at = time.monotonic() + MEASURE_SECONDS
-        clock.compare(connection)
         for kind in self._kinds:
             if kind.measure is not None:
                 backlog = kind.measure()

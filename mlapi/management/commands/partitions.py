@@ -45,9 +45,9 @@ class Command(BaseCommand):
                 conversion.revert(self._report)
             elif not convert:
                 self._grow(rows_per_partition)
+            self._show()
         except (ConversionRefused, PartitionsUnavailable, TableBusy) as error:
             raise CommandError(str(error)) from error
-        self._show()
 
     def _report(self, step: str) -> None:
         self.stdout.write(f"{step[0].upper()}{step[1:]}.")

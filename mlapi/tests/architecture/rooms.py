@@ -269,6 +269,7 @@ ROOMS: dict[str, set[str]] = {
         "predictions.authentication",
         "predictions.open_inference.schema",
         "predictions.partitions.catalog",
+        "predictions.partitions.errors",
         "predictions.partitions.metrics",
         "predictions.serving.recorder",
         "registry",

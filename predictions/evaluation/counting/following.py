@@ -1,15 +1,14 @@
 """Counts the rows that were committed since, in the order of commits."""
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TypeAlias
 
 from predictions.evaluation.counting import hours, ledger
 from predictions.evaluation.counting.hours import HOUR, hour_of
 from predictions.evaluation.counting.ledger import Position
-from predictions.evaluation.counting.log import Chunk, LogColumns, count_rows, read_chunk
+from predictions.evaluation.counting.log import ALL_ROWS, Chunk, LogColumns, count_rows, read_chunk
 from predictions.evaluation.counting.plans import Plan, plan_of
 from predictions.evaluation.drift.counts import Counts
 from predictions.following import is_after, is_up_to, require_continued_numbers
@@ -31,19 +30,15 @@ MAX_HOURS = 200
 
 NEVER = datetime.max.replace(tzinfo=UTC)
 HourOfVersion: TypeAlias = tuple[int, datetime]
+Committing: TypeAlias = Callable[[int], object]
+"""Called in a transaction that counts rows, with their number."""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """How many rows were counted, and whether that was all there is for now."""
+def follow(committing: Committing = lambda rows: None) -> bool:
+    """Count the next rows and move the position behind them, in one transaction; whether that was
+    all there is for now.
 
-    rows: int
-    is_at_end: bool
-
-
-def follow() -> Step:
-    """Count the next rows and move the position behind them, in one transaction.
-
+    Calls `committing` with the number of rows in that transaction, which its exceptions roll back.
     Raises ledger.Outdated if somebody else has changed counts, LogRestored after a restore.
     """
     using = Prediction.objects.db
@@ -54,18 +49,18 @@ def follow() -> Step:
     end = _newest()
     if end is None or end <= start.key:
         _note_reached(start, reached_at)
-        return Step(0, is_at_end=True)
+        return True
     if start.is_initial:
-        return _begin(start, end, reached_at)
+        _begin(start, end, reached_at)
+        return True
     tracked = list(Reference.objects.values_list("model_id", flat=True).distinct())
     chunk = _read(start, end, tracked) if tracked else None
     columns = None if chunk is None else chunk.columns
     if chunk is not None and not chunk.is_last:
         end = (chunk.columns["transaction_id"][-1], chunk.columns["id"][-1])
         reached_at = None
-    _commit(start, end, reached_at, columns)
-    is_at_end = chunk is None or chunk.is_last
-    return Step(0 if columns is None else len(columns), is_at_end)
+    _commit(start, end, reached_at, columns, committing)
+    return chunk is None or chunk.is_last
 
 
 def _newest() -> tuple[int, int] | None:
@@ -79,12 +74,11 @@ def _note_reached(start: Position, reached_at: datetime | None) -> None:
             row.changes, row.reached_at = start.changes, reached_at
 
 
-def _begin(start: Position, end: tuple[int, int], reached_at: datetime | None) -> Step:
+def _begin(start: Position, end: tuple[int, int], reached_at: datetime | None) -> None:
     """Go to the end of the log at once: what is there is counted by the hour."""
     with ledger.changing(start) as row:
         hours.mark_versions(Reference.objects.values_list("model_id", flat=True).distinct())
         _move(row, end, reached_at)
-    return Step(0, is_at_end=True)
 
 
 def _move(row: CountedTo, end: tuple[int, int], reached_at: datetime | None) -> None:
@@ -106,6 +100,7 @@ def _commit(
     end: tuple[int, int],
     reached_at: datetime | None,
     columns: LogColumns | None,
+    committing: Committing,
 ) -> None:
     groups = {} if columns is None else _by_version_and_hour(columns)
     counted: dict[int, tuple[Plan, Sequence[HourCounts]]] = {}
@@ -128,9 +123,12 @@ def _commit(
         )
     with ledger.changing(start) as position:
         StaleHour.objects.mark(late)
-        for version_id, (plan, counts) in counted.items():
-            _add(version_id, plan, counts)
+        n_rows = sum(
+            _add(version_id, plan, counts) for version_id, (plan, counts) in counted.items()
+        )
         _move(position, end, reached_at)
+        if n_rows:
+            committing(n_rows)
 
 
 def _by_version_and_hour(columns: LogColumns) -> dict[int, dict[datetime, LogColumns]]:
@@ -150,18 +148,21 @@ def _by_version_and_hour(columns: LogColumns) -> dict[int, dict[datetime, LogCol
     return groups
 
 
-def _add(version_id: int, plan: Plan, counted: Sequence[HourCounts]) -> None:
-    """Add to what has been counted of these hours, apart from those to be counted again."""
+def _add(version_id: int, plan: Plan, counted: Sequence[HourCounts]) -> int:
+    """Add to what has been counted of these hours, apart from those to be counted again; how many
+    rows.
+    """
     starts = {row.hour for row in counted}
     stale = set(
         StaleHour.objects.filter(model=version_id, hour__in=starts).values_list("hour", flat=True)
     )
     own = HourCounts.objects.filter(reference=plan.reference_id, hour__in=starts)
     before = {(row.segment, row.hour): row.counts for row in own}
-    changed = []
+    changed, n_rows = [], 0
     for row in counted:
         if row.hour in stale:
             continue
+        n_rows += row.rows if row.segment == ALL_ROWS else 0
         if (document := before.get((row.segment, row.hour))) is not None:
             parts = [Counts.from_json(plan.profile, each) for each in (document, row.counts)]
             row = row_of(plan, row.segment, row.hour, parts[0] + parts[1])
@@ -173,6 +174,7 @@ def _add(version_id: int, plan: Plan, counted: Sequence[HourCounts]) -> None:
         update_fields=["rows", "counts"],
         unique_fields=["reference", "segment", "hour"],
     )
+    return n_rows
 
 
 def row_of(plan: Plan, segment: str, hour: datetime, counts: Counts) -> HourCounts:

@@ -32,17 +32,15 @@ def run(running: RunningJob) -> JSONObject:
 
 
 def count(running: RunningJob) -> None:
-    """Count as a step of a job; its rows are the progress. Raises JobStopped or LogRestored."""
-    rows = running.rows_done
+    """Count as a step of a job; its rows are the progress, and committed together with it. Raises
+    JobStopped or LogRestored.
+    """
 
-    def report(n_rows: int) -> None:
-        nonlocal rows
-        rows += n_rows
-        running.progress(rows)
+    def commit(n_rows: int) -> None:
+        running.checkpoint(running.cursor, running.rows_done + n_rows)
 
-    count_due(lambda: not running.is_stopping(), report)
+    count_due(lambda: not running.is_stopping(), commit)
     running.require_running()
-    running.checkpoint(running.cursor, rows)
 
 
 COUNTING_NOW = JobKind(

@@ -39,6 +39,8 @@ FIELDS = [
     "flags",
 ]
 _JSON = frozenset({"input_data", "output", "metadata", "flags"})
+# The segment of every row.
+ALL_ROWS = ""
 # The order of time, which an index has.
 _TIME = ("created_at", "id")
 
@@ -166,7 +168,7 @@ def count_rows(plan: Plan, columns: LogColumns) -> dict[str, Counts]:
     """The counts of rows of the plan's version by segment, for segments that have any."""
     table = plan.reader.table(columns.as_rows(with_outputs=plan.needs_outputs))
     metadata = columns["metadata"] if plan.needs_metadata else None
-    masks: dict[str, BoolArray | None] = {"": None}
+    masks: dict[str, BoolArray | None] = {ALL_ROWS: None}
     if plan.segments:
         segmented = SegmentedRows(table, metadata, columns["arm"])
         for segment in plan.segments:

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from predictions.evaluation.counting import ledger
-from predictions.evaluation.counting.following import row_of
+from predictions.evaluation.counting.following import Committing, row_of
 from predictions.evaluation.counting.hours import HOUR
 from predictions.evaluation.counting.ledger import Position
-from predictions.evaluation.counting.log import LogColumns, chunks, count_rows
+from predictions.evaluation.counting.log import ALL_ROWS, LogColumns, chunks, count_rows
 from predictions.evaluation.counting.plans import Plan, plan_of
 from predictions.evaluation.drift.counts import Counts
 from predictions.following import is_after
@@ -24,14 +24,14 @@ MAX_CATCHING_UP = 10
 
 
 def recount(
-    progress: Callable[[int], object] = lambda rows: None,
+    committing: Committing = lambda rows: None,
     may_continue: Callable[[], bool] = lambda: True,
 ) -> bool:
     """Count the oldest stale hours of a version again; whether there were any.
 
-    Calls both between chunks of rows; once `may_continue` says no, the hours that are complete are
-    kept. Raises ledger.Outdated if rows of the hours were deleted meanwhile, or are counted by
-    other bins or segments now.
+    Calls `committing` in the transaction that keeps the counts, and `may_continue` between chunks
+    of rows; once that says no, the hours that are complete are kept. Raises ledger.Outdated if rows
+    of the hours were deleted meanwhile, or are counted by other bins or segments now.
     """
     start = ledger.position()
     stale = _next()
@@ -49,14 +49,13 @@ def recount(
                 stale = counting.cut(stale, hour)
                 break
             counting.add(hour, own)
-            progress(len(own))
         else:
             if may_continue():
                 continue
             stale = counting.cut(stale, counting.hour)
         break
     if stale:
-        _catch_up(start, counting, stale)
+        _catch_up(start, counting, stale, committing)
     return True
 
 
@@ -68,7 +67,9 @@ def _rows(plan: Plan, stale: Sequence[StaleHour]) -> PredictionQuerySet:
     )
 
 
-def _catch_up(start: Position, counting: "_Counting", stale: Sequence[StaleHour]) -> None:
+def _catch_up(
+    start: Position, counting: "_Counting", stale: Sequence[StaleHour], committing: Committing
+) -> None:
     """Write what was counted up to a position, with the rows that were committed since.
 
     A follower of the log leaves stale hours out, so these rows are counted here alone. They are
@@ -76,7 +77,7 @@ def _catch_up(start: Position, counting: "_Counting", stale: Sequence[StaleHour]
     """
     for _ in range(MAX_CATCHING_UP):
         try:
-            return _commit(start, counting.plan, stale, counting.rows_of(stale))
+            return _commit(start, counting.plan, stale, counting.rows_of(stale), committing)
         except ledger.Outdated:
             # First: what is changed after this makes the next attempt outdated as well.
             end = ledger.position()
@@ -87,7 +88,7 @@ def _catch_up(start: Position, counting: "_Counting", stale: Sequence[StaleHour]
             for hour, own in chunk.columns.by_hour():
                 counting.add(hour, own)
         start = end
-    return _commit(start, counting.plan, stale, counting.rows_of(stale))
+    return _commit(start, counting.plan, stale, counting.rows_of(stale), committing)
 
 
 @dataclass(slots=True)
@@ -174,7 +175,11 @@ def _lock(stale: Iterable[StaleHour]) -> dict[int, int]:
 
 
 def _commit(
-    start: Position, plan: Plan, stale: Sequence[StaleHour], counted: Sequence[HourCounts]
+    start: Position,
+    plan: Plan,
+    stale: Sequence[StaleHour],
+    counted: Sequence[HourCounts],
+    committing: Committing,
 ) -> None:
     with ledger.changing(start):
         tokens = _lock(stale)
@@ -184,3 +189,5 @@ def _commit(
         hours = [row.hour for row in stale]
         HourCounts.objects.filter(reference__model=plan.version_id, hour__in=hours).delete()
         HourCounts.objects.bulk_create(counted, batch_size=500)
+        if n_rows := sum(row.rows for row in counted if row.segment == ALL_ROWS):
+            committing(n_rows)

@@ -1,5 +1,7 @@
 """Monitoring as a job: the windows of one monitor, now or since an earlier time."""
 
+from contextlib import suppress
+
 from rest_framework import serializers
 
 from predictions.evaluation.counting.work import count_due
@@ -7,7 +9,7 @@ from predictions.evaluation.fields import BoundedDateTimeField
 from predictions.evaluation.monitoring.work import report_due
 from predictions.following import LogRestored
 from predictions.jobs.kinds import JobKind
-from predictions.jobs.running import JobFailed, RunningJob
+from predictions.jobs.running import JobFailed, JobStopped, RunningJob
 from predictions.models import Monitor, MonitorNotFound, MonitorReport
 from registry.access import rights
 from registry.access.accessor import Accessor
@@ -43,7 +45,11 @@ def run(running: RunningJob) -> JSONObject:
         return not running.is_stopping()
 
     def note(report: MonitorReport) -> None:
-        running.progress(running.rows_done + 1)
+        n_alarms = (running.cursor or {"alarms": 0})["alarms"]
+        n_alarms += report.status == MonitorReport.Status.ALARM
+        # Not raised here: `report_due` ends by itself.
+        with suppress(JobStopped):
+            running.checkpoint({"alarms": n_alarms}, running.rows_done + 1)
 
     count_due(may_continue)
     running.require_running()
@@ -57,7 +63,7 @@ def run(running: RunningJob) -> JSONObject:
     running.require_running()
     if totals.failed:
         raise JobFailed(f"{totals.failed} windows could not be reported; see the log of the worker")
-    return {"reports": totals.reported, "alarms": totals.alarms}
+    return {"reports": running.rows_done, "alarms": (running.cursor or {"alarms": 0})["alarms"]}
 
 
 MONITORING_NOW = JobKind(

@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-from predictions.export.destinations.base import Destination, DestinationUnavailable
+from predictions.export.destinations.base import Destination, DestinationUnusable
 from predictions.export.destinations.folder import Folder
 from registry.object_storage import urls
 
@@ -12,7 +12,7 @@ def open_destination(address: str) -> Destination:
     if not urls.is_url(address):
         return Folder(address)
     if not urls.is_installed():
-        raise DestinationUnavailable(urls.MISSING_PACKAGE)
+        raise DestinationUnusable(urls.MISSING_PACKAGE)
     # On first use: obstore is optional.
     module = import_module(f"{__name__}.object_storage")
     destination: Destination = module.Bucket(address)

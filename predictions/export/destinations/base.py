@@ -10,6 +10,10 @@ class DestinationUnavailable(Exception):
     """The destination cannot be read or written; the message is for the caller."""
 
 
+class DestinationUnusable(DestinationUnavailable):
+    """It will not be usable by itself: the folder or bucket is missing, or access to it denied."""
+
+
 class AlreadyPublished(Exception):
     """There is a file of this name already."""
 

@@ -1,5 +1,6 @@
 """Exports into a folder."""
 
+import errno
 import fcntl
 import os
 import secrets
@@ -7,11 +8,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from predictions.export.destinations.base import AlreadyPublished, DestinationUnavailable
+from predictions.export.destinations.base import (
+    AlreadyPublished,
+    DestinationUnavailable,
+    DestinationUnusable,
+)
 
 # Hidden, so that no reader of the folder takes it for data.
 PARTIAL = ".{name}.partial"
 LOCK = ".lock"
+# A full disk or a server that is down can pass; these do not.
+LASTING = frozenset(
+    {
+        errno.EACCES,
+        errno.EISDIR,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.EPERM,
+        errno.EROFS,
+    }
+)
 
 
 class Folder:
@@ -28,14 +46,18 @@ class Folder:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the folder's lock, which the system releases if the process is killed."""
+        path = self._path / LOCK
         with _errors(self._path):
-            descriptor = os.open(self._path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                message = f"Another process is writing to {self._path}"
-                raise DestinationUnavailable(message) from error
+                # Its last holder may have removed it after it was opened here.
+                is_current = os.path.samestat(os.fstat(descriptor), path.stat())
+            except OSError:
+                is_current = False
+            if not is_current:
+                raise DestinationUnavailable(f"Another process is writing to {self._path}")
             yield
             (self._path / LOCK).unlink(missing_ok=True)
         finally:
@@ -109,4 +131,5 @@ def _errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DestinationUnavailable(f"Cannot write to {path}: {error}") from error
+        kind = DestinationUnusable if error.errno in LASTING else DestinationUnavailable
+        raise kind(f"Cannot write to {path}: {error}") from error

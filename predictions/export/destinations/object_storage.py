@@ -8,12 +8,14 @@ from pathlib import Path
 from predictions.export.destinations.base import (
     AlreadyPublished,
     DestinationUnavailable,
+    DestinationUnusable,
 )
 from registry.object_storage.client import (
     PATIENT,
     AlreadyExistsError,
     NotSupportedError,
     connect,
+    is_lasting,
     obstore,
     reason,
     storage_errors,
@@ -120,6 +122,7 @@ def _errors(url: str) -> Iterator[None]:
         with storage_errors(url):
             yield
     except ObjectStorageError as error:
-        raise DestinationUnavailable(str(error)) from error
+        kind = DestinationUnusable if is_lasting(error.__cause__) else DestinationUnavailable
+        raise kind(str(error)) from error
     except (NotSupportedError, FileNotFoundError) as error:
-        raise DestinationUnavailable(f"Cannot use {url}: {reason(error)}") from error
+        raise DestinationUnusable(f"Cannot use {url}: {reason(error)}") from error

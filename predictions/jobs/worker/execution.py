@@ -2,13 +2,16 @@
 
 import logging
 import random
+from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.db import InterfaceError, OperationalError, close_old_connections, connection
 from django.db.models import F
 from django.db.models.functions import Greatest
 from rest_framework.exceptions import ValidationError
+from rest_framework.settings import api_settings
 
 from predictions.jobs import kinds
 from predictions.jobs.finishing import finish
@@ -23,6 +26,7 @@ from predictions.jobs.running import (
 from predictions.jobs.worker.heartbeat import heartbeat
 from predictions.models import Job
 from predictions.models.jobs import JobQuerySet
+from predictions.models.predictions import MAX_ERROR_LENGTH
 from predictions.serving.records import storable_reason
 from registry.access.accessor import Accessor
 from registry.database import clock
@@ -79,8 +83,21 @@ def _run(kind: JobKind, running: RunningJob) -> JSONObject:
         running.parameters = payload.validated_data
         _require_rights(kind, running)
     except ValidationError as error:
-        raise JobFailed(f"Its parameters are not valid any more: {error.detail}") from error
+        reasons = "; ".join(_reasons(error.detail))
+        raise JobFailed(f"Its parameters are not valid any more: {reasons}") from error
     return kind.run(running)
+
+
+def _reasons(detail: Any, path: str = "") -> Iterator[str]:
+    """What is wrong with each parameter, by its path: `filters.model: This field is required.`"""
+    if isinstance(detail, dict):
+        for name, below in detail.items():
+            yield from _reasons(below, f"{path}.{name}".removeprefix("."))
+    elif isinstance(detail, list):
+        for below in detail:
+            yield from _reasons(below, path)
+    else:
+        yield f"{path}: {detail}".removeprefix(f"{api_settings.NON_FIELD_ERRORS_KEY}: ")
 
 
 def _require_rights(kind: JobKind, running: RunningJob) -> None:
@@ -102,17 +119,18 @@ def _accessor_of(job: Job) -> Accessor:
 def _handle(kind: JobKind, running: RunningJob, error: Exception) -> bool:
     """Record that an attempt has failed; whether the error is one that was to be expected."""
     job = running.job
-    if isinstance(error, (OperationalError, InterfaceError, *kind.retried)):
+    is_expected = isinstance(error, (JobFailed, *kind.explained))
+    if not is_expected and isinstance(error, (OperationalError, InterfaceError, *kind.retried)):
         is_database = not isinstance(error, kind.retried)
         reason = "The database was unavailable" if is_database else storable_reason(error)
         logger.warning("%s failed in attempt %d: %s", job, job.attempts, error)
         if job.attempts < kind.max_attempts:
             _queue(running, _pause(job.attempts), error=reason)
         else:
-            reason = f"{reason} (in each of {job.attempts} attempts)"
+            ending = f" (in each of {job.attempts} attempts)"
+            reason = reason[: MAX_ERROR_LENGTH - len(ending)] + ending
             finish(job, Job.Status.FAILED, within=_mine(running), error=reason)
         return True
-    is_expected = isinstance(error, (JobFailed, *kind.explained))
     reason = storable_reason(error) if is_expected else UNEXPECTED
     finish(job, Job.Status.FAILED, within=_mine(running), error=reason)
     return is_expected

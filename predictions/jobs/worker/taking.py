@@ -39,7 +39,8 @@ def take_due() -> Job | None:
             attempts=F("attempts") + 1,
             started_at=Coalesce("started_at", Value(now)),
         ):
-            return Job.objects.select_related("created_by", "api_key").filter(lease=lease).first()
+            taken = Job.objects.select_related("created_by", "api_key")
+            return taken.filter(pk=job.pk, lease=lease).first()
     return None
 
 

@@ -46,7 +46,7 @@ class Command(BaseCommand):
     ) -> None:
         _require_monitors(model, monitor)
         with tqdm(unit=" rows", desc="Counted", file=self.stderr, disable=None) as progress:
-            count_due(progress=progress.update)
+            count_due(committing=progress.update)
         with tqdm(unit=" windows", desc="Reported", file=self.stderr, disable=None) as bar:
 
             def show(report: MonitorReport) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from rest_framework import serializers
 
-from predictions.export.destinations.base import DestinationUnavailable
+from predictions.export.destinations.base import DestinationUnavailable, DestinationUnusable
 from predictions.export.formats import FORMATS, FormatUnavailable
 from predictions.jobs.kinds import JobKind
 from predictions.jobs.locations import LocationField, LocationRefused, require_allowed
@@ -178,6 +178,7 @@ SCORE = JobKind(
     retried=(DestinationUnavailable, ScoringInterrupted, StorageUnavailable),
     explained=(
         ArtifactMissing,
+        DestinationUnusable,
         EngineUnavailable,
         FormatUnavailable,
         LocationRefused,

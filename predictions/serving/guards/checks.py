@@ -5,13 +5,12 @@ from typing import NamedTuple
 
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
-from django.utils import timezone
 from rest_framework_simplejwt.utils import get_md5_hash_password
 
 from predictions.serving.guards.condition import condition, is_open
 from registry.access import rights
 from registry.access.accessor import Accessor
-from registry.database import statements
+from registry.database import clock, statements
 from registry.models import CHAMPION, ApiKey, ModelNotFound, ModelVersion, Right
 
 # The largest that the database's columns hold.
@@ -126,7 +125,7 @@ def key_refusal(key: ApiKey | None) -> CallerInactive | None:
     """Why a key, read with its owner, is not valid now, or None."""
     if key is None or key.revoked_at is not None:
         return CallerInactive("The API key was revoked")
-    if key.expires_at is not None and key.expires_at <= timezone.now():
+    if key.expires_at is not None and key.expires_at <= clock.now():
         return CallerInactive("The API key has expired")
     if not key.owner.is_active:
         return CallerInactive("User is inactive")

@@ -8,12 +8,12 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.utils import timezone
 
 from registry.access.accessor import Accessor
 from registry.access.keys import changes
 from registry.access.keys.control import require_control
 from registry.access.keys.values import SCHEME
+from registry.database import clock
 from registry.models import ApiKey, Right
 from registry.models.registered_models import MAX_RATE_LIMIT
 
@@ -176,6 +176,6 @@ class ApiKeyAdmin(_ApiKeyAdmin):
     def state(self, key: ApiKey) -> str:
         if key.revoked_at is not None:
             return "revoked"
-        if key.expires_at is None or key.expires_at > timezone.now():
+        if key.expires_at is None or key.expires_at > clock.now():
             return "valid"
         return "expired"

@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.utils import timezone
 
 from registry.access import audit
 from registry.access.accessor import SYSTEM, Accessor
 from registry.access.keys import values
+from registry.database import clock
 from registry.exact_json.values import JSONObject
 from registry.models import ApiKey, AuditEvent, RegisteredModel, Right
 
@@ -62,7 +62,7 @@ def rotate_key(
     Both are valid for `overlap_hours`; after that the old one has expired. The new one is valid for
     as long as the old one was meant to be. Raises ApiKeyNotFound, ApiKeyEnded or TooManyApiKeys.
     """
-    now = timezone.now()
+    now = clock.now()
     with transaction.atomic():
         old = _lock(key_id)
         _require_valid(old, now)
@@ -95,7 +95,7 @@ def revoke_key(*, key_id: int, accessor: Accessor = SYSTEM) -> ApiKey:
     with transaction.atomic():
         row = _lock(key_id)
         if row.revoked_at is None:
-            row.revoked_at = timezone.now()
+            row.revoked_at = clock.now()
             row.save(update_fields=["revoked_at"])
             _record(AuditEvent.Action.KEY_REVOKED, row, accessor)
     return row
@@ -109,7 +109,7 @@ def record_change(row: ApiKey, accessor: Accessor) -> None:
 def default_expiry() -> datetime | None:
     """The latest time at which a new key may expire; None if it need not."""
     days: int = settings.API_KEY_MAX_DAYS
-    return timezone.now() + timedelta(days=days) if days else None
+    return clock.now() + timedelta(days=days) if days else None
 
 
 def _expiry_like(old: ApiKey, now: datetime) -> datetime | None:
@@ -129,6 +129,8 @@ def _insert(row: ApiKey, models: Sequence[RegisteredModel], accessor: Accessor) 
             f"{row.owner} has {MAX_VALID_KEYS} valid API keys, the most that a user may have."
             " Revoke some first."
         )
+    # The time that expiries are compared with.
+    row.created_at = clock.now()
     made = values.generate()
     row.prefix, row.digest = made.prefix, made.digest
     row.save(force_insert=True)

@@ -3,11 +3,11 @@
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.utils import timezone
 from rest_framework import serializers
 
 from registry.access.keys.changes import MAX_OVERLAP_HOURS, default_expiry
 from registry.access.keys.values import SCHEME
+from registry.database import clock
 from registry.exact_json.serializers import StrictSerializer, StrictTextField
 from registry.models import ApiKey, Right
 from registry.models.access import MAX_KEY_NAME_LENGTH, MAX_USERNAME_LENGTH
@@ -67,7 +67,7 @@ class ApiKeyRequest(StrictSerializer):
 
 def expiry_after(days: int | None) -> datetime | None:
     """When a key made now expires, if it was asked to after so many days."""
-    return default_expiry() if days is None else timezone.now() + timedelta(days=days)
+    return default_expiry() if days is None else clock.now() + timedelta(days=days)
 
 
 class RotationRequest(StrictSerializer):

@@ -8,10 +8,10 @@ from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
-from django.utils import timezone
 
 from registry.access.keys import changes
 from registry.access.keys.serializers import MAX_DAYS
+from registry.database import clock
 from registry.models import RegisteredModel, Right
 from registry.models.access import MAX_KEY_NAME_LENGTH
 from registry.models.registered_models import MAX_RATE_LIMIT
@@ -79,7 +79,7 @@ def _expiry(days: int) -> datetime:
     limit = settings.API_KEY_MAX_DAYS or MAX_DAYS
     if not 0 < days <= limit:
         raise CommandError(f"--expires-days must be from 1 to {limit} (API_KEY_MAX_DAYS)")
-    return timezone.now() + timedelta(days=days)
+    return clock.now() + timedelta(days=days)
 
 
 def _find_owner(username: str | None, service_account: str | None) -> User:

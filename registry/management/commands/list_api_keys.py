@@ -3,9 +3,9 @@
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
-from django.utils import timezone
 
 from registry.access.keys.values import SCHEME
+from registry.database import clock
 from registry.models import ApiKey
 
 
@@ -42,5 +42,5 @@ def _state(row: ApiKey) -> str:
         return f"revoked {row.revoked_at:%Y-%m-%d}"
     if row.expires_at is None:
         return "valid"
-    verb = "expires" if row.expires_at > timezone.now() else "expired"
+    verb = "expires" if row.expires_at > clock.now() else "expired"
     return f"{verb} {row.expires_at:%Y-%m-%d}"

@@ -306,6 +306,6 @@ def test_progress_tells_of_each_row_once(monkeypatch: pytest.MonkeyPatch) -> Non
     wait_until_followable()
     reported: list[int] = []
 
-    count_due(progress=reported.append)
+    count_due(committing=reported.append)
 
     assert sum(reported) == 60
