@@ -267,7 +267,8 @@ def test_killed_counting_counts_each_row_once(monkeypatch: pytest.MonkeyPatch) -
 
     job = finish_after_the_kill()
 
-    assert (job.result or {})["hours_left"] == 0
+    assert job.result == {"rows": 90, "hours_left": 0}
+    assert job.rows_done == 90
     assert stored_counts(version) == fresh_counts(version)
     assert not StaleHour.objects.exists()
 
@@ -283,7 +284,9 @@ def test_killed_monitoring_reports_each_window_once(monkeypatch: pytest.MonkeyPa
     create_job("monitoring", {"monitor_id": row.pk, "since": MIDNIGHT.isoformat()})
     kill_while_running("predictions.evaluation.monitoring.work:report", call=1, when=AFTER)
 
-    finish_after_the_kill()
+    job = finish_after_the_kill()
 
+    # Of the window that was reported last before the kill, the job knows nothing.
+    assert job.rows_done == (job.result or {})["reports"] == 2
     windows = MonitorReport.objects.values_list("since", flat=True)
     assert sorted(windows) == [MIDNIGHT + timedelta(days=day) for day in range(3)]

@@ -173,3 +173,39 @@ def test_backlog_is_measured() -> None:
 
     assert WORK_PENDING.labels("numbers")._value.get() == 3
     assert WORK_OLDEST_SECONDS.labels("numbers")._value.get() == 12.5
+
+
+@pytest.mark.parametrize("way", ["until stopped", "until nothing is due"])
+def test_clocks_are_compared_before_the_first_item(
+    monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    events: list[str] = []
+    monkeypatch.setattr(workers.clock, "compare", lambda connection: events.append("compared"))
+
+    def take() -> int | None:
+        events.append("taken")
+        worker.stop()
+        return None
+
+    worker = Worker([Kind("numbers", "", take, lambda item, _: None)], threads=1)
+    if way == "until stopped":
+        worker.run_until_stopped()
+    else:
+        worker.run_due()
+
+    assert events == ["compared", "taken"]
+
+
+def test_a_kind_whose_items_cannot_be_taken_does_not_stop_the_others(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    done: list[int] = []
+
+    def take() -> int | None:
+        raise ValueError("a broken row")
+
+    broken = Kind("broken", "", take, lambda item, _: None)
+    Worker([broken, queue(range(3), lambda item, _: done.append(item))], threads=2).run_due()
+
+    assert done == [0, 1, 2]
+    assert "a broken row" in caplog.text
