@@ -39,7 +39,10 @@ def _normal(location: str) -> str:
     if not location.startswith("/"):
         raise LocationRefused("Must be an absolute path, or a URL such as s3://bucket/folder.")
     # Links are followed first: one below an allowed folder must not lead out of it.
-    return str(Path(location).resolve())
+    try:
+        return str(Path(location).resolve())
+    except (OSError, RuntimeError) as error:
+        raise LocationRefused("Must not lead through a loop of links.") from error
 
 
 class LocationField(serializers.CharField):

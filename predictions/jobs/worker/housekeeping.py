@@ -21,6 +21,7 @@ def tidy(turn: Turn) -> None:
     while turn.may_continue():
         # In chunks, so that SQLite can record predictions in between.
         chunk = list(old.order_by("finished_at", "id").values_list("pk", flat=True)[:CHUNK_ROWS])
-        Job.objects.filter(pk__in=chunk).delete()
+        # Not those that somebody has started again meanwhile.
+        old.filter(pk__in=chunk).delete()
         if len(chunk) < CHUNK_ROWS:
             return
