@@ -27,3 +27,18 @@ def test_few_partitions_are_a_warning_and_a_full_one_a_failure(
     assert response.status_code == status
     assert response.json()["partitions"] == state
     assert f"mlapi_log_ids_left {199.0 - last_id}" in metrics.exposition().decode()
+
+
+def test_partitions_of_another_kind_are_a_warning(
+    client: APIClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(connection: object) -> None:
+        raise PartitionsUnavailable("The partition rest is not one of a range of ids, but DEFAULT")
+
+    monkeypatch.setattr(database, "find_layout", refuse)
+
+    response = client.get("/health/ready/")
+
+    assert response.json()["partitions"] == "unmanaged"
+    assert response.status_code == 200
+    assert "The partition rest" in caplog.text

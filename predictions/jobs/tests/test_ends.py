@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection
 from pytest_django import DjangoAssertNumQueries
 
 from predictions.jobs import changes
@@ -100,7 +99,7 @@ def test_parameters_that_cannot_be_redacted_are_not_kept(register_kind: Register
 def test_parameters_that_became_invalid_are_named(register_kind: RegisterKind) -> None:
     register_kind()
     job = create_job()
-    Job.objects.filter(pk=job.pk).update(parameters={"numbers": [1, "x"], "more": 1})
+    Job.objects.filter(pk=job.pk).update(parameters={"numbers": [1, "x"]})
 
     error = run().error
 
@@ -149,4 +148,4 @@ def test_a_taken_job_is_read_by_its_key(
         assert taking.take_due() is not None
     make_due()
 
-    assert f'"jobs"."id" = {Job.objects.get().pk}' in queries[-1]["sql"], connection.vendor
+    assert f'"jobs"."id" = {Job.objects.get().pk}' in queries[-1]["sql"]

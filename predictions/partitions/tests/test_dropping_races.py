@@ -24,8 +24,8 @@ from registry.models import AuditEvent, ModelVersion, RegisteredModel
 from registry.testing.clients import permit
 
 LATE_ROW = f"""
-    INSERT INTO {TABLE} SELECT (jsonb_populate_record(row, '{{"id": -1}}')).*
-    FROM {TABLE} row LIMIT 1
+    INSERT INTO {TABLE} SELECT (jsonb_populate_record(stored, '{{"id": -1}}')).*
+    FROM {TABLE} stored LIMIT 1
 """  # noqa: S608
 
 
@@ -42,7 +42,9 @@ def test_a_row_that_is_committed_late_is_not_dropped(
     due: ModelVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its id was taken before the partition was full, and its transaction took long."""
-    newest_by_version, looks, refusals = dropping.newest_by_version, [], []
+    newest_by_version = dropping.newest_by_version
+    looks: list[Mapping[int, datetime]] = []
+    refusals: list[Exception] = []
 
     def look(partition: Partition) -> Mapping[int, datetime]:
         newest = newest_by_version(partition)

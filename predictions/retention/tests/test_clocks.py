@@ -73,7 +73,7 @@ def test_the_last_secret_of_a_webhook_signs_for_a_day_of_the_database(
 
 
 def test_a_request_for_approval_ends_by_the_databases_clock(
-    monkeypatch: pytest.MonkeyPatch, settings: object
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     be_behind(monkeypatch, 30 * DAY)
     request = AliasRequest(status=AliasRequest.Status.PENDING)
