@@ -8,6 +8,7 @@ from rest_framework.test import APIClient
 from mlapi import metrics
 from mlapi.health import database
 from predictions.partitions.catalog import Layout, Partition
+from predictions.partitions.errors import PartitionsUnavailable
 
 PARTITIONS = [Partition("a", None, 100, 0, 0), Partition("b", 100, 200, 0, 0)]
 
@@ -29,6 +30,7 @@ def test_few_partitions_are_a_warning_and_a_full_one_a_failure(
     assert f"mlapi_log_ids_left {199.0 - last_id}" in metrics.exposition().decode()
 
 
+@pytest.mark.django_db
 def test_partitions_of_another_kind_are_a_warning(
     client: APIClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -37,7 +39,7 @@ def test_partitions_of_another_kind_are_a_warning(
 
     monkeypatch.setattr(database, "find_layout", refuse)
 
-    response = client.get("/health/ready/")
+    response: Any = client.get("/health/ready/")
 
     assert response.json()["partitions"] == "unmanaged"
     assert response.status_code == 200
