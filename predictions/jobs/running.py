@@ -65,6 +65,7 @@ class RunningJob:
     is_worker_stopping: Callable[[], bool] = lambda: False
     is_cancel_requested: bool = field(default=False, init=False)
     is_lost: bool = field(default=False, init=False)
+    refusal: str = field(default="", init=False)
     _progress_at: float = field(default=0.0, init=False)
 
     @property
@@ -79,14 +80,23 @@ class RunningJob:
 
     def is_stopping(self) -> bool:
         """Whether to end after the step in hand; costs nothing. See `require_running`."""
-        return self.is_lost or self.is_cancel_requested or self.is_worker_stopping()
+        return (
+            self.is_lost
+            or self.is_cancel_requested
+            or self.refusal != ""
+            or self.is_worker_stopping()
+        )
 
     def require_running(self) -> None:
-        """Call it between steps; raises JobTaken, JobCancelled or JobInterrupted."""
+        """Call it between steps; raises JobTaken, JobCancelled or JobInterrupted, or JobFailed if
+        its creator may not run it any more.
+        """
         if self.is_lost:
             raise JobTaken(f"{self.job} was taken by another worker")
         if self.is_cancel_requested:
             raise JobCancelled(f"{self.job} was cancelled")
+        if self.refusal:
+            raise JobFailed(self.refusal)
         if self.is_worker_stopping():
             raise JobInterrupted(f"{self.job} was interrupted")
 

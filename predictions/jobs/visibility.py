@@ -2,6 +2,7 @@
 
 from typing import cast
 
+from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
 
@@ -14,6 +15,7 @@ from registry.access.accessor import Accessor
 from registry.models import ApiKey, Right
 
 PERMISSION_TO_CHANGE = "predictions.change_job"
+NO_LONGER_ALLOWED = "The creator of this job may not run it any more"
 
 
 def readable_by(accessor: Accessor, rows: QuerySet[Job]) -> JobQuerySet:
@@ -67,6 +69,16 @@ def _holds_everywhere(accessor: Accessor, kind: JobKind) -> bool:
         return rights.holds_everywhere(accessor, kind.right, kind.permission)
     user = accessor.user
     return accessor.key is None and user is not None and user.has_perm(str(kind.permission))
+
+
+def creator_refusal(accessor: Accessor) -> str:
+    """Why nothing may be done any more for the creator of a job, as of now; empty if it may."""
+    user, key = accessor.user, accessor.key
+    if user is not None and not User.objects.filter(pk=user.pk, is_active=True).exists():
+        return f"{NO_LONGER_ALLOWED}: the user is inactive"
+    if key is not None and not ApiKey.objects.valid().filter(pk=key.pk).exists():
+        return f"{NO_LONGER_ALLOWED}: the API key was revoked or has expired"
+    return ""
 
 
 def require_changeable(accessor: Accessor, job: Job) -> None:

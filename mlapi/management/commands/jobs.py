@@ -9,6 +9,7 @@ from predictions.models import Job, JobNotFound
 from predictions.models.jobs import JobQuerySet
 
 MAX_SHOWN_ERRORS = 20
+MAX_SHOWN_JOBS = 100_000
 
 
 class Command(BaseCommand):
@@ -20,7 +21,7 @@ class Command(BaseCommand):
         listed.add_argument("--kind", choices=[kind.name for kind in kinds.registered()])
         listed.add_argument("--status", choices=Job.Status.values)
         listed.add_argument("--model", metavar="NAME")
-        listed.add_argument("--limit", type=int, default=20, metavar="ROWS")
+        listed.add_argument("--limit", type=_limit, default=20, metavar="ROWS")
         for name, help_text in (
             ("show", "One job with its parameters, its result and its first errors."),
             ("cancel", "End jobs: queued ones at once, running ones at their next step."),
@@ -72,3 +73,9 @@ class Command(BaseCommand):
         self.stdout.write(f"row errors  {job.error_count:,}")
         for error in job.errors.in_order()[:MAX_SHOWN_ERRORS]:
             self.stdout.write(f"  row {error.position} {error.reference}: {error.message}")
+
+
+def _limit(text: str) -> int:
+    if text.isascii() and text.isdecimal() and 1 <= int(text) <= MAX_SHOWN_JOBS:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"must be a whole number from 1 to {MAX_SHOWN_JOBS}")

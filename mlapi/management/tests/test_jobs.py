@@ -43,3 +43,9 @@ def test_they_are_cancelled_and_started_again(job: Job) -> None:
         jobs("retry", str(job.pk))
     with pytest.raises(CommandError, match="Job 99999 not found"):
         jobs("cancel", "99999")
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "x", "9" * 30])
+def test_the_number_of_listed_jobs_has_bounds(limit: str) -> None:
+    with pytest.raises(CommandError, match="must be a whole number from 1 to 100000"):
+        jobs("list", "--limit", limit)

@@ -23,6 +23,7 @@ from predictions.jobs.running import (
     JobTaken,
     RunningJob,
 )
+from predictions.jobs.visibility import NO_LONGER_ALLOWED, creator_refusal
 from predictions.jobs.worker.heartbeat import heartbeat
 from predictions.models import Job
 from predictions.models.jobs import JobQuerySet
@@ -40,7 +41,6 @@ JITTER = 0.2
 UNEXPECTED = (
     "An unexpected error occurred. The log of the worker has it, with the number of the job."
 )
-NO_LONGER_ALLOWED = "Whoever created this job may not run it any more"
 
 logger = logging.getLogger(__name__)
 
@@ -101,11 +101,8 @@ def _reasons(detail: Any, path: str = "") -> Iterator[str]:
 
 
 def _require_rights(kind: JobKind, running: RunningJob) -> None:
-    user, key = running.accessor.user, running.accessor.key
-    if user is not None and not user.is_active:
-        raise JobFailed(f"{NO_LONGER_ALLOWED}: the user is inactive")
-    if key is not None and not type(key).objects.valid().filter(pk=key.pk).exists():
-        raise JobFailed(f"{NO_LONGER_ALLOWED}: the API key was revoked or has expired")
+    if refusal := creator_refusal(running.accessor):
+        raise JobFailed(refusal)
     try:
         kind.require_rights(running.accessor, running.parameters)
     except (PermissionDenied, ModelNotFound) as error:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from django.db import DatabaseError, InterfaceError, close_old_connections, connections
 
 from predictions.jobs.running import LEASE, RunningJob
+from predictions.jobs.visibility import creator_refusal
 from predictions.models import Job
 from registry.database import clock
 
@@ -52,9 +53,11 @@ def _beat(running: RunningJob, ended: threading.Event) -> None:
 
 
 def renew(running: RunningJob) -> None:
-    """Renew the lease; sets `is_lost` or `is_cancel_requested` of the job."""
+    """Renew the lease; sets `is_lost`, `is_cancel_requested` or `refusal` of the job."""
     mine = Job.objects.filter(pk=running.job.pk, lease=running.lease)
     if not mine.update(due_at=clock.now() + LEASE):
         running.is_lost = True
     elif mine.filter(is_cancel_requested=True).exists():
         running.is_cancel_requested = True
+    else:
+        running.refusal = creator_refusal(running.accessor)
