@@ -14,7 +14,14 @@ from mlapi.databases.probes import probe_connection, write_refusal
 from mlapi.databases.tests import faults
 from mlapi.databases.tests.pgbouncer import keeps_statements_apart, launchers, pgbouncer
 from predictions.models import Prediction
-from registry.models import ModelVersion
+from predictions.partitions import conversion
+from predictions.partitions.catalog import find_layout
+from predictions.partitions.tests.conftest import ROWS, record
+from predictions.partitions.tests.conftest import own_database as own_database
+from predictions.retention.partitions import drop_due
+from predictions.retention.pruning import past_retention
+from predictions.testing.rows import make_version
+from registry.models import ModelVersion, RegisteredModel
 from registry.testing.clients import api_client
 from registry.testing.databases import postgresql
 
@@ -83,11 +90,12 @@ def test_a_pooler_that_mixes_statements_is_refused(launcher: str, lines: list[st
     check(launcher, "unprepared", *lines)
 
 
-@pytest.mark.parametrize(
-    ("launcher", "lines", "pooler"),
-    or_skip([(*case, "pgbouncer") for case in KEEPING], 3)
-    + [(*case, "unprepared") for case in MIXING],
-)
+BEHIND = or_skip([(*case, "pgbouncer") for case in KEEPING], 3) + [
+    (*case, "unprepared") for case in MIXING
+]
+
+
+@pytest.mark.parametrize(("launcher", "lines", "pooler"), BEHIND)
 def test_every_answer_is_right_behind_a_pooler(
     iris: ModelVersion, launcher: str, lines: list[str], pooler: str
 ) -> None:
@@ -114,3 +122,25 @@ def test_every_answer_is_right_behind_a_pooler(
     assert [found.json()["input_data"]["features"] for _, found in answers] == features
     assert read == len(features)
     assert refusal == ""
+
+
+@pytest.mark.parametrize(("launcher", "lines", "pooler"), BEHIND)
+def test_partitions_are_made_and_dropped_behind_a_pooler(
+    own_database: None, launcher: str, lines: list[str], pooler: str
+) -> None:
+    version = make_version(None)
+    RegisteredModel.objects.update(retention_days=30)
+    record(version, 10)
+
+    with pgbouncer(launcher, *lines) as port, behind(port, pooler):
+        assert conversion.convert(ROWS)
+        conversion.revert()
+        assert conversion.convert(ROWS)
+        record(version, ROWS)
+        dropped = drop_due(past_retention())
+
+    layout = find_layout(connection)
+    assert layout is not None
+    assert layout.partitions[0].first_id == ROWS
+    assert dropped == ROWS - 1
+    assert Prediction.objects.count() == 11
