@@ -125,6 +125,24 @@ def retry(job: Job, *, accessor: Accessor = SYSTEM) -> Job:
 
     Raises JobNotRetriable.
     """
+    with transaction.atomic():
+        # As it is now: its parameters are redacted when it ends.
+        row = Job.objects.select_for_update(of=("self",)).find(job.pk)
+        _require_retriable(row)
+        Job.objects.filter(pk=row.pk).update(
+            status=Job.Status.QUEUED,
+            error="",
+            attempts=0,
+            due_at=clock.now(),
+            finished_at=None,
+        )
+        _record(AuditEvent.Action.JOB_RETRIED, job, accessor)
+    return Job.objects.select_related("created_by").find(job.pk)
+
+
+def _require_retriable(job: Job) -> None:
+    if job.status not in (Job.Status.FAILED, Job.Status.CANCELLED):
+        raise JobNotRetriable(f"{job} has not failed, and was not cancelled")
     kind = kinds.get(job.kind)
     if kind is None:
         raise JobNotRetriable(f"This release has no jobs of kind {job.kind}")
@@ -132,18 +150,6 @@ def retry(job: Job, *, accessor: Accessor = SYSTEM) -> Job:
         raise JobNotRetriable(
             f"The parameters of {job} are not kept, or are not valid any more: create another job"
         )
-    ended = [Job.Status.FAILED, Job.Status.CANCELLED]
-    with transaction.atomic():
-        if not Job.objects.filter(pk=job.pk, status__in=ended).update(
-            status=Job.Status.QUEUED,
-            error="",
-            attempts=0,
-            due_at=clock.now(),
-            finished_at=None,
-        ):
-            raise JobNotRetriable(f"{job} has not failed, and was not cancelled")
-        _record(AuditEvent.Action.JOB_RETRIED, job, accessor)
-    return Job.objects.select_related("created_by").find(job.pk)
 
 
 def _record(action: AuditEvent.Action, job: Job, accessor: Accessor) -> None:
