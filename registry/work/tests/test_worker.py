@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError
 
+from registry.database import clock
 from registry.metrics import WORK_OLDEST_SECONDS, WORK_PENDING
 from registry.work import worker as workers
 from registry.work.kinds import Backlog, IsStopping, Kind
@@ -180,7 +181,7 @@ def test_clocks_are_compared_before_the_first_item(
     monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     events: list[str] = []
-    monkeypatch.setattr(workers.clock, "compare", lambda connection: events.append("compared"))
+    monkeypatch.setattr(clock, "compare", lambda connection: events.append("compared"))
 
     def take() -> int | None:
         events.append("taken")
