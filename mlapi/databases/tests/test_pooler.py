@@ -16,10 +16,10 @@ from mlapi.databases.tests.pgbouncer import keeps_statements_apart, launchers, p
 from predictions.models import Prediction
 from predictions.partitions import conversion
 from predictions.partitions.catalog import find_layout
-from predictions.partitions.tests.conftest import ROWS, record
-from predictions.partitions.tests.conftest import own_database as own_database
 from predictions.retention.partitions import drop_due
 from predictions.retention.pruning import past_retention
+from predictions.testing.partitions import ROWS, record
+from predictions.testing.partitions import own_database as own_database
 from predictions.testing.rows import make_version
 from registry.models import ModelVersion, RegisteredModel
 from registry.testing.clients import api_client

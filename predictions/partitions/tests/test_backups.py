@@ -14,8 +14,8 @@ from predictions.models import Outcome, Prediction
 from predictions.partitions.catalog import find_layout
 from predictions.partitions.growth import create_ahead
 from predictions.partitions.locking import execute
-from predictions.partitions.tests.conftest import ROWS, record
 from predictions.partitions.tests.test_conversion import structure
+from predictions.testing.partitions import ROWS, record
 from predictions.testing.rows import add_values
 from registry.models import ModelVersion
 

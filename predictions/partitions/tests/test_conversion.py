@@ -17,11 +17,11 @@ from predictions.partitions.catalog import TABLE, find_layout
 from predictions.partitions.errors import ConversionRefused, PartitionsUnavailable, TableBusy
 from predictions.partitions.growth import create_ahead
 from predictions.partitions.locking import exclusively, execute
-from predictions.partitions.tests.conftest import ROWS, record
 from predictions.retention import partitions
 from predictions.retention.pruning import Due
 from predictions.serving import recorder
 from predictions.serving.records import Record
+from predictions.testing.partitions import ROWS, record
 from predictions.testing.rows import add_values
 from registry.models import ModelVersion
 from registry.testing.databases import pool_limits

@@ -17,10 +17,10 @@ from predictions.models import LegalHold, Outcome, Prediction, StaleHour
 from predictions.partitions.archiving import archive_to
 from predictions.partitions.catalog import find_layout
 from predictions.partitions.errors import ArchiveFailed
-from predictions.partitions.tests.conftest import ROWS, record
 from predictions.retention import partitions
 from predictions.retention.pruning import past_retention
 from predictions.retention.work import RETENTION
+from predictions.testing.partitions import ROWS, record
 from predictions.testing.rows import add_values, make_version
 from registry.models import AuditEvent, ModelVersion, RegisteredModel
 

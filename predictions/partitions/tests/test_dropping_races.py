@@ -13,12 +13,12 @@ from django.utils import timezone
 from predictions.models import Outcome, Prediction
 from predictions.partitions import dropping
 from predictions.partitions.catalog import TABLE, Partition
-from predictions.partitions.tests.conftest import ROWS, record
 from predictions.partitions.tests.test_conversion import other_connection
 from predictions.partitions.tests.test_dropping import FIRST, OLD, archived, names
 from predictions.retention import partitions
 from predictions.retention.pruning import past_retention
 from predictions.testing.jobs import create_job, make_due, run_next
+from predictions.testing.partitions import ROWS, record
 from registry.access.accessor import Accessor
 from registry.models import AuditEvent, ModelVersion, RegisteredModel
 from registry.testing.clients import permit

@@ -9,8 +9,8 @@ from django.db import DatabaseError, connection
 from predictions.models import Prediction
 from predictions.partitions.catalog import Layout, Partition, find_layout
 from predictions.partitions.growth import create_ahead
-from predictions.partitions.tests.conftest import ROWS, record
 from predictions.partitions.work import PARTITIONS
+from predictions.testing.partitions import ROWS, record
 from registry.models import ModelVersion
 from registry.work.kinds import registered
 

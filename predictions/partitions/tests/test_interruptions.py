@@ -14,10 +14,10 @@ from predictions.partitions.catalog import TABLE, find_layout
 from predictions.partitions.errors import ConversionRefused, PartitionsUnavailable
 from predictions.partitions.growth import create_ahead
 from predictions.partitions.locking import execute
-from predictions.partitions.tests.conftest import ROWS, record
 from predictions.partitions.tests.test_conversion import structure as described
 from predictions.retention import partitions
 from predictions.retention.pruning import past_retention
+from predictions.testing.partitions import ROWS, record
 from predictions.testing.rows import add_values
 from registry.models import ModelVersion, RegisteredModel
 

@@ -12,7 +12,7 @@ from predictions.models import Outcome, Prediction
 from predictions.models.predictions import PredictionQuerySet
 from predictions.partitions.growth import create_ahead
 from predictions.partitions.locking import execute
-from predictions.partitions.tests.conftest import ROWS, record
+from predictions.testing.partitions import ROWS, record
 from registry.models import ModelVersion
 
 PARTITIONS = 60
