@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pytest_django import DjangoAssertNumQueries
 
+from predictions.export.destinations.folder import Folder
 from predictions.jobs import changes
 from predictions.jobs.kinds import JobKind
 from predictions.jobs.running import RunningJob
@@ -149,3 +150,16 @@ def test_a_taken_job_is_read_by_its_key(
     make_due()
 
     assert f'"jobs"."id" = {Job.objects.get().pk}' in queries[-1]["sql"]
+
+
+def test_a_part_that_cannot_be_written_is_tried_again(
+    settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.JOB_LOCATIONS = [str(tmp_path)]
+    monkeypatch.setattr(Folder, "new_file", lambda folder, name: tmp_path / "gone" / name)
+    create_job("export", {"to": str(tmp_path / "out"), "format": "ndjson"})
+
+    job = run()
+
+    assert job.status == "queued"
+    assert job.error.startswith(f"Cannot write {tmp_path}/gone/part-00001.ndjson")
