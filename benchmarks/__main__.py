@@ -24,6 +24,7 @@ from benchmarks.monitoring import alarms, counting, published, story
 from benchmarks.partitions import comparison as partitions
 from benchmarks.peers import comparison as peers
 from benchmarks.replicas import command as replicas
+from benchmarks.replicas import scaling
 from benchmarks.scoring import comparison as scoring
 from benchmarks.shadowing import comparison as shadowing
 
@@ -50,6 +51,7 @@ COMMANDS: dict[str, tuple[str, Command]] = {
     "durability": ("kill servers and PostgreSQL: no acknowledged prediction is lost", durability),
     "chaos": ("one fault after another under load, then two at a time", chaos),
     "replicas": ("kill replicas behind a balancer, move aliases, end the object storage", replicas),
+    "scaling": ("one and two workers and replicas, and what would bound 1,000", scaling),
     "soak": ("minutes of load: memory, threads, descriptors and latency stay flat", soak),
     "bystanders": ("what callers of good models notice of bad models and clients", bystanders),
     "keys": ("compare keys with tokens; check that a revocation holds at once", revocation),

@@ -7,6 +7,7 @@ from pathlib import Path
 from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.db import connection
 
 # An HMAC key that is shorter than the hash weakens it (RFC 7518, section 3.2).
 MIN_KEY_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
@@ -52,15 +53,31 @@ def check_secret_key_is_set(
     app_configs: Sequence[AppConfig] | None, **kwargs: object
 ) -> list[CheckMessage]:
     """mlapi.W002: another machine or a new container would generate a different key."""
-    if not settings.SECRET_KEY_IS_GENERATED:
+    if not settings.SECRET_KEY_IS_GENERATED or _other_machines_can_use_the_database():
         return []
-    return [
-        Warning(
-            "SECRET_KEY is not set: this installation uses a random key that it keeps in a file.",
-            hint="Set SECRET_KEY to the same value on all machines that serve.",
-            id="mlapi.W002",
-        )
-    ]
+    return [_generated_key("SECRET_KEY is not set")]
+
+
+@register(Tags.security)
+def check_replicas_have_the_same_secret_key(
+    app_configs: Sequence[AppConfig] | None, **kwargs: object
+) -> list[CheckMessage]:
+    """mlapi.W002, without --deploy too: replicas would refuse each other's tokens."""
+    if not settings.SECRET_KEY_IS_GENERATED or not _other_machines_can_use_the_database():
+        return []
+    return [_generated_key("SECRET_KEY is not set, but other machines can serve the same database")]
+
+
+def _other_machines_can_use_the_database() -> bool:
+    return connection.vendor != "sqlite"
+
+
+def _generated_key(problem: str) -> CheckMessage:
+    return Warning(
+        f"{problem}: this installation uses a random key that it keeps in a file.",
+        hint="Set SECRET_KEY to the same value on all machines that serve.",
+        id="mlapi.W002",
+    )
 
 
 @register(Tags.security, deploy=True)

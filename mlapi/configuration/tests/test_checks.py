@@ -1,5 +1,6 @@
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -66,11 +67,24 @@ def test_key_length_is_counted_in_bytes(settings: Any) -> None:
     assert checks.check_secret_key_length(None) == []
 
 
-@pytest.mark.parametrize(("generated", "expected"), [(True, ["mlapi.W002"]), (False, [])])
-def test_generated_key_is_a_warning(settings: Any, generated: bool, expected: list[str]) -> None:
+@pytest.mark.parametrize("generated", [True, False])
+@pytest.mark.parametrize(
+    ("vendor", "deploying", "always"),
+    [("sqlite", ["mlapi.W002"], []), ("postgresql", [], ["mlapi.W002"])],
+)
+def test_generated_key_is_a_warning_wherever_replicas_are_possible(
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    generated: bool,
+    vendor: str,
+    deploying: list[str],
+    always: list[str],
+) -> None:
     settings.SECRET_KEY_IS_GENERATED = generated
+    monkeypatch.setattr(checks, "connection", SimpleNamespace(vendor=vendor))
 
-    assert ids(checks.check_secret_key_is_set(None)) == expected
+    assert ids(checks.check_secret_key_is_set(None)) == deploying * generated
+    assert ids(checks.check_replicas_have_the_same_secret_key(None)) == always * generated
 
 
 @pytest.mark.parametrize(
