@@ -1,13 +1,13 @@
 """Exports into a folder."""
 
-import fcntl
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from predictions.export.destinations.base import AlreadyPublished, DestinationUnavailable
+from registry.locks.file_locks import locked_file
 
 # Hidden, so that no reader of the folder takes it for data.
 PARTIAL = ".{name}.partial"
@@ -28,18 +28,13 @@ class Folder:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the folder's lock, which the system releases if the process is killed."""
-        with _errors(self._path):
-            descriptor = os.open(self._path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                message = f"Another process is writing to {self._path}"
-                raise DestinationUnavailable(message) from error
+        with ExitStack() as stack:
+            with _errors(self._path):
+                stack.enter_context(locked_file(self._path / LOCK, on_wait=self._refuse))
             yield
-            (self._path / LOCK).unlink(missing_ok=True)
-        finally:
-            os.close(descriptor)
+
+    def _refuse(self) -> None:
+        raise DestinationUnavailable(f"Another process is writing to {self._path}")
 
     def names(self) -> Iterator[str]:
         with _errors(self._path):
