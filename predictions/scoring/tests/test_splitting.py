@@ -101,6 +101,45 @@ def test_a_row_that_never_ends_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
         tasks_of(tmp_path / "rows.csv")
 
 
+@pytest.mark.parametrize("name", ["rows.csv", "quoted.csv"])
+def test_a_header_that_never_ends_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """It is not read whole."""
+    monkeypatch.setattr(tables, "MAX_LINE_BYTES", 1000)
+    (tmp_path / name).write_text('"' * name.startswith("quoted") + "text," * 1000)
+
+    with pytest.raises(FileRefused, match="line 1: it is longer than 1000 bytes"):
+        tasks_of(tmp_path / name)
+
+
+def test_lines_after_a_stray_quotation_mark_are_parsed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parsing the row again for each of its lines took hours for 10 MB."""
+    parsed: list[int] = []
+    error_in = splitting._error_in
+
+    def counted(text: bytes) -> csv.Error | None:
+        parsed.append(len(text))
+        return error_in(text)
+
+    monkeypatch.setattr(splitting, "_error_in", counted)
+    path = tmp_path / "rows.csv"
+    path.write_text('text\n"stray\n' + 'plain\n""\n' * 2000)
+
+    tasks_of(path)
+
+    assert sum(parsed) < 3 * path.stat().st_size
+
+
+def test_a_row_of_csv_that_breaks_its_rules_is_refused_at_its_line(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text('text,n\n"a\nb",1\n"stray,2\n"c",3\n')
+
+    with pytest.raises(FileRefused, match="line 5: ',' expected after"):
+        tasks_of(tmp_path / "rows.csv")
+
+
 @pytest.mark.parametrize("is_list", [False, True])
 def test_batches_of_texts_that_repeat_are_bounded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_list: bool
