@@ -21,7 +21,8 @@ from predictions.scoring.work import Instructions, ScoringFailed, Source, Task
 from registry.exact_json.values import JSONObject
 from registry.signatures.signature import Signature
 
-MAX_TASKS = 100_000
+# Their names have five digits, and so are in order.
+MAX_TASKS = 99_999
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +56,8 @@ class Plan:
         found = []
         if _identities(mine) != _identities(theirs):
             found.append(f"another version: {_names(self)}")
+        elif _signatures(mine) != _signatures(theirs):
+            found.append(f"another signature of {_names(self)}")
         elif (mine.arms.percent, mine.arms.salt) != (theirs.arms.percent, theirs.arms.salt):
             found.append("another share of the canary")
         if len(self.sources) != len(other.sources) or not all(
@@ -74,6 +77,10 @@ class Plan:
 
 def _identities(instructions: Instructions) -> list[tuple[str, str]]:
     return [(version.name, version.sha256) for version in instructions.arms.versions]
+
+
+def _signatures(instructions: Instructions) -> list[JSONObject]:
+    return [version.signature for version in instructions.arms.versions]
 
 
 def _names(plan: Plan) -> str:

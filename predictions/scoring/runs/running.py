@@ -15,7 +15,7 @@ from predictions.scoring.engines.base import Engine
 from predictions.scoring.engines.opening import open_engine as open_engine
 from predictions.scoring.planning import Plan, checked, divide
 from predictions.scoring.runner import Run, plan_of, resume_or_start
-from predictions.scoring.runs.pinning import Pinned, pin
+from predictions.scoring.runs.pinning import Pinned, model_of, pin, renewed
 from predictions.scoring.runs.recording import Recorder
 from predictions.scoring.runs.requests import COMMAND, Asker, Request, Watch
 from predictions.scoring.sources.opening import find_sources
@@ -59,14 +59,20 @@ def plan_run(
     )
 
 
-def pinned_at(address: str) -> Pinned:
-    """The versions of a run that was begun at a destination; raises ScoringFailed."""
-    destination = open_destination(address)
+def pinned_at(request: Request) -> Pinned:
+    """The versions of the run that was begun at the destination of a request for the same model.
+
+    Raises ScoringFailed, DestinationUnavailable and what `renewed` raises.
+    """
+    destination = open_destination(request.destination)
     content = destination.read(MANIFEST) or destination.read(PLAN)
     if content is None:
-        raise ScoringFailed(f"--resume: {address} has no run that could go on")
+        raise ScoringFailed(f"--resume: {destination} has no run that could go on")
     plan = plan_of(orjson.loads(content), destination)
-    return Pinned(plan.instructions.arms, plan.alias)
+    for version in plan.instructions.arms.versions:
+        if model_of(version.name) != model_of(request.model):
+            raise ScoringFailed(f"--resume: {destination} has a run of {version.name}")
+    return renewed(Pinned(plan.instructions.arms, plan.alias))
 
 
 def carry_out(
