@@ -29,7 +29,6 @@ from registry.exact_json.serializers import StrictSerializer, StrictTextField
 from registry.exact_json.values import JSONObject
 from registry.loading.errors import ArtifactMissing, ModelQuarantined
 from registry.models import ModelNotFound, Right
-from registry.object_storage import urls
 
 if TYPE_CHECKING:
     from predictions.scoring.planning import Plan
@@ -104,11 +103,8 @@ def _run(running: RunningJob) -> JSONObject:
     # A link may have been put there since the parameters were validated.
     require_allowed(request.destination)
     pinned = _pinned(running, request)
-    sources = module.find_inputs(request)
-    for source in sources:
-        if not urls.is_url(source.name):
-            # A pattern may find links that lead out of the allowed folder.
-            require_allowed(source.name)
+    # A pattern may find links that lead out of the allowed folder.
+    sources = module.find_inputs(request, require_allowed)
     engine = module.open_engine(EngineOptions(workers=settings.SCORE_WORKERS))
     plan = module.plan_run(
         request, sources, Watch(read=lambda _: running.require_running()), pinned

@@ -1,7 +1,7 @@
 """A run from its request to its manifest: what the command and the job have in common."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import orjson
 from django.conf import settings
@@ -23,9 +23,11 @@ from predictions.scoring.work import Instructions, ScoringFailed, Source
 from registry.exact_json.values import JSONObject
 
 
-def find_inputs(request: Request) -> list[Source]:
-    """The input files, by name; raises ScoringFailed."""
-    return find_sources(request.sources)
+def find_inputs(
+    request: Request, check: Callable[[str], object] = lambda path: None
+) -> list[Source]:
+    """The input files, by name; raises ScoringFailed, and what `check` raises for a local path."""
+    return find_sources(request.sources, check)
 
 
 def plan_run(
@@ -44,7 +46,7 @@ def plan_run(
         id_column=request.id_column,
         subject_column=request.subject_column,
     )
-    instructions = checked(instructions, sources)
+    instructions = checked(instructions, sources, is_recorded=request.is_recorded)
     identified, tasks = divide(sources, request.part_rows, watch.read)
     return Plan(
         run=secrets.token_hex(16),

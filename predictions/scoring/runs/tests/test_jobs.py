@@ -81,6 +81,21 @@ def test_a_link_does_not_lead_out_of_the_allowed_folder(
     assert not Path(parameters["to"]).exists()
 
 
+def test_nothing_is_told_of_files_behind_a_link(
+    parameters: dict[str, Any], table: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "private.txt").touch()
+    (table.parent / "link").symlink_to(elsewhere)
+    create_job("score", {**parameters, "sources": [str(table.parent / "l*" / "*")]})
+
+    job = run_next()
+
+    assert job is not None
+    assert job.status == "failed"
+    assert "private" not in job.error
+
+
 def test_a_link_in_the_place_of_the_result_does_not_lead_out_either(
     parameters: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
