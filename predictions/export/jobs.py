@@ -17,7 +17,7 @@ from predictions.export.selection import Selection
 from predictions.filters import PredictionQuery
 from predictions.following import LogRestored
 from predictions.jobs.kinds import JobKind
-from predictions.jobs.locations import LocationField, LocationRefused, require_allowed
+from predictions.jobs.locations import LocationField
 from predictions.jobs.running import RunningJob
 from predictions.models import Prediction
 from predictions.models.predictions import PredictionQuerySet
@@ -81,8 +81,6 @@ def _model_of(filters: JSONObject, accessor: Accessor) -> str:
 def run(running: RunningJob) -> JSONObject:
     """Write the parts that are missing: the destination itself holds the position."""
     parameters, accessor = running.parameters, running.accessor
-    # A link may have been put there since the parameters were validated.
-    to = require_allowed(parameters["to"])
     if running.cursor is None:
         _record(running)
     filters = parameters["filters"]
@@ -97,7 +95,7 @@ def run(running: RunningJob) -> JSONObject:
         mlapi=settings.VERSION,
         max_wait_seconds=MAX_WAIT_SECONDS,
     )
-    place = open_destination(to)
+    place = open_destination(parameters["to"])
     with place.lock():
         manifest = runner.find_manifest(place, plan) or _export(running, place, plan, rows)
     running.checkpoint(running.cursor, manifest["rows"])
@@ -162,12 +160,6 @@ EXPORT = JobKind(
     run=run,
     right=Right.READ_LOG,
     retried=(DestinationUnavailable, runner.ExportTaken),
-    explained=(
-        FormatUnavailable,
-        LocationRefused,
-        LogRestored,
-        ModelNotFound,
-        runner.OtherExport,
-    ),
+    explained=(FormatUnavailable, LogRestored, ModelNotFound, runner.OtherExport),
     redact=redact,
 )

@@ -239,6 +239,23 @@ def is_text(kind: Any) -> bool:
     )
 
 
+def without_views(column: Any) -> Any:
+    """The column with texts in one piece instead of as views, of which Arrow cannot take some."""
+    kind = _without_views(column.type)
+    return column if kind == column.type else column.cast(kind)
+
+
+def _without_views(kind: Any) -> Any:
+    if pa.types.is_string_view(kind):
+        return pa.large_string()
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        list_of = pa.list_ if pa.types.is_list(kind) else pa.large_list
+        return list_of(_without_views(kind.value_type))
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(_without_views(kind.value_type), kind.list_size)
+    return kind
+
+
 def _without_dictionary(kind: Any) -> Any:
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 

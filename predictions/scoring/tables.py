@@ -48,7 +48,7 @@ def _read_parquet(
     with parquet.open_file(file, texts, metadata) as opened:
         read = parquet.read_batches(opened, columns.names, groups, _batch_rows(metadata, groups))
         for batch in (piece for whole in read for piece in parquet.bounded(whole, BATCH_BYTES)):
-            cells = [batch.column(name) for name in columns.names]
+            cells = [parquet.without_views(batch.column(name)) for name in columns.names]
             numbers = np.arange(number, number + len(batch), dtype=np.int64)
             yield TableBatch(columns, cells, numbers)
             number += len(batch)

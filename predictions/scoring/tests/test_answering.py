@@ -228,7 +228,7 @@ def test_probabilities_without_a_label_and_of_many_classes(n_classes: int) -> No
     assert found["output.label"][0] == labels[int(shares[0].argmax())]
 
 
-@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view()])
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string()])
 def test_a_text_that_no_request_can_have_is_invalid(kind: pa.DataType) -> None:
     inputs = [{"name": "plan", "datatype": "BYTES", "shape": [-1], "nullable": True}]
     model = fake_model(inputs, [VALUE], regression)

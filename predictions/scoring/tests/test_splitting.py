@@ -5,6 +5,7 @@ import io
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from predictions.input_files.errors import FileRefused
@@ -99,6 +100,22 @@ def test_a_row_that_never_ends_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
 
     with pytest.raises(FileRefused, match="longer than 1000 bytes"):
         tasks_of(tmp_path / "rows.csv")
+
+
+@pytest.mark.parametrize("is_list", [False, True])
+def test_some_rows_of_texts_that_are_views_can_be_taken(tmp_path: Path, is_list: bool) -> None:
+    """As writers in Rust have them: the file says so, and pyarrow obeys it."""
+    kind = pa.list_(pa.string_view()) if is_list else pa.string_view()
+    cells = [["a", "b"], None, ["c", "d"]] if is_list else ["a", None, "c"]
+    path = write_table(tmp_path / "rows.parquet", {"text": pa.array(cells, kind)})
+    shape = [-1, 2] if is_list else [-1]
+    tensor = {"name": "text", "datatype": "BYTES", "shape": shape, "nullable": True}
+    [source], [task] = find_sources([str(path)]), tasks_of(path)
+
+    [batch] = read_task(source, task, Signature.from_json({"inputs": [tensor]}), [])
+
+    rows = batch.pick(np.array([1, 2])).rows()
+    assert [row.input_data["text"] for row in rows] == cells[1:]
 
 
 @pytest.mark.parametrize("name", ["rows.csv", "quoted.csv"])
