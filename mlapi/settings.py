@@ -70,6 +70,7 @@ MIDDLEWARE = [
     "corsheaders.middleware.CorsMiddleware",
     "mlapi.server.overload.OverloadMiddleware",
     "mlapi.bodies.middleware.RequestBodyMiddleware",
+    "mlapi.bodies.compression.CompressionMiddleware",
     "mlapi.proxies.probes.HttpsMiddleware",
     "mlapi.proxies.prefixes.CookiePathMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",

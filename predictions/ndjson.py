@@ -6,7 +6,7 @@ it before it reads. It is then scored and committed chunk by chunk, in constant 
 
 import logging
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import IO, Any
 
@@ -41,6 +41,8 @@ MEDIA_TYPES = frozenset({
 })  # fmt: skip
 CHUNK_LINES = 1000
 COPY_BYTES = 2**16
+# Results are sent in pieces: one of a single line is hardly smaller when it is compressed.
+PIECE_BYTES = 2**16
 
 
 class LengthRequired(APIException):
@@ -120,7 +122,7 @@ def _copy(stream: IO[bytes], file: IO[bytes]) -> None:
 
 def stream_results(question: Question, body: IO[bytes]) -> Iterator[bytes]:
     """A line of results for each line of `body`, sent once its chunk is committed, and a last line
-    that sums up.
+    that sums up. They come in pieces of some lines, none of which goes beyond a chunk.
 
     A line that cannot be scored gets an error in its place, and the others are still scored. If
     the database goes away, the summary comes early and says so. A response without a summary was
@@ -131,15 +133,34 @@ def stream_results(question: Question, body: IO[bytes]) -> Iterator[bytes]:
     with body:
         try:
             while lines := _read_chunk(body):
-                for result in _results(question, lines, first_number=counts["lines"] + 1):
-                    counts["lines"] += 1
-                    counts[result.get("status", "rejected")] += 1
-                    yield orjson.dumps(result) + b"\n"
+                yield from _in_pieces(_result_lines(question, lines, counts))
         except (OperationalError, InterfaceError):
             logger.exception("The database became unavailable in the middle of an NDJSON response")
             reason = "The database is unavailable; the lines after the last result may be recorded."
     summary = {**counts, "complete": not reason, **({"error": reason} if reason else {})}
     yield orjson.dumps({"summary": summary}) + b"\n"
+
+
+def _result_lines(
+    question: Question, lines: list[bytes], counts: dict[str, int]
+) -> Iterator[bytes]:
+    """The results of a chunk, which are added to the counts."""
+    for result in _results(question, lines, first_number=counts["lines"] + 1):
+        counts["lines"] += 1
+        counts[result.get("status", "rejected")] += 1
+        yield orjson.dumps(result, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _in_pieces(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines, joined until they have PIECE_BYTES."""
+    piece = bytearray()
+    for line in lines:
+        piece += line
+        if len(piece) >= PIECE_BYTES:
+            yield bytes(piece)
+            piece.clear()
+    if piece:
+        yield bytes(piece)
 
 
 def _read_chunk(body: IO[bytes]) -> list[bytes]:

@@ -134,7 +134,11 @@ class PredictionViewSet(GenericViewSet[Prediction]):
         pagination_class=None,
     )
     def batch(self, request: Request) -> HttpResponseBase:
-        """Score many inputs: as JSON all or none of them, as NDJSON line by line."""
+        """Score many inputs: as JSON all or none of them, as NDJSON line by line.
+
+        The results of NDJSON are a stream, which is compressed if Accept-Encoding names zstd or
+        gzip.
+        """
         if request._request.content_type in ndjson.MEDIA_TYPES:
             return self._stream(request)
         claim = _claim(request)

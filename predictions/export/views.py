@@ -46,7 +46,7 @@ class ExportViewSet(GenericViewSet[Prediction]):
 
         The header Export-Position says where a later export may go on (`from_position`). A response
         that breaks off is incomplete: large exports are for `manage.py export_predictions`, which
-        can resume them.
+        can resume them. CSV and NDJSON are compressed if Accept-Encoding names zstd or gzip.
         """
         filters = self._read_query()
         own = {name: filters.pop(name, None) for name in OWN_PARAMETERS}

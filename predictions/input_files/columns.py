@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from predictions.input_files.errors import FileRefused
+from predictions.input_files.rows import FileRow
 from registry.signatures.signature import Input, Signature, listed
 
 # Exports have these columns, and so can be references.
@@ -32,6 +33,7 @@ class Columns:
     features: list[tuple[Input, str, list[int]]] = field(init=False)
     """Each input's features, and the places of their columns in `names`."""
     _other_places: list[int | None] = field(init=False)
+    _text_places: list[int] = field(init=False)
 
     def __post_init__(self) -> None:
         names: dict[str, int] = {}
@@ -57,6 +59,8 @@ class Columns:
         object.__setattr__(self, "names", list(names))
         object.__setattr__(self, "features", features)
         object.__setattr__(self, "_other_places", [names.get(name) for name in self.others])
+        texts = [places for tensor, _, places in features if tensor.datatype == "BYTES"]
+        object.__setattr__(self, "_text_places", [place for places in texts for place in places])
 
     def _find(self, tensor: Input, key: str) -> list[str]:
         for name in (key, INPUT_PREFIX + key):
@@ -90,8 +94,33 @@ class Columns:
         """The cells of `others`, in their order; None for those that the file does not have."""
         return tuple(None if place is None else cells[place] for place in self._other_places)
 
+    def row_of(
+        self,
+        number: int,
+        cells: Sequence[Any],
+        others: tuple[Any, ...],
+        convert: Convert | None = None,
+    ) -> FileRow:
+        """The row with that number; one that cannot be read says why."""
+        for place in self._text_places:
+            # JSON of a request cannot have it either, since databases refuse it.
+            if _has_nul(cells[place]):
+                error = f"column '{self.names[place]}': must not contain the character U+0000"
+                return FileRow.unreadable(number, error, others)
+        try:
+            return FileRow(number, self.input_of(cells, convert), others)
+        except ValueError as error:
+            return FileRow.unreadable(number, str(error), others)
+
     def _converted(self, convert: Convert, tensor: Input, place: int, value: Any) -> Any:
         try:
             return convert(tensor, value)
         except ValueError as error:
             raise ValueError(f"column '{self.names[place]}': {error}") from error
+
+
+def _has_nul(cell: Any) -> bool:
+    """Whether a text, or one in a list, contains the character U+0000."""
+    if isinstance(cell, list):
+        return any(map(_has_nul, cell))
+    return isinstance(cell, str) and "\0" in cell

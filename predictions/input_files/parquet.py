@@ -217,11 +217,8 @@ def _errors() -> Iterator[None]:
 
 def values(name: str, column: Any) -> list[Any]:
     """A column as values of JSON; NaN is a missing value. Raises FileRefused for other types."""
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    is_number = pa.types.is_floating(kind) or pa.types.is_decimal(kind)
-    if not (is_number or is_text(kind) or _is_plain(kind)):
+    kind = _without_dictionary(column.type)
+    if not _is_readable(kind):
         raise FileRefused(
             f"Column '{name}' has type {kind}; numbers, texts, booleans and lists can be read"
         )
@@ -230,7 +227,7 @@ def values(name: str, column: Any) -> list[Any]:
         return [None if value is not None and math.isnan(value) else value for value in found]
     if pa.types.is_decimal(kind):
         return [float(value) if isinstance(value, Decimal) else value for value in found]
-    return _without_nan(found) if _has_nan(column) else found
+    return _plain(found) if _has_other_numbers(column) else found
 
 
 def is_text(kind: Any) -> bool:
@@ -242,19 +239,47 @@ def is_text(kind: Any) -> bool:
     )
 
 
-def _is_plain(kind: Any) -> bool:
+def without_views(column: Any) -> Any:
+    """The column with texts in one piece instead of as views, of which Arrow cannot take some."""
+    kind = _without_views(column.type)
+    return column if kind == column.type else column.cast(kind)
+
+
+def _without_views(kind: Any) -> Any:
+    if pa.types.is_string_view(kind):
+        return pa.large_string()
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        list_of = pa.list_ if pa.types.is_list(kind) else pa.large_list
+        return list_of(_without_views(kind.value_type))
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(_without_views(kind.value_type), kind.list_size)
+    return kind
+
+
+def _without_dictionary(kind: Any) -> Any:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _is_readable(kind: Any) -> bool:
+    """Whether the values of a type, or those in its lists, are values of JSON."""
+    while is_list(kind):
+        kind = _without_dictionary(kind.value_type)
     return bool(
-        pa.types.is_integer(kind)
+        pa.types.is_floating(kind)
+        or pa.types.is_decimal(kind)
+        or pa.types.is_integer(kind)
         or pa.types.is_boolean(kind)
         or pa.types.is_null(kind)
-        or is_list(kind)
+        or is_text(kind)
     )
 
 
-def _has_nan(column: Any) -> bool:
-    """Whether any of the numbers in a column of lists is NaN."""
+def _has_other_numbers(column: Any) -> bool:
+    """Whether any of the values in a column of lists is NaN or a decimal fraction."""
     while is_list(column.type):
         column = column.flatten()
+    if pa.types.is_decimal(column.type):
+        return True
     if not pa.types.is_floating(column.type):
         return False
     return bool(compute.any(compute.is_nan(column)).as_py())
@@ -266,7 +291,9 @@ def is_list(kind: Any) -> bool:
     )
 
 
-def _without_nan(value: Any) -> Any:
+def _plain(value: Any) -> Any:
     if isinstance(value, list):
-        return [_without_nan(item) for item in value]
+        return [_plain(item) for item in value]
+    if isinstance(value, Decimal):
+        return float(value)
     return None if isinstance(value, float) and math.isnan(value) else value

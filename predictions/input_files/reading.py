@@ -70,7 +70,7 @@ def _read_parquet(
     columns = Columns(signature, parquet.column_names(path), others, optional)
     rows = parquet.read_columns(path, columns.names, max_bytes)
     for number, cells in enumerate(rows, start=1):
-        yield FileRow(number, columns.input_of(cells), columns.others_of(cells))
+        yield columns.row_of(number, cells, columns.others_of(cells))
 
 
 def parquet_module() -> Any:

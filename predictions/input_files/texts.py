@@ -64,10 +64,7 @@ def _csv_row(
     others = tuple(cell or None for cell in columns.others_of(own))
     if any(not cell.isascii() and _has_surrogates(cell) for cell in own):
         return FileRow.unreadable(number, "it is not valid UTF-8")
-    try:
-        return FileRow(number, columns.input_of(own, _from_text), others)
-    except ValueError as error:
-        return FileRow.unreadable(number, str(error), others)
+    return columns.row_of(number, own, others, _from_text)
 
 
 def _has_surrogates(text: str) -> bool:
@@ -92,6 +89,9 @@ def _from_text(tensor: Input, text: str) -> Any:
 
 
 def _number(text: str) -> int | float:
+    if "_" in text:
+        # Python's own notation, 1_000, is not that of files.
+        raise ValueError(f"{text!r:.60} is not a number")
     try:
         return int(text)
     except ValueError:

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from pyarrow import compute
 
 from predictions.input_files.columns import Columns
 from predictions.input_files.parquet import is_list, is_text
@@ -114,7 +115,9 @@ def _texts(tensor: Input, column: Any) -> Certain:
     values = np.empty(len(column), np.object_)
     values[:] = column.to_pylist()
     certain = column.is_valid().to_numpy(zero_copy_only=False)
-    return values, certain | tensor.nullable
+    # Requests cannot have that character. Not every type of text can be searched.
+    has_nul = compute.match_substring(column.cast(pa.large_string()), "\0").fill_null(False)
+    return values, (certain | tensor.nullable) & ~has_nul.to_numpy(zero_copy_only=False)
 
 
 def _from_integers(

@@ -34,7 +34,7 @@ class TableBatch:
         names = self.columns.names
         columns = [parquet.values(name, cell) for name, cell in zip(names, self.cells, strict=True)]
         return [
-            FileRow(number, self.columns.input_of(cells), self.columns.others_of(cells))
+            self.columns.row_of(number, cells, self.columns.others_of(cells))
             for number, *cells in zip(self.numbers.tolist(), *columns, strict=True)
         ]
 

@@ -19,7 +19,12 @@ from predictions.export.destinations.base import (
     DestinationUnavailable,
     DestinationUnusable,
 )
-from predictions.export.destinations.documents import as_bytes, file_digest, receipt_name
+from predictions.export.destinations.documents import (
+    MANIFEST,
+    as_bytes,
+    file_digest,
+    receipt_name,
+)
 from predictions.export.formats import FORMATS
 from predictions.export.formats.parquet import arrow_type
 from predictions.input_files.errors import FileRefused
@@ -110,15 +115,24 @@ class _Part:
                 seconds=round(time.perf_counter() - started, 3),
                 peak_memory_mib=peak_memory_mib(),
             )
+            # A cluster may still do this for a driver that is gone.
+            self._require_unsealed()
             with suppress(AlreadyPublished):
                 self.destination.publish_once(path, name)
         try:
             self.destination.create(receipt_name(self.task.number), as_bytes(receipt.as_json()))
         except AlreadyPublished:
-            found = find_receipt(self.destination, self.task.number)
-            assert found is not None  # nothing removes receipts while tasks run
-            return found
+            if (found := find_receipt(self.destination, self.task.number)) is not None:
+                return found
+            # Sealing the result has removed it.
+            self._require_unsealed()
+            raise
         return receipt
+
+    def _require_unsealed(self) -> None:
+        """Nothing must be added to a complete result, whose readers take each part for its own."""
+        if self.destination.read(MANIFEST) is not None:
+            raise ScoringInterrupted(f"{self.destination} was completed by another process")
 
     def _require_all_rows(self) -> None:
         if self.task.rows not in (None, self._rows):

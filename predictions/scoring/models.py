@@ -72,7 +72,9 @@ def _load(document: bytes) -> TableModel:
             runtime = _runtime(file, path, signature)
         require_same_outputs(runtime.signature, signature)
     except FileNotFoundError as error:
-        raise ScoringFailed(f"The artifact of {file.name} is missing in {file.storage}") from error
+        # Before the run began, it was there: it may have been moved, which the next run notices.
+        message = f"The artifact of {file.name} is no longer in {file.storage}"
+        raise ScoringInterrupted(message) from error
     except ArtifactDamaged as error:
         raise ScoringFailed(f"{file.name}: {error}") from error
     except (StorageUnavailable, StorageFull) as error:

@@ -2,6 +2,7 @@
 here.
 """
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
@@ -10,7 +11,7 @@ from typing import Any, Self
 import pyarrow as pa
 
 from predictions.input_files import parquet
-from predictions.input_files.columns import Columns
+from predictions.input_files.columns import INPUT_PREFIX, Columns
 from predictions.input_files.errors import FileRefused
 from predictions.scoring.doing import id_column_of
 from predictions.scoring.outputs import table_columns
@@ -19,9 +20,13 @@ from predictions.scoring.splitting import split
 from predictions.scoring.tables import csv_header
 from predictions.scoring.work import Instructions, ScoringFailed, Source, Task
 from registry.exact_json.values import JSONObject
+from registry.signatures.masking import feature_rules
 from registry.signatures.signature import Signature
 
-MAX_TASKS = 100_000
+# As in features[0], a column of one value of a list.
+ITEM = re.compile(r"\[[0-9]+\]$")
+# Their names have five digits, and so are in order.
+MAX_TASKS = 99_999
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +60,8 @@ class Plan:
         found = []
         if _identities(mine) != _identities(theirs):
             found.append(f"another version: {_names(self)}")
+        elif _signatures(mine) != _signatures(theirs):
+            found.append(f"another signature of {_names(self)}")
         elif (mine.arms.percent, mine.arms.salt) != (theirs.arms.percent, theirs.arms.salt):
             found.append("another share of the canary")
         if len(self.sources) != len(other.sources) or not all(
@@ -74,6 +81,10 @@ class Plan:
 
 def _identities(instructions: Instructions) -> list[tuple[str, str]]:
     return [(version.name, version.sha256) for version in instructions.arms.versions]
+
+
+def _signatures(instructions: Instructions) -> list[JSONObject]:
+    return [version.signature for version in instructions.arms.versions]
 
 
 def _names(plan: Plan) -> str:
@@ -99,13 +110,17 @@ def divide(
     return identified, [replace(task, number=i) for i, task in enumerate(tasks, start=1)]
 
 
-def checked(instructions: Instructions, sources: Sequence[Source]) -> Instructions:
+def checked(
+    instructions: Instructions, sources: Sequence[Source], *, is_recorded: bool = False
+) -> Instructions:
     """The instructions with the type of the ids; raises ScoringFailed for inputs that lack columns
-    or have them in types that cannot be read.
+    or have them in types that cannot be read, and for ids that nobody may see.
     """
     signatures = [Signature.from_json(file.signature) for file in instructions.arms.versions]
     _require_same_inputs(signatures)
-    _require_not_sensitive(instructions, signatures)
+    _require_not_sensitive("--id-column", instructions.id_column, signatures)
+    if is_recorded:
+        _require_not_sensitive("--subject-column", instructions.subject_column, signatures)
     kinds = [_kinds(instructions, source, signatures[0]) for source in sources]
     if instructions.id_column is not None:
         ids = [found[instructions.id_column] if found else None for found in kinds]
@@ -149,11 +164,14 @@ def _require_same_inputs(signatures: Sequence[Signature]) -> None:
         raise ScoringFailed("The canary takes other inputs: score without --canary")
 
 
-def _require_not_sensitive(instructions: Instructions, signatures: Sequence[Signature]) -> None:
-    """The result must not have what the log may not have."""
+def _require_not_sensitive(
+    option: str, column: str | None, signatures: Sequence[Signature]
+) -> None:
+    """Neither the result nor the log may have such values, by any name that a column can have."""
+    if column is None:
+        return
+    key = ITEM.sub("", column.removeprefix(INPUT_PREFIX))
     for signature in signatures:
         for tensor in signature.inputs:
-            if tensor.sensitive and instructions.id_column in tensor.keys:
-                raise ScoringFailed(
-                    f"--id-column: '{instructions.id_column}' is a sensitive feature of the model"
-                )
+            if not {column, key}.isdisjoint(feature_rules(tensor)):
+                raise ScoringFailed(f"{option}: '{column}' is a sensitive feature of the model")

@@ -38,9 +38,7 @@ def resume_or_start(destination: Destination, plan: Plan) -> tuple[Plan, JSONObj
                     f"{destination} has the result of a run with {', '.join(found)}: choose another"
                     " place"
                 )
-            # Whether the inputs are unchanged is judged by their state now.
-            earlier = replace(earlier, sources=plan.sources)
-            return earlier, document if name == MANIFEST else None
+            return continued(earlier, plan), document if name == MANIFEST else None
     if names := sorted(destination.names()):
         raise OtherRun(f"{destination} is not empty: it has {names[0]}")
     try:
@@ -48,6 +46,15 @@ def resume_or_start(destination: Destination, plan: Plan) -> tuple[Plan, JSONObj
     except AlreadyPublished:
         return resume_or_start(destination, plan)
     return plan, None
+
+
+def continued(earlier: Plan, now: Plan) -> Plan:
+    """The earlier of two plans without differences, with the inputs and versions as they are now.
+
+    Artifacts may have been moved since then. And where this process reads, loads and writes is for
+    the settings to say, not for a document that others may be able to change.
+    """
+    return replace(earlier, sources=now.sources, instructions=now.instructions)
 
 
 def plan_of(document: JSONObject, destination: Destination) -> Plan:

@@ -14,7 +14,7 @@ from predictions.input_files import parquet
 from predictions.input_files.errors import FileRefused
 from predictions.input_files.texts import MAX_LINE_BYTES, read_header
 from predictions.scoring.sources.opening import READ_BYTES, identified, open_source
-from predictions.scoring.tables import decoded
+from predictions.scoring.tables import bounded_lines, decoded
 from predictions.scoring.work import Source, Task
 
 # What a part has of a text file.
@@ -65,7 +65,7 @@ def _start(source: Source) -> Cut:
     if source.format != "csv":
         return Cut(0, 0)
     with closing(open_source(source)) as file:
-        _, lines = read_header(decoded(iter(file.readline, b"")))
+        _, lines = read_header(decoded(bounded_lines(file)))
         return Cut(file.tell(), lines)
 
 
@@ -75,12 +75,16 @@ class _Cutter:
     def __init__(self, *, is_csv: bool, start: int) -> None:
         self._is_csv, self._start = is_csv, start
         self._read = self._position = self._lines = 0
-        # Of CSV, what was read of a line that may go on, and of a row that does.
-        self._tail = self._row = b""
+        # Of CSV, what was read of a line that may go on.
+        self._tail = b""
+        # Whether the next line of CSV begins within quotation marks, and how long its row is so
+        # far.
+        self._is_open = False
+        self._row_bytes = 0
 
     def feed(self, piece: bytes) -> Iterator[Cut]:
         """At least the last place in this piece, if it has any; raises FileRefused."""
-        if self._is_csv and b'"' in self._row + self._tail + piece:
+        if self._is_csv and (self._is_open or b'"' in self._tail or b'"' in piece):
             yield from self._feed_quoted(piece)
             return
         # Without a quotation mark, every line is a row.
@@ -93,7 +97,7 @@ class _Cutter:
             yield Cut(self._position, self._lines)
         if self._is_csv:
             self._tail += piece[end:]
-            self._require_bounded(self._tail)
+            self._require_bounded(len(self._tail))
 
     def _feed_quoted(self, piece: bytes) -> Iterator[Cut]:
         """Of lines with quotation marks, csv tells whether the row goes on after their end."""
@@ -104,24 +108,39 @@ class _Cutter:
             self._lines += 1
             # What the header has was parsed before.
             if self._position > self._start:
-                self._row += line + b"\n"
-                if b'"' not in self._row or _is_complete(self._row):
-                    self._row = b""
+                self._row_bytes += len(line) + 1
+                self._require_bounded(self._row_bytes)
+                self._is_open = self._is_open_after(line)
+                if not self._is_open:
+                    self._row_bytes = 0
                     yield Cut(self._position, self._lines)
-            self._require_bounded(self._row)
-        self._require_bounded(self._tail)
+        self._require_bounded(len(self._tail))
 
-    def _require_bounded(self, text: bytes) -> None:
-        if len(text) > MAX_LINE_BYTES:
+    def _is_open_after(self, line: bytes) -> bool:
+        """Whether the row goes on in the next line, within quotation marks; raises FileRefused."""
+        if b'"' not in line:
+            return self._is_open
+        # A line that begins within quotation marks is read as if they were opened here: the lines
+        # before it need not be read again, which would take time with the square of their number.
+        text = b'"' * self._is_open + line + b"\n"
+        if _error_in(text) is None:
+            return False
+        if (error := _error_in(text + b'"')) is not None:
+            raise FileRefused(f"line {self._lines}: {error}")
+        return True
+
+    def _require_bounded(self, size_bytes: int) -> None:
+        if size_bytes > MAX_LINE_BYTES:
             raise FileRefused(f"line {self._lines + 1}: it is longer than {MAX_LINE_BYTES} bytes")
 
 
-def _is_complete(text: bytes) -> bool:
-    """Whether a row ends with the text, rather than goes on in the next line."""
+def _error_in(text: bytes) -> csv.Error | None:
+    """Why the text is not whole rows of CSV."""
     try:
-        return len(list(csv.reader([text.decode("utf-8", "surrogateescape")], strict=True))) == 1
-    except csv.Error:
-        return False
+        list(csv.reader([text.decode("utf-8", "surrogateescape")], strict=True))
+    except csv.Error as error:
+        return error
+    return None
 
 
 def _split_parquet(

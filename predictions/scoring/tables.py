@@ -10,8 +10,9 @@ import numpy as np
 
 from predictions.input_files import parquet
 from predictions.input_files.columns import Columns
+from predictions.input_files.errors import FileRefused
 from predictions.input_files.rows import FileRow
-from predictions.input_files.texts import read_csv, read_header, read_ndjson
+from predictions.input_files.texts import MAX_LINE_BYTES, read_csv, read_header, read_ndjson
 from predictions.scoring.batches import RowBatch, TableBatch
 from predictions.scoring.sources.opening import ByteRange, buffered, open_source
 from predictions.scoring.work import Source, Task
@@ -47,7 +48,7 @@ def _read_parquet(
     with parquet.open_file(file, texts, metadata) as opened:
         read = parquet.read_batches(opened, columns.names, groups, _batch_rows(metadata, groups))
         for batch in (piece for whole in read for piece in parquet.bounded(whole, BATCH_BYTES)):
-            cells = [batch.column(name) for name in columns.names]
+            cells = [parquet.without_views(batch.column(name)) for name in columns.names]
             numbers = np.arange(number, number + len(batch), dtype=np.int64)
             yield TableBatch(columns, cells, numbers)
             number += len(batch)
@@ -89,7 +90,17 @@ def _bounded(rows: Iterator[FileRow], raw: ByteRange) -> Iterator[FileRow]:
 def csv_header(file: Any) -> list[str]:
     """The names in the first row of CSV; raises FileRefused."""
     file.seek(0)
-    return read_header(decoded(iter(file.readline, b"")))[0]
+    return read_header(decoded(bounded_lines(file)))[0]
+
+
+def bounded_lines(file: Any) -> Iterator[bytes]:
+    """The lines of a file from its position on; raises FileRefused for one that is too long."""
+    number = 0
+    while line := file.readline(MAX_LINE_BYTES + 1):
+        number += 1
+        if len(line) > MAX_LINE_BYTES:
+            raise FileRefused(f"line {number}: it is longer than {MAX_LINE_BYTES} bytes")
+        yield line
 
 
 def decoded(lines: Iterator[bytes]) -> Iterator[str]:

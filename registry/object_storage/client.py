@@ -17,6 +17,7 @@ from obstore.exceptions import BaseError, PermissionDeniedError, Unauthenticated
 from obstore.exceptions import NotSupportedError as NotSupportedError
 from obstore.store import from_url
 
+from registry.object_storage import urls
 from registry.object_storage.errors import ObjectStorageError
 
 
@@ -44,6 +45,12 @@ def connect(url: str, patience: Patience) -> Any:
     Keys, region and endpoint come from the environment, under the names that the storage's own
     tools read, such as AWS_ACCESS_KEY_ID, AWS_REGION and AWS_ENDPOINT_URL. Nothing is requested.
     """
+    if not urls.is_plain(url):
+        # Nothing is told of the URL, which may have a secret.
+        raise ObjectStorageError(
+            "The URL of object storage must be a bucket and a prefix, as s3://models/production,"
+            " without a user, a query or a fragment; keys come from the environment"
+        )
     # Options that are passed replace those of the environment, where this one belongs.
     is_http_allowed = os.environ.get("AWS_ALLOW_HTTP", "").lower() == "true"
     options: dict[str, Any] = {

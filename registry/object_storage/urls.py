@@ -19,6 +19,13 @@ def is_valid(url: str) -> bool:
     return bool(FORM.fullmatch(url)) and {".", ".."}.isdisjoint(segments)
 
 
+def is_plain(url: str) -> bool:
+    """Whether the URL has nothing but a bucket and a prefix: other parts may be secrets, and URLs
+    are written into logs, rows and manifests.
+    """
+    return not any(mark in url for mark in "@?#")
+
+
 def is_installed() -> bool:
     """Whether the optional package is installed, without importing it."""
     return find_spec("obstore") is not None

@@ -185,7 +185,7 @@ ROOMS: dict[str, set[str]] = {
     | REGISTRY
     | {"predictions.export.destinations", "predictions.export.formats"},
     "predictions.export.formats": {"predictions.export", *REGISTRY},
-    "predictions.export.destinations": {"registry.object_storage"},
+    "predictions.export.destinations": {"registry.locks.file_locks", "registry.object_storage"},
     "predictions.partitions": SERVING | EXPORT | REGISTRY,
     "predictions.retention": {
         "predictions.evaluation.replays.report",

@@ -101,6 +101,7 @@ def test_what_the_fast_lane_replaces_has_not_changed(settings: LazySettings) -> 
         "corsheaders.middleware.CorsMiddleware",
         "mlapi.server.overload.OverloadMiddleware",
         "mlapi.bodies.middleware.RequestBodyMiddleware",
+        "mlapi.bodies.compression.CompressionMiddleware",
         "mlapi.proxies.probes.HttpsMiddleware",
         "mlapi.proxies.prefixes.CookiePathMiddleware",
         "whitenoise.middleware.WhiteNoiseMiddleware",

@@ -1,11 +1,10 @@
 """Exports into a folder."""
 
 import errno
-import fcntl
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from predictions.export.destinations.base import (
@@ -13,6 +12,7 @@ from predictions.export.destinations.base import (
     DestinationUnavailable,
     DestinationUnusable,
 )
+from registry.locks.file_locks import locked_file
 
 # Hidden, so that no reader of the folder takes it for data.
 PARTIAL = ".{name}.partial"
@@ -46,22 +46,13 @@ class Folder:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the folder's lock, which the system releases if the process is killed."""
-        path = self._path / LOCK
-        with _errors(self._path):
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # Its last holder may have removed it after it was opened here.
-                is_current = os.path.samestat(os.fstat(descriptor), path.stat())
-            except OSError:
-                is_current = False
-            if not is_current:
-                raise DestinationUnavailable(f"Another process is writing to {self._path}")
+        with ExitStack() as stack:
+            with _errors(self._path):
+                stack.enter_context(locked_file(self._path / LOCK, on_wait=self._refuse))
             yield
-            (self._path / LOCK).unlink(missing_ok=True)
-        finally:
-            os.close(descriptor)
+
+    def _refuse(self) -> None:
+        raise DestinationUnavailable(f"Another process is writing to {self._path}")
 
     def names(self) -> Iterator[str]:
         with _errors(self._path):

@@ -1,38 +1,66 @@
-"""Folders as destinations: their lock, and which errors may pass."""
+"""The folder as a destination: one process at a time writes to it, and which errors may pass."""
 
 import errno
 import fcntl
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from predictions.export.destinations import open_destination
 from predictions.export.destinations.base import DestinationUnavailable, DestinationUnusable
+from predictions.export.destinations.folder import Folder
 
 
-def test_a_lock_that_its_last_holder_has_removed_is_not_taken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(str(tmp_path / "out"))
+
+
+def require_locked(folder: Folder) -> None:
+    with (
+        pytest.raises(DestinationUnavailable, match="Another process is writing to"),
+        folder.lock(),
+    ):
+        pass
+
+
+def test_a_locked_folder_is_refused(folder: Folder) -> None:
+    with folder.lock():
+        require_locked(folder)
+    with folder.lock():
+        pass
+
+
+def test_a_lock_is_removed_after_an_error_as_well(folder: Folder, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), folder.lock():
+        raise KeyboardInterrupt
+
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_lock_whose_file_was_just_removed_is_none(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A third process may hold the file that has its name now."""
-    folder, flock = open_destination(str(tmp_path / "out")), fcntl.flock
+    """The holder before releases it after the next one has opened the file."""
+    flock, holder = fcntl.flock, ExitStack()
+    holder.enter_context(folder.lock())
 
-    def remove_and_lock(descriptor: int, operation: int) -> None:
-        (tmp_path / "out" / ".lock").unlink()
+    def slow_flock(descriptor: int, operation: int) -> None:
+        holder.close()
         flock(descriptor, operation)
 
-    monkeypatch.setattr(fcntl, "flock", remove_and_lock)
-    with pytest.raises(DestinationUnavailable, match="Another process"), folder.lock():
-        pass
+    monkeypatch.setattr(fcntl, "flock", slow_flock)
+
+    with folder.lock():
+        require_locked(folder)
 
 
 @pytest.mark.parametrize(
     ("number", "is_lasting"), [(errno.ENOSPC, False), (errno.EIO, False), (errno.EACCES, True)]
 )
 def test_only_some_errors_are_lasting(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, is_lasting: bool
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, number: int, is_lasting: bool
 ) -> None:
-    folder = open_destination(str(tmp_path))
-
     def fail(path: Path) -> None:
         raise OSError(number, "refused")
 

@@ -153,8 +153,42 @@ def test_columns_of_other_types_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "kind", [pa.date32(), pa.binary(), pa.struct([("x", pa.int64())]), pa.list_(pa.date32())]
+)
+def test_lists_of_other_types_are_refused(tmp_path: Path, kind: pa.DataType) -> None:
+    columns = {
+        "age": [1],
+        "plan": ["a"],
+        "member": [True],
+        "place": pa.array([[None, None]], pa.list_(kind)),
+    }
+    parquet.write_table(pa.table(columns), tmp_path / "rows.parquet")
+
+    with pytest.raises(FileRefused, match="Column 'place' has type list<"):
+        inputs(tmp_path / "rows.parquet")
+
+
+def test_a_text_of_parquet_that_no_request_can_have_is_no_row(tmp_path: Path) -> None:
+    columns = {
+        "age": [1.0, 40.5],
+        "plan": ["a\0", "gold"],
+        "member": [True, True],
+        "place": [[1.0, 2.0]] * 2,
+    }
+    parquet.write_table(pa.table(columns), tmp_path / "rows.parquet")
+
+    bad, after = read_file(tmp_path / "rows.parquet", "parquet", SIGNATURE)
+
+    assert bad.error == "column 'plan': must not contain the character U+0000"
+    assert after.input_data == ROW
+
+
+@pytest.mark.parametrize(
     ("name", "text", "message"),
     [
+        ("rows.csv", CSV + "1_000,a,1,1,1\n", "column 'age': '1_000' is not a number"),
+        ("rows.csv", CSV + "1,a,1,1,1_0.5\n", "column 'place[1]': '1_0.5' is not a number"),
+        ("rows.csv", CSV + "1,a\0,1,1,1\n", "'plan': must not contain the character U+0000"),
         ("rows.csv", CSV + "old,a,1,1,1\n", "column 'age': 'old' is not a number"),
         ("rows.csv", CSV + "inf,a,1,1,1\n", "column 'age': 'inf' is not finite"),
         ("rows.csv", CSV + "1,a,yes,1,1\n", "column 'member': 'yes' is not true or false"),

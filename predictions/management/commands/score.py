@@ -132,7 +132,7 @@ class Command(BaseCommand):
             started = time.perf_counter()
             with ExitStack() as stack:
                 progress = _Progress(self, stack)
-                pinned = running.pinned_at(request.destination) if options["resume"] else None
+                pinned = running.pinned_at(request) if options["resume"] else None
                 plan = self._plan(request, sources, pinned)
                 manifest, was_complete = running.carry_out(plan, engine, progress.watch())
         except (

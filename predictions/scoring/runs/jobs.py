@@ -13,7 +13,7 @@ from predictions.jobs.kinds import JobKind
 from predictions.jobs.locations import LocationField, LocationRefused, require_allowed
 from predictions.jobs.running import RowError, RunningJob
 from predictions.scoring.engines.options import EngineOptions
-from predictions.scoring.runs.pinning import Pinned, pin
+from predictions.scoring.runs.pinning import Pinned, model_of, pin, renewed
 from predictions.scoring.runs.requests import PART_ROWS, Asker, Request, Watch, running_module
 from predictions.scoring.work import (
     Arms,
@@ -29,7 +29,6 @@ from registry.exact_json.serializers import StrictSerializer, StrictTextField
 from registry.exact_json.values import JSONObject
 from registry.loading.errors import ArtifactMissing, ModelQuarantined
 from registry.models import ModelNotFound, Right
-from registry.object_storage import urls
 
 if TYPE_CHECKING:
     from predictions.scoring.planning import Plan
@@ -37,6 +36,16 @@ if TYPE_CHECKING:
 MAX_SOURCES = 1000
 MAX_COLUMN_LENGTH = 200
 MAX_SPECIFIER_LENGTH = 200
+# By the names that the command has for them.
+PARAMETERS = {
+    "--from": "sources",
+    "--id-column": "id_column",
+    "--subject-column": "subject_column",
+    "--part-rows": "part_rows",
+    "--canary": "canary",
+    "--record": "record",
+    "--format": "format",
+}
 
 
 class ScoreParameters(StrictSerializer):
@@ -67,15 +76,13 @@ class ScoreParameters(StrictSerializer):
         try:
             _request(attrs)
         except ScoringFailed as error:
-            # Those of the command have other names.
-            message = str(error).replace("--", "").replace("-column", "_column")
-            raise serializers.ValidationError(message) from error
+            raise serializers.ValidationError(_for_caller(error)) from error
         return attrs
 
 
 def require_rights(accessor: Accessor, parameters: JSONObject) -> str:
     """The model that answers, of which the accessor must be allowed to request predictions."""
-    name: str = parameters["model"].partition(":")[0].partition("@")[0]
+    name = model_of(parameters["model"])
     rights.require(accessor, Right.PREDICT, name)
     return name
 
@@ -85,13 +92,17 @@ def run(running: RunningJob) -> JSONObject:
 
     The versions are pinned by the first attempt, in the cursor.
     """
+    try:
+        return _run(running)
+    except ScoringFailed as error:
+        raise ScoringFailed(_for_caller(error)) from error
+
+
+def _run(running: RunningJob) -> JSONObject:
     module, request = running_module(), _request(running.parameters)
     pinned = _pinned(running, request)
-    sources = module.find_inputs(request)
-    for source in sources:
-        if not urls.is_url(source.name):
-            # A pattern may find links that lead out of the allowed folder.
-            require_allowed(source.name)
+    # A pattern may find links that lead out of the allowed folder.
+    sources = module.find_inputs(request, require_allowed)
     engine = module.open_engine(EngineOptions(workers=settings.SCORE_WORKERS))
     plan = module.plan_run(
         request, sources, Watch(read=lambda _: running.require_running()), pinned
@@ -107,10 +118,18 @@ def run(running: RunningJob) -> JSONObject:
     }
 
 
+def _for_caller(error: ScoringFailed) -> str:
+    """The message with the names of parameters in the place of the command's options."""
+    message = str(error)
+    for option, name in PARAMETERS.items():
+        message = message.replace(option, name)
+    return message
+
+
 def _pinned(running: RunningJob, request: Request) -> Pinned:
     if running.cursor is not None:
         document = running.cursor["pinned"]
-        return Pinned(Arms.from_json(document["arms"]), document["alias"])
+        return renewed(Pinned(Arms.from_json(document["arms"]), document["alias"]))
     pinned = pin(request.model, with_canary=request.with_canary)
     running.checkpoint({"pinned": asdict(pinned)}, 0)
     return pinned

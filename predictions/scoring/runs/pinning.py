@@ -1,6 +1,6 @@
 """Which versions a run is about: resolved once, at its start, and pinned by their digests."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from django.conf import settings
@@ -20,6 +20,11 @@ class Pinned:
 
     arms: Arms
     alias: str | None
+
+
+def model_of(specifier: str) -> str:
+    """The name in `name`, `name@alias` or `name:version`."""
+    return specifier.partition(":")[0].partition("@")[0]
 
 
 def pin(specifier: str, *, with_canary: bool) -> Pinned:
@@ -44,6 +49,27 @@ def pin(specifier: str, *, with_canary: bool) -> Pinned:
             salt=route.salt,
         )
     return Pinned(arms, route.alias)
+
+
+def renewed(pinned: Pinned) -> Pinned:
+    """The same versions, by where their artifacts are and what the settings are now.
+
+    Raises ModelNotFound if a version was deactivated, and otherwise what `pin` raises.
+    """
+    canary = pinned.arms.canary
+    arms = replace(
+        pinned.arms,
+        primary=_renewed(pinned.arms.primary),
+        canary=None if canary is None else _renewed(canary),
+    )
+    return replace(pinned, arms=arms)
+
+
+def _renewed(earlier: VersionFile) -> VersionFile:
+    found = _file(earlier.id)
+    if (found.name, found.sha256) != (earlier.name, earlier.sha256):
+        raise ScoringFailed(f"{earlier.name} is not in this registry as it was")
+    return found
 
 
 def _file(version_id: int) -> VersionFile:

@@ -1,7 +1,7 @@
 """A run from its request to its manifest: what the command and the job have in common."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import orjson
 from django.conf import settings
@@ -15,7 +15,7 @@ from predictions.scoring.engines.base import Engine
 from predictions.scoring.engines.opening import open_engine as open_engine
 from predictions.scoring.planning import Plan, checked, divide
 from predictions.scoring.runner import Run, plan_of, resume_or_start
-from predictions.scoring.runs.pinning import Pinned, pin
+from predictions.scoring.runs.pinning import Pinned, model_of, pin, renewed
 from predictions.scoring.runs.recording import Recorder
 from predictions.scoring.runs.requests import COMMAND, Asker, Request, Watch
 from predictions.scoring.sources.opening import find_sources
@@ -23,9 +23,11 @@ from predictions.scoring.work import Instructions, ScoringFailed, Source
 from registry.exact_json.values import JSONObject
 
 
-def find_inputs(request: Request) -> list[Source]:
-    """The input files, by name; raises ScoringFailed."""
-    return find_sources(request.sources)
+def find_inputs(
+    request: Request, check: Callable[[str], object] = lambda path: None
+) -> list[Source]:
+    """The input files, by name; raises ScoringFailed, and what `check` raises for a local path."""
+    return find_sources(request.sources, check)
 
 
 def plan_run(
@@ -44,7 +46,7 @@ def plan_run(
         id_column=request.id_column,
         subject_column=request.subject_column,
     )
-    instructions = checked(instructions, sources)
+    instructions = checked(instructions, sources, is_recorded=request.is_recorded)
     identified, tasks = divide(sources, request.part_rows, watch.read)
     return Plan(
         run=secrets.token_hex(16),
@@ -59,14 +61,20 @@ def plan_run(
     )
 
 
-def pinned_at(address: str) -> Pinned:
-    """The versions of a run that was begun at a destination; raises ScoringFailed."""
-    destination = open_destination(address)
+def pinned_at(request: Request) -> Pinned:
+    """The versions of the run that was begun at the destination of a request for the same model.
+
+    Raises ScoringFailed, DestinationUnavailable and what `renewed` raises.
+    """
+    destination = open_destination(request.destination)
     content = destination.read(MANIFEST) or destination.read(PLAN)
     if content is None:
-        raise ScoringFailed(f"--resume: {address} has no run that could go on")
+        raise ScoringFailed(f"--resume: {destination} has no run that could go on")
     plan = plan_of(orjson.loads(content), destination)
-    return Pinned(plan.instructions.arms, plan.alias)
+    for version in plan.instructions.arms.versions:
+        if model_of(version.name) != model_of(request.model):
+            raise ScoringFailed(f"--resume: {destination} has a run of {version.name}")
+    return renewed(Pinned(plan.instructions.arms, plan.alias))
 
 
 def carry_out(

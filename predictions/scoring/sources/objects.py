@@ -3,7 +3,7 @@
 import fnmatch
 import io
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, BinaryIO, cast
 
@@ -27,9 +27,10 @@ def find_objects(pattern: str) -> list[Source]:
     wild = next((place for place, mark in enumerate(key) if mark in WILDCARDS), len(key))
     prefix = key[: key.rfind("/", 0, wild) + 1]
     parts = key.split("/")
-    with _errors(pattern):
-        client = _client(bucket)
-        pages = obstore.list(client, prefix=prefix or None)
+    found = []
+    # There may be no such bucket.
+    with _errors(pattern), suppress(FileNotFoundError):
+        pages = obstore.list(_client(bucket), prefix=prefix or None)
         found = [item for page in pages for item in page if _matches(item["path"], parts)]
     return [_source(bucket, item) for item in sorted(found, key=lambda item: item["path"])]
 

@@ -4,7 +4,7 @@ import glob
 import hashlib
 import io
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from importlib import import_module
 from typing import Any, BinaryIO, cast
@@ -17,26 +17,35 @@ from registry.object_storage import urls
 READ_BYTES = 2**20
 
 
-def find_sources(patterns: Iterable[str]) -> list[Source]:
+def find_sources(
+    patterns: Iterable[str], check: Callable[[str], object] = lambda path: None
+) -> list[Source]:
     """The files that paths, URLs or patterns such as `data/*.parquet` name, by name; raises
     ScoringFailed, or ScoringInterrupted if an object storage cannot be reached.
 
-    Local files have no identity yet: `identified` finds it.
+    `check` is called with the path of each local file, before anything is told of it, and may raise
+    to refuse it. Local files have no identity yet: `identified` finds it.
     """
     found: dict[str, Source] = {}
     for pattern in patterns:
-        sources = _objects().find_objects(pattern) if urls.is_url(pattern) else _files(pattern)
+        if urls.is_url(pattern):
+            sources = _objects().find_objects(pattern)
+        else:
+            sources = _files(pattern, check)
         if not sources:
             raise ScoringFailed(f"--from: there is no file {pattern}")
         found |= {source.name: source for source in sources}
     return [found[name] for name in sorted(found)]
 
 
-def _files(pattern: str) -> list[Source]:
+def _files(pattern: str, check: Callable[[str], object]) -> list[Source]:
     if os.path.isdir(pattern):
         raise ScoringFailed(f"--from: {pattern} is a folder: use {pattern}/*.parquet")
-    paths = glob.glob(pattern, recursive=True)
-    return [_local(os.path.abspath(path)) for path in paths if os.path.isfile(path)]
+    found = glob.glob(pattern, recursive=True)
+    paths = [os.path.abspath(path) for path in found if os.path.isfile(path)]
+    for path in paths:
+        check(path)
+    return list(map(_local, paths))
 
 
 def _objects() -> Any:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -225,6 +226,41 @@ def test_probabilities_without_a_label_and_of_many_classes(n_classes: int) -> No
 
     assert ("output.probabilities" in found) == (n_classes > 100)
     assert found["output.label"][0] == labels[int(shares[0].argmax())]
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string()])
+def test_a_text_that_no_request_can_have_is_invalid(kind: pa.DataType) -> None:
+    inputs = [{"name": "plan", "datatype": "BYTES", "shape": [-1], "nullable": True}]
+    model = fake_model(inputs, [VALUE], regression)
+    column = pa.array(["gold", "a\0b", None], kind)
+
+    piece = Scorer(model).answer(table(model, {"plan": column}))
+
+    assert piece.arrays["status"].to_pylist() == ["succeeded", "invalid", "succeeded"]
+    assert piece.errors == {1: "column 'plan': must not contain the character U+0000"}
+    assert isinstance(model.runtime, FakeRuntime)
+    assert model.runtime.calls == [2]
+
+
+def test_lists_of_texts_are_read_from_a_dictionary_and_without_nul() -> None:
+    model = fake_model([{"name": "w", "datatype": "BYTES", "shape": [-1, 2]}], [VALUE], regression)
+    kind = pa.list_(pa.dictionary(pa.int32(), pa.string()))
+    column = pa.array([["a", "b"], ["a", "\0"]], kind)
+
+    piece = Scorer(model).answer(table(model, {"w": column}))
+
+    assert piece.arrays["status"].to_pylist() == ["succeeded", "invalid"]
+
+
+def test_lists_of_decimal_fractions_are_read_as_numbers() -> None:
+    model = fake_model([{"name": "v", "datatype": "FP64", "shape": [-1, 2]}], [VALUE], regression)
+    decimals = pa.array([[Decimal("1.5"), Decimal("2.5")], [Decimal("1.5"), None]])
+
+    found = require_same_answers(model, table(model, {"v": decimals}))
+
+    assert found["status"] == ["succeeded", "invalid"]
+    expected = require_same_answers(model, table(model, {"v": [[1.5, 2.5]]}))
+    assert found["prediction"][0] == expected["prediction"][0]
 
 
 def test_errors_of_a_model_with_sensitive_inputs_quote_no_value() -> None:

@@ -45,6 +45,11 @@ def test_a_wildcard_stands_for_no_slash(bucket: str, put: Put) -> None:
         names(f"{bucket}/d.csv")
 
 
+def test_a_bucket_that_does_not_exist_has_no_file(bucket: str, put: Put) -> None:
+    with pytest.raises(ScoringFailed, match="there is no file s3://nowhere-at-all/"):
+        names("s3://nowhere-at-all/*.csv")
+
+
 def test_an_object_of_another_format_is_refused(bucket: str, put: Put) -> None:
     put("a.xlsx", b"x")
 

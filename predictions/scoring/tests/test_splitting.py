@@ -5,6 +5,7 @@ import io
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from predictions.input_files.errors import FileRefused
@@ -98,6 +99,61 @@ def test_a_row_that_never_ends_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "rows.csv").write_text('text\n"' + "x\n" * 1000)
 
     with pytest.raises(FileRefused, match="longer than 1000 bytes"):
+        tasks_of(tmp_path / "rows.csv")
+
+
+@pytest.mark.parametrize("is_list", [False, True])
+def test_some_rows_of_texts_that_are_views_can_be_taken(tmp_path: Path, is_list: bool) -> None:
+    """As writers in Rust have them: the file says so, and pyarrow obeys it."""
+    kind = pa.list_(pa.string_view()) if is_list else pa.string_view()
+    cells = [["a", "b"], None, ["c", "d"]] if is_list else ["a", None, "c"]
+    path = write_table(tmp_path / "rows.parquet", {"text": pa.array(cells, kind)})
+    shape = [-1, 2] if is_list else [-1]
+    tensor = {"name": "text", "datatype": "BYTES", "shape": shape, "nullable": True}
+    [source], [task] = find_sources([str(path)]), tasks_of(path)
+
+    [batch] = read_task(source, task, Signature.from_json({"inputs": [tensor]}), [])
+
+    rows = batch.pick(np.array([1, 2])).rows()
+    assert [row.input_data["text"] for row in rows] == cells[1:]
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "quoted.csv"])
+def test_a_header_that_never_ends_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """It is not read whole."""
+    monkeypatch.setattr(tables, "MAX_LINE_BYTES", 1000)
+    (tmp_path / name).write_text('"' * name.startswith("quoted") + "text," * 1000)
+
+    with pytest.raises(FileRefused, match="line 1: it is longer than 1000 bytes"):
+        tasks_of(tmp_path / name)
+
+
+def test_lines_after_a_stray_quotation_mark_are_parsed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parsing the row again for each of its lines took hours for 10 MB."""
+    parsed: list[int] = []
+    error_in = splitting._error_in
+
+    def counted(text: bytes) -> csv.Error | None:
+        parsed.append(len(text))
+        return error_in(text)
+
+    monkeypatch.setattr(splitting, "_error_in", counted)
+    path = tmp_path / "rows.csv"
+    path.write_text('text\n"stray\n' + 'plain\n""\n' * 2000)
+
+    tasks_of(path)
+
+    assert sum(parsed) < 3 * path.stat().st_size
+
+
+def test_a_row_of_csv_that_breaks_its_rules_is_refused_at_its_line(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text('text,n\n"a\nb",1\n"stray,2\n"c",3\n')
+
+    with pytest.raises(FileRefused, match="line 5: ',' expected after"):
         tasks_of(tmp_path / "rows.csv")
 
 

@@ -11,7 +11,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from registry.artifacts.errors import StorageUnavailable, storage_errors
@@ -78,7 +78,7 @@ class FileCache:
             descriptor = self._open(name)
             if descriptor is None:
                 # The processes that start together need the same files: one fetches each.
-                with locked_file(self.folder / f"{name}{LOCK}"):
+                with _waiting(self.folder / f"{name}{LOCK}"):
                     descriptor = self._open(name)
                     if descriptor is None:
                         fetched = self._fetch(name, content, fetch)
@@ -86,7 +86,9 @@ class FileCache:
                             continue
                         return fetched
             if _is_intact(descriptor, content, is_verified):
-                os.utime(descriptor)
+                # A cache that cannot be written still serves what it has.
+                with suppress(OSError):
+                    os.utime(descriptor)
                 return descriptor
             logger.warning("The cached file %s is damaged, and is fetched again", name)
             self._drop(name, descriptor)
@@ -95,10 +97,11 @@ class FileCache:
     def _open(self, name: str) -> int | None:
         """The file, open and with the shared lock; None if there is none."""
         path = self.folder / name
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-        except FileNotFoundError:
-            return None
+        with storage_errors(CACHE_FOLDER):
+            try:
+                descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+            except FileNotFoundError:
+                return None
         # Waits no longer than another process takes to remove it.
         fcntl.flock(descriptor, fcntl.LOCK_SH)
         if is_at(path, descriptor):
@@ -118,7 +121,8 @@ class FileCache:
         """Fetch the file, and return it open with the shared lock; None if another process was
         faster.
         """
-        self._make_room(content.size_bytes)
+        with storage_errors(CACHE_FOLDER):
+            self._make_room(content.size_bytes)
         part = self.folder / f"{name}{PART}"
         with storage_errors(CACHE_FOLDER):
             # A killed process may have left one.
@@ -158,6 +162,16 @@ class FileCache:
                 return
             if _evict(path):
                 total_bytes -= file_bytes
+
+
+@contextmanager
+def _waiting(lock: Path) -> Iterator[None]:
+    """Hold a lock; raises StorageUnavailable or StorageFull if its file cannot be created."""
+    with ExitStack() as stack:
+        # Only for the lock: what the caller raises under it stays what it is.
+        with storage_errors(CACHE_FOLDER):
+            stack.enter_context(locked_file(lock))
+        yield
 
 
 def _is_intact(descriptor: int, content: Content, is_verified: bool) -> bool:

@@ -10,11 +10,13 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from predictions.scoring import models
 from predictions.scoring.engines.base import receipt_in, reply_to
 from predictions.scoring.runs import running
 from predictions.scoring.runs.requests import COMMAND, Asker, Request, Watch
 from registry.exact_json.values import JSONObject
 from registry.models import Alias, ModelVersion
+from registry.storage.stores.base import new_key
 
 N_ROWS = 60
 
@@ -72,6 +74,16 @@ def score(request: Request, engine: Any = None, caller: Asker = COMMAND) -> tupl
     sources = running.find_inputs(request)
     plan = running.plan_run(request, sources, Watch())
     return running.carry_out(plan, engine or InlineEngine(), Watch(), caller)
+
+
+def move_artifact(version: ModelVersion, model_path: Path) -> None:
+    """As move_artifacts with --delete-source does."""
+    key = new_key(version.sha256, Path(version.artifact).suffix)
+    (model_path / key).parent.mkdir(parents=True)
+    (model_path / version.artifact).rename(model_path / key)
+    version.artifact = key
+    version.save()
+    models._load.cache_clear()
 
 
 def answers(folder: str | Path) -> list[dict[str, Any]]:

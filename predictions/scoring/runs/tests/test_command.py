@@ -11,7 +11,7 @@ from pyarrow import parquet
 
 from predictions.export.destinations import open_destination
 from predictions.scoring.runs import running
-from predictions.scoring.runs.tests.conftest import N_ROWS, InlineEngine, answers
+from predictions.scoring.runs.tests.conftest import N_ROWS, InlineEngine, answers, move_artifact
 from predictions.scoring.sources import objects
 from registry.models import Alias, ModelVersion
 from registry.object_storage.client import PATIENT, connect, obstore
@@ -75,6 +75,36 @@ def test_resume_goes_on_with_the_versions_that_it_began_with(
     assert "Continuing after 20 rows in 1 of 3 parts." in text
     assert f"{N_ROWS} rows answered by iris:1 in 3 parts" in text
     assert "was already complete" in score(tmp_path / "out", "--resume")
+
+
+def test_resume_finds_an_artifact_that_was_moved(
+    score: Score,
+    tmp_path: Path,
+    champion: ModelVersion,
+    model_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(running, "open_engine", lambda options: InlineEngine(fail_after=1))
+    with pytest.raises(KeyboardInterrupt):
+        score(tmp_path / "out")
+    move_artifact(champion, model_path)
+    monkeypatch.setattr(running, "open_engine", lambda options: InlineEngine())
+
+    assert f"{N_ROWS} rows answered by iris:1" in score(tmp_path / "out", "--resume")
+
+
+def test_resume_needs_a_run_of_the_model_and_an_active_version(
+    score: Score, tmp_path: Path, champion: ModelVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "open_engine", lambda options: InlineEngine(fail_after=1))
+    with pytest.raises(KeyboardInterrupt):
+        score(tmp_path / "out")
+
+    with pytest.raises(CommandError, match="has a run of iris:1"):
+        score(tmp_path / "out", "--resume", "--model=fraud@champion")
+    ModelVersion.objects.update(is_active=False)
+    with pytest.raises(CommandError, match="not found or inactive"):
+        score(tmp_path / "out", "--resume")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from rest_framework.exceptions import ValidationError
 from predictions.models import Job, JobError
 from predictions.scoring.runs import running
 from predictions.scoring.runs.jobs import ScoreParameters, require_rights
-from predictions.scoring.runs.tests.conftest import N_ROWS, InlineEngine, answers
+from predictions.scoring.runs.tests.conftest import N_ROWS, InlineEngine, answers, move_artifact
 from predictions.testing.jobs import create_job, run_next
 from registry.access.accessor import Accessor
 from registry.models import Alias, ModelNotFound, ModelVersion
@@ -81,6 +81,56 @@ def test_a_link_does_not_lead_out_of_the_allowed_folder(
     assert not Path(parameters["to"]).exists()
 
 
+def test_nothing_is_told_of_files_behind_a_link(
+    parameters: dict[str, Any], table: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "private.txt").touch()
+    (table.parent / "link").symlink_to(elsewhere)
+    create_job("score", {**parameters, "sources": [str(table.parent / "l*" / "*")]})
+
+    job = run_next()
+
+    assert job is not None
+    assert job.status == "failed"
+    assert "private" not in job.error
+
+
+def test_a_link_in_the_place_of_the_result_does_not_lead_out_either(
+    parameters: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    create_job("score", parameters)
+    Path(parameters["to"]).symlink_to(elsewhere)
+
+    job = run_next()
+
+    assert job is not None
+    assert job.status == "failed"
+    assert "Must be below a location" in job.error
+    assert not list(elsewhere.iterdir())
+
+
+def test_a_job_that_is_tried_again_finds_an_artifact_that_was_moved(
+    parameters: dict[str, Any],
+    champion: ModelVersion,
+    model_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    create_job("score", parameters)
+    monkeypatch.setattr(running, "open_engine", lambda options: InlineEngine(fail_after=1))
+    with pytest.raises(KeyboardInterrupt):
+        run_next()
+    move_artifact(champion, model_path)
+    Job.objects.update(due_at="2000-01-01T00:00Z")
+    monkeypatch.setattr(running, "open_engine", lambda options: InlineEngine())
+
+    job = run_next()
+
+    assert job is not None
+    assert (job.status, job.rows_done) == ("succeeded", N_ROWS), job.error
+
+
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
@@ -96,6 +146,15 @@ def test_bad_parameters_are_refused(
 ) -> None:
     with pytest.raises(ValidationError, match=field):
         ScoreParameters(data={**parameters, **changes}).is_valid(raise_exception=True)
+
+
+def test_a_failed_job_names_its_parameters(parameters: dict[str, Any], table: Path) -> None:
+    create_job("score", {**parameters, "sources": [str(table.parent / "*.csv")]})
+
+    job = run_next()
+
+    assert job is not None
+    assert job.error.startswith("sources: there is no file /")
 
 
 def test_a_job_takes_the_right_to_predict(

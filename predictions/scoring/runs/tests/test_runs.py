@@ -201,6 +201,36 @@ def test_what_cannot_be_scored_leaves_nothing(
     assert not Path(request_for().destination).exists()
 
 
+@pytest.mark.parametrize("column", ["features", "features[0]", "input.features[0]"])
+def test_a_sensitive_feature_is_no_id_and_no_recorded_subject(
+    request_for: MakeRequest, champion: ModelVersion, column: str
+) -> None:
+    champion.signature["inputs"][0]["sensitive"] = "omit"
+    champion.save()
+
+    with pytest.raises(ScoringFailed, match=r"--id-column: .* is a sensitive feature"):
+        score(request_for(id_column=column))
+    with pytest.raises(ScoringFailed, match=r"--subject-column: .* is a sensitive feature"):
+        score(request_for(subject_column=column, is_recorded=True))
+
+
+def test_a_feature_beside_a_sensitive_one_can_be_the_id(
+    request_for: MakeRequest, champion: ModelVersion, table: Path
+) -> None:
+    names = [f"f{number}" for number in range(4)]
+    champion.signature["inputs"][0] |= {"features": names, "sensitive": {"f1": "omit"}}
+    champion.save()
+    rows = parquet.read_table(table).rename_columns([*names, "flower"])
+    values = rows["f0"].combine_chunks().cast("int64", safe=False)
+    parquet.write_table(rows.set_column(0, "f0", values), table)
+
+    with pytest.raises(ScoringFailed, match="sensitive feature"):
+        score(request_for(id_column="f1"))
+    score(request_for(id_column="f0"))
+
+    assert [row["f0"] for row in answers(request_for().destination)] == values.to_pylist()
+
+
 def test_a_missing_model_is_told(request_for: MakeRequest) -> None:
     with pytest.raises(ModelNotFound, match="nobody@champion"):
         score(request_for(model="nobody"))

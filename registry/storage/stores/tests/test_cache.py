@@ -117,6 +117,39 @@ def test_what_is_fetched_must_have_the_digest(cache: FileCache) -> None:
     assert files_below(cache.folder) == []
 
 
+def test_a_file_whose_time_cannot_be_set_is_used(
+    cache: FileCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a cache that cannot be written, or that belongs to another user."""
+    load(cache, 1)
+
+    def refuse(*arguments: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "utime", refuse)
+
+    with cache.open("1", content_of(data_of(1)), unreachable) as path:
+        assert path.read_bytes() == data_of(1)
+
+
+@pytest.mark.parametrize("obstacle", ["lock", "link", "folder"])
+def test_a_cache_that_cannot_be_used_is_unavailable_rather_than_the_file_missing(
+    cache: FileCache, obstacle: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache.folder.mkdir()
+    if obstacle == "lock":
+        (cache.folder / "1.lock").mkdir()
+    elif obstacle == "link":
+        (cache.folder / "1").symlink_to("elsewhere")
+    else:
+        # Somebody deletes it again at once.
+        cache.folder.rmdir()
+        monkeypatch.setattr(Path, "mkdir", lambda *arguments, **options: None)
+
+    with pytest.raises(StorageUnavailable):
+        load(cache, 1)
+
+
 @pytest.mark.parametrize("error", [StorageUnavailable("down"), FileNotFoundError("gone")])
 def test_a_fetch_that_fails_leaves_nothing(cache: FileCache, error: OSError) -> None:
     def fetch() -> Iterator[bytes]:
