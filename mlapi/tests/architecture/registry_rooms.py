@@ -113,6 +113,7 @@ REGISTRY_ROOMS: dict[str, set[str]] = {
     },
     "registry.access.keys": {
         "registry.access",
+        "registry.database",
         "registry.exact_json",
         "registry.metrics",
         "registry.models",
