@@ -3,13 +3,14 @@
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import psycopg
-from django.db import DatabaseError, OperationalError, connection, transaction
+from django.db import OperationalError, connection, transaction
 
 from predictions.partitions.errors import PartitionsUnavailable, TableBusy
+from registry.locks.process_locks import process_lock
 
 Result = TypeVar("Result")
 
@@ -20,8 +21,6 @@ AUTOVACUUM_MILLISECONDS = 30_000
 ATTEMPTS = 60
 # Between attempts, so that those who have waited can go on.
 MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.5, 1.5
-# Keeps this advisory lock apart from other applications' locks in the same database.
-LOCK_ID = 0x6D6C7074
 
 
 def execute(statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:
@@ -73,24 +72,12 @@ def _is_lock_timeout(error: OperationalError) -> bool:
 
 @contextmanager
 def exclusively() -> Iterator[None]:
-    """Keep other processes from changing partitions; raises PartitionsUnavailable if one does.
-
-    The lock is that of a transaction on a connection of its own: behind PgBouncer, one of a session
-    would go astray.
-    """
+    """Keep other processes from changing partitions; raises PartitionsUnavailable if one does."""
     if connection.vendor != "postgresql":
         raise PartitionsUnavailable("Only PostgreSQL has partitions.")
-    other = connection.copy()
-    other.settings_dict["OPTIONS"].pop("pool", None)
-    try:
-        other.set_autocommit(False)
-        with other.cursor() as cursor:
-            # Idle until the work is done.
-            cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
-            cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK_ID])
-            if not cursor.fetchone()[0]:
-                raise PartitionsUnavailable("Another process is changing the partitions.")
+    with process_lock("partitions", on_wait=_refuse):
         yield
-    finally:
-        with suppress(DatabaseError):
-            other.close()
+
+
+def _refuse() -> None:
+    raise PartitionsUnavailable("Another process is changing the partitions.")

@@ -30,4 +30,8 @@ def separate_connection(
     finally:
         # A connection that the server has closed cannot be closed properly.
         with suppress(DatabaseError):
+            if is_postgresql:
+                # Behind PgBouncer, a transaction that is only cut off ends a little later, and its
+                # locks with it.
+                other.rollback()
             other.close()

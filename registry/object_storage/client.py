@@ -37,6 +37,8 @@ class Patience:
 
 # For work that nobody waits for.
 PATIENT = Patience(max_retries=5, retry_seconds=30, connect_seconds=5, request_seconds=60)
+# What the storages call it: obstore has no error for listing a bucket that does not exist.
+MISSING_BUCKET = ("<Code>NoSuchBucket</Code>", "<Code>ContainerNotFound</Code>")
 
 
 def connect(url: str, patience: Patience) -> Any:
@@ -83,9 +85,11 @@ def storage_errors(url: str) -> Iterator[None]:
 
 def is_lasting(error: BaseException | None) -> bool:
     """Whether an error of obstore tells of something that does not pass by itself: credentials that
-    are refused, or a URL that it does not accept.
+    are refused, a URL that it does not accept, or a bucket that does not exist.
     """
-    return isinstance(error, (PermissionDeniedError, UnauthenticatedError, ValueError))
+    if isinstance(error, (PermissionDeniedError, UnauthenticatedError, ValueError)):
+        return True
+    return any(code in str(error) for code in MISSING_BUCKET)
 
 
 def reason(error: Exception) -> str:

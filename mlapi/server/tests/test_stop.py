@@ -69,12 +69,17 @@ def test_interrupt_and_closed_terminal_stop_the_server(
     database_url: str, number: signal.Signals
 ) -> None:
     port = free_port()
-    with serving(database_url, port) as process:
-        wait_until_alive(port)
+    # The tests themselves may run under nohup, and the server would inherit that.
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        with serving(database_url, port) as process:
+            wait_until_alive(port)
 
-        process.send_signal(number)
+            process.send_signal(number)
 
-        assert process.wait(STOP_SECONDS) == 0
+            assert process.wait(STOP_SECONDS) == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_server_that_ignores_a_closed_terminal_goes_on(database_url: str) -> None:

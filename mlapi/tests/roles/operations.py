@@ -78,8 +78,15 @@ def replays(role: Role, target: str) -> int:
     return 200 if held & {Right.PREDICT, Right.MANAGE_VERSIONS} else 403
 
 
+def sees_job(role: Role, target: str) -> int:
+    """The jobs here are replays. A key sees its owner's only with the right of their kind."""
+    if role.is_key:
+        return readable_model(role, target)
+    return readable(role, target)
+
+
 def cancels_job(role: Role, target: str) -> int:
-    if readable(role, target) == 404:
+    if sees_job(role, target) == 404:
         return 404
     if target == OWN:
         return 200
@@ -185,13 +192,13 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("get", "/api/v1/exports/predictions/"): Operation(
         readable, member=("id", "prediction"), query={"format": "ndjson"}
     ),
-    ("get", JOBS): Operation(readable, member=("id", "job")),
+    ("get", JOBS): Operation(sees_job, member=("id", "job")),
     ("post", JOBS): Operation(
         replays, {"kind": "replay", "parameters": {"from": "{version}", "to": "{version}"}}
     ),
-    ("get", JOBS + "{job}/"): Operation(readable),
+    ("get", JOBS + "{job}/"): Operation(sees_job),
     ("post", JOBS + "{job}/cancel/"): Operation(cancels_job),
-    ("get", JOBS + "{job}/errors/"): Operation(readable),
+    ("get", JOBS + "{job}/errors/"): Operation(sees_job),
     ("get", "/api/v1/models/"): Operation(visible, member=("id", "version")),
     ("post", "/api/v1/models/"): Operation(registers, {"name": "{name}", "framework": "onnx"}),
     ("get", "/api/v1/models/{version}/"): Operation(visible),

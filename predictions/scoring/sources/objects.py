@@ -12,7 +12,14 @@ from obstore.exceptions import PreconditionError
 from predictions.input_files.errors import FileRefused
 from predictions.input_files.reading import format_of
 from predictions.scoring.work import ScoringFailed, ScoringInterrupted, Source
-from registry.object_storage.client import PATIENT, connect, obstore, reason, storage_errors
+from registry.object_storage.client import (
+    PATIENT,
+    connect,
+    is_lasting,
+    obstore,
+    reason,
+    storage_errors,
+)
 from registry.object_storage.errors import ObjectStorageError
 
 READ_BYTES = 2**20
@@ -28,7 +35,6 @@ def find_objects(pattern: str) -> list[Source]:
     prefix = key[: key.rfind("/", 0, wild) + 1]
     parts = key.split("/")
     found = []
-    # There may be no such bucket.
     with _errors(pattern), suppress(FileNotFoundError):
         pages = obstore.list(_client(bucket), prefix=prefix or None)
         found = [item for page in pages for item in page if _matches(item["path"], parts)]
@@ -132,4 +138,5 @@ def _errors(name: str) -> Iterator[None]:
     except ObjectStorageError as error:
         if isinstance(error.__cause__, PreconditionError):
             raise ScoringFailed(f"{name} was changed while it was being scored") from error
-        raise ScoringInterrupted(f"{name}: {reason(error)}") from error
+        kind = ScoringFailed if is_lasting(error.__cause__) else ScoringInterrupted
+        raise kind(f"{name}: {reason(error)}") from error
