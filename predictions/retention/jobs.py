@@ -82,16 +82,26 @@ def require_retention(accessor: Accessor, parameters: JSONObject) -> str:
 
 
 def run_retention(running: RunningJob) -> JSONObject:
-    """Delete what is past the retention of its model, as `manage.py work` does every hour. What is
-    deleted is not found again.
+    """Delete what is past the retention of its model, as `manage.py work` does every hour.
+
+    It can be repeated: what is deleted is not found again.
     """
-    model, rows_before = running.parameters.get("model"), running.rows_done
+    model, rows_done = running.parameters.get("model"), running.rows_done
 
     def may_continue() -> bool:
         return not running.is_stopping()
 
+    def count(n_rows: int) -> None:
+        nonlocal rows_done
+        rows_done += n_rows
+        # Not raised here: `prune` ends by itself, after it has told the audit trail.
+        with suppress(JobStopped):
+            running.checkpoint(running.cursor, rows_done)
+
     parts = [due for due in pruning.past_retention() if model in (None, due.model)]
-    partitions.drop_due(
+    rows_before = rows_done
+    # Its own count: a transaction that it gives up has made a checkpoint of too many rows.
+    rows_done += partitions.drop_due(
         parts,
         archive=archive_to(settings.RETENTION_ARCHIVE),
         may_continue=may_continue,
@@ -102,18 +112,12 @@ def run_retention(running: RunningJob) -> JSONObject:
     for due in parts:
         pruning.prune(
             pruning.after_grace(due),
-            lambda n_rows: _count(running, n_rows),
+            count,
             may_continue=may_continue,
             accessor=running.accessor,
         )
         running.require_running()
-    return {"predictions": running.rows_done}
-
-
-def _count(running: RunningJob, n_rows: int) -> None:
-    # Not raised here: `prune` ends by itself, after it has told the audit trail.
-    with suppress(JobStopped):
-        running.checkpoint(running.cursor, running.rows_done + n_rows)
+    return {"predictions": rows_done}
 
 
 ERASURE = JobKind(
