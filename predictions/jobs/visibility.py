@@ -49,8 +49,8 @@ def may_read_parameters(accessor: Accessor, job: Job) -> bool:
 
 
 def _is_own(accessor: Accessor, job: Job) -> bool:
-    """Whether they have created it. What its user has created otherwise is a key's own only if its
-    scopes have the right of the kind.
+    """Whether they created it. To an API key, other jobs of its user are its own as well if their
+    kind's right is in its scopes.
     """
     if accessor.user is None or job.created_by_id != accessor.user.pk:
         return False
@@ -72,7 +72,7 @@ def _holds_everywhere(accessor: Accessor, kind: JobKind) -> bool:
 
 
 def creator_refusal(accessor: Accessor) -> str:
-    """Why nothing may be done any more for the creator of a job, as of now; empty if it may."""
+    """Why jobs of this creator may not run any more, as of now; empty if they may."""
     user, key = accessor.user, accessor.key
     if user is not None and not User.objects.filter(pk=user.pk, is_active=True).exists():
         return f"{NO_LONGER_ALLOWED}: the user is inactive"

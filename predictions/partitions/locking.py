@@ -75,8 +75,8 @@ def _is_lock_timeout(error: OperationalError) -> bool:
 def exclusively() -> Iterator[None]:
     """Keep other processes from changing partitions; raises PartitionsUnavailable if one does.
 
-    The lock is that of a transaction on a connection of its own: behind PgBouncer, one of a session
-    would go astray.
+    The lock is that of a transaction on a connection of its own: behind PgBouncer, the lock of a
+    session could end up with another client.
     """
     if connection.vendor != "postgresql":
         raise PartitionsUnavailable("Only PostgreSQL has partitions.")
