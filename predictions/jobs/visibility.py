@@ -1,4 +1,4 @@
-"""Who may see a job, and who may cancel it."""
+"""Who may see, start and cancel a job."""
 
 from typing import cast
 
@@ -67,8 +67,18 @@ def _is_in_scope(key: ApiKey, kind: JobKind) -> bool:
 def _holds_everywhere(accessor: Accessor, kind: JobKind) -> bool:
     if kind.right is not None:
         return rights.holds_everywhere(accessor, kind.right, kind.permission)
+    return _has_permission(accessor, str(kind.permission))
+
+
+def _has_permission(accessor: Accessor, permission: str) -> bool:
     user = accessor.user
-    return accessor.key is None and user is not None and user.has_perm(str(kind.permission))
+    return accessor.key is None and user is not None and user.has_perm(permission)
+
+
+def require_permission(accessor: Accessor, permission: str) -> None:
+    """Raise PermissionDenied unless they have one of Django's permissions, which no API key has."""
+    if accessor.user is not None and not _has_permission(accessor, permission):
+        raise PermissionDenied(f"Requires the permission {permission}, which no API key has.")
 
 
 def creator_refusal(accessor: Accessor) -> str:

@@ -136,7 +136,7 @@ def _prove_bound(rows: int, report: Report) -> int:
     _drop_bound()
     last_id = _last_id()
     highest = execute(f"SELECT max(id) FROM {TABLE}")[0][0] or 0  # noqa: S608
-    # Read after it: a row of the present is no reason.
+    # The sequence is read again, since rows may have been written after it was read first.
     if highest > max(last_id, _last_id()):
         raise ConversionRefused(
             f"The highest id is {highest}, but the sequence of the ids is at {last_id}, so that it"
@@ -208,7 +208,7 @@ def _switch_back(first: Partition, others: Sequence[Partition]) -> None:
     execute_all(_locks(incoming))
     for partition in others:
         if partition.times() != (None, None):
-            raise ConversionRefused(f"The partition {partition.name} has got rows meanwhile.")
+            raise ConversionRefused(f"The partition {partition.name} has rows by now.")
     indexes, triggers = structure.indexes(TABLE), structure.triggers(TABLE)
     primary_key, own_key = structure.primary_key(TABLE), structure.primary_key(first.name)
     details, old = structure.Details.of(TABLE), leftover("table")

@@ -3,11 +3,11 @@
 from contextlib import suppress
 
 from django.conf import settings
-from django.core.exceptions import PermissionDenied
 from django.db import transaction
 
 from predictions.jobs.kinds import JobKind
 from predictions.jobs.running import JobStopped, RunningJob
+from predictions.jobs.visibility import require_permission
 from predictions.models import Erasure
 from predictions.partitions.archiving import archive_to
 from predictions.partitions.errors import ArchiveFailed
@@ -24,15 +24,9 @@ from registry.models import ModelNotFound, RegisteredModel
 MAX_ERASED_ROWS = 1_000_000
 
 
-def _require_permission(accessor: Accessor, permission: str) -> None:
-    user = accessor.user
-    if user is not None and (accessor.key is not None or not user.has_perm(permission)):
-        raise PermissionDenied(f"Takes the permission {permission}, which no API key has.")
-
-
 def require_erasure(accessor: Accessor, parameters: JSONObject) -> str:
     """The one model, if any, that the erasure is limited to."""
-    _require_permission(accessor, "predictions.add_erasure")
+    require_permission(accessor, "predictions.add_erasure")
     model: str = parameters.get("model", "")
     return model
 
@@ -74,7 +68,7 @@ class RetentionParameters(StrictSerializer):
 
 def require_retention(accessor: Accessor, parameters: JSONObject) -> str:
     """The one model, if any, whose retention is applied; raises ModelNotFound."""
-    _require_permission(accessor, "predictions.delete_prediction")
+    require_permission(accessor, "predictions.delete_prediction")
     name: str = parameters.get("model", "")
     if name:
         RegisteredModel.objects.find(name)
