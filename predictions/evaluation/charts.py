@@ -109,7 +109,7 @@ class Chart:
             "axis": self.axis,
             "rows": list(self.rows),
             "positions": _within_reach(self.positions),
-            "include": [number for number in self.include if math.isfinite(number)],
+            "include": [value for value in self.include if math.isfinite(value)],
             "is_percentage": self.is_percentage,
             "series": [
                 {

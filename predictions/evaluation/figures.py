@@ -5,7 +5,7 @@ LARGE = 1e15
 
 
 def number(value: float, digits: int = 3) -> str:
-    """A number with so many significant digits, and all of those before the point."""
+    """A number with `digits` significant digits, or with all of its digits before the point."""
     if value == 0:
         return "0"
     if 10**digits - 0.5 <= abs(value) < LARGE:
@@ -14,9 +14,9 @@ def number(value: float, digits: int = 3) -> str:
 
 
 def percent(share: float, digits: int = 1) -> str:
-    """A share as a percentage, such as "31.2 %", with at most so many digits after the point.
+    """A share as a percentage, such as "31.2 %", with at most `digits` digits after the point.
 
-    Only none at all is 0 %, and only all 100 %.
+    Only a share of exactly 0 is shown as 0 %, and only one of exactly 1 as 100 %.
     """
     points, least = share * 100, 10.0**-digits
     if 0 < points < least:

@@ -1,4 +1,4 @@
-"""Jobs in the admin: how far they are, and what came of them. They can be cancelled and retried."""
+"""Jobs in the admin: their progress and their results. They can be cancelled and retried."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +16,7 @@ from predictions.models import Job
 from registry.access.accessor import Accessor
 from registry.readonly_admin import ReadOnlyAdmin, readable_json
 
-# Of the errors by row; the API pages through all of them.
+# The API pages through all errors that are kept.
 MAX_SHOWN_ERRORS = 100
 
 
@@ -99,7 +99,7 @@ class JobAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> Model | None:
         job = super().get_object(request, object_id, from_field)
-        # They may name a subject, which is not for everybody who may see that there is a job.
+        # Parameters may name a subject, which not everybody who may see the job may know.
         if isinstance(job, Job) and not may_read_parameters(Accessor.of(request), job):
             job.parameters = None
         return job
@@ -120,7 +120,7 @@ class JobAdmin(ReadOnlyAdmin):
             if job.status != Job.Status.RUNNING:
                 return text
             return format_html('<progress class="job-progress"></progress> {}', text)
-        # The number that is expected may be an estimate.
+        # `rows_expected` may be an estimate.
         expected = max(job.rows_expected, job.rows_done, 1)
         return format_html(
             '<progress class="job-progress" max="{}" value="{}"></progress> {} of {} rows',

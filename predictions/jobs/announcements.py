@@ -8,9 +8,9 @@ JOB_FINISHED = Event("job.finished", "A job has succeeded, failed or been cancel
 
 
 def announce(job: Job, status: Job.Status, *, error: str = "") -> None:
-    """Publish that a job has ended with this status, in the transaction that says so.
+    """Publish that a job has ended with this status, in the transaction that ends it.
 
-    Not its result, which is for those who may see the job.
+    The result is left out: only those who may see the job may read it.
     """
     data = {
         "job_id": job.pk,

@@ -22,7 +22,7 @@ MAX_UNFINISHED = 100
 
 
 class TooManyJobs(Exception):
-    """The user has as many unfinished jobs as they may; the message is for the caller."""
+    """The user has too many unfinished jobs; the message is for the caller."""
 
 
 class JobEnded(Exception):
@@ -93,8 +93,8 @@ def _claim(
 def _find_earlier(claim: Claim) -> Job | None:
     """The job of an earlier request with this key; raises KeyReused if that was another request."""
     rows = Job.objects.filter(created_by=claim.user_id, idempotency_key=claim.key)
-    forgotten = clock.now() - timedelta(hours=settings.IDEMPOTENCY_KEY_HOURS)
-    rows.filter(created_at__lte=forgotten).update(idempotency_key=None, idempotency_digest="")
+    expired = clock.now() - timedelta(hours=settings.IDEMPOTENCY_KEY_HOURS)
+    rows.filter(created_at__lte=expired).update(idempotency_key=None, idempotency_digest="")
     job = rows.select_related("created_by").first()
     if job is not None and job.idempotency_digest != claim.digest:
         raise KeyReused(f"{HEADER} {claim.key!r} was used for another request")
@@ -104,7 +104,7 @@ def _find_earlier(claim: Claim) -> Job | None:
 def cancel(job: Job, *, accessor: Accessor = SYSTEM) -> Job:
     """End a queued job at once, and have a running one end at its next checkpoint.
 
-    Raises JobEnded. To cancel a job again changes nothing.
+    Raises JobEnded. Cancelling a job again changes nothing.
     """
     with transaction.atomic():
         # A worker that takes or finishes it waits.

@@ -1,4 +1,4 @@
-"""The end of a job: its status and result, its event, and what is not kept of it."""
+"""The end of a job: its status and result, its event, and the redaction of its parameters."""
 
 import logging
 from collections.abc import Callable

@@ -27,15 +27,15 @@ class JobKind:
 
     `run` does the work and returns the result, as exact JSON. It may be called again with the
     cursor of the last checkpoint, and with none if there was none, at any moment after a crash: it
-    must not do a thing twice.
+    must not do anything twice.
 
     Jobs of others are shown to those with `right` on the job's model (or with `permission`, which
     is Django's permission for all models). Without a `right`, `permission` alone decides, and API
     keys have no access.
 
-    An exception of `retried` may pass: the job is tried again, up to `max_attempts` times without
-    progress. Database errors always are. The message of one of `explained` is shown to the caller,
-    and ends the job at once, also if its class is derived from one of `retried`. Any other
+    After an exception of `retried`, the job is tried again, up to `max_attempts` times without
+    progress; database errors are always retried. One of `explained` ends the job at once, even if
+    its class is derived from one of `retried`, and its message is shown to the caller. Any other
     exception ends it as well, and is only in the log.
 
     `redact` replaces what identifies people in the parameters of a job that has finished.

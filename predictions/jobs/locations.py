@@ -12,7 +12,7 @@ URL = re.compile(r"[a-z][a-z0-9+.-]*://")
 
 
 class LocationRefused(ValueError):
-    """A job may not use this location; the message is for the caller, and tells no others."""
+    """A job may not use this location; the message is for the caller, and names no others."""
 
 
 def require_allowed(location: str) -> str:
@@ -53,6 +53,9 @@ class LocationField(serializers.CharField):
 
     def to_internal_value(self, data: Any) -> str:
         text: str = super().to_internal_value(data)
+        # Before the validators: to resolve a path of a million parts would take minutes.
+        if self.max_length is not None and len(text) > self.max_length:
+            self.fail("max_length", max_length=self.max_length)
         try:
             return require_allowed(text)
         except LocationRefused as error:

@@ -1,4 +1,4 @@
-"""A job in the hands of a worker: its position, its lease, and whether to go on."""
+"""A job while a worker runs it: its position, its lease, and whether to go on."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ class JobCancelled(JobStopped):
 
 
 class JobTaken(JobStopped):
-    """The lease has ended, and the job may be in the hands of another worker: write nothing."""
+    """The lease has ended, and another worker may be running the job: write nothing."""
 
 
 class JobInterrupted(JobStopped):
@@ -79,7 +79,7 @@ class RunningJob:
         return self.job.rows_done
 
     def is_stopping(self) -> bool:
-        """Whether to end after the step in hand; costs nothing. See `require_running`."""
+        """Whether to end after the current step, without a query. See `require_running`."""
         return (
             self.is_lost
             or self.is_cancel_requested
@@ -101,7 +101,7 @@ class RunningJob:
             raise JobInterrupted(f"{self.job} was interrupted")
 
     def expect(self, rows: int) -> None:
-        """Say how many rows there are; raises JobTaken or JobCancelled."""
+        """Record how many rows there are; raises JobTaken or JobCancelled."""
         rows = max(rows, self.rows_done)
         if rows != self.job.rows_expected:
             self._update(rows_expected=rows)
@@ -111,8 +111,8 @@ class RunningJob:
     ) -> None:
         """Commit the position, with the errors of the rows up to it, and renew the lease.
 
-        `rows_done` is the whole number of rows. In an open transaction it is committed with that:
-        what belongs to the position is then written once and only once. Raises JobTaken if another
+        `rows_done` is the total so far. In an open transaction it is committed with that: what
+        belongs to the position is then written exactly once. Raises JobTaken if another
         worker may have the job, JobCancelled if it is cancelled; the transaction must not be
         committed then.
         """
@@ -121,7 +121,7 @@ class RunningJob:
             # An estimate, or rows that were added since.
             changes["rows_expected"] = rows_done
         if rows_done > self.job.rows_done:
-            # It makes progress: only attempts in a row that do not are counted.
+            # Only attempts in a row without progress are counted.
             changes["attempts"] = 1
         if errors:
             changes["error_count"] = self.job.error_count + len(errors)
@@ -131,7 +131,7 @@ class RunningJob:
             JobError.objects.bulk_create([_row_of(self.job, error) for error in kept])
 
     def progress(self, rows_done: int) -> None:
-        """Say how far it is, at most once a second, where no position can be committed.
+        """Record the number of rows, at most once a second, where no position can be committed.
 
         Raises nothing but database errors: a reason to stop is left to `is_stopping`.
         """
@@ -139,7 +139,7 @@ class RunningJob:
             return
         self._progress_at = time.monotonic() + PROGRESS_SECONDS
         with suppress(JobStopped):
-            # Never less: what an interrupted attempt did may have to be done again.
+            # Never less: this attempt may be repeating what an interrupted one did.
             self.checkpoint(self.cursor, max(rows_done, self.rows_done))
 
     def _update(self, **changes: object) -> None:

@@ -47,7 +47,7 @@ class ParametersField(JSONValueField):
 )
 class JobRequest(StrictSerializer):
     kind = StrictTextField(max_length=MAX_JOB_KIND_LENGTH, help_text="What to do.")
-    parameters = ParametersField(required=False, default=dict, help_text="What the kind takes.")
+    parameters = ParametersField(required=False, default=dict, help_text="Those of the kind.")
 
     def validate_kind(self, value: str) -> JobKind:
         try:

@@ -31,7 +31,7 @@ RETRY_AFTER_SECONDS = "2"
 
 
 class JobViewSet(ListModelMixin, GenericViewSet[Job]):
-    """Have long work done in the background, and see how far it is."""
+    """Run long work in the background, and follow its progress."""
 
     # What a list does not show may be large.
     queryset = JOBS.defer("parameters", "cursor", "result")
@@ -50,7 +50,7 @@ class JobViewSet(ListModelMixin, GenericViewSet[Job]):
     def create(self, request: Request) -> Response:
         """Queue a job; the header Location has its address.
 
-        `manage.py work` runs it. Takes the rights that the same thing takes while the caller waits.
+        `manage.py work` runs it. It takes the same rights as the request that waits for its result.
         """
         payload = JobRequest(data=request.data)
         payload.is_valid(raise_exception=True)
@@ -75,7 +75,7 @@ class JobViewSet(ListModelMixin, GenericViewSet[Job]):
     def cancel(self, request: Request, pk: str) -> Response:
         """End a job. One that is running ends at its next step, and keeps what it has done.
 
-        Takes one's own job, or the right to manage the versions of its model.
+        Users may cancel their own jobs, and those of models whose versions they may manage.
         """
         job, accessor = self._find(pk), Accessor.of(request)
         require_changeable(accessor, job)
@@ -93,7 +93,7 @@ class JobViewSet(ListModelMixin, GenericViewSet[Job]):
 
 
 class JobErrorViewSet(GenericViewSet[JobError]):
-    """The first errors of a job's rows, in their order."""
+    """The first errors of a job's rows, in the order of the rows."""
 
     queryset = JobError.objects.all()
     serializer_class = JobErrorSerializer

@@ -1,4 +1,4 @@
-"""Who may see a job, and who may cancel it."""
+"""Who may see, start and cancel a job."""
 
 from typing import cast
 
@@ -49,8 +49,8 @@ def may_read_parameters(accessor: Accessor, job: Job) -> bool:
 
 
 def _is_own(accessor: Accessor, job: Job) -> bool:
-    """Whether they have created it. What its user has created otherwise is a key's own only if its
-    scopes have the right of the kind.
+    """Whether they created it. To an API key, other jobs of its user are its own as well if their
+    kind's right is in its scopes.
     """
     if accessor.user is None or job.created_by_id != accessor.user.pk:
         return False
@@ -67,12 +67,22 @@ def _is_in_scope(key: ApiKey, kind: JobKind) -> bool:
 def _holds_everywhere(accessor: Accessor, kind: JobKind) -> bool:
     if kind.right is not None:
         return rights.holds_everywhere(accessor, kind.right, kind.permission)
+    return _has_permission(accessor, str(kind.permission))
+
+
+def _has_permission(accessor: Accessor, permission: str) -> bool:
     user = accessor.user
-    return accessor.key is None and user is not None and user.has_perm(str(kind.permission))
+    return accessor.key is None and user is not None and user.has_perm(permission)
+
+
+def require_permission(accessor: Accessor, permission: str) -> None:
+    """Raise PermissionDenied unless they have one of Django's permissions, which no API key has."""
+    if accessor.user is not None and not _has_permission(accessor, permission):
+        raise PermissionDenied(f"Requires the permission {permission}, which no API key has.")
 
 
 def creator_refusal(accessor: Accessor) -> str:
-    """Why nothing may be done any more for the creator of a job, as of now; empty if it may."""
+    """Why jobs of this creator may not run any more, as of now; empty if they may."""
     user, key = accessor.user, accessor.key
     if user is not None and not User.objects.filter(pk=user.pk, is_active=True).exists():
         return f"{NO_LONGER_ALLOWED}: the user is inactive"

@@ -308,7 +308,7 @@ class Prediction(models.Model):
             ),
             # GET /predictions/?request_id=. A stream may have millions of rows.
             models.Index("request_id", "created_at", "id", name="prediction_of_request"),
-            # GET /predictions/?user=, one's own predictions, and the foreign key check.
+            # GET /predictions/?user=, a user's own predictions, and the foreign key check.
             models.Index(
                 "user",
                 "created_at",

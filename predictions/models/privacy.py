@@ -112,7 +112,7 @@ class ErasureQuerySet(models.QuerySet["Erasure"]):
 
 
 class Erasure(models.Model):
-    """One erasure. It is all that is left, and is itself never deleted."""
+    """One erasure: the only trace of what was deleted, and never deleted itself."""
 
     class Kind(models.TextChoices):
         SUBJECT = "subject"

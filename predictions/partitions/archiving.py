@@ -30,7 +30,7 @@ Archive = Callable[[Partition, PredictionQuerySet], None]
 
 
 def archive_to(address: str) -> Archive | None:
-    """What exports the rows of a partition to a folder or bucket; None without an address.
+    """A function that exports a partition's rows to a folder or bucket; None without an address.
 
     The rows of each month are an export of their own, with a manifest, as Parquet at
     `partition=NAME/year=YYYY/month=MM/`. An interrupted one is continued. Raises ArchiveFailed
@@ -120,8 +120,8 @@ def _compare(place: Destination, manifest: JSONObject, rows: PredictionQuerySet)
     stored = rows.order_by().aggregate(count=Count("pk"), total=Sum("pk"))
     if (count, total) != (stored["count"], stored["total"] or 0):
         raise ArchiveFailed(
-            f"{place} has {count} predictions and the log {stored['count']}, or others: remove the"
-            " archive, to make it again"
+            f"{place} has {count} predictions and the log {stored['count']}, or not the same ones:"
+            " remove the archive to have it made again"
         )
 
 

@@ -1,10 +1,10 @@
-"""The way from a plain table to partitions and back, while rows are written.
+"""Turns a plain table into partitions, and back, while rows are written.
 
 The table becomes the first partition of a new one that takes its name. Its rows are not moved, and
 what takes long happens before or after, beside the writers: a CHECK constraint is validated that
 proves in advance that every id fits the partition, and foreign keys are validated afterwards. In
-between, the tables are locked for as long as the catalog changes. Each step finds out what is
-there, so that a conversion that was interrupted is continued by the next one.
+between, the tables are locked for as long as the catalog changes. Each step looks at what is there,
+so that the next conversion continues one that was interrupted.
 """
 
 from collections.abc import Callable, Sequence
@@ -136,7 +136,7 @@ def _prove_bound(rows: int, report: Report) -> int:
     _drop_bound()
     last_id = _last_id()
     highest = execute(f"SELECT max(id) FROM {TABLE}")[0][0] or 0  # noqa: S608
-    # Read after it: a row of the present is no reason.
+    # The sequence is read again, since rows may have been written after it was read first.
     if highest > max(last_id, _last_id()):
         raise ConversionRefused(
             f"The highest id is {highest}, but the sequence of the ids is at {last_id}, so that it"
@@ -208,7 +208,7 @@ def _switch_back(first: Partition, others: Sequence[Partition]) -> None:
     execute_all(_locks(incoming))
     for partition in others:
         if partition.times() != (None, None):
-            raise ConversionRefused(f"The partition {partition.name} has got rows meanwhile.")
+            raise ConversionRefused(f"The partition {partition.name} has rows by now.")
     indexes, triggers = structure.indexes(TABLE), structure.triggers(TABLE)
     primary_key, own_key = structure.primary_key(TABLE), structure.primary_key(first.name)
     details, old = structure.Details.of(TABLE), leftover("table")
@@ -262,8 +262,8 @@ def _renames(table: str, new: str, primary_key: str, new_primary_key: str) -> li
 
 
 def _move_numbers(old: str, new: str) -> list[str]:
-    """Let the ids of the new table go on where those of the old one end; TABLE is what one of them
-    is called now.
+    """Let the ids of the new table go on where those of the old one end. One of the two is named
+    TABLE when this is called.
 
     They come from a sequence that the column owns: before PostgreSQL 17, the partitions of a table
     with an identity column have none.
@@ -283,7 +283,7 @@ def _move_numbers(old: str, new: str) -> list[str]:
     return [
         f"CREATE SEQUENCE {NUMBERS} AS bigint",
         f"SELECT setval('{NUMBERS}', last_value, is_called) FROM {sequence}",  # noqa: S608
-        # Which drops its sequence.
+        # This drops its sequence.
         f"ALTER TABLE {old} ALTER COLUMN id DROP IDENTITY",
         f"ALTER SEQUENCE {NUMBERS} RENAME TO {name}",
         *structure.Details.of(sequence).statements(sequence),

@@ -1,10 +1,10 @@
-"""Tables that are no part of the log any more, and wait to be dropped.
+"""Tables that are no longer part of the log, and wait to be dropped.
 
 A table that has foreign keys cannot be dropped while predictions are made: PostgreSQL would lock
 the tables to which they refer, all at once, while statements that hold one of them wait for
 another. So the table is first renamed, in the transaction that takes it out of the log; then its
 foreign keys are dropped one after the other, each with a lock on one other table, and then the
-table. What is interrupted is continued by the next one who drops something.
+table. Retention continues what was interrupted, and so does whoever drops something next.
 """
 
 from functools import partial
@@ -26,9 +26,14 @@ def leftover(what: object) -> str:
     return f"{PREFIX}{what}"
 
 
+def find_leftovers() -> list[str]:
+    """The tables that wait to be dropped."""
+    return [table for (table,) in execute(LEFTOVERS, [PREFIX, TABLE])]
+
+
 def discard_leftovers() -> None:
     """Drop what waits to be dropped; raises TableBusy."""
-    for (table,) in execute(LEFTOVERS, [PREFIX, TABLE]):
+    for table in find_leftovers():
         for key in structure.foreign_keys(table):
             if key.table == table:
                 attempt(partial(execute, f"ALTER TABLE {table} DROP CONSTRAINT {key.name}"))

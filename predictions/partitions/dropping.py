@@ -20,7 +20,7 @@ NEWEST = """
         ) AS newest FROM model_versions version
     ) AS versions WHERE newest IS NOT NULL
 """
-# From hour to hour by the index of the lists, which has far fewer hours than rows.
+# From hour to hour through the index of the lists: there are far fewer hours than rows.
 HOURS = """
     WITH RECURSIVE hours (model_id, hour) AS (
         SELECT version.id, (
@@ -37,11 +37,14 @@ HOURS = """
 """
 
 
-def closed_partitions() -> list[Partition]:
-    """Those that get no more rows, oldest first; none of a plain table."""
+def closed_partitions() -> list[Partition] | None:
+    """Those that get no more rows, oldest first; None if the log is a plain table.
+
+    Raises PartitionsUnavailable.
+    """
     layout = find_layout(connection)
     if layout is None:
-        return []
+        return None
     return [partition for partition in layout.partitions if partition.end_id <= layout.last_id + 1]
 
 
@@ -94,9 +97,9 @@ def drop(partition: Partition) -> None:
     takes longer than CHECK_MILLISECONDS, it raises OperationalError.
 
     Not CONCURRENTLY: a partition that is detached by one transaction, while the audit trail says so
-    in another, could be missing from the log without a word.
+    in another, could be missing from the log with no record of it.
     """
-    # Now, since a table with checks to come cannot be altered.
+    # Now, since a table with deferred checks cannot be altered.
     execute("SET CONSTRAINTS ALL IMMEDIATE")
     execute(f"SET LOCAL statement_timeout = {CHECK_MILLISECONDS}")
     execute_all(

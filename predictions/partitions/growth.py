@@ -10,7 +10,7 @@ from predictions.partitions.structure import Details
 
 DEFAULT_ROWS = 50_000_000
 MIN_ROWS, MAX_ROWS = 1000, 10**12
-# Of those who create partitions: the lock of `exclusively` may be held for hours, by an archive.
+# Not the lock of `exclusively`, which may be held for hours, by an archive.
 LOCK_ID = 0x6D6C7067
 
 
@@ -18,7 +18,7 @@ def create_ahead(rows_per_partition: int | None = None, *, ahead: int = KEPT_AHE
     """Create what is missing of the partitions ahead; their names. Does nothing for a plain table.
 
     New ones are as large as the newest unless `rows_per_partition` says otherwise. Raises
-    TableBusy.
+    TableBusy or PartitionsUnavailable.
     """
     created: list[str] = []
     while (layout := find_layout(connection)) is not None and layout.ahead < ahead:

@@ -1,4 +1,4 @@
-"""What a table has beside its columns, as statements that give it to another table."""
+"""What a table has besides its columns, as statements that give it to another table."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ OBSTACLES = {
     "the row-level security policy {}": (
         "SELECT polname FROM pg_policy WHERE polrelid = %(table)s::regclass"
     ),
-    "the heir {}": (
+    "the inheriting table {}": (
         "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = %(table)s::regclass"
     ),
     "the unique index {}, which does not have the id": """

@@ -3,11 +3,11 @@
 from contextlib import suppress
 
 from django.conf import settings
-from django.core.exceptions import PermissionDenied
 from django.db import transaction
 
 from predictions.jobs.kinds import JobKind
 from predictions.jobs.running import JobStopped, RunningJob
+from predictions.jobs.visibility import require_permission
 from predictions.models import Erasure
 from predictions.partitions.archiving import archive_to
 from predictions.partitions.errors import ArchiveFailed
@@ -24,15 +24,9 @@ from registry.models import ModelNotFound, RegisteredModel
 MAX_ERASED_ROWS = 1_000_000
 
 
-def _require_permission(accessor: Accessor, permission: str) -> None:
-    user = accessor.user
-    if user is not None and (accessor.key is not None or not user.has_perm(permission)):
-        raise PermissionDenied(f"Takes the permission {permission}, which no API key has.")
-
-
 def require_erasure(accessor: Accessor, parameters: JSONObject) -> str:
     """The one model, if any, that the erasure is limited to."""
-    _require_permission(accessor, "predictions.add_erasure")
+    require_permission(accessor, "predictions.add_erasure")
     model: str = parameters.get("model", "")
     return model
 
@@ -74,7 +68,7 @@ class RetentionParameters(StrictSerializer):
 
 def require_retention(accessor: Accessor, parameters: JSONObject) -> str:
     """The one model, if any, whose retention is applied; raises ModelNotFound."""
-    _require_permission(accessor, "predictions.delete_prediction")
+    require_permission(accessor, "predictions.delete_prediction")
     name: str = parameters.get("model", "")
     if name:
         RegisteredModel.objects.find(name)
@@ -82,16 +76,26 @@ def require_retention(accessor: Accessor, parameters: JSONObject) -> str:
 
 
 def run_retention(running: RunningJob) -> JSONObject:
-    """Delete what is past the retention of its model, as `manage.py work` does every hour. What is
-    deleted is not found again.
+    """Delete what is past the retention of its model, as `manage.py work` does every hour.
+
+    It can be repeated: what is deleted is not found again.
     """
-    model, rows_before = running.parameters.get("model"), running.rows_done
+    model, rows_done = running.parameters.get("model"), running.rows_done
 
     def may_continue() -> bool:
         return not running.is_stopping()
 
+    def count(n_rows: int) -> None:
+        nonlocal rows_done
+        rows_done += n_rows
+        # Not raised here: `prune` ends by itself, after it has told the audit trail.
+        with suppress(JobStopped):
+            running.checkpoint(running.cursor, rows_done)
+
     parts = [due for due in pruning.past_retention() if model in (None, due.model)]
-    partitions.drop_due(
+    rows_before = rows_done
+    # Its own count: a transaction that it gives up has made a checkpoint of too many rows.
+    rows_done += partitions.drop_due(
         parts,
         archive=archive_to(settings.RETENTION_ARCHIVE),
         may_continue=may_continue,
@@ -102,18 +106,12 @@ def run_retention(running: RunningJob) -> JSONObject:
     for due in parts:
         pruning.prune(
             pruning.after_grace(due),
-            lambda n_rows: _count(running, n_rows),
+            count,
             may_continue=may_continue,
             accessor=running.accessor,
         )
         running.require_running()
-    return {"predictions": running.rows_done}
-
-
-def _count(running: RunningJob, n_rows: int) -> None:
-    # Not raised here: `prune` ends by itself, after it has told the audit trail.
-    with suppress(JobStopped):
-        running.checkpoint(running.cursor, running.rows_done + n_rows)
+    return {"predictions": rows_done}
 
 
 ERASURE = JobKind(

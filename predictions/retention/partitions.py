@@ -13,7 +13,7 @@ from predictions.models import Prediction, StaleHour
 from predictions.models.predictions import PredictionQuerySet
 from predictions.partitions import dropping
 from predictions.partitions.catalog import Partition
-from predictions.partitions.discarding import discard_leftovers
+from predictions.partitions.discarding import discard_leftovers, find_leftovers
 from predictions.partitions.errors import PartitionsUnavailable, TableBusy
 from predictions.partitions.locking import attempt, exclusively
 from predictions.retention.answers import delete_unanswered_keys
@@ -30,7 +30,7 @@ Archive = Callable[[Partition, PredictionQuerySet], object]
 
 
 class Kept(Exception):
-    """The partition has got a legal hold, or a row that is not due."""
+    """A legal hold or a row that is not due keeps the partition, or the work was stopped."""
 
 
 def drop_due(
@@ -49,7 +49,10 @@ def drop_due(
     plain table. Calls `committing` with the number of predictions so far in each transaction that
     drops a partition; such a transaction may be repeated.
     """
-    candidates = _candidates() if parts else []
+    candidates = _candidates() if parts else None
+    if candidates is None:
+        return 0
+    _discard_earlier()
     cuts, dropped = _cuts(parts), 0
     for partition in candidates:
         if not may_continue():
@@ -75,12 +78,31 @@ def drop_due(
     return dropped
 
 
-def _candidates() -> Sequence[Partition]:
+def _discard_earlier() -> None:
+    """Drop the tables that earlier calls have taken out of the log, but could not drop."""
+    if not find_leftovers():
+        return
+    try:
+        with exclusively():
+            _discard()
+    except PartitionsUnavailable as error:
+        logger.info("What was taken out of the log is dropped later: %s", error)
+
+
+def _discard() -> None:
+    """Drop the tables that were taken out of the log. If that fails, the next call does it."""
+    try:
+        discard_leftovers()
+    except (TableBusy, OperationalError) as error:
+        logger.warning("What was taken out of the log is dropped later: %s", error)
+
+
+def _candidates() -> Sequence[Partition] | None:
     try:
         return dropping.closed_partitions()
     except PartitionsUnavailable as error:
         logger.warning("No partition is dropped: %s", error)
-        return []
+        return None
 
 
 def _commit_total(committing: Callable[[int], object], earlier: int, count: int) -> None:
@@ -127,7 +149,7 @@ def _drop(
         dropping.keep_unchanged(partition)
         _require_free(partition)
         if not _is_due(dropping.newest_by_version(partition), cuts):
-            raise Kept("it has got a row that is not due")
+            raise Kept("a row of it is not due")
         StaleHour.objects.mark(hours)
         if counts:
             _record(partition, counts, cuts, accessor)
@@ -135,7 +157,7 @@ def _drop(
         dropping.drop(partition)
 
     attempt(change, tables=[partition.name])
-    discard_leftovers()
+    _discard()
     return sum(counts.values())
 
 

@@ -1,11 +1,10 @@
 """Counting as a job: to catch up after a reference was set, or after the worker was off."""
 
-from django.core.exceptions import PermissionDenied
-
 from predictions.evaluation.counting.work import count_due
 from predictions.following import LogRestored
 from predictions.jobs.kinds import JobKind
 from predictions.jobs.running import RunningJob
+from predictions.jobs.visibility import require_permission
 from predictions.models import StaleHour
 from registry.access.accessor import Accessor
 from registry.exact_json.serializers import StrictSerializer
@@ -15,13 +14,11 @@ PERMISSION = "predictions.change_monitor"
 
 
 class CountingParameters(StrictSerializer):
-    """None: all versions are counted together."""
+    """There are none: all versions are counted together."""
 
 
 def require_rights(accessor: Accessor, parameters: JSONObject) -> str:
-    user = accessor.user
-    if user is not None and (accessor.key is not None or not user.has_perm(PERMISSION)):
-        raise PermissionDenied(f"Takes the permission {PERMISSION}, which no API key has.")
+    require_permission(accessor, PERMISSION)
     return ""
 
 

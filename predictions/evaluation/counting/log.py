@@ -73,7 +73,7 @@ class LogColumns:
         return [column[place] for place in places]
 
     def part(self, places: Sequence[int]) -> "LogColumns":
-        """The rows at these places, which ascend; not for what is a part itself."""
+        """The rows at these places, which ascend. Not for columns that are a part themselves."""
         if places and places[-1] - places[0] + 1 == len(places):
             # A slice takes a fraction of the time.
             places = range(places[0], places[-1] + 1)
@@ -107,8 +107,9 @@ _FAILED = Prediction.Status.FAILED.value
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """size_bytes: of inputs, answers and metadata.
+    """Some rows that were read together.
 
+    size_bytes: of their inputs, answers and metadata.
     is_last: whether no rows follow.
     """
 

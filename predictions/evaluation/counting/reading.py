@@ -40,7 +40,7 @@ def is_current(reference: Reference, since: datetime, until: datetime) -> bool:
     """Whether what `counts_of` has returned of this window is still what there is to count.
 
     Whoever sets another reference, changes segments or deletes rows marks the hours in the same
-    transaction, so that nobody need be kept from it while counts are read.
+    transaction, so nobody has to wait while counts are read.
     """
     hours = StaleHour.objects.filter(model=reference.model_id, hour__gte=since, hour__lt=until)
     in_force = Reference.objects.filter(model=reference.model_id).order_by("-id")

@@ -23,16 +23,17 @@ from predictions.evaluation.drift.tables import INPUT_PREFIX, BoolArray, Categor
 from predictions.evaluation.references.tables import category
 from predictions.models import MAX_SEGMENT_LENGTH, HourCounts, Monitor, Prediction
 
-# Of a feature whose values are not listed: its most frequent ones in the reference ...
+# A feature whose values are not listed has segments of its most frequent values in the reference.
 N_FREQUENT_VALUES = 10
-# ... of a number, only if it has so few.
+# A number has them only if it has at most this many different values.
 MAX_DISTINCT_NUMBERS = 20
-# A reference keeps counts of every variable for each segment: at most of so many segments, ...
+# A reference keeps counts of every variable for each segment. These are its segments at most, ...
 MAX_REFERENCE_SEGMENTS = 200
-# ... without those of monitors, of so many ...
+# ... those that no monitor asks for, ...
 MAX_FREQUENT_SEGMENTS = 50
-# ... and not many more than these bytes, of about so many a variable, and for the quality a class.
+# ... and about the memory of them all.
 MAX_SEGMENT_BYTES = 32 * 2**20
+# What a segment takes for each variable, and for each class of the estimated quality.
 BYTES_OF_VARIABLE, BYTES_OF_CLASS = 1500, 2 * 8 * LEVELS
 KEY = re.compile(r"((?:[^\\=]|\\.)*)=", re.DOTALL)
 

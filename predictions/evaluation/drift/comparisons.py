@@ -68,8 +68,8 @@ class Limits:
 
 # By how much a share of rows grew.
 SHARE_LIMITS = Limits(0.01, 0.1)
-# Fewer independent rows are no alarm, however surely they are more than the reference had: they may
-# be one caller who tries again. No alarm of drift rests on fewer rows either (MIN_EXPECTED).
+# Fewer independent rows raise no alarm, even if they are surely more than the reference had: they
+# may be one caller who tries again. No alarm of drift rests on fewer rows either (MIN_EXPECTED).
 MIN_HITS = 5
 # By how much the accuracy fell.
 ACCURACY_LIMITS = Limits(0.02, 0.05)

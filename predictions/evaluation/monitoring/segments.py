@@ -1,8 +1,8 @@
 """Which segments a monitor asks for, and which of them have nothing to be compared with.
 
 Their JSON is checked against the signatures of the model. A segment is compared with the same
-segment of the reference alone. The whole reference is no measure of it: segments differ by nature,
-and one that does would be an alarm from its first window on.
+segment of the reference, never with the whole reference: segments differ by nature, so that they
+would raise alarms from their first window on.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

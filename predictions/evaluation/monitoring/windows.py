@@ -33,7 +33,7 @@ class Window:
 
     @property
     def counted(self) -> tuple[Reference, datetime, datetime]:
-        """Which counts it is about."""
+        """The reference and the times whose counts it compares."""
         return self.reference, self.since, self.until
 
     def __str__(self) -> str:

@@ -94,8 +94,8 @@ def _report(window: Window, totals: Totals, on_report: Callable[[MonitorReport],
 
 @contextmanager
 def _failures_of(what: Monitor | Window, totals: Totals) -> Iterator[None]:
-    """Log and count an exception, which others need not suffer from, unless the database cannot be
-    used by anybody.
+    """Log and count an exception, so that it does not stop the others. One that says that the
+    database cannot be used at all is raised.
     """
     monitor = what if isinstance(what, Monitor) else what.monitor
     try:

@@ -59,8 +59,7 @@ def build_profile(
     """The profile of these rows. `labels` are their true classes or values, None where unknown.
 
     Equal rows give an equal profile, as long as SECRET_KEY and the segments of the model's monitors
-    stay the same. Raises ReferenceRefused
-    for a label that is no class of the version.
+    stay the same. Raises ReferenceRefused for a label that is no class of the version.
     """
     reader = TableReader(compared.signature, features_of(compared.signature), compared.task)
     values = reader.columns_of(rows.inputs)

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 from django.conf import LazySettings
+from rest_framework.exceptions import ValidationError
 
-from predictions.jobs.locations import LocationRefused, require_allowed
+from predictions.jobs.locations import LocationField, LocationRefused, require_allowed
 
 
 @pytest.fixture
@@ -61,6 +62,11 @@ def test_a_link_does_not_lead_out(tmp_path: Path) -> None:
 def test_nothing_is_allowed_by_default(settings: object, tmp_path: Path) -> None:
     with pytest.raises(LocationRefused):
         require_allowed(str(tmp_path))
+
+
+def test_a_location_that_is_too_long_is_refused_before_it_is_resolved() -> None:
+    with pytest.raises(ValidationError, match="no more than 1000 characters"):
+        LocationField().run_validation("/" + "x/" * 1000)
 
 
 def test_a_loop_of_links_is_no_unexpected_error(tmp_path: Path, settings: LazySettings) -> None:

@@ -1,4 +1,4 @@
-"""Runs one job: until it succeeds, fails, is cancelled, or has to wait for another attempt."""
+"""Runs one job until it succeeds, fails, is cancelled, or has to wait for another attempt."""
 
 import logging
 import random
@@ -114,7 +114,7 @@ def _accessor_of(job: Job) -> Accessor:
 
 
 def _handle(kind: JobKind, running: RunningJob, error: Exception) -> bool:
-    """Record that an attempt has failed; whether the error is one that was to be expected."""
+    """Record that an attempt has failed; whether its error is one that the kind expects."""
     job = running.job
     is_expected = isinstance(error, (JobFailed, *kind.explained))
     if not is_expected and isinstance(error, (OperationalError, InterfaceError, *kind.retried)):
@@ -141,7 +141,7 @@ def _pause(attempts: int) -> timedelta:
 def _queue(
     running: RunningJob, pause: timedelta, *, error: str = "", is_attempt: bool = True
 ) -> None:
-    """Give the job back, to be taken after the pause."""
+    """Queue the job again, to be taken after the pause."""
     attempts = F("attempts") if is_attempt else Greatest(F("attempts") - 1, 0)
     _mine(running).update(
         status=Job.Status.QUEUED,

@@ -44,7 +44,7 @@ def _beat(running: RunningJob, ended: threading.Event) -> None:
                 renew(running)
             except (DatabaseError, InterfaceError) as error:
                 logger.warning("The lease of %s could not be renewed: %s", running.job, error)
-            # Not idle in between: a pooler or a pool has few.
+            # No connection is kept idle between beats: a pool has few.
             connections.close_all()
             if running.is_lost:
                 return

@@ -14,8 +14,8 @@ CHUNK_ROWS = 100
 def tidy(turn: Turn) -> None:
     """Delete finished jobs that are older than JOB_KEEP_DAYS, with their errors by row."""
     now = clock.now()
-    forgotten = now - timedelta(hours=settings.IDEMPOTENCY_KEY_HOURS)
-    keyed = Job.objects.filter(idempotency_key__isnull=False, created_at__lte=forgotten)
+    expired = now - timedelta(hours=settings.IDEMPOTENCY_KEY_HOURS)
+    keyed = Job.objects.filter(idempotency_key__isnull=False, created_at__lte=expired)
     keyed.update(idempotency_key=None, idempotency_digest="")
     old = Job.objects.filter(finished_at__lt=now - timedelta(days=settings.JOB_KEEP_DAYS))
     while turn.may_continue():

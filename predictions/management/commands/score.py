@@ -58,7 +58,7 @@ class Command(BaseCommand):
             "--model",
             required=True,
             metavar="NAME[:VERSION|@ALIAS]",
-            help="A name alone means its champion alias. What it means is decided once.",
+            help="A name alone means its champion alias. It is resolved once, at the start.",
         )
         self._add_result(parser)
         self._add_canary(parser)
@@ -67,7 +67,7 @@ class Command(BaseCommand):
     def _add_result(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--format", choices=list(FORMATS), default="parquet")
         parser.add_argument(
-            "--id-column", metavar="NAME", help="A column of the inputs that the result has too."
+            "--id-column", metavar="NAME", help="A column of the inputs to copy into the result."
         )
         parser.add_argument(
             "--part-rows",
@@ -98,7 +98,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--subject-column",
             metavar="NAME",
-            help="The column that says what a row is about, which chooses the version.",
+            help="The column with the subject of each row, by which its version is chosen.",
         )
 
     def _add_engine(self, parser: argparse.ArgumentParser) -> None:

@@ -13,6 +13,8 @@ from django.utils import timezone
 from predictions.models import Outcome, Prediction
 from predictions.partitions import dropping
 from predictions.partitions.catalog import TABLE, Partition
+from predictions.partitions.discarding import find_leftovers
+from predictions.partitions.errors import TableBusy
 from predictions.partitions.tests.test_conversion import other_connection
 from predictions.partitions.tests.test_dropping import FIRST, OLD, archived, names
 from predictions.retention import partitions
@@ -65,23 +67,59 @@ def test_a_row_that_is_committed_late_is_not_dropped(
     assert FIRST not in names()
 
 
-def test_an_outcome_that_is_reported_meanwhile_keeps_the_partition_for_now(
-    due: ModelVersion, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def report_an_outcome_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once everything that refers to the partition has been deleted."""
     rows_by_version = dropping.rows_by_version
 
     def report_and_count(partition: Partition) -> Mapping[int, int]:
         Outcome.objects.create(prediction=Prediction.objects.earliest("pk"), value=1.0)
         return rows_by_version(partition)
 
+    monkeypatch.setattr(dropping, "rows_by_version", report_and_count)
+
+
+def test_an_outcome_that_is_reported_meanwhile_keeps_the_partition_for_now(
+    due: ModelVersion, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(dropping, "rows_by_version", report_and_count)
+        report_an_outcome_meanwhile(patch)
         assert partitions.drop_due(past_retention()) == 0
 
     assert FIRST in names()
     assert f"The partition {FIRST} cannot be dropped" in caplog.text
     assert partitions.drop_due(past_retention()) == ROWS - 1
     assert not Outcome.objects.exists()
+
+
+def test_a_table_that_is_in_use_is_discarded_by_the_next_run(
+    due: ModelVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By then it is no partition any more."""
+
+    def fail() -> None:
+        raise TableBusy("A lock was not free")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(partitions, "discard_leftovers", fail)
+        assert partitions.drop_due(past_retention()) == ROWS - 1
+
+    assert len(find_leftovers()) == 1
+    assert partitions.drop_due(past_retention()) == 0
+    assert find_leftovers() == []
+
+
+def test_a_retention_job_counts_rows_of_a_partition_that_is_kept_once(
+    due: ModelVersion, user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report_an_outcome_meanwhile(monkeypatch)
+    create_job("retention", {}, Accessor(permit(user, "delete_prediction")))
+
+    job = run_next()
+
+    assert job is not None
+    assert job.result == {"predictions": ROWS - 1}
+    assert Prediction.objects.count() == 1
+    assert FIRST in names()
 
 
 def test_a_retention_job_archives_and_drops_partitions(

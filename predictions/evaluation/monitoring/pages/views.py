@@ -52,7 +52,7 @@ MAX_SHOWN_ALERTS = 50
 # Findings that say why there is no verdict.
 SILENT_KINDS = frozenset({Kind.TOO_FEW_ROWS, Kind.NO_REFERENCE})
 
-WHOLE_REFERENCE = "The charts show all rows of the reference, which are no measure of a segment"
+WHOLE_REFERENCE = "The charts show all rows of the reference; segments are not compared with them"
 
 Page: TypeAlias = Callable[[HttpRequest, AdminSite, ModelVersion], HttpResponse]
 

@@ -227,7 +227,8 @@ def test_profiles_hold_no_subject_that_could_be_recognised(owner: APIClient) -> 
     owner.put(url(version), WINDOW, format="json")
     first = Reference.objects.get()
 
-    # The same rows about others: the profile depends on which rows belong together, not on whom.
+    # The same rows of other subjects: the profile depends on which rows belong together, not on
+    # whose they are.
     for row in list(version.predictions.all()):
         if row.subject is not None:
             row.subject = f"another {row.subject}"

@@ -65,9 +65,9 @@ def test_pruning_takes_few_queries_with_results_too(
     record_labels(iris, iris_artifact, iris_rows())
     run_replay(iris, coarse, chunk_rows=1000)
 
-    # Two of them for partitions (one on SQLite), two for legal holds, seven to have the hours
+    # One of them for partitions (none on SQLite), two for legal holds, seven to have the hours
     # counted again.
-    with django_assert_max_num_queries(27):
+    with django_assert_max_num_queries(26):
         call_command("prune_predictions", "--before=2026-02-01")
     assert not ReplayResult.objects.exists()
 
