@@ -107,7 +107,7 @@ def repeating_texts(metadata: Any, names: Sequence[str]) -> list[str]:
     return [path for path, is_dictionary in found.items() if is_dictionary]
 
 
-# -- What columns take once they are decoded
+# -- The size of columns once they are decoded
 
 
 @dataclass(slots=True)
@@ -191,7 +191,7 @@ def _too_large(max_bytes: float) -> FileTooLarge:
 
 
 def _decoded_bytes(batch: Any) -> int:
-    """How much the values of a RecordBatch are, each by itself."""
+    """The size of the values of a RecordBatch, without what dictionaries save."""
     return sum(map(_value_bytes, batch.columns))
 
 

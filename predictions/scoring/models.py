@@ -51,7 +51,7 @@ class TableModel:
 
     @cached_property
     def is_masked(self) -> bool:
-        """Whether values of its inputs may be in no message."""
+        """Whether messages must not quote values of its inputs."""
         return any(tensor.sensitive for tensor in self.signature.inputs)
 
 
@@ -99,7 +99,7 @@ def open_file(file: VersionFile) -> AbstractContextManager[Path]:
 
 
 def _runtime(file: VersionFile, path: Path, signature: Signature) -> Runtime:
-    """In this process if it is known to do no harm, as the service decides it."""
+    """The file in this process if it is known to do no harm, by the same rule as in the service."""
     options = LoadOptions(frozenset(file.trusted_types), _remote(file), proven=signature)
     module = runtime_module(file.framework)
     if file.framework == "open-inference" or file.isolation == "never":
@@ -108,7 +108,7 @@ def _runtime(file: VersionFile, path: Path, signature: Signature) -> Runtime:
         runtime = module.load(path, options)
         if not hazard_of(runtime):
             return runtime
-        # Before its own process needs the memory for the model.
+        # Its memory is free before the model's own process needs it.
         del runtime
     isolation = Isolation(
         name=file.name,

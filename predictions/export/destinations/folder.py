@@ -1,4 +1,4 @@
-"""Exports into a folder."""
+"""A folder as a destination."""
 
 import errno
 import os
@@ -109,7 +109,7 @@ class Folder:
 
 
 def _synchronise(path: Path) -> None:
-    """Wait until the disk has the file, or the names in the folder."""
+    """Wait until a file, or the list of a folder's names, is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -21,14 +21,14 @@ WILDCARDS = "*?["
 
 def find_objects(pattern: str) -> list[Source]:
     """The objects that a URL or a pattern such as s3://bucket/folder/*.parquet names; raises
-    ScoringFailed. A wildcard stands for no `/`.
+    ScoringFailed. A wildcard does not match `/`.
     """
     bucket, key = _split(pattern)
     wild = next((place for place, mark in enumerate(key) if mark in WILDCARDS), len(key))
     prefix = key[: key.rfind("/", 0, wild) + 1]
     parts = key.split("/")
     found = []
-    # There may be no such bucket.
+    # Where the bucket is missing, there are no objects.
     with _errors(pattern), suppress(FileNotFoundError):
         pages = obstore.list(_client(bucket), prefix=prefix or None)
         found = [item for page in pages for item in page if _matches(item["path"], parts)]
@@ -118,7 +118,7 @@ def _split(url: str) -> tuple[str, str]:
     return f"{scheme}://{bucket}", key
 
 
-# One client for each process: it is made after the process has started.
+# One client for each bucket, made in the process that uses it.
 @cache
 def _client(bucket: str) -> Any:
     return connect(bucket, PATIENT)
