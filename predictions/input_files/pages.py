@@ -110,7 +110,7 @@ class _Reader:
             return self._skip(self._varint())
         if kind in (LIST, SET):
             return self._skip_list(depth)
-        raise MalformedPages("a page's header is no header")
+        raise MalformedPages("a page's header is malformed")
 
     def _skip_list(self, depth: int) -> None:
         head = self._byte()

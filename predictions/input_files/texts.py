@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 from predictions.input_files.columns import Columns
 from predictions.input_files.errors import FileRefused
 from predictions.input_files.rows import FileRow
-from registry.exact_json.values import BYTE_ORDER_MARK, parse_json
+from registry.exact_json.values import BYTE_ORDER_MARK, MAX_INTEGER, MIN_INTEGER, parse_json
 from registry.signatures.signature import DTYPES, Input, Signature
 
 # Reading a longer line whole would exhaust the memory.
@@ -93,7 +93,10 @@ def _number(text: str) -> int | float:
         # Python's own notation, 1_000, is not that of files.
         raise ValueError(f"{text!r:.60} is not a number")
     try:
-        return int(text)
+        whole = int(text)
+        # Requests have no longer integers either, since databases do not store them exactly.
+        if MIN_INTEGER <= whole <= MAX_INTEGER:
+            return whole
     except ValueError:
         pass
     try:
