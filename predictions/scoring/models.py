@@ -5,7 +5,7 @@ here.
 import os
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cache, cached_property, partial
+from functools import cached_property, lru_cache, partial
 from importlib import import_module
 from pathlib import Path
 
@@ -31,6 +31,8 @@ from registry.signatures.signature import Signature
 from registry.storage.stores.base import ArtifactDamaged, Content
 from registry.storage.stores.cache import FileCache
 from registry.storage.stores.folder import Folder
+
+MAX_LOADED = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +64,8 @@ def load(file: VersionFile) -> TableModel:
     return _load(orjson.dumps(file))
 
 
-# A run has a version and at most its canary.
-@cache
+# A run has a version and at most its canary, but the workers of a cluster live on for other runs.
+@lru_cache(maxsize=MAX_LOADED)
 def _load(document: bytes) -> TableModel:
     file = VersionFile(**orjson.loads(document))
     signature = Signature.from_json(file.signature)

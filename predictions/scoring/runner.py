@@ -139,6 +139,7 @@ class Run:
         for name in list(self.destination.names()):
             if name not in kept and (name == PLAN or name.lstrip("_").startswith("part-")):
                 self.destination.delete(name)
+        self.destination.remove_scratch()
 
 
 def manifest_of(plan: Plan, receipts: Sequence[Receipt], finished_at: str) -> JSONObject:

@@ -47,6 +47,9 @@ class Destination(Protocol):
         name. Needs no lock.
         """
 
+    def remove_scratch(self) -> None:
+        """Remove what killed processes have left of files from `scratch`."""
+
     def publish_once(self, path: Path, name: str) -> None:
         """Publish a file from `scratch`; raises AlreadyPublished if the name is taken.
 

@@ -87,6 +87,11 @@ class Folder:
             with _errors(self._path):
                 path.unlink(missing_ok=True)
 
+    def remove_scratch(self) -> None:
+        with _errors(self._path):
+            for path in self._path.glob(PARTIAL.format(name="*")):
+                path.unlink(missing_ok=True)
+
     def publish_once(self, path: Path, name: str) -> None:
         with _errors(self._path):
             _synchronise(path)

@@ -84,6 +84,9 @@ class Bucket:
         with tempfile.TemporaryDirectory(prefix="mlapi-part-") as folder:
             yield Path(folder) / name
 
+    def remove_scratch(self) -> None:
+        """Nothing is left in the bucket: scratch files are in each machine's temporary folder."""
+
     def publish_once(self, path: Path, name: str) -> None:
         if path.stat().st_size <= MAX_CREATED_BYTES:
             return self.create(name, path.read_bytes())
