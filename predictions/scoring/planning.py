@@ -105,7 +105,7 @@ def divide(
         tasks += own
     if len(tasks) > MAX_TASKS:
         raise ScoringFailed(
-            f"The inputs are {len(tasks):,} parts; the limit is {MAX_TASKS:,}. Raise --part-rows"
+            f"The inputs have {len(tasks):,} parts; the limit is {MAX_TASKS:,}. Raise --part-rows"
         )
     return identified, [replace(task, number=i) for i, task in enumerate(tasks, start=1)]
 

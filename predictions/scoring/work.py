@@ -127,7 +127,9 @@ class Instructions:
     @classmethod
     def from_json(cls, document: JSONObject) -> Self:
         if document.get("layout") != LAYOUT:
-            raise ScoringFailed("A worker has another release of mlapi than the process it obeys")
+            raise ScoringFailed(
+                "The worker has another release of mlapi than the process that sent the task"
+            )
         return cls(**{**document, "arms": Arms.from_json(document["arms"])})
 
     @property

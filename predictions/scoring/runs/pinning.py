@@ -68,7 +68,9 @@ def renewed(pinned: Pinned) -> Pinned:
 def _renewed(earlier: VersionFile) -> VersionFile:
     found = _file(earlier.id)
     if (found.name, found.sha256) != (earlier.name, earlier.sha256):
-        raise ScoringFailed(f"{earlier.name} is not in this registry as it was")
+        raise ScoringFailed(
+            f"{earlier.name} is another version in this registry than when the run began"
+        )
     return found
 
 
