@@ -41,7 +41,7 @@ MEDIA_TYPES = frozenset({
 })  # fmt: skip
 CHUNK_LINES = 1000
 COPY_BYTES = 2**16
-# Results are sent in pieces: one of a single line is hardly smaller when it is compressed.
+# Results are sent in pieces of several lines: a single line hardly compresses.
 PIECE_BYTES = 2**16
 
 
@@ -122,7 +122,7 @@ def _copy(stream: IO[bytes], file: IO[bytes]) -> None:
 
 def stream_results(question: Question, body: IO[bytes]) -> Iterator[bytes]:
     """A line of results for each line of `body`, sent once its chunk is committed, and a last line
-    that sums up. They come in pieces of some lines, none of which goes beyond a chunk.
+    that sums up. They come in pieces of several lines, each from one chunk.
 
     A line that cannot be scored gets an error in its place, and the others are still scored. If
     the database goes away, the summary comes early and says so. A response without a summary was

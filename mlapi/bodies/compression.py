@@ -14,7 +14,7 @@ from predictions import ndjson
 
 # NDJSON batches, and exports as text. Parquet is compressed already.
 MEDIA_TYPES = frozenset({ndjson.MEDIA_TYPE, "text/csv"})
-# The fastest one that still makes most of the difference: scoring waits for it.
+# The fastest levels, which already save most of the bytes: scoring waits for the compressor.
 GZIP_LEVEL = 1
 ZSTD_LEVEL = 1
 
@@ -63,7 +63,7 @@ ENCODERS: Mapping[str, Callable[[], Encoder]] = {"zstd": _Zstd, "gzip": _Gzip}
 
 
 def choose_coding(accept_encoding: str) -> str | None:
-    """The coding of ENCODERS that the header gives the highest weight; None for no coding.
+    """The coding of ENCODERS to which the header gives the highest weight; None for no coding.
 
     Only a coding that is named is chosen: `*` also comes from callers that can decode none. What is
     malformed counts as not sent.
@@ -86,7 +86,7 @@ class CompressionMiddleware:
     Each piece is flushed: a caller has the first results while the next ones are computed.
     """
 
-    # Compression may tell a secret by the length of a response (BREACH), if somebody else can have
+    # The length of a compressed response may reveal a secret (BREACH), if somebody else can make
     # the secret's owner request it many times with chosen text. The API takes credentials from the
     # Authorization header alone, which no web page can make a browser send to it.
 
@@ -110,7 +110,7 @@ def _is_compressible(response: StreamingHttpResponse) -> bool:
 
 
 def _encoded(pieces: Iterable[bytes], encoder: Encoder) -> Iterator[bytes]:
-    """The pieces of a body, encoded; after an error, without an end, as without a coding."""
+    """The pieces of a body, encoded. After an error there is no end, so that the caller notices."""
     for piece in pieces:
         if encoded := encoder.encode(piece) if piece else b"":
             yield encoded

@@ -35,7 +35,7 @@ from registry.pagination import MAX_ID
 
 PART_ROWS = 1_000_000
 MAX_PART_ROWS = 10_000_000
-# For transactions that are open; nobody waits for the answer.
+# How long to wait for open transactions; no caller waits for the answer.
 MAX_WAIT_SECONDS = 30.0
 
 
@@ -44,7 +44,7 @@ class ExportFilters(StrictSerializer, PredictionQuery):
 
 
 class ExportParameters(StrictSerializer):
-    to = LocationField(help_text="A folder or URL below one of JOB_LOCATIONS, as yet empty.")
+    to = LocationField(help_text="A folder or URL below one of JOB_LOCATIONS; it must be empty.")
     format = serializers.ChoiceField(choices=list(FORMATS), default="parquet")
     inputs = serializers.ChoiceField(choices=list(INPUTS), required=False)
     part_rows = serializers.IntegerField(
@@ -117,7 +117,7 @@ def _export(
     running: RunningJob, place: Destination, plan: Plan, rows: PredictionQuerySet
 ) -> JSONObject:
     plan, receipts = runner.resume_or_start(place, plan)
-    # As the planner estimates it: to count the rows may take as long as to export them.
+    # The planner's estimate: counting the rows may take as long as exporting them.
     if (estimate := Selection(rows, plan.positions).estimate()) is not None:
         running.expect(estimate)
     done = sum(receipt.rows for receipt in receipts)
@@ -132,7 +132,7 @@ def _export(
 
 
 def _record(running: RunningJob) -> None:
-    """Tell the audit trail, once, before anything is read."""
+    """Record the export in the audit trail, once, before anything is read."""
     filters = running.parameters["filters"]
     with transaction.atomic():
         audit.record(
@@ -150,7 +150,7 @@ def _record(running: RunningJob) -> None:
 
 
 def redact(parameters: JSONObject) -> JSONObject:
-    """Without subjects and references in the filters."""
+    """The parameters without the subjects and references in their filters."""
     if not isinstance(parameters.get("filters"), dict):
         return parameters
     return parameters | {"filters": describe(parameters["filters"])}

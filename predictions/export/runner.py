@@ -66,7 +66,7 @@ def find_manifest(destination: Destination, plan: Plan) -> JSONObject | None:
     if (content := destination.read(MANIFEST)) is None:
         return None
     manifest: JSONObject = orjson.loads(content)
-    if not plan.is_same(Plan.from_json(manifest)):
+    if not plan.is_same(_plan_of(manifest, destination)):
         raise OtherExport(
             f"{destination} has a complete export with other options: choose another place"
         )
@@ -76,19 +76,33 @@ def find_manifest(destination: Destination, plan: Plan) -> JSONObject | None:
 
 
 def resume_or_start(destination: Destination, plan: Plan) -> tuple[Plan, list[Receipt]]:
-    """The plan by which to go on, and the parts that are there already; raises OtherExport."""
+    """The plan by which to go on, and the parts that are there already.
+
+    Raises OtherExport, or ExportTaken if another process begins the same export now.
+    """
     if (content := destination.read(PLAN)) is None:
         if names := sorted(destination.names()):
             raise OtherExport(f"{destination} is not empty: it has {names[0]}")
-        destination.create(PLAN, as_bytes(plan.as_json()))
+        _publish(destination, PLAN, plan.as_json())
         return plan, []
-    earlier = Plan.from_json(orjson.loads(content))
+    earlier = _plan_of(orjson.loads(content), destination)
     if not plan.is_same(earlier):
         raise OtherExport(
             f"{destination} has an unfinished export with other options: finish that, or choose"
             " another place"
         )
     return earlier, list(_receipts(destination))
+
+
+def _plan_of(document: JSONObject, destination: Destination) -> Plan:
+    """The plan in a published document; raises OtherExport."""
+    try:
+        return Plan.from_json(document)
+    except (KeyError, TypeError) as error:
+        raise OtherExport(
+            f"{destination} has a scored table, or an export of another release: choose another"
+            " place"
+        ) from error
 
 
 def run(

@@ -17,7 +17,7 @@ Convert = Callable[[Input, Any], Any]
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The columns that are read of a file, found by its header.
+    """The columns that are read from a file, found by its header.
 
     A feature has a column of its name, also with the prefix "input." as in exports; a tensor
     without feature names has a column of lists, or one for each value, such as "features[0]". Of

@@ -6,7 +6,7 @@ class FileRefused(ValueError):
 
 
 class FileTooLarge(FileRefused):
-    """What is read of the file takes more memory than the caller allows."""
+    """What is read from the file takes more memory than the caller allows."""
 
 
 class ParquetUnavailable(FileRefused):

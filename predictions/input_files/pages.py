@@ -52,7 +52,7 @@ def pages(file: BinaryIO, start: int, end: int) -> Iterator[Page]:
                 yield Page(sizes[0], _count(details, VALUES), _count(details, encoding))
                 break
         else:
-            # Of an index, which nobody decodes.
+            # An index, which is not decoded.
             yield Page(sizes[0], 0, 0)
         start += size_bytes + sizes[1]
     raise MalformedPages(f"a column has more than {MAX_PAGES} pages in a row group")
@@ -110,7 +110,7 @@ class _Reader:
             return self._skip(self._varint())
         if kind in (LIST, SET):
             return self._skip_list(depth)
-        raise MalformedPages("a page's header is no header")
+        raise MalformedPages("a page's header is malformed")
 
     def _skip_list(self, depth: int) -> None:
         head = self._byte()
@@ -129,7 +129,7 @@ class _Reader:
         return value
 
     def _integer(self) -> int:
-        """In zigzag order."""
+        """An integer in zigzag encoding."""
         value = self._varint()
         return value >> 1 ^ -(value & 1)
 

@@ -76,9 +76,12 @@ def read_batches(
 ) -> Iterator[Any]:
     """The rows of these columns and row groups, as RecordBatches; raises FileRefused."""
     with _errors():
-        yield from file.iter_batches(
+        for batch in file.iter_batches(
             batch_rows, row_groups=list(groups), columns=list(names), use_threads=False
-        )
+        ):
+            # pyarrow does not check that texts are UTF-8 when it reads them.
+            batch.validate(full=True)
+            yield batch
 
 
 def bounded(batch: Any, max_bytes: int) -> Iterator[Any]:
@@ -107,7 +110,7 @@ def repeating_texts(metadata: Any, names: Sequence[str]) -> list[str]:
     return [path for path, is_dictionary in found.items() if is_dictionary]
 
 
-# -- What columns take once they are decoded
+# -- The size of columns once they are decoded
 
 
 @dataclass(slots=True)
@@ -150,7 +153,9 @@ def _require_small(path: Path, names: Sequence[str], max_bytes: float) -> tuple[
         for column, chunk in _chunks(parquet.read_metadata(path), names):
             leaf = leaves.setdefault(column.path, _Leaf(column))
             starts = (chunk.dictionary_page_offset, chunk.data_page_offset)
-            start = min(offset for offset in starts if offset)
+            start = min((offset for offset in starts if offset), default=0)
+            if start <= 0:
+                raise MalformedPages(f"column '{column.path}' has no pages")
             for page in pages(file, start, start + chunk.total_compressed_size):
                 left_bytes -= leaf.add(page)
                 if left_bytes < 0:
@@ -191,7 +196,7 @@ def _too_large(max_bytes: float) -> FileTooLarge:
 
 
 def _decoded_bytes(batch: Any) -> int:
-    """How much the values of a RecordBatch are, each by itself."""
+    """The size of the values of a RecordBatch, without what dictionaries save."""
     return sum(map(_value_bytes, batch.columns))
 
 

@@ -43,8 +43,8 @@ def read_file(
     `{"features": [...]}`, or have the input in "input_data", as in the log.
 
     Raises FileRefused if the file is not of this format or lacks a column, OSError or
-    ParquetUnavailable; and FileTooLarge if what is read of Parquet is more than `max_bytes` when it
-    is decoded. Text takes hardly more memory than its file.
+    ParquetUnavailable; and FileTooLarge if what is read from Parquet is more than `max_bytes` once
+    it is decoded. Text takes hardly more memory than its file.
     """
     if file_format == "parquet":
         yield from _read_parquet(path, signature, others, optional, max_bytes)

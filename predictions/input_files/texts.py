@@ -9,13 +9,13 @@ from typing import Any, BinaryIO
 from predictions.input_files.columns import Columns
 from predictions.input_files.errors import FileRefused
 from predictions.input_files.rows import FileRow
-from registry.exact_json.values import BYTE_ORDER_MARK, parse_json
+from registry.exact_json.values import BYTE_ORDER_MARK, MAX_INTEGER, MIN_INTEGER, parse_json
 from registry.signatures.signature import DTYPES, Input, Signature
 
 # Reading a longer line whole would exhaust the memory.
 MAX_LINE_BYTES = 10_000_000
 _BOOLEANS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
-# Decoding puts these in the place of bytes that are not UTF-8, which then belong to one row only.
+# Decoding puts these in place of bytes that are not UTF-8, so that they affect one row only.
 _SURROGATES = range(0xDC80, 0xDD00)
 
 
@@ -34,8 +34,8 @@ def read_header(lines: Iterable[str]) -> tuple[list[str], int]:
 
 
 def read_csv(lines: Iterable[str], columns: Columns, *, lines_before: int = 0) -> Iterator[FileRow]:
-    """The rows in lines that were decoded with `surrogateescape`, and of which the header was cut
-    off. Raises FileRefused where the end of a row cannot be told.
+    """The rows in the lines after the header, which were decoded with `surrogateescape`. Raises
+    FileRefused where the end of a row cannot be found.
     """
     header = list(columns.header)
     places = [header.index(name) for name in columns.names]
@@ -93,7 +93,10 @@ def _number(text: str) -> int | float:
         # Python's own notation, 1_000, is not that of files.
         raise ValueError(f"{text!r:.60} is not a number")
     try:
-        return int(text)
+        whole = int(text)
+        # Requests have no longer integers either, since databases do not store them exactly.
+        if MIN_INTEGER <= whole <= MAX_INTEGER:
+            return whole
     except ValueError:
         pass
     try:

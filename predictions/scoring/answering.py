@@ -36,7 +36,7 @@ from registry.runtimes.base import (
 )
 from registry.signatures.validation import InvalidInput
 
-# Rows of the general way that a model scores in one call.
+# The most rows that a model scores in one call when they are not read as whole columns.
 MAX_CALL_ROWS = 2000
 HIDDEN = "Values are not shown, since inputs of this model are masked."
 

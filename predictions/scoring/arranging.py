@@ -1,8 +1,8 @@
 """Arranges columns of Arrow as `registry.signatures.arrangement` arranges rows of JSON. No Django
 here.
 
-Only values of which it is certain what `arrange` would make of them are taken, whole columns at a
-time. All other rows go the way of rows of JSON, which also finds the words for what is wrong.
+Whole columns are taken at a time, but only the rows for which it is certain what `arrange` would
+make of them. All other rows are read as rows of JSON, which also gives them their error messages.
 """
 
 import math
@@ -30,7 +30,7 @@ MAX_EXACT_INTEGER = 2**53
 def arrange_columns(columns: Columns, cells: Sequence[Any]) -> tuple[Arrays, Mask] | None:
     """Arrays of all n rows, and which rows they hold; the others' values are arbitrary.
 
-    `cells` are Arrow arrays in the order of `columns.names`. None if it is uncertain for all rows.
+    `cells` are Arrow arrays in the order of `columns.names`. None if no row is certain.
     """
     arrays: Arrays = {}
     certain: Mask | None = None

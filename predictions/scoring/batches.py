@@ -30,7 +30,7 @@ class TableBatch:
         return TableBatch(self.columns, cells, self.numbers[places])
 
     def rows(self) -> list[FileRow]:
-        """The same as rows; raises FileRefused for columns of other types."""
+        """The batch as rows; raises FileRefused for columns of types that cannot be read."""
         names = self.columns.names
         columns = [parquet.values(name, cell) for name, cell in zip(names, self.cells, strict=True)]
         return [
@@ -73,7 +73,7 @@ class RowBatch:
 
 
 def _text(value: Any) -> str | None:
-    """A value of JSON as text: texts as they are, all else as JSON writes it."""
+    """A value of JSON as text: texts as they are, everything else as JSON."""
     if value is None or isinstance(value, str):
         return value
     return orjson.dumps(value).decode()

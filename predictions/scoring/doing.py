@@ -45,7 +45,7 @@ from predictions.scoring.work import (
 from predictions.serving.arms import share_of
 from registry.exact_json.values import JSONObject
 
-# Of the rows of a part; all of them are in the part.
+# Those in a receipt; the part itself has the error of every row.
 MAX_REPORTED_ERRORS = 100
 
 
@@ -102,7 +102,7 @@ class _Part:
             require_unchanged(self.source)
             self._require_all_rows()
             digest = file_digest(path)
-            # What it has is in its name: whoever publishes the same part publishes the same file.
+            # The digest in the name makes files of the same name the same.
             name = f"part-{self.task.number:05}-{digest[:16]}.{format}"
             receipt = Receipt(
                 number=self.task.number,
@@ -130,7 +130,7 @@ class _Part:
         return receipt
 
     def _require_unsealed(self) -> None:
-        """Nothing must be added to a complete result, whose readers take each part for its own."""
+        """Refuse to add to a complete result, whose readers read every part that is there."""
         if self.destination.read(MANIFEST) is not None:
             raise ScoringInterrupted(f"{self.destination} was completed by another process")
 
@@ -207,7 +207,7 @@ class _Part:
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """A version that answers some of the rows, and what its columns say of it."""
+    """A version that answers some of the rows, and what the result says of it."""
 
     name: str
     version: str
@@ -237,8 +237,8 @@ def id_column_of(instructions: Instructions) -> Column | None:
 
 
 def peak_memory_mib() -> float:
-    """The most memory that this process has had at once; 0 where the system does not tell."""
-    # Not getrusage: there, a process begins with what its parent had.
+    """The peak memory of this process; 0 where the system does not report it."""
+    # Not getrusage, in which a process begins with the peak of its parent.
     with suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):

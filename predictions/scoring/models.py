@@ -5,7 +5,7 @@ here.
 import os
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cache, cached_property, partial
+from functools import cached_property, lru_cache, partial
 from importlib import import_module
 from pathlib import Path
 
@@ -32,6 +32,8 @@ from registry.storage.stores.base import ArtifactDamaged, Content
 from registry.storage.stores.cache import FileCache
 from registry.storage.stores.folder import Folder
 
+MAX_LOADED = 4
+
 
 @dataclass(frozen=True, eq=False)
 class TableModel:
@@ -51,7 +53,7 @@ class TableModel:
 
     @cached_property
     def is_masked(self) -> bool:
-        """Whether values of its inputs may be in no message."""
+        """Whether messages must not quote values of its inputs."""
         return any(tensor.sensitive for tensor in self.signature.inputs)
 
 
@@ -62,8 +64,8 @@ def load(file: VersionFile) -> TableModel:
     return _load(orjson.dumps(file))
 
 
-# A run has a version and at most its canary.
-@cache
+# A run has a version and at most its canary, but the workers of a cluster live on for other runs.
+@lru_cache(maxsize=MAX_LOADED)
 def _load(document: bytes) -> TableModel:
     file = VersionFile(**orjson.loads(document))
     signature = Signature.from_json(file.signature)
@@ -99,7 +101,7 @@ def open_file(file: VersionFile) -> AbstractContextManager[Path]:
 
 
 def _runtime(file: VersionFile, path: Path, signature: Signature) -> Runtime:
-    """In this process if it is known to do no harm, as the service decides it."""
+    """The file in this process if it is known to do no harm, by the same rule as in the service."""
     options = LoadOptions(frozenset(file.trusted_types), _remote(file), proven=signature)
     module = runtime_module(file.framework)
     if file.framework == "open-inference" or file.isolation == "never":
@@ -108,7 +110,7 @@ def _runtime(file: VersionFile, path: Path, signature: Signature) -> Runtime:
         runtime = module.load(path, options)
         if not hazard_of(runtime):
             return runtime
-        # Before its own process needs the memory for the model.
+        # Its memory is free before the model's own process needs it.
         del runtime
     isolation = Isolation(
         name=file.name,

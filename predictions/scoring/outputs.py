@@ -19,11 +19,11 @@ Arrays: TypeAlias = dict[str, Any]
 Values: TypeAlias = dict[str, list[Any]]
 Mask: TypeAlias = npt.NDArray[np.bool_]
 
-# Beyond that, the probabilities are one column of lists.
+# With more classes, the probabilities are one column of lists.
 MAX_CLASS_COLUMNS = 100
 
 PREDICTION, CONFIDENCE = Column("prediction", FLOAT), Column("confidence", FLOAT)
-# Whether the model answered, failed, or was not asked since the row does not fit.
+# Whether the model answered, failed, or was not asked because the row does not fit.
 STATUS = Column("status", TEXT)
 SUCCEEDED, FAILED, INVALID = "succeeded", "failed", "invalid"
 FLAGS, ERROR = Column("flags", TEXT, depth=1), Column("error", TEXT)

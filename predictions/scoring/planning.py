@@ -23,15 +23,15 @@ from registry.exact_json.values import JSONObject
 from registry.signatures.masking import feature_rules
 from registry.signatures.signature import Signature
 
-# As in features[0], a column of one value of a list.
+# The end of the name of a column that has one value of a list, such as features[0].
 ITEM = re.compile(r"\[[0-9]+\]$")
-# Their names have five digits, and so are in order.
+# The names of parts have five digits, so that they sort by number.
 MAX_TASKS = 99_999
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a run has to do. It is published before anything else, and stays as it is."""
+    """What a run has to do. It is published before anything else, and never changes."""
 
     run: str
     instructions: Instructions
@@ -55,7 +55,7 @@ class Plan:
         return asdict(self)
 
     def differences(self, other: "Plan") -> list[str]:
-        """What this plan has otherwise than another, as words, whenever both were made."""
+        """How this plan differs from another, as words; when they were made does not count."""
         mine, theirs = self.instructions, other.instructions
         found = []
         if _identities(mine) != _identities(theirs):
@@ -105,7 +105,7 @@ def divide(
         tasks += own
     if len(tasks) > MAX_TASKS:
         raise ScoringFailed(
-            f"The inputs are {len(tasks):,} parts; the limit is {MAX_TASKS:,}. Raise --part-rows"
+            f"The inputs have {len(tasks):,} parts; the limit is {MAX_TASKS:,}. Raise --part-rows"
         )
     return identified, [replace(task, number=i) for i, task in enumerate(tasks, start=1)]
 
@@ -114,7 +114,7 @@ def checked(
     instructions: Instructions, sources: Sequence[Source], *, is_recorded: bool = False
 ) -> Instructions:
     """The instructions with the type of the ids; raises ScoringFailed for inputs that lack columns
-    or have them in types that cannot be read, and for ids that nobody may see.
+    or have them in types that cannot be read, and for an ID or a subject that is sensitive.
     """
     signatures = [Signature.from_json(file.signature) for file in instructions.arms.versions]
     _require_same_inputs(signatures)
@@ -133,7 +133,7 @@ def checked(
 def _kinds(
     instructions: Instructions, source: Source, signature: Signature
 ) -> dict[str, Any] | None:
-    """The Arrow types of the columns of Parquet; None for text."""
+    """The Arrow types of the columns that are read from Parquet; None for text."""
     others = instructions.others
     with closing(open_source(source)) as file:
         try:
@@ -167,7 +167,9 @@ def _require_same_inputs(signatures: Sequence[Signature]) -> None:
 def _require_not_sensitive(
     option: str, column: str | None, signatures: Sequence[Signature]
 ) -> None:
-    """Neither the result nor the log may have such values, by any name that a column can have."""
+    """Refuse a sensitive feature by any name that its column can have: the result or the log would
+    show its values.
+    """
     if column is None:
         return
     key = ITEM.sub("", column.removeprefix(INPUT_PREFIX))

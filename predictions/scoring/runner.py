@@ -19,7 +19,7 @@ from predictions.scoring.planning import Plan
 from predictions.scoring.work import Receipt, ScoringFailed, order_of
 from registry.exact_json.values import JSONObject
 
-# Of a whole run; the parts have all of them.
+# Those in the manifest; the parts have the error of every row.
 MAX_LISTED_ERRORS = 1000
 
 
@@ -51,8 +51,8 @@ def resume_or_start(destination: Destination, plan: Plan) -> tuple[Plan, JSONObj
 def continued(earlier: Plan, now: Plan) -> Plan:
     """The earlier of two plans without differences, with the inputs and versions as they are now.
 
-    Artifacts may have been moved since then. And where this process reads, loads and writes is for
-    the settings to say, not for a document that others may be able to change.
+    Artifacts may have been moved since then. And the settings decide where this process reads,
+    loads and writes, not a document that others may be able to change.
     """
     return replace(earlier, sources=now.sources, instructions=now.instructions)
 
@@ -139,6 +139,7 @@ class Run:
         for name in list(self.destination.names()):
             if name not in kept and (name == PLAN or name.lstrip("_").startswith("part-")):
                 self.destination.delete(name)
+        self.destination.remove_scratch()
 
 
 def manifest_of(plan: Plan, receipts: Sequence[Receipt], finished_at: str) -> JSONObject:

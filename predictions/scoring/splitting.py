@@ -1,5 +1,5 @@
 """Where input files can be cut into parts: between row groups of Parquet, and between rows of CSV
-and NDJSON. Text is read once for that, which finds its digest as well. No Django here.
+and NDJSON. Text is read once for this, which also gives its digest. No Django here.
 """
 
 import csv
@@ -17,7 +17,7 @@ from predictions.scoring.sources.opening import READ_BYTES, identified, open_sou
 from predictions.scoring.tables import bounded_lines, decoded
 from predictions.scoring.work import Source, Task
 
-# What a part has of a text file.
+# The size of a part of a text file.
 PART_BYTES = 32 * 2**20
 
 
@@ -75,9 +75,9 @@ class _Cutter:
     def __init__(self, *, is_csv: bool, start: int) -> None:
         self._is_csv, self._start = is_csv, start
         self._read = self._position = self._lines = 0
-        # Of CSV, what was read of a line that may go on.
+        # The last line of CSV, which may go on in the next piece.
         self._tail = b""
-        # Whether the next line of CSV begins within quotation marks, and how long its row is so
+        # Whether the next line of CSV begins within quotation marks, and the size of its row so
         # far.
         self._is_open = False
         self._row_bytes = 0
@@ -100,13 +100,13 @@ class _Cutter:
             self._require_bounded(len(self._tail))
 
     def _feed_quoted(self, piece: bytes) -> Iterator[Cut]:
-        """Of lines with quotation marks, csv tells whether the row goes on after their end."""
+        """Find out line by line whether a row goes on, because its quotation marks are open."""
         self._read += len(piece)
         *lines, self._tail = (self._tail + piece).split(b"\n")
         for line in lines:
             self._position += len(line) + 1
             self._lines += 1
-            # What the header has was parsed before.
+            # The header has been parsed already.
             if self._position > self._start:
                 self._row_bytes += len(line) + 1
                 self._require_bounded(self._row_bytes)
@@ -135,7 +135,7 @@ class _Cutter:
 
 
 def _error_in(text: bytes) -> csv.Error | None:
-    """Why the text is not whole rows of CSV."""
+    """Why the text is not complete rows of CSV; None if it is."""
     try:
         list(csv.reader([text.decode("utf-8", "surrogateescape")], strict=True))
     except csv.Error as error:
@@ -148,7 +148,7 @@ def _split_parquet(
 ) -> tuple[Source, list[Task]]:
     digest = hashlib.sha256()
     with closing(open_source(source)) as file:
-        # An object has an entity tag.
+        # Objects have an entity tag instead.
         while not source.identity and (piece := file.read(READ_BYTES)):
             digest.update(piece)
             progress(len(piece))
@@ -159,7 +159,7 @@ def _split_parquet(
 
 
 def _row_groups(metadata: Any, source: int, part_rows: int) -> Iterator[Task]:
-    """Tasks of as many whole row groups as have at most `part_rows`, but at least one."""
+    """Tasks of whole row groups: as many as fit into `part_rows`, but at least one."""
     start = before = rows = 0
     for group in range(metadata.num_row_groups):
         size = metadata.row_group(group).num_rows

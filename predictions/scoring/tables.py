@@ -43,7 +43,7 @@ def _read_parquet(
         metadata = opened.metadata
     groups = range(task.start, task.stop)
     number = task.rows_before + 1
-    # A text that repeats takes no room in the file, and little as long as it is in a dictionary.
+    # In a dictionary, a text that repeats takes as little memory as it takes space in the file.
     texts = parquet.repeating_texts(metadata, columns.names)
     with parquet.open_file(file, texts, metadata) as opened:
         read = parquet.read_batches(opened, columns.names, groups, _batch_rows(metadata, groups))
@@ -55,7 +55,7 @@ def _read_parquet(
 
 
 def _batch_rows(metadata: Any, groups: Sequence[int]) -> int:
-    """So many rows that a batch of average rows has at most BATCH_BYTES."""
+    """How many average rows have at most BATCH_BYTES, within BATCH_ROWS."""
     read = [metadata.row_group(group) for group in groups]
     n_rows: int = sum(group.num_rows for group in read)
     n_bytes: int = sum(group.total_byte_size for group in read)

@@ -6,7 +6,7 @@ from typing import Self
 
 from registry.exact_json.values import JSONObject
 
-# Of what a worker is told. Workers of another release may run on other machines.
+# The layout of what a worker is told. Workers on other machines may be of another release.
 LAYOUT = 1
 
 
@@ -15,7 +15,7 @@ class ScoringFailed(Exception):
 
 
 class ScoringInterrupted(Exception):
-    """Something that may pass ended the run; the same run again continues it."""
+    """Something that may pass ended the run; starting the same run again continues it."""
 
 
 class EngineUnavailable(Exception):
@@ -78,7 +78,7 @@ class Source:
     """An input file: its path or URL, and what tells it from another of the same name.
 
     `identity` is `sha256:` and the digest of a local file, or the entity tag that an object storage
-    gives. `modified_ns` is when a local file was last changed; it is no part of what it is.
+    gives. `modified_ns` is when a local file was last changed; it is not part of the identity.
     """
 
     name: str
@@ -127,7 +127,9 @@ class Instructions:
     @classmethod
     def from_json(cls, document: JSONObject) -> Self:
         if document.get("layout") != LAYOUT:
-            raise ScoringFailed("A worker has another release of mlapi than the process it obeys")
+            raise ScoringFailed(
+                "The worker has another release of mlapi than the process that sent the task"
+            )
         return cls(**{**document, "arms": Arms.from_json(document["arms"])})
 
     @property

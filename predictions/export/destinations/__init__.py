@@ -1,4 +1,4 @@
-"""Where an export goes: a folder, or a bucket of an object storage."""
+"""Where an export or a scored table goes: a folder, or a bucket of an object storage."""
 
 from importlib import import_module
 

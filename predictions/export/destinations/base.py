@@ -11,7 +11,7 @@ class DestinationUnavailable(Exception):
 
 
 class DestinationUnusable(DestinationUnavailable):
-    """It will not be usable by itself: the folder or bucket is missing, or access to it denied."""
+    """Waiting does not help: the folder or bucket is missing, or access to it is denied."""
 
 
 class AlreadyPublished(Exception):
@@ -47,10 +47,13 @@ class Destination(Protocol):
         name. Needs no lock.
         """
 
+    def remove_scratch(self) -> None:
+        """Remove what killed processes have left of files from `scratch`."""
+
     def publish_once(self, path: Path, name: str) -> None:
         """Publish a file from `scratch`; raises AlreadyPublished if the name is taken.
 
-        The name must tell the content: large files may replace one of the same name.
+        The name must depend on the content: a large file may replace one of the same name.
         """
 
     def create(self, name: str, content: bytes) -> None:

@@ -1,5 +1,5 @@
-"""The small files that say what the parts in a destination are: what exports and scored tables have
-in common. No Django here.
+"""The small files that describe the parts in a destination, of exports and scored tables alike. No
+Django here.
 
 The plan is published first. A part counts once its receipt is published. The manifest comes last,
 and replaces plan and receipts.

@@ -1,4 +1,4 @@
-"""Exports into a folder."""
+"""A folder as a destination."""
 
 import errno
 import os
@@ -87,6 +87,11 @@ class Folder:
             with _errors(self._path):
                 path.unlink(missing_ok=True)
 
+    def remove_scratch(self) -> None:
+        with _errors(self._path):
+            for path in self._path.glob(PARTIAL.format(name="*")):
+                path.unlink(missing_ok=True)
+
     def publish_once(self, path: Path, name: str) -> None:
         with _errors(self._path):
             _synchronise(path)
@@ -109,7 +114,7 @@ class Folder:
 
 
 def _synchronise(path: Path) -> None:
-    """Wait until the disk has the file, or the names in the folder."""
+    """Wait until a file, or the list of a folder's names, is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Exports into object storage."""
+"""Object storage as a destination."""
 
 import tempfile
 from collections.abc import Iterator
@@ -31,8 +31,8 @@ MAX_CREATED_BYTES = 64 * 2**20
 class Bucket:
     """A prefix of a bucket.
 
-    Nothing keeps two exports apart while they write, but each part's receipt can be published only
-    once, so that the second of them stops there.
+    Nothing keeps two runs apart while they write, but each part's receipt can be published only
+    once: a second export stops there, and a second worker returns the first one's receipt.
     """
 
     def __init__(self, url: str) -> None:
@@ -84,10 +84,13 @@ class Bucket:
         with tempfile.TemporaryDirectory(prefix="mlapi-part-") as folder:
             yield Path(folder) / name
 
+    def remove_scratch(self) -> None:
+        """Nothing is left in the bucket: scratch files are in each machine's temporary folder."""
+
     def publish_once(self, path: Path, name: str) -> None:
         if path.stat().st_size <= MAX_CREATED_BYTES:
             return self.create(name, path.read_bytes())
-        # A conditional put of several parts does not exist.
+        # No put in several parts is conditional.
         if self.has(name):
             raise AlreadyPublished(name)
         with _errors(self._url):

@@ -14,7 +14,7 @@ class FormatUnavailable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A format: its media type, and how it has inputs unless the caller says."""
+    """A format: its media type, and the form of inputs unless the caller chooses one."""
 
     name: str
     media_type: str

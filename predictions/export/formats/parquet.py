@@ -1,4 +1,4 @@
-"""Exports as Parquet, by pyarrow: the one module that imports it."""
+"""Exports as Parquet, by pyarrow: the one module of exports that imports it."""
 
 from collections.abc import Sequence
 from typing import IO, Any

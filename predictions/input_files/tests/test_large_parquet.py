@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -113,6 +114,18 @@ def test_headers_that_are_none_are_refused(tmp_path: Path, data: bytes) -> None:
 
     with path.open("rb") as file, pytest.raises(MalformedPages):
         list(pages(file, 0, 100))
+
+
+def test_a_footer_that_places_no_page_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "rows.parquet", {"x": [1.0]})
+    chunk = SimpleNamespace(dictionary_page_offset=None, data_page_offset=0)
+    column = SimpleNamespace(path="x")
+    monkeypatch.setattr(reading, "_chunks", lambda metadata, names: [(column, chunk)])
+
+    with pytest.raises(FileRefused, match="column 'x' has no pages"):
+        read(path, ["x"])
 
 
 def test_a_page_is_read(tmp_path: Path) -> None:

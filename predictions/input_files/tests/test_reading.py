@@ -1,6 +1,7 @@
 """Rows of Parquet, CSV and NDJSON files, by a version's features."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,11 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from predictions.input_files import parquet as reading
 from predictions.input_files import texts
 from predictions.input_files.errors import FileRefused
 from predictions.input_files.reading import format_of, read_file
+from registry.exact_json.values import check_json
 from registry.signatures.signature import Signature
 
 SIGNATURE = Signature.from_json(
@@ -181,6 +184,29 @@ def test_a_text_of_parquet_that_no_request_can_have_is_no_row(tmp_path: Path) ->
 
     assert bad.error == "column 'plan': must not contain the character U+0000"
     assert after.input_data == ROW
+
+
+@pytest.mark.parametrize("is_dictionary", [True, False])
+def test_a_text_of_parquet_that_is_not_utf_8_is_refused(
+    tmp_path: Path, is_dictionary: bool
+) -> None:
+    column = pa.array([b"gold", b"a\xff"]).view(pa.string())
+    path = tmp_path / "rows.parquet"
+    parquet.write_table(pa.table({"plan": column}), path, use_dictionary=is_dictionary)
+
+    for max_bytes in (math.inf, 1000):
+        with pytest.raises(FileRefused, match=r"cannot be read: .* UTF8"):
+            list(reading.read_columns(path, ["plan"], max_bytes))
+
+
+def test_an_integer_that_no_request_can_have_is_a_float(tmp_path: Path) -> None:
+    row = f"{10**30},gold,1,{2**64 - 1},-{10**30}"
+
+    [found] = inputs(write(tmp_path, "rows.csv", f"{CSV}{row}\n"))
+
+    assert repr(found["age"]) == "1e+30"
+    assert found["place"] == [2**64 - 1, -1e30]
+    check_json(found)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
-"""Scores with Dask: a cluster that runs already, or one of this machine for this run alone. The one
-module that imports distributed. No Django here.
+"""Scores with Dask: on a running cluster, or on one of this machine that is started for this run.
+The one module that imports distributed. No Django here.
 
-Whoever reaches a scheduler can run code on it, since tasks travel as pickles. So connections are
-by TLS, and both sides show a certificate of the same authority.
+Whoever reaches a scheduler can run code on it, since tasks travel as pickles. So connections use
+TLS, and both sides show a certificate of the same authority.
 """
 
 import logging
@@ -22,7 +22,7 @@ from registry.exact_json.values import JSONObject
 CONNECT_SECONDS = 10
 # How long to wait for the first worker of a cluster.
 WORKER_SECONDS = 60
-# Orders that the scheduler has at a time.
+# The most orders that the scheduler has at a time.
 WINDOW = 1000
 SCHEMES = ("tls://",)
 
@@ -43,13 +43,13 @@ class DaskEngine:
 
     def run(self, orders: Iterator[JSONObject]) -> Iterator[JSONObject]:
         """See Engine."""
-        # It tells of every connection that is opened or closed.
+        # It logs every connection that is opened or closed.
         logging.getLogger("distributed").setLevel(logging.ERROR)
         with ExitStack() as stack:
             client = self._connect(stack)
             try:
                 yield from _run(client, orders)
-            except (CommClosedError, OSError, TimeoutError) as error:
+            except (CommClosedError, OSError) as error:
                 raise ScoringInterrupted(f"The Dask cluster is gone: {error}") from error
 
     def _connect(self, stack: ExitStack) -> Any:
@@ -81,7 +81,7 @@ class DaskEngine:
             host="tls://127.0.0.1",
             security=self._security,
             dashboard_address=None,
-            # The worker's memory is bounded by the batches; a pause would only be in the way.
+            # Batches bound the memory of a worker; Dask would only pause it.
             memory_limit=0,
             silence_logs=logging.ERROR,
         )

@@ -23,9 +23,9 @@ from registry.exact_json.values import JSONObject
 from registry.isolation.processes import ONE_THREAD, PROJECT_ROOT
 
 WORKER = "predictions.scoring.engines.worker"
-# A part at which so many workers die is given up.
+# A run fails when this many workers have died at the same part.
 MAX_DEATHS = 3
-# Between attempts, if a storage or a remote model cannot be reached.
+# Before each new attempt, if a storage or a remote model cannot be reached.
 PAUSES_SECONDS: Sequence[float] = (1.0, 5.0, 20.0)
 
 
@@ -62,8 +62,8 @@ class LocalEngine:
 
 @dataclass(slots=True)
 class _Crew:
-    """The workers, each in the hands of a thread. `results` are receipts, the error that ends the
-    run, or None from each thread that has nothing left to do.
+    """The workers, each driven by a thread. `results` are receipts, the error that ends the run, or
+    None from each thread that has nothing left to do.
     """
 
     orders: Iterator[JSONObject]
@@ -75,7 +75,7 @@ class _Crew:
     _workers: "set[_Worker]" = field(default_factory=set)
 
     def work(self) -> None:
-        """The whole life of a thread."""
+        """What each thread does: give a worker one order after another."""
         worker = _Worker()
         with self._lock:
             self._workers.add(worker)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 MAX_SOURCES = 1000
 MAX_COLUMN_LENGTH = 200
 MAX_SPECIFIER_LENGTH = 200
-# By the names that the command has for them.
+# By the options that the command has for them.
 PARAMETERS = {
     "--from": "sources",
     "--id-column": "id_column",
@@ -55,7 +55,7 @@ class ScoreParameters(StrictSerializer):
         max_length=MAX_SOURCES,
         help_text="Files, or patterns such as /data/*.parquet, below one of JOB_LOCATIONS.",
     )
-    to = LocationField(help_text="A folder or URL below one of JOB_LOCATIONS, as yet empty.")
+    to = LocationField(help_text="A folder or URL below one of JOB_LOCATIONS; it must be empty.")
     model = StrictTextField(
         max_length=MAX_SPECIFIER_LENGTH, help_text="name, name@alias or name:version."
     )
@@ -119,7 +119,7 @@ def _run(running: RunningJob) -> JSONObject:
 
 
 def _for_caller(error: ScoringFailed) -> str:
-    """The message with the names of parameters in the place of the command's options."""
+    """The message with the names of parameters in place of the command's options."""
     message = str(error)
     for option, name in PARAMETERS.items():
         message = message.replace(option, name)

@@ -16,7 +16,7 @@ from registry.storage import files
 
 @dataclass(frozen=True, slots=True)
 class Pinned:
-    """The versions that answer, and the alias they were found by, if it was one."""
+    """The versions that answer, and the alias by which they were found, if any."""
 
     arms: Arms
     alias: str | None
@@ -52,7 +52,7 @@ def pin(specifier: str, *, with_canary: bool) -> Pinned:
 
 
 def renewed(pinned: Pinned) -> Pinned:
-    """The same versions, by where their artifacts are and what the settings are now.
+    """The same versions, with the place of their artifacts and the settings as they are now.
 
     Raises ModelNotFound if a version was deactivated, and otherwise what `pin` raises.
     """
@@ -68,7 +68,9 @@ def renewed(pinned: Pinned) -> Pinned:
 def _renewed(earlier: VersionFile) -> VersionFile:
     found = _file(earlier.id)
     if (found.name, found.sha256) != (earlier.name, earlier.sha256):
-        raise ScoringFailed(f"{earlier.name} is not in this registry as it was")
+        raise ScoringFailed(
+            f"{earlier.name} is another version in this registry than when the run began"
+        )
     return found
 
 

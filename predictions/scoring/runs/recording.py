@@ -1,7 +1,7 @@
-"""Records the rows of a scored table in the log, once and only once.
+"""Records the rows of a scored table in the log, exactly once.
 
 The rows of a chunk share a request ID that says which chunk of which run it is. They are written in
-one transaction, which looks for that ID first, and keeps others away from it meanwhile.
+one transaction, which locks that ID and writes nothing if the log has it already.
 """
 
 import itertools
@@ -60,7 +60,7 @@ JSON_COLUMNS = ("input_data", "output", "flags", "metadata")
 
 @dataclass(slots=True)
 class Version:
-    """What is needed of a version to record its answers."""
+    """What is needed to record the answers of a version."""
 
     file: VersionFile
     signature: Signature = field(init=False)
@@ -81,7 +81,7 @@ class Version:
 
 @dataclass(slots=True)
 class Recorder:
-    """Records the parts of one run. `user_id` and `api_key_id` are of who asked for a job."""
+    """Records the parts of one run; `user_id` and `api_key_id` say who asked for it, if a job."""
 
     plan: Plan
     destination: Destination
@@ -95,7 +95,7 @@ class Recorder:
 
     def record(self, task: Task, receipt: Receipt, progress: Callable[[int], object]) -> int:
         """Record the rows of a part, except those that do not fit the signature, as the service
-        records requests; how many of them the log has.
+        records requests. Returns how many rows of the part the log has.
 
         Calls `progress` with numbers of rows. Raises ScoringFailed and database errors.
         """
@@ -134,8 +134,8 @@ class Recorder:
             names = columns["version"].to_pylist()
             arms = columns["arm"].to_pylist() if "arm" in columns else [None] * len(batch)
             for number, name, arm, answer in zip(numbers, names, arms, answers, strict=True):
-                question = next(asked)
-                if question.number != number:
+                question = next(asked, None)
+                if question is None or question.number != number:
                     raise ScoringFailed(f"Part {task.number} is not about the rows of its input")
                 if answer is None:
                     yield None

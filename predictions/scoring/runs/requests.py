@@ -1,4 +1,4 @@
-"""What a run is asked for. It can be imported without pyarrow, which scoring itself needs."""
+"""What a run is asked to do. Can be imported without pyarrow, which scoring itself needs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Who asked for a run, as recorded rows have it; a command has neither."""
+    """Who asked for a run, for the rows that it records; a command has neither."""
 
     user_id: int | None = None
     api_key_id: int | None = None

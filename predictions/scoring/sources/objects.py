@@ -28,7 +28,7 @@ WILDCARDS = "*?["
 
 def find_objects(pattern: str) -> list[Source]:
     """The objects that a URL or a pattern such as s3://bucket/folder/*.parquet names; raises
-    ScoringFailed. A wildcard stands for no `/`.
+    ScoringFailed. A wildcard does not match `/`.
     """
     bucket, key = _split(pattern)
     wild = next((place for place, mark in enumerate(key) if mark in WILDCARDS), len(key))
@@ -124,7 +124,7 @@ def _split(url: str) -> tuple[str, str]:
     return f"{scheme}://{bucket}", key
 
 
-# One client for each process: it is made after the process has started.
+# One client for each bucket, made in the process that uses it.
 @cache
 def _client(bucket: str) -> Any:
     return connect(bucket, PATIENT)

@@ -1,4 +1,4 @@
-"""Input files: which there are, what tells them from others, and ranges of them. No Django here."""
+"""Finds, identifies and opens input files, whole or by ranges of bytes. No Django here."""
 
 import glob
 import hashlib
@@ -23,8 +23,8 @@ def find_sources(
     """The files that paths, URLs or patterns such as `data/*.parquet` name, by name; raises
     ScoringFailed, or ScoringInterrupted if an object storage cannot be reached.
 
-    `check` is called with the path of each local file, before anything is told of it, and may raise
-    to refuse it. Local files have no identity yet: `identified` finds it.
+    `check` is called with the path of each local file, before anything about it is reported, and
+    may raise to refuse it. Local files have no identity yet: `identified` finds it.
     """
     found: dict[str, Source] = {}
     for pattern in patterns:
@@ -109,7 +109,7 @@ def identified(source: Source, digest: "hashlib._Hash") -> Source:
 
 
 class ByteRange(io.RawIOBase):
-    """The bytes of a file from `start` on and before `stop`, as a file of its own."""
+    """The bytes of a file from `start` up to `stop`, as a file of its own."""
 
     def __init__(self, file: BinaryIO, start: int, stop: int) -> None:
         super().__init__()

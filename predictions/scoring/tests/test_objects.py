@@ -32,7 +32,7 @@ def find(url: str) -> Source:
     return source
 
 
-def test_a_wildcard_stands_for_no_slash(bucket: str, put: Put) -> None:
+def test_a_wildcard_does_not_match_a_slash(bucket: str, put: Put) -> None:
     for name in ("b.csv", "a.csv", "a.ndjson", "deep/c.csv", "[1].csv"):
         put(name, b"x")
 
@@ -87,7 +87,7 @@ def test_an_object_that_is_replaced_is_noticed(bucket: str, put: Put) -> None:
         require_unchanged(source)
 
 
-def test_an_object_that_is_gone_is_told(bucket: str, put: Put) -> None:
+def test_an_object_that_is_gone_is_reported(bucket: str, put: Put) -> None:
     put("a.csv", b"1")
     source = find(f"{bucket}/a.csv")
     obstore.delete(connect(bucket, PATIENT), "a.csv")

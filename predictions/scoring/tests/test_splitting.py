@@ -104,7 +104,7 @@ def test_a_row_that_never_ends_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("is_list", [False, True])
 def test_some_rows_of_texts_that_are_views_can_be_taken(tmp_path: Path, is_list: bool) -> None:
-    """As writers in Rust have them: the file says so, and pyarrow obeys it."""
+    """Writers in Rust choose this type, and pyarrow reads the texts as the file says."""
     kind = pa.list_(pa.string_view()) if is_list else pa.string_view()
     cells = [["a", "b"], None, ["c", "d"]] if is_list else ["a", None, "c"]
     path = write_table(tmp_path / "rows.parquet", {"text": pa.array(cells, kind)})
@@ -122,7 +122,7 @@ def test_some_rows_of_texts_that_are_views_can_be_taken(tmp_path: Path, is_list:
 def test_a_header_that_never_ends_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """It is not read whole."""
+    """No more of it is read than the limit."""
     monkeypatch.setattr(tables, "MAX_LINE_BYTES", 1000)
     (tmp_path / name).write_text('"' * name.startswith("quoted") + "text," * 1000)
 

@@ -96,6 +96,21 @@ def test_a_changed_plan_decides_neither_what_is_loaded_nor_where_is_written(
     assert "os.system" not in primary["trusted_types"]
 
 
+def test_a_complete_run_removes_what_killed_workers_were_writing(request_for: MakeRequest) -> None:
+    class Killed(InlineEngine):
+        def run(self, orders: Iterator[JSONObject]) -> Iterator[JSONObject]:
+            folder = Path(request_for().destination)
+            (folder / ".part-00001.parquet.0123456789abcdef.partial").write_bytes(b"PAR1")
+            return super().run(orders)
+
+    manifest, _ = score(request_for(), Killed())
+
+    assert names(request_for().destination) == {
+        "_manifest.json",
+        *(part["name"] for part in manifest["parts"]),
+    }
+
+
 def orders_of(request: Request) -> list[JSONObject]:
     """Those that an engine was given."""
     orders: list[JSONObject] = []

@@ -31,7 +31,7 @@ def parameters(
     return {"sources": [pattern], "to": to, "model": "iris", "part_rows": 20}
 
 
-def test_a_job_scores_and_tells_of_rows_without_an_answer(parameters: dict[str, Any]) -> None:
+def test_a_job_scores_and_reports_rows_without_an_answer(parameters: dict[str, Any]) -> None:
     create_job("score", parameters)
 
     job = run_next()
@@ -81,7 +81,7 @@ def test_a_link_does_not_lead_out_of_the_allowed_folder(
     assert not Path(parameters["to"]).exists()
 
 
-def test_nothing_is_told_of_files_behind_a_link(
+def test_files_behind_a_link_are_not_revealed(
     parameters: dict[str, Any], table: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere")
@@ -157,7 +157,7 @@ def test_a_failed_job_names_its_parameters(parameters: dict[str, Any], table: Pa
     assert job.error.startswith("sources: there is no file /")
 
 
-def test_a_job_takes_the_right_to_predict(
+def test_a_job_needs_the_right_to_predict(
     champion: ModelVersion, django_user_model: Any, settings: LazySettings
 ) -> None:
     accessor = Accessor(django_user_model.objects.create_user("ada"))

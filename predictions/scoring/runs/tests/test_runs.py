@@ -231,7 +231,7 @@ def test_a_feature_beside_a_sensitive_one_can_be_the_id(
     assert [row["f0"] for row in answers(request_for().destination)] == values.to_pylist()
 
 
-def test_a_missing_model_is_told(request_for: MakeRequest) -> None:
+def test_a_missing_model_is_reported(request_for: MakeRequest) -> None:
     with pytest.raises(ModelNotFound, match="nobody@champion"):
         score(request_for(model="nobody"))
 
