@@ -59,7 +59,7 @@ COMMANDS: dict[str, tuple[str, Command]] = {
     "shadows": ("measure what a slow and a failing shadow cost the callers", shadowing),
     "alarms": ("false alarms and power of the rule for drift, beside other rules", alarms),
     "published-figures": ("compare distances and estimated quality with NannyML's", published),
-    "story": ("ten days of a public data set that drifts, and what the monitor says", story),
+    "story": ("a month of a public data set that drifts, and what the monitor says", story),
     "storage": ("put an artifact into object storage, and fetch it", object_storage),
     "profile": ("show where the time of a prediction goes", profiling),
 }

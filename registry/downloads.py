@@ -105,10 +105,11 @@ def _size(version: ModelVersion) -> int:
 
 
 def _open(version: ModelVersion) -> BinaryIO:
-    # Sending it compares the digest, which is too late to fetch a damaged file again. Once it is
-    # open, it may be evicted from the cache.
-    is_cached = urls.is_url(version.artifact)
-    with _failures(version), files.local_file(version, is_verified=is_cached) as path:
+    # The digest is compared while the file is sent, which is too late to fetch a damaged copy of an
+    # object again.
+    is_copy = urls.is_url(version.artifact)
+    with _failures(version), files.local_file(version, is_verified=is_copy) as path:
+        # Once it is open, it may be evicted from the cache.
         return path.open("rb")
 
 

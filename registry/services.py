@@ -67,7 +67,7 @@ class _ProvedFile:
         return files.placing(self.staged, FRAMEWORKS[self.framework].suffixes[0])
 
     def columns(self, artifact: str) -> JSONObject:
-        """The columns of a version whose artifact this file is, kept there."""
+        """The columns of a version that has this file, kept as `artifact`."""
         return {
             "framework": self.framework,
             "artifact": artifact,
@@ -155,8 +155,8 @@ def attach_artifact(
 
 
 def delete_version(*, model_id: int, attribution: Attribution = SYSTEM) -> None:
-    """Delete a version that no prediction or alias refers to, and then its file, if no other
-    version has the same.
+    """Delete a version that no prediction or alias refers to, and then its file, unless another
+    version has the same one.
 
     Raises ModelNotFound or VersionInUse.
     """
@@ -228,7 +228,6 @@ def _save_with_file(
     attribution: Attribution,
 ) -> ModelVersion:
     """Place the file, and insert its row."""
-
     with proved.placing() as artifact, transaction.atomic():
         build = partial(build, **proved.columns(artifact))
         row = _insert_version(name, version, build, attribution)

@@ -15,13 +15,11 @@ from benchmarks.harness.processes import Server
 from benchmarks.harness.service import CommandFailed, Installation, RunningService
 
 MONITORS = "/api/v1/monitors/"
-# Windows of one hour would not end during the runs; the worker reports what has ended.
+# Few windows end during the runs: what is measured is the counting.
 WINDOWS_HOURS = (1, 6, 24, 168)
 REFERENCE_ROWS = 1500
 # Beyond all values of the data set.
 CONSTRAINTS = [{"min": -100.0}, {"max": 100.0, "on_violation": "flag"}]
-
-
 # A signature to register with: constraints on each feature of the model.
 SIGNATURE = json.dumps({"inputs": [{"name": "X", "constraints": CONSTRAINTS}]})
 

@@ -87,7 +87,7 @@ def _requests(running: RunningService, rows: int) -> list[Request]:
     before = middle.replace("+", "%2B")
     iris = models.load("iris")
     batch = json.dumps(
-        service.batch_request(model_id, [iris.rows[i % 150] for i in range(BATCH_ROWS)])
+        service.batch_request(model_id, [iris.rows[i % len(iris.rows)] for i in range(BATCH_ROWS)])
     ).encode()
     one = service.prediction_request(model_id, iris.rows[0])
     queries = {

@@ -22,9 +22,9 @@ class Move:
     created: int = 0
     lost: int = 0
     failures: list[str] = field(default_factory=list)
-    # Milliseconds, outside of the conversion and during it.
+    # Milliseconds: before the conversion, and from its start on.
     slowest_before: float = 0.0
-    slowest_during: float = 0.0
+    slowest_since: float = 0.0
 
     def __str__(self) -> str:
         failed = f"{len(self.failures)} failed {self.failures[:3] if self.failures else ''}"
@@ -32,7 +32,7 @@ class Move:
             f"{self.rows:,} rows converted in {self.seconds:.1f} s under {self.requests:,}"
             f" requests: {failed.strip()}, {self.created:,} predictions, {self.lost} lost;"
             f" the slowest took {self.slowest_before:.0f} ms before and"
-            f" {self.slowest_during:.0f} ms meanwhile"
+            f" {self.slowest_since:.0f} ms from its start on"
         )
 
 
@@ -91,6 +91,6 @@ def _send(
                 if status not in (0, 200, 201):
                     move.failures.append(f"{status} {response.body[:200]!r}")
                 if converting.is_set():
-                    move.slowest_during = max(move.slowest_during, milliseconds)
+                    move.slowest_since = max(move.slowest_since, milliseconds)
                 else:
                     move.slowest_before = max(move.slowest_before, milliseconds)

@@ -36,7 +36,7 @@ ALLOWED = (UNANSWERED, 200, 201, BAD_GATEWAY, 503, 504)
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The figures of a run; all but the first four and the last must be 0."""
+    """The figures of a run; those from `lost` to `unexpected` must be 0."""
 
     requests: int
     statuses: dict[str, int]
@@ -52,6 +52,7 @@ class Result:
     moves: int
     reads_by_the_stranger: int
     keys: int
+    answers_to_keys: int
     kills: int
     recovery_seconds: list[float]
     examples: list[str]
@@ -140,6 +141,7 @@ def _observe(
         moves=len(mover.moves) - 1,
         reads_by_the_stranger=stranger.sightings.reads,
         keys=keys.found.rounds,
+        answers_to_keys=keys.found.predicted_before,
         kills=sum("killed" in action.name for action in planned),
         recovery_seconds=log.recovery_seconds,
         examples=[*_texts(unexpected), *stranger.sightings.examples[:5]],
@@ -166,6 +168,7 @@ def _print(result: Result, targets: list[Target]) -> None:
         "moves of the alias": f"{result.moves:,}",
         "reads by another user": f"{result.reads_by_the_stranger:,}",
         "keys made and revoked": f"{result.keys:,}",
+        "predictions with them before": f"{result.answers_to_keys:,}",
         "kills": f"{result.kills:,}",
         "ready again after, s (median, longest)": _recovery(result.recovery_seconds),
     }

@@ -80,7 +80,7 @@ def program(name: str, given: Path | None) -> str:
 def pooler(path: str, database: PostgreSQL) -> Iterator[int]:
     """PgBouncer in transaction mode; the port that it listens on."""
     port, host = free_port(), database.socket.parent
-    # It does not run as root, and only their owner may enter the folder of the socket.
+    # PgBouncer refuses to run as root, and only its owner may enter the folder of the socket.
     uid = host.stat().st_uid or pwd.getpwnam("nobody").pw_uid
     owner = pwd.getpwuid(uid).pw_name if os.getuid() == 0 else ""
     text = POOLER.format(host=host, port=port, owner=owner)

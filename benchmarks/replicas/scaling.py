@@ -56,17 +56,6 @@ _COUNTERS = """
 
 
 @dataclass(frozen=True, slots=True)
-class Counters:
-    """What was used until now; `seconds` are of processor time."""
-
-    service_seconds: float
-    database_seconds: float
-    commits: int
-    flushes: int
-    wal_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
 class Run:
     requests_per_second: float
     p99_ms: float
@@ -126,19 +115,17 @@ def _measure(
     ]
     connections = options.connections // len(targets)
     _load(targets, connections, WARM_UP_SECONDS)
-    before = _counters(replicas, database)
+    # Processor time is read next to the run, since reading the counters takes a long wait.
+    counted_before = _counters(database)
+    used_before = _processor_us(replicas, database)
     figures = _load(targets, connections, options.seconds)
-    after = _counters(replicas, database)
+    used = _processor_us(replicas, database)
+    counted = _counters(database)
     if any(single.has_failed for single in figures):
         sys.exit(f"Some requests failed: {figures}")
     n = sum(single.responses for single in figures)
-    cost = bounds.Cost(
-        worker_cpu_us=1e6 * (after.service_seconds - before.service_seconds) / n,
-        database_cpu_us=1e6 * (after.database_seconds - before.database_seconds) / n,
-        commits=(after.commits - before.commits) / n,
-        flushes=(after.flushes - before.flushes) / n,
-        wal_bytes=(after.wal_bytes - before.wal_bytes) / n,
-    )
+    pairs = zip((*used_before, *counted_before), (*used, *counted), strict=True)
+    cost = bounds.Cost(*((after - before) / n for before, after in pairs))
     rate = sum(single.per_second for single in figures)
     return Run(rate, max(single.p99_ms for single in figures), cost)
 
@@ -150,16 +137,21 @@ def _load(targets: Sequence[Target], connections: int, seconds: int) -> list[loa
         return list(threads.map(loaded, targets))
 
 
-def _counters(replicas: Sequence[RunningService], database: PostgreSQL) -> Counters:
-    # Before the wait, which is not part of the run.
+def _processor_us(replicas: Sequence[RunningService], database: PostgreSQL) -> tuple[float, float]:
+    """What the service and PostgreSQL have used until now."""
     service_seconds = sum(replica.server.cpu_seconds() for replica in replicas)
     database_seconds = sum(map(processes.cpu_seconds, database.pids()))
+    return 1e6 * service_seconds, 1e6 * database_seconds
+
+
+def _counters(database: PostgreSQL) -> tuple[int, int, int]:
+    """Commits, flushes, and bytes of the write-ahead log until now."""
     time.sleep(REPORTING_SECONDS)
     with psycopg.connect(database.url, autocommit=True) as connection:
         row = connection.execute(_COUNTERS).fetchone()
     assert row is not None
     commits, flushes, wal_bytes = map(int, row)
-    return Counters(service_seconds, database_seconds, commits, flushes, wal_bytes)
+    return commits, flushes, wal_bytes
 
 
 def _flush_seconds(database: PostgreSQL) -> float:

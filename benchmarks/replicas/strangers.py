@@ -105,8 +105,8 @@ class Stranger:
         self.sightings.reads += 1
         rows = response.json()
         rows = rows["results"] if isinstance(rows, dict) else rows
-        # A prediction without an answer may have been recorded, so the list may have more of one's
-        # own than are known: the rows themselves say whose they are.
+        # A prediction without an answer may have been recorded, so the list may have more of the
+        # stranger's rows than are known: their inputs say whose they are.
         features = [float(value) for value in self._cluster.model.rows[1]]
         for row in rows:
             if row["id"] not in self._own and row["input_data"]["features"] != features:
@@ -119,7 +119,7 @@ class Stranger:
 
 @dataclass(slots=True)
 class KeyRounds:
-    """Keys that were made, used and revoked; how many answers came after a revocation."""
+    """Keys that were made, used and revoked, and the predictions before and after that."""
 
     rounds: int = 0
     predicted_before: int = 0

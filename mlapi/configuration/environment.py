@@ -161,7 +161,7 @@ class Environment:
         return origins
 
     def locations(self, name: str) -> list[str]:
-        """Absolute paths of folders other than `/`, and URLs of buckets, maybe with a folder."""
+        """Absolute paths of folders other than `/`, and URLs of buckets and prefixes in them."""
         locations = self.strings(name)
         for location in locations:
             is_plain = {".", ".."}.isdisjoint(location.split("/"))

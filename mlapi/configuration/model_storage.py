@@ -19,7 +19,7 @@ EXPECTED = (
 def read_model_storage(environment: Environment, *, base_dir: Path) -> tuple[Path, str]:
     """The folder of local files, and the URL of the object storage for artifacts, or "".
 
-    The folder has uploads in progress and the cache, and the artifacts unless there is a URL. It
+    The folder holds uploads in progress and the cache, and the artifacts unless there is a URL. It
     may be given by either setting. Raises ImproperlyConfigured.
     """
     storage = environment.text("MODEL_STORAGE")

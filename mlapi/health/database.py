@@ -82,7 +82,7 @@ class DatabaseProbe:
         try:
             layout = find_layout(connection)
         except PartitionsUnavailable as error:
-            # The service itself may do well with them.
+            # The service itself may work well with them.
             if self._partitions != UNMANAGED:
                 logger.warning("Partitions are not created ahead: %s", error)
             self._partitions = UNMANAGED
@@ -132,7 +132,7 @@ def _migrations_on_disk() -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
 
 
 def _live_versions(connection: BaseDatabaseWrapper) -> Sequence[ModelVersion]:
-    """The versions that answer for aliases, with what tells where their artifacts are."""
+    """The versions that answer for aliases, with the columns that say where their artifacts are."""
     alias, version = Alias._meta.db_table, ModelVersion._meta.db_table
     with connection.cursor() as cursor:
         cursor.execute(

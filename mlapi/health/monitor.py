@@ -58,7 +58,7 @@ class Monitor:
         self._database = DatabaseProbe()
         self._checks = (
             Check(("database", "migrations", "partitions"), self._database.state, 2),
-            # By themselves, since object storage may take seconds to answer.
+            # In a thread of its own, since object storage may take seconds to answer.
             Check(("artifacts",), self._artifacts, 1),
             Check(("disk",), lambda: {"disk": disk_state()}, 1),
             Check(("models",), model_state, 1),

@@ -1,4 +1,4 @@
-"""Whether the folders that the service writes to can be used."""
+"""Whether artifacts are available, and the folders that the service writes to can be used."""
 
 import logging
 import os
@@ -21,12 +21,12 @@ _missing_before: frozenset[int] = frozenset()
 
 
 def artifact_state(live_versions: Sequence[ModelVersion]) -> str:
-    """Whether the models of live versions can be had, and uploads received.
+    """Whether the models of live versions are available, and uploads can be received.
 
     - "ok";
     - "cached": the object storage cannot be used, but no live version needs it: ready;
-    - "missing": the model of a live version cannot be had;
-    - "unavailable": that of none can: the folder is not the right one, such as the place where a
+    - "missing": the model of a live version is not available;
+    - "unavailable": none of them is. The folder is not the right one, such as the place where a
       volume should be mounted, or the object storage cannot be used and nothing is cached;
     - "read-only": MODEL_PATH cannot be written.
     """
@@ -62,7 +62,7 @@ def _existing(folder: Path) -> Path:
 
 
 def disk_state() -> str:
-    """Which settings name a folder whose disk is full, or that none does."""
+    """`ok`, or `full:` and the settings that name a folder whose disk is full."""
     full = [name for name, folder in _written_folders() if _is_full(folder)]
     return f"full: {', '.join(full)}" if full else "ok"
 

@@ -247,10 +247,9 @@ def test_many_predictions_are_deleted_in_chunks(
     record(iris, 7)
 
     # Per chunk: two for the savepoint, the legal holds, the IDs, the hours to be counted again, and
-    # the deletions. Three chunks and an empty one; before them, the versions, and on PostgreSQL
-    # whether the log has partitions; then idempotency keys, the audit trail, and the holds to tell
-    # of.
-    n_queries = 54 if connection.vendor == "postgresql" else 53
+    # the deletions. Three chunks and an empty one; before them, on PostgreSQL, whether the log has
+    # partitions; then idempotency keys, the audit trail, and the holds to tell of.
+    n_queries = 53 if connection.vendor == "postgresql" else 52
     with django_assert_num_queries(n_queries) as captured:
         assert "Deleted 7 predictions" in run_command("prune_predictions", "--before=2027-01-01")
 

@@ -11,10 +11,10 @@ logger = logging.getLogger(__name__)
 
 
 class Background:
-    """Calls `run` in a thread at most every `seconds`, while requests keep calling `poke`. There is
-    never more than one such thread.
+    """Calls `run` in a thread at most every `seconds`, while requests keep calling `poke`.
 
-    An idle process does nothing. Errors are logged, and the next call tries again.
+    There is never more than one such thread, and an idle process has none. Errors are logged, and
+    the next call tries again.
     """
 
     def __init__(self, name: str, run: Callable[[], None], seconds: float) -> None:
@@ -29,7 +29,7 @@ class Background:
     def poke(self) -> None:
         """Start the thread if it is time; never waits.
 
-        Nothing is started while a run is under way: a database that hangs would collect threads.
+        Nothing is started while a run is under way: threads would pile up if the database hangs.
         """
         now = time.monotonic()
         if now < self._next_at:

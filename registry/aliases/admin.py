@@ -238,7 +238,7 @@ class AliasMoveAdmin(ReadOnlyAdmin):
     def change(self, move: AliasMove) -> str:
         return f"{move.from_version or '-'} → {move.to_version or '-'}"
 
-    @admin.display(description="canary after it")
+    @admin.display(description="canary after the move")
     def canary_share(self, move: AliasMove) -> str:
         if move.canary_id is None:
             return "-"

@@ -63,8 +63,8 @@ class Isolation:
     """What a scorer loads, and its limits.
 
     `name` is for logs. `open_file` gives the file's path, which is valid until the context ends;
-    it raises OSError. `call_seconds` limits a call for which the caller states no time. `signature`
-    is the proven one, in its JSON form.
+    it raises LoadError. `call_seconds` limits a call for which the caller states no time.
+    `signature` is the proven one, in its JSON form.
     """
 
     name: str

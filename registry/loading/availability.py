@@ -1,4 +1,4 @@
-"""Whether the models of versions can be had: from memory, from the cache, or from the storage.
+"""Whether the models of versions are available: in memory, in the cache, or in the storage.
 
 Object storage is asked at most every few seconds, and the answer counts for all callers.
 """
@@ -20,14 +20,14 @@ MISSING_SECONDS = 5.0
 USABLE_SECONDS = 15.0
 UNUSABLE_SECONDS = 5.0
 
-# What was found out, and until when that counts: by artifact, whether it is there; by URL of a
+# What was found, and until when that counts: by artifact, whether it is there; by the URL of a
 # bucket, why it cannot be used, or "".
 _found: dict[str, tuple[bool, float]] = {}
 _problems: dict[str, tuple[str, float]] = {}
 
 
 def is_at_hand(version: ModelVersion) -> bool:
-    """Whether the version's model can be had now, as far as the size of its file tells."""
+    """Whether the version's model is available now, as far as the size of its file tells."""
     try:
         return _is_at_hand(version)
     except (OSError, ValueError):
@@ -35,9 +35,9 @@ def is_at_hand(version: ModelVersion) -> bool:
 
 
 def unavailable_versions(versions: Sequence[ModelVersion]) -> list[ModelVersion]:
-    """Those of the versions whose model can be had from none of memory, cache and storage.
+    """Those of the versions whose model is in none of memory, cache and storage.
 
-    Memory counts for artifacts in object storage only: a folder whose files are gone is the wrong
+    Memory counts only for artifacts in object storage: a folder that lacks its files is the wrong
     one.
     """
     return [version for version in versions if not is_at_hand(version)]

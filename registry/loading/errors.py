@@ -1,4 +1,4 @@
-"""Why a version's model cannot be had now. The messages can be shown to the caller."""
+"""Why a version's model is not available now. The messages can be shown to the caller."""
 
 
 class ArtifactMissing(Exception):

@@ -3,6 +3,8 @@
 import logging
 import os
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -119,8 +121,7 @@ def _load_runtime(version: ModelVersion, path: Path, signature: Signature) -> Ru
     return IsolatedRuntime(
         Isolation(
             name=str(version),
-            # Opened again for each process, since a cached file is evicted at some time.
-            open_file=partial(files.local_file, version),
+            open_file=partial(_reopened, version),
             framework=framework,
             signature=version.signature,
             trusted_types=options.trusted_types,
@@ -131,6 +132,23 @@ def _load_runtime(version: ModelVersion, path: Path, signature: Signature) -> Ru
         version.libraries,
         partial(_count_crash, version.pk),
     )
+
+
+@contextmanager
+def _reopened(version: ModelVersion) -> Iterator[Path]:
+    """The version's file, for each start of its process: a cached one may have been evicted.
+
+    Raises LoadError, whose message callers see.
+    """
+    with ExitStack() as stack:
+        try:
+            path = stack.enter_context(files.local_file(version))
+        except (OSError, ValueError) as error:
+            _log_failure(version, f"cannot be opened: {error.__cause__ or error}")
+            raise LoadError("The model's artifact is not available now") from error
+        finally:
+            release_connection()
+        yield path
 
 
 def _count_crash(version_id: int, reason: str) -> bool:

@@ -40,9 +40,9 @@ def process_lock(
 def _postgresql_lock(
     connection: BaseDatabaseWrapper, name: str, on_wait: Callable[[], object]
 ) -> Iterator[None]:
-    """An advisory lock of a transaction: behind PgBouncer, one of a session would go astray."""
+    """An advisory lock of a transaction: PgBouncer does not keep sessions apart."""
     with separate_connection(connection) as other, other.cursor() as cursor:
-        # It waits for as long as the other process works, and then idles while this one does.
+        # The transaction waits while the other process works, and idles while this one does.
         for timeout in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
             cursor.execute(f"SET LOCAL {timeout} = 0")
         key = f"mlapi {name}"

@@ -48,12 +48,12 @@ def connect(url: str, patience: Patience) -> Any:
     tools read, such as AWS_ACCESS_KEY_ID, AWS_REGION and AWS_ENDPOINT_URL. Nothing is requested.
     """
     if not urls.is_plain(url):
-        # Nothing is told of the URL, which may have a secret.
+        # The message does not quote the URL, which may contain a secret.
         raise ObjectStorageError(
             "The URL of object storage must be a bucket and a prefix, as s3://models/production,"
             " without a user, a query or a fragment; keys come from the environment"
         )
-    # Options that are passed replace those of the environment, where this one belongs.
+    # Passing `client_options` makes obstore ignore this variable.
     is_http_allowed = os.environ.get("AWS_ALLOW_HTTP", "").lower() == "true"
     options: dict[str, Any] = {
         "client_options": {
@@ -84,8 +84,8 @@ def storage_errors(url: str) -> Iterator[None]:
 
 
 def is_lasting(error: BaseException | None) -> bool:
-    """Whether an error of obstore tells of something that does not pass by itself: credentials that
-    are refused, a URL that it does not accept, or a bucket that does not exist.
+    """Whether an error of obstore will not go away by itself: credentials that are refused, a URL
+    that it does not accept, or a bucket that does not exist.
     """
     if isinstance(error, (PermissionDeniedError, UnauthenticatedError, ValueError)):
         return True

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CACHE_FOLDER = ".cache"
-# By process, URL and folder: obstore's threads do not survive a fork.
+# By process, since obstore's threads do not survive a fork; URL; folder and size of the cache.
 _buckets: "dict[tuple[int, str, Path, int], Bucket]" = {}
 _buckets_lock = Lock()
 
@@ -122,7 +122,7 @@ def size(version: ModelVersion) -> int | None:
 def local_file(version: ModelVersion, *, is_verified: bool = True) -> Iterator[Path]:
     """A local path of the version's artifact, valid until the context ends.
 
-    Its digest is compared, or not verified only its size. Raises FileNotFoundError,
+    Its digest is compared, or only its size unless `is_verified`. Raises FileNotFoundError,
     ArtifactDamaged, ArtifactRejected, StorageUnavailable or StorageFull.
     """
     with ExitStack() as stack:
@@ -143,7 +143,7 @@ def local_file(version: ModelVersion, *, is_verified: bool = True) -> Iterator[P
 
 @contextmanager
 def placing(staged: StagedFile, suffix: str) -> Iterator[str]:
-    """Move a staged file to the current storage; what its row will say of it.
+    """Move a staged file to the current storage; gives the `artifact` of its row.
 
     Commit the row inside the context. If an exception ends it and no row holds the file, the file
     is removed again; if the database does not respond, the file stays: a file without a row does no
@@ -166,7 +166,7 @@ def placing(staged: StagedFile, suffix: str) -> Iterator[str]:
 def remove_unheld(artifact: str) -> bool:
     """Delete an artifact unless a row holds it or is about to; return whether it is gone.
 
-    Raises StorageUnavailable.
+    Raises OSError.
     """
     with suppress(LockHeld), claimed(artifact, waits=False):
         if is_held(artifact):
@@ -192,9 +192,10 @@ def is_held(artifact: str) -> bool:
 
 @contextmanager
 def claimed(artifact: str, *, waits: bool = True) -> Iterator[None]:
-    """Keep others from placing or deleting that artifact; raises LockHeld if it should not wait.
+    """Keep others from placing or deleting that artifact.
 
-    Otherwise an old file that no row holds could be swept just when a new row comes to share it.
+    Without this, an old file that no row holds could be swept just when a new row comes to share
+    it. Raises LockHeld if somebody else has the lock and `waits` is false.
     """
     name = f"artifact-{hashlib.sha256(artifact.encode()).hexdigest()[:32]}"
     with process_lock(name) if waits else process_lock(name, on_wait=refuse_to_wait):

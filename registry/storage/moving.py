@@ -12,9 +12,9 @@ from registry.storage.stores.folder import Folder
 
 
 def move(version: ModelVersion, target: Store) -> bool:
-    """Copy the version's artifact to the target, verified, and let the row say that it is there.
+    """Copy the version's artifact to the target, verify it, and point the row at the copy.
 
-    The source keeps its file. False if the row was deleted or changed meanwhile: then the copy may
+    The source keeps its file. False if the row was deleted or changed meanwhile: the copy may then
     be an orphan. Raises FileNotFoundError, ArtifactDamaged, ArtifactRejected, StorageUnavailable or
     StorageFull, and changes nothing.
     """

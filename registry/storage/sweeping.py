@@ -1,4 +1,4 @@
-"""Finds and deletes artifacts that no version has: what failed registrations left, for instance."""
+"""Finds and deletes artifacts that no version has, such as those of failed registrations."""
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -15,7 +15,7 @@ def orphans(store: Store, *, before: datetime) -> Iterator[Entry]:
     """The files that no row holds and that were last written before that time.
 
     A registration places its file before it commits the row: young files are left alone. Raises
-    StorageUnavailable.
+    OSError.
     """
     old = (entry for entry in store.entries() if entry.modified_at < before)
     for batch in _batches(old):
@@ -28,9 +28,9 @@ def orphans(store: Store, *, before: datetime) -> Iterator[Entry]:
 
 
 def delete_orphan(store: Store, entry: Entry) -> bool:
-    """Delete a file unless a row holds it by now or a registration is about to; whether it is gone.
+    """Delete a file unless a row holds it by now or is about to; return whether it is gone.
 
-    Raises StorageUnavailable.
+    Raises OSError.
     """
     return files.remove_unheld(store.artifact(entry.key))
 

@@ -32,7 +32,7 @@ def concerns_one_transaction(error: OperationalError) -> bool:
 def repeated(transaction: Callable[[], Result]) -> Result:
     """The result of a transaction, which is repeated after a conflict, at most twice.
 
-    It must be harmless to repeat, and no part of another transaction.
+    It must be harmless to repeat, and must not be part of another transaction.
     """
     for attempt in range(1, MAX_ATTEMPTS):
         try:
@@ -40,7 +40,7 @@ def repeated(transaction: Callable[[], Result]) -> Result:
         except OperationalError as error:
             if not is_conflict(error):
                 raise
-        # At random, so that those who met do not meet again.
+        # Jitter, so that transactions that met once do not meet again.
         time.sleep(random.uniform(0.5, 1.5) * PAUSE_SECONDS * attempt)  # noqa: S311 -- jitter
     return transaction()
 

@@ -113,7 +113,7 @@ class Worker:
         return has_taken
 
     def _take_due(self, kind: Kind[Any]) -> object:
-        """The next item, or None; raises database errors alone."""
+        """The next item, or None; raises only database errors."""
         try:
             return kind.take_due()
         except (DatabaseError, InterfaceError):

@@ -1,4 +1,4 @@
-"""Readiness by whether the artifacts of live versions can be had."""
+"""Readiness by whether the artifacts of live versions are available."""
 
 import time
 from collections.abc import Callable

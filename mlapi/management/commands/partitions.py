@@ -20,12 +20,12 @@ class Command(BaseCommand):
         way.add_argument(
             "--convert",
             action="store_true",
-            help="Turn the plain table into partitions while the service goes on.",
+            help="Turn the plain table into partitions while the service runs.",
         )
         way.add_argument(
             "--revert",
             action="store_true",
-            help="Turn it into a plain table again, if only the first partition has rows.",
+            help="Turn the log into a plain table again, if only the first partition has rows.",
         )
         parser.add_argument(
             "--rows-per-partition",

@@ -79,9 +79,9 @@ def replays(role: Role, target: str) -> int:
 
 
 def sees_job(role: Role, target: str) -> int:
-    """The jobs here are replays. A key sees its owner's only with the right of their kind."""
-    if role.is_key:
-        return readable_model(role, target)
+    """The jobs here are replays. A key sees its owner's only if their right is in its scopes."""
+    if role.is_key and Right.READ_LOG not in role.scopes:
+        return 404
     return readable(role, target)
 
 

@@ -25,6 +25,8 @@ class Role:
     on_hidden: frozenset[Right] | None = None
     is_signed_in: bool = True
     is_key: bool = False
+    # What the key itself may do; its owner may have fewer rights.
+    scopes: frozenset[Right] = ALL
     # Whether the rights are on all models, those of the future included.
     is_everywhere: bool = False
     # Whether Django's permissions allow everything, keys of others and webhooks included.
@@ -108,7 +110,14 @@ def _granted(right: Right) -> Role:
 
 def _scoped(right: Right) -> Role:
     only = frozenset({right})
-    return Role(only, only, is_key=True, is_everywhere=True, make=lambda people: people.key(right))
+    return Role(
+        only,
+        only,
+        is_key=True,
+        scopes=only,
+        is_everywhere=True,
+        make=lambda people: people.key(right),
+    )
 
 
 def _administrator(make: Callable[["People"], APIClient]) -> Role:

@@ -8,7 +8,7 @@ import pytest
 from registry.access.background import Background
 
 SECONDS = 30.0
-# Other tests have it do nothing.
+# Other tests replace it by a function that does nothing.
 POKE = Background.poke
 
 

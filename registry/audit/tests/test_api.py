@@ -236,6 +236,20 @@ def test_events_that_are_not_settled_are_left_for_the_next_export(
     assert (tmp_path / "a").read_text() == ""
 
 
+def test_an_event_that_is_not_settled_is_not_passed_over(
+    events: list[AuditEvent], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock of the machine that wrote it may be ahead of the next one's."""
+    ahead = timezone.now() + timedelta(hours=2)
+    AuditEvent.objects.create(action=Action.ERASED, created_at=ahead)
+    audit.record(Action.ERASED, target="later")
+
+    export(monkeypatch, str(tmp_path / "a"))
+
+    lines = [json.loads(line) for line in (tmp_path / "a").read_text().splitlines()]
+    assert [line["id"] for line in lines] == [event.pk for event in events]
+
+
 def test_an_export_replaces_no_file(db: None, tmp_path: Path) -> None:
     (tmp_path / "a").write_text("kept")
 

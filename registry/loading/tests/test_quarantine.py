@@ -5,13 +5,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from registry.isolation.black_box import BlackBox, WatchedRuntime
 from registry.isolation.runtime import IsolatedRuntime
 from registry.loading import loader, quarantine, watchdog
 from registry.models import ModelVersion
-from registry.runtimes.base import LoadOptions, Runtime
+from registry.runtimes.base import LoadOptions, Runtime, RuntimeUnavailable
 from registry.runtimes.sklearn import runtime as sklearn_runtime
 from registry.testing.artifacts import Artifact
 from registry.testing.versions import MakeVersion
@@ -74,6 +75,21 @@ def test_the_setting_decides_for_all(
     settings.MODEL_ISOLATION = policy
 
     assert isinstance(loader.get(iris.pk).runtime, expected)
+
+
+def test_a_file_that_is_gone_when_its_process_starts_is_not_named_to_callers(
+    iris: ModelVersion, model_path: Path, settings: Any
+) -> None:
+    settings.MODEL_ISOLATION = "always"
+    runtime = loader.get(iris.pk).runtime
+    assert isinstance(runtime, IsolatedRuntime)
+    runtime.close()
+    (model_path / iris.artifact).unlink()
+
+    with pytest.raises(RuntimeUnavailable) as caught:
+        runtime.predict({"features": np.array([[5.1, 3.5, 1.4, 0.2]])})
+
+    assert str(caught.value) == "The model's artifact is not available now"
 
 
 def test_a_file_that_cannot_be_proved_gets_a_process_of_its_own(

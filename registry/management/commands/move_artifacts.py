@@ -16,8 +16,8 @@ class Command(BaseCommand):
     help = (
         "Copy the artifacts of all versions from one storage to another, verify them, and use them"
         " there from then on. The service may run, if it can reach both. It is safe to run again"
-        " after an interruption. First set MODEL_STORAGE to the new place, where new artifacts are"
-        " kept then."
+        " after an interruption. First set MODEL_STORAGE to the new place, so that new artifacts"
+        " are kept there."
     )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
@@ -27,7 +27,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--delete-source",
             action="store_true",
-            help="Afterwards, delete what the other place has by now and no version uses here.",
+            help="Afterwards, delete what no version uses at the old place and the new place has.",
         )
 
     def handle(self, *, source: str, target: str, delete_source: bool, **options: Any) -> None:

@@ -6,7 +6,6 @@ from django.core.management.base import BaseCommand, CommandError
 from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
 
-from registry.artifacts.errors import StorageUnavailable
 from registry.management.storages import current_address, reason, store_of
 from registry.storage import files, sweeping
 from registry.storage.stores.base import Store
@@ -16,7 +15,7 @@ MAX_HOURS = 24 * 3650
 
 class Command(BaseCommand):
     help = (
-        "Find the artifacts in a storage that no version has, such as those of failed"
+        "Find artifacts in a storage that no version has, such as those of failed"
         " registrations, and delete them with --delete. A file is deleted only while nobody can"
         " register the same content. The storage must belong to this database alone."
     )
@@ -51,7 +50,7 @@ class Command(BaseCommand):
                     self.stdout.write(entry.key)
                     count += 1
                     size_bytes += entry.size_bytes
-        except StorageUnavailable as error:
+        except OSError as error:
             raise CommandError(reason(error)) from error
         action = "Deleted" if delete else "Found"
         hint = "" if delete or not count else ". Delete them with --delete"

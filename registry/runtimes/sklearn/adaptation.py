@@ -16,8 +16,8 @@ def leave_warning_filters_alone() -> None:
 
     For workers of its own, scikit-learn copies the caller's configuration and warning filters to
     each job: here for each tree of each call, in the same thread, which has both anyway. The
-    filters belong to the whole process. Threads that predict at the same time put back each
-    other's, until there are none, and from then on each tree writes a warning to the log.
+    filters belong to the whole process. Threads that predict at the same time restore each other's,
+    until none are left, and from then on each tree writes a warning to the log.
     """
     wrapper: Any = getattr(sklearn.utils.parallel, "_FuncWrapper", None)
     if hasattr(wrapper, "with_config_and_warning_filters"):

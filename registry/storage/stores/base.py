@@ -17,8 +17,7 @@ from typing import Protocol
 KEY = re.compile(r"sha256/([0-9a-f]{2})/(\1[0-9a-f]{62})\.[a-z]+")
 EARLIER_KEY = re.compile(r"[^/]+/[^/]+/[0-9a-f]{32}\.[a-z]+")
 
-
-# Of an object; a file of a folder has changed on disk.
+# The message for an object; a file of a folder has changed on disk.
 DAMAGED = "its artifact has changed in the object storage"
 
 
@@ -50,7 +49,7 @@ class Store(Protocol):
         """Its path or URL, without secrets."""
 
     def artifact(self, key: str) -> str:
-        """What the row of a version says of a file with that key."""
+        """The `artifact` of a version's row, for a file with that key."""
 
     def put(self, path: Path, key: str, content: Content) -> None:
         """Keep a copy of a local file under a key, durably; it is there whole or not at all.
@@ -67,11 +66,12 @@ class Store(Protocol):
     ) -> AbstractContextManager[Path]:
         """A local path with the content, for as long as the context lasts.
 
-        Not verified, only the size is compared. Raises FileNotFoundError or ArtifactDamaged.
+        Unless `is_verified`, only the size is compared. Raises FileNotFoundError or
+        ArtifactDamaged.
         """
 
     def fetch(self, key: str, content: Content, staging_root: Path) -> AbstractContextManager[Path]:
-        """As `open`, but without use of a cache: what is moved must not evict what serves.
+        """As `open`, but without a cache: what is moved must not evict what is being served.
 
         A copy is made below `staging_root`.
         """

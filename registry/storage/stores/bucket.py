@@ -25,8 +25,8 @@ from registry.storage.stores.cache import FileCache
 
 logger = logging.getLogger(__name__)
 
-# Callers wait for all of these: for health checks, for questions without a body, for PART_BYTES,
-# and for MULTIPART_BYTES.
+# Callers wait for all of these: health checks, requests without a body, downloads of PART_BYTES,
+# and uploads of up to MULTIPART_BYTES.
 PROBING = Patience(max_retries=0, retry_seconds=1, connect_seconds=2, request_seconds=3)
 ASKING = Patience(max_retries=2, retry_seconds=3, connect_seconds=2, request_seconds=5)
 DOWNLOADING = Patience(max_retries=2, retry_seconds=3, connect_seconds=2, request_seconds=10)
@@ -115,7 +115,7 @@ class Bucket:
                         yield Entry(item["path"], item["size"], item["last_modified"])
 
     def check(self) -> None:
-        """Ask for a list: a missing bucket answers a question for an object as a missing object."""
+        """Ask for a list: asked for an object, a missing bucket answers like a missing object."""
         with self._errors():
             try:
                 obstore.list_with_delimiter(self._client(PROBING))
@@ -124,7 +124,7 @@ class Bucket:
 
     def _create(self, path: Path, key: str, content: Content) -> bool:
         """Put the object unless there is one; return whether it was put."""
-        # Also a question that a storage that hangs does not answer, before a longer wait.
+        # If the storage hangs, this fails long before an upload would.
         if self.size(key) is not None:
             return False
         if content.size_bytes <= MULTIPART_BYTES:
@@ -138,7 +138,7 @@ class Bucket:
                 logger.debug("%s cannot put an object only if there is none", self._url)
             else:
                 return True
-        # Two that do this at once put the same content.
+        # Of two processes that do this at once, both put the same content.
         self._send(path, key)
         return True
 
@@ -162,7 +162,7 @@ class Bucket:
         return sha256.hexdigest() == content.sha256
 
     def _chunks(self, key: str, content: Content) -> Iterator[memoryview]:
-        """The object in pieces, each by a request of its own: one for all could take too long.
+        """The object in pieces, each by a request of its own: a single one could time out.
 
         Raises FileNotFoundError, or ArtifactDamaged if it does not have the size.
         """

@@ -1,9 +1,8 @@
 """Files of object storage on this machine, shared by its processes. No Django here.
 
-A process holds a shared lock on a file while it uses it, and the one that fetches it from its first
-byte on. A file is evicted by a process that gets the exclusive lock, so never while it is in use.
-Files appear by link(), which replaces nothing. No file is trusted: its digest is compared each time
-it is loaded.
+A process holds a shared lock on a file while it uses it, or fetches it. A file is evicted by a
+process that gets the exclusive lock, so never while it is in use. Files appear by link(), which
+replaces nothing. No file is trusted: its digest is compared each time it is loaded.
 """
 
 import fcntl
@@ -23,16 +22,16 @@ logger = logging.getLogger(__name__)
 CACHE_FOLDER = "cache of artifacts"
 PART = ".part"
 LOCK = ".lock"
-# Each is one that another process has just evicted or found damaged.
+# Each one fails only if another process has just evicted the file or found it damaged.
 TRIES = 5
 
 Fetch = Callable[[], Iterable[bytes | memoryview]]
 
 
 class FileCache:
-    """Keeps files of at most `limit_bytes` together (0: any size), the last used ones.
+    """Keeps the most recently used files, of at most `limit_bytes` together (0: no limit).
 
-    Files in use stay beyond the limit. Every method may raise StorageFull or StorageUnavailable.
+    Files in use stay beyond the limit.
     """
 
     def __init__(self, folder: Path, limit_bytes: int) -> None:
@@ -45,9 +44,9 @@ class FileCache:
     ) -> Iterator[Path]:
         """The path of a file with the content, which stays until the context ends.
 
-        `fetch` provides it if it is not in the cache, or is damaged there. Not verified, only the
-        size is compared. Raises ArtifactDamaged if `fetch` provides something else, and what it
-        raises.
+        `fetch` provides it if it is not in the cache, or is damaged there. Unless `is_verified`,
+        only the size is compared. Raises StorageFull or StorageUnavailable, ArtifactDamaged if
+        `fetch` provides something else, and what `fetch` raises.
         """
         with storage_errors(CACHE_FOLDER):
             self.folder.mkdir(mode=0o750, parents=True, exist_ok=True)
@@ -64,7 +63,7 @@ class FileCache:
         return False
 
     def adopt(self, path: Path, name: str, content: Content) -> None:
-        """Take in a file of the same file system, which must not be changed any more.
+        """Link a file of the same file system into the cache; it must not be changed any more.
 
         If that fails, the file is fetched when it is needed.
         """
@@ -112,10 +111,12 @@ class FileCache:
     def _drop(self, name: str, descriptor: int) -> None:
         """Remove a damaged file and close it; those that have it open notice for themselves."""
         path = self.folder / name
-        with suppress(FileNotFoundError):
-            if is_at(path, descriptor):
-                path.unlink()
-        os.close(descriptor)
+        try:
+            with storage_errors(CACHE_FOLDER), suppress(FileNotFoundError):
+                if is_at(path, descriptor):
+                    path.unlink()
+        finally:
+            os.close(descriptor)
 
     def _fetch(self, name: str, content: Content, fetch: Fetch) -> int | None:
         """Fetch the file, and return it open with the shared lock; None if another process was
@@ -135,7 +136,8 @@ class FileCache:
             if is_at(part, descriptor):
                 if _write(descriptor, fetch()) != content.sha256:
                     raise ArtifactDamaged(DAMAGED)
-                with suppress(FileExistsError):
+                # Somebody may have deleted the folder: then the object is not what is missing.
+                with storage_errors(CACHE_FOLDER), suppress(FileExistsError):
                     os.link(part, self.folder / name)
                     is_published = True
         finally:
@@ -145,7 +147,7 @@ class FileCache:
         return descriptor if is_published else None
 
     def _make_room(self, size_bytes: int) -> None:
-        """Evict the files that were not used for longest until one of that size fits."""
+        """Evict the least recently used files until one of that size fits."""
         if not self._limit_bytes:
             return
         files = []

@@ -73,7 +73,11 @@ class Folder:
         for path in sorted(self.root.glob("[!.]*/*/*")):
             key = path.relative_to(self.root).as_posix()
             if (KEY.fullmatch(key) or EARLIER_KEY.fullmatch(key)) and path.is_file():
-                status = path.stat()
+                try:
+                    status = path.stat()
+                except FileNotFoundError:
+                    # Its version has just been deleted.
+                    continue
                 modified_at = datetime.fromtimestamp(status.st_mtime, UTC)
                 yield Entry(key, status.st_size, modified_at)
 

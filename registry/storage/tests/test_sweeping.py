@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from registry import services
 from registry.artifacts.staging import receive
 from registry.models import ModelVersion
-from registry.storage import files
+from registry.storage import files, sweeping
 from registry.storage.stores.base import Content, new_key
 from registry.testing.artifacts import Artifact
 from registry.testing.folders import files_below
@@ -86,6 +86,18 @@ def test_a_database_without_a_version_there_deletes_nothing(model_path: Path) ->
         sweep("--delete")
 
     assert files_below(model_path) == [key]
+
+
+def test_a_storage_that_cannot_be_listed_is_an_error_message(
+    model_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise FileNotFoundError("there is no such bucket")
+
+    monkeypatch.setattr(sweeping, "orphans", refuse)
+
+    with pytest.raises(CommandError, match="there is no such bucket"):
+        sweep()
 
 
 @pytest.mark.parametrize("hours", ["-1", "1.5", "x", "999999999"])

@@ -90,7 +90,8 @@ def _repeat(
         try:
             with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
                 connection.sendall(request)
-                if connection.recv(20).decode().split()[1:2] in [[text] for text in expected]:
+                status_line = connection.recv(20).decode().split()
+                if len(status_line) > 1 and status_line[1] in expected:
                     return
         except OSError:
             pass

@@ -13,7 +13,7 @@ from django.db.models.functions import Coalesce
 from registry.database import clock
 from registry.metrics import WEBHOOK_ATTEMPTS
 from registry.models import Webhook, WebhookDelivery
-from registry.models.webhooks import MAX_DELIVERY_ERROR_LENGTH
+from registry.models.webhooks import MAX_DELIVERY_AGE, MAX_DELIVERY_ERROR_LENGTH
 from registry.webhooks.delivery import sending, signing
 from registry.webhooks.delivery.sending import Response
 from registry.webhooks.urls import InvalidURL, allowed_target
@@ -149,13 +149,13 @@ def resend(delivery: WebhookDelivery) -> None:
 
     The message keeps its ID. An attempt that is under way is not disturbed.
     """
-    fresh = WebhookDelivery()
+    now = clock.now()
     with transaction.atomic():
         WebhookDelivery.objects.not_under_way().filter(pk=delivery.pk).update(
             state=WebhookDelivery.State.PENDING,
             locked_until=None,
-            due_at=fresh.due_at,
-            give_up_at=fresh.give_up_at,
+            due_at=now,
+            give_up_at=now + MAX_DELIVERY_AGE,
             attempts=0,
             finished_at=None,
         )

@@ -14,6 +14,7 @@ from django.utils import timezone
 from standardwebhooks import Webhook as StandardWebhook
 from standardwebhooks import WebhookVerificationError
 
+from registry.database import clock
 from registry.models import Webhook, WebhookDelivery
 from registry.webhooks import outbox
 from registry.webhooks.delivery import attempts, signing
@@ -317,6 +318,18 @@ def test_message_is_sent_again_with_the_same_id(
 
     assert (row.state, row.attempts) == (State.DELIVERED, 1)
     assert receiver.messages[0][0]["webhook-id"] == str(row.event_id)
+
+
+def test_a_message_that_is_sent_again_is_due_by_the_clock_of_the_database(
+    webhook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = outbox.publish_test(webhook)
+    monkeypatch.setattr(clock, "_offset", timedelta(hours=-1))
+
+    attempts.resend(row)
+
+    row.refresh_from_db()
+    assert row.due_at <= clock.now()
 
 
 def test_backlog_counts_what_waits(make_webhook: MakeWebhook) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -160,6 +161,22 @@ def test_a_fetch_that_fails_leaves_nothing(cache: FileCache, error: OSError) -> 
         pass
 
     assert files_below(cache.folder) == []
+
+
+def test_a_folder_deleted_during_a_fetch_does_not_make_the_object_missing(
+    cache: FileCache,
+) -> None:
+    def fetch() -> list[bytes]:
+        shutil.rmtree(cache.folder)
+        return [data_of(1)]
+
+    with (
+        pytest.raises(StorageUnavailable),
+        cache.open("1", content_of(data_of(1)), fetch),
+    ):
+        pass
+
+    assert load(cache, 1) == data_of(1)
 
 
 def test_simultaneous_callers_share_one_fetch(cache: FileCache) -> None:

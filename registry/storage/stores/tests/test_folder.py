@@ -105,3 +105,12 @@ def test_entries_are_artifacts_of_this_release_and_earlier_ones(folder: Folder) 
 
     assert set(entries) == {key, EARLIER}
     assert entries[key].modified_at.year == 1970
+
+
+def test_a_file_deleted_while_entries_are_listed_is_left_out(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(folder, b"abc")
+    monkeypatch.setattr(Path, "is_file", lambda path: path.unlink() is None)
+
+    assert list(folder.entries()) == []
