@@ -118,10 +118,9 @@ def _observe(
     callers = AliasCallers(found, threads=ALIAS_THREADS, pause_seconds=ALIAS_PAUSE_SECONDS)
     with contextlib.ExitStack() as stack:
         traffic = stack.enter_context(Traffic(found.subject(), rate=rate))
-        stack.enter_context(callers)
-        stack.enter_context(mover)
-        stack.enter_context(Background(stranger.step, PAUSE_SECONDS))
-        stack.enter_context(Background(keys.step, PAUSE_SECONDS))
+        visitors = [Background(step, PAUSE_SECONDS) for step in (stranger.step, keys.step)]
+        for running in (callers, mover, *visitors):
+            stack.enter_context(running)
         schedule.run(planned, log, seconds)
         time.sleep(CALM_SECONDS)
     recorded = balance(found.database_url, last_id, traffic.events)

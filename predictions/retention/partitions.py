@@ -49,12 +49,8 @@ def drop_due(
     plain table. Calls `committing` with the number of predictions so far in each transaction that
     drops a partition; such a transaction may be repeated.
     """
-    candidates = _candidates() if parts else None
-    if candidates is None:
-        return 0
-    _discard_earlier()
     cuts, dropped = _cuts(parts), 0
-    for partition in candidates:
+    for partition in _candidates() if parts else []:
         if not may_continue():
             break
         newest = dropping.newest_by_version(partition)
@@ -97,12 +93,17 @@ def _discard() -> None:
         logger.warning("What was taken out of the log is dropped later: %s", error)
 
 
-def _candidates() -> Sequence[Partition] | None:
+def _candidates() -> Sequence[Partition]:
+    """The partitions that get no more rows. What earlier calls have left over is dropped first."""
     try:
-        return dropping.closed_partitions()
+        found = dropping.closed_partitions()
     except PartitionsUnavailable as error:
         logger.warning("No partition is dropped: %s", error)
-        return None
+        return []
+    if found is None:
+        return []
+    _discard_earlier()
+    return found
 
 
 def _commit_total(committing: Callable[[int], object], earlier: int, count: int) -> None:

@@ -186,7 +186,7 @@ ROOMS: dict[str, set[str]] = {
     | {"predictions.export.destinations", "predictions.export.formats"},
     "predictions.export.formats": {"predictions.export", *REGISTRY},
     "predictions.export.destinations": {"registry.locks.file_locks", "registry.object_storage"},
-    "predictions.partitions": SERVING | EXPORT | REGISTRY,
+    "predictions.partitions": SERVING | EXPORT | REGISTRY | {"registry.locks"},
     "predictions.retention": {
         "predictions.evaluation.replays.report",
         "predictions.partitions",
