@@ -116,11 +116,10 @@ def _observe(
     stranger, keys = Stranger(found), KeyUser(found)
     mover = Mover(found, found.version_ids())
     callers = AliasCallers(found, threads=ALIAS_THREADS, pause_seconds=ALIAS_PAUSE_SECONDS)
-    with contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack, callers, mover:
         traffic = stack.enter_context(Traffic(found.subject(), rate=rate))
-        visitors = [Background(step, PAUSE_SECONDS) for step in (stranger.step, keys.step)]
-        for running in (callers, mover, *visitors):
-            stack.enter_context(running)
+        for step in (stranger.step, keys.step):
+            stack.enter_context(Background(step, PAUSE_SECONDS))
         schedule.run(planned, log, seconds)
         time.sleep(CALM_SECONDS)
     recorded = balance(found.database_url, last_id, traffic.events)
