@@ -50,7 +50,7 @@ def _log_missing(missing: Sequence[ModelVersion]) -> None:
     if now - _missing_before:
         names = ", ".join(str(version) for version in missing[:MAX_NAMES])
         more = f" and {len(missing) - MAX_NAMES} more" if len(missing) > MAX_NAMES else ""
-        logger.error("The artifacts of live versions cannot be had: %s%s", names, more)
+        logger.error("The artifacts of live versions are not available: %s%s", names, more)
     _missing_before = now
 
 

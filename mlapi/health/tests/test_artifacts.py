@@ -37,7 +37,7 @@ def test_a_folder_without_one_of_its_artifacts_is_not_ready(
 
     (model_path / iris.artifact).unlink()
     assert [artifact_state([iris, diabetes]) for _ in range(2)] == ["missing", "missing"]
-    assert caplog.text.count("cannot be had: iris:1") == 1
+    assert caplog.text.count("not available: iris:1") == 1
 
     (model_path / diabetes.artifact).write_bytes(b"other size")
     assert artifact_state([iris, diabetes]) == "unavailable"
