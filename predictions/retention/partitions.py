@@ -49,8 +49,9 @@ def drop_due(
     plain table. Calls `committing` with the number of predictions so far in each transaction that
     drops a partition; such a transaction may be repeated.
     """
-    cuts, dropped = _cuts(parts), 0
-    for partition in _candidates() if parts else []:
+    candidates, dropped = _candidates() if parts else [], 0
+    cuts = _cuts(parts) if candidates else {}
+    for partition in candidates:
         if not may_continue():
             break
         newest = dropping.newest_by_version(partition)
