@@ -50,9 +50,11 @@ FLUSHES = 200
 PAGE_BYTES = 8192
 
 _COUNTERS = """
-    SELECT (SELECT sum(xact_commit) FROM pg_stat_database), (SELECT wal_sync FROM pg_stat_wal),
+    SELECT (SELECT sum(xact_commit) FROM pg_stat_database), ({flushes}),
         pg_current_wal_insert_lsn() - '0/0'
 """
+_FLUSHES = "SELECT sum(fsyncs) FROM pg_stat_io WHERE object = 'wal'"
+_FLUSHES_BEFORE_18 = "SELECT wal_sync FROM pg_stat_wal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +150,12 @@ def _counters(database: PostgreSQL) -> tuple[int, int, int]:
     """Commits, flushes, and bytes of the write-ahead log until now."""
     time.sleep(REPORTING_SECONDS)
     with psycopg.connect(database.url, autocommit=True) as connection:
-        row = connection.execute(_COUNTERS).fetchone()
+        is_old = connection.info.server_version < 180000
+        flushes = _FLUSHES_BEFORE_18 if is_old else _FLUSHES
+        row = connection.execute(_COUNTERS.format(flushes=flushes)).fetchone()
     assert row is not None
-    commits, flushes, wal_bytes = map(int, row)
-    return commits, flushes, wal_bytes
+    commits, flushed, wal_bytes = map(int, row)
+    return commits, flushed, wal_bytes
 
 
 def _flush_seconds(database: PostgreSQL) -> float:
