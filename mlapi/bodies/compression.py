@@ -10,6 +10,7 @@ from django.http.response import HttpResponseBase
 from django.utils.cache import patch_vary_headers
 
 from mlapi.bodies.codings import ALIASES, GZIP_WBITS, zstd
+from mlapi.bodies.middleware import GetResponse
 from predictions import ndjson
 
 # NDJSON batches, and exports as text. Parquet is compressed already.
@@ -21,8 +22,6 @@ ZSTD_LEVEL = 1
 ELEMENT = re.compile(
     r"([!#$%&'*+.^_`|~0-9a-z-]+)(?:[ \t]*;[ \t]*q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?))?"
 )
-
-GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
 
 class Encoder(Protocol):

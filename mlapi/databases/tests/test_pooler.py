@@ -38,7 +38,7 @@ KEEPING: list[tuple[Any, ...]] = [(path, ["max_prepared_statements = 100"]) for 
 
 
 def or_skip(cases: list[tuple[Any, ...]], n_values: int) -> list[Any]:
-    """The cases, or one that is skipped if PgBouncer of that age is not at hand."""
+    """The cases, or one that is skipped if no PgBouncer of that age is available."""
     reason = "needs PgBouncer: see .ci/pgbouncer.sh"
     return cases or [pytest.param(*[None] * n_values, marks=pytest.mark.skip(reason=reason))]
 

@@ -1,7 +1,7 @@
 """Scores with Dask: on a running cluster, or on one of this machine that is started for this run.
 The one module that imports distributed. No Django here.
 
-Whoever reaches a scheduler can run code on it, since tasks travel as pickles. So connections use
+Anyone who can reach a scheduler can run code on it: tasks are sent as pickles. Connections use
 TLS, and both sides show a certificate of the same authority.
 """
 
