@@ -79,24 +79,22 @@ class DatabaseProbe:
             self._reread_partitions(connection)
 
     def _reread_partitions(self, connection: BaseDatabaseWrapper) -> None:
+        layout, state, warning = None, "ok", ""
         try:
             layout = find_layout(connection)
         except PartitionsUnavailable as error:
             # The service itself may work well with them.
-            if self._partitions != UNMANAGED:
-                logger.warning("Partitions are not created ahead: %s", error)
-            self._partitions = UNMANAGED
-            IDS_LEFT.set(-1)
-            PARTITIONS_AHEAD.set(-1)
-            return
+            state, warning = UNMANAGED, f"Partitions are not created ahead: {error}"
+        if layout is not None:
+            state = layout.state
+            warning = (
+                f"Partitions of the log: {state}; {layout.ids_left} more rows fit,"
+                f" {layout.ahead} partitions are ahead"
+            )
         IDS_LEFT.set(-1 if layout is None else layout.ids_left)
         PARTITIONS_AHEAD.set(-1 if layout is None else layout.ahead)
-        state = "ok" if layout is None else layout.state
-        if state != self._partitions and layout is not None:
-            logger.warning(
-                "Partitions of the log: %s; %d more rows fit, %d partitions are ahead",
-                *(state, layout.ids_left, layout.ahead),
-            )
+        if warning and state != self._partitions:
+            logger.warning("%s", warning)
         self._partitions = state
 
     def _note_refusal(self, refusal: str) -> None:

@@ -45,8 +45,7 @@ def run(running: RunningJob) -> JSONObject:
         return not running.is_stopping()
 
     def note(report: MonitorReport) -> None:
-        n_alarms = (running.cursor or {"alarms": 0})["alarms"]
-        n_alarms += report.status == MonitorReport.Status.ALARM
+        n_alarms = _alarms(running) + (report.status == MonitorReport.Status.ALARM)
         # Not raised here: `report_due` ends by itself.
         with suppress(JobStopped):
             running.checkpoint({"alarms": n_alarms}, running.rows_done + 1)
@@ -63,7 +62,12 @@ def run(running: RunningJob) -> JSONObject:
     running.require_running()
     if totals.failed:
         raise JobFailed(f"{totals.failed} windows could not be reported; see the log of the worker")
-    return {"reports": running.rows_done, "alarms": (running.cursor or {"alarms": 0})["alarms"]}
+    return {"reports": running.rows_done, "alarms": _alarms(running)}
+
+
+def _alarms(running: RunningJob) -> int:
+    """How many of the job's reports are alarms, those of earlier attempts included."""
+    return int((running.cursor or {"alarms": 0})["alarms"])
 
 
 MONITORING_NOW = JobKind(
